@@ -1,1 +1,30 @@
-//! .
+//! Plain data and the port traits: what the crates of `preceptor` say to each other.
+//!
+//! Nothing here computes a reward or runs a model. The types name the notions of the method
+//! (prompt, rollout, group, pseudo-reference), the [`port`] traits name the roles that
+//! implementations fill, and [`record`] holds what is written to the store. This crate knows no
+//! labels: a benchmark's truth is a type of the `benchmarks` crate and stays there.
+
+mod digest;
+mod group;
+mod model;
+mod port;
+mod prompt;
+mod pseudo_reference;
+pub mod record;
+mod sampling;
+mod seed;
+mod usage;
+
+pub use digest::Digest;
+pub use group::{FinishReason, Group, Rollout};
+pub use model::ModelIdentity;
+pub use port::{
+    Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Continuation, GenerationObserver,
+    GenerationRequest, Generator, PortError, RolloutSeed, ScoreRequest, Scorer, TokenScores,
+};
+pub use prompt::{Message, Prompt, PromptBody, PromptId, Role};
+pub use pseudo_reference::{AbstainReason, Origin, PseudoReference};
+pub use sampling::Sampling;
+pub use seed::Seed;
+pub use usage::Usage;

@@ -1,0 +1,171 @@
+//! The roles that implementations fill.
+//!
+//! Each trait takes a slice of work and returns one result for each item. Calls are synchronous;
+//! how an implementation spreads its work over threads or connections is its own matter.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AbstainReason, Group, ModelIdentity, Prompt, PseudoReference, Rollout, Sampling, Seed, Usage,
+};
+
+/// What stops a run. A bad rollout is not among these: it is data.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortError {
+    /// The caller asked for something that the implementation can't do.
+    #[error("{component} can't do this: {detail}")]
+    Unsupported {
+        /// Who refuses.
+        component: &'static str,
+        /// What was asked and what is possible.
+        detail: String,
+    },
+    /// Something below the implementation failed.
+    #[error("{component} failed")]
+    Failed {
+        /// Who failed.
+        component: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The observer asked to stop, for example because the store can't be written.
+    #[error("stopped while results were being kept")]
+    Stopped(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// One rollout to draw: its place in the group and its own random stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RolloutSeed {
+    /// Becomes [`Rollout::index`].
+    pub index: u32,
+    /// The stream every token of the rollout is drawn from.
+    pub seed: Seed,
+}
+
+/// The rollouts to draw for one prompt. The prompt is read once for all of them.
+#[derive(Clone, Debug)]
+pub struct GenerationRequest {
+    /// What is asked.
+    pub prompt: Prompt,
+    /// Which rollouts of the group are wanted.
+    pub rollouts: Vec<RolloutSeed>,
+}
+
+/// Hears of generation while it runs.
+pub trait GenerationObserver {
+    /// Rollout `rollout` of request number `request` has ended. Called once for each, in the order
+    /// in which they end. An error stops generation.
+    fn on_rollout(
+        &mut self,
+        request: usize,
+        rollout: &Rollout,
+    ) -> Result<(), Box<dyn Error + Send + Sync>>;
+
+    /// Tokens were read or written since the last call.
+    fn on_tokens(&mut self, usage: Usage) {
+        let _ = usage;
+    }
+}
+
+/// Draws rollouts: a local model or an endpoint.
+pub trait Generator {
+    /// Which model this is.
+    fn identity(&self) -> &ModelIdentity;
+
+    /// Draws all rollouts of all requests; the result has one list for each request, by rising
+    /// rollout index. What a rollout says depends on the model, its prompt, `sampling` and its
+    /// seed, and on nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`PortError::Stopped`] if the observer refuses a rollout; otherwise what stops a run.
+    fn generate(
+        &self,
+        requests: &[GenerationRequest],
+        sampling: &Sampling,
+        observer: &mut dyn GenerationObserver,
+    ) -> Result<Vec<Vec<Rollout>>, PortError>;
+}
+
+/// What follows a prompt and is to be scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Continuation {
+    /// Tokens as they were sampled.
+    Tokens(Vec<u32>),
+    /// Text, tokenized without special tokens.
+    Text(String),
+}
+
+/// One prompt with a continuation.
+#[derive(Clone, Debug)]
+pub struct ScoreRequest {
+    /// What stands before.
+    pub prompt: Prompt,
+    /// What is scored.
+    pub continuation: Continuation,
+}
+
+/// Log-probabilities of a continuation, token by token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenScores {
+    /// The continuation's tokens.
+    pub token_ids: Vec<u32>,
+    /// Natural log-probability of each under the unmodified distribution.
+    pub logprobs: Vec<f32>,
+}
+
+/// Gives the log-probabilities of text that is already there.
+pub trait Scorer {
+    /// Scores each request.
+    ///
+    /// # Errors
+    ///
+    /// [`PortError::Unsupported`] if a prompt with its continuation outgrows the context window.
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError>;
+}
+
+/// A group to aggregate.
+#[derive(Clone, Copy, Debug)]
+pub struct AggregateRequest<'a> {
+    /// The rollouts.
+    pub group: &'a Group,
+    /// The stream for this group's draws (ties, orders).
+    pub seed: Seed,
+}
+
+/// Whether there is a pseudo-reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AggregateOutcome {
+    /// There is one.
+    Estimated(PseudoReference),
+    /// There is none, and why.
+    Abstained(AbstainReason),
+}
+
+/// What an aggregator makes of one group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Aggregate {
+    /// The pseudo-reference, or why there is none.
+    pub outcome: AggregateOutcome,
+    /// Named numbers about the decision, for example `margin`; the aggregator documents them.
+    pub measures: BTreeMap<String, f64>,
+    /// Tokens spent on it, beyond the rollouts.
+    pub usage: Usage,
+}
+
+/// Estimates a pseudo-reference from a group.
+pub trait Aggregator {
+    /// Aggregates each group.
+    ///
+    /// # Errors
+    ///
+    /// What stops a run; a group without a usable answer is an [`AggregateOutcome::Abstained`].
+    fn aggregate(&self, requests: &[AggregateRequest<'_>]) -> Result<Vec<Aggregate>, PortError>;
+}

@@ -1,0 +1,92 @@
+//! What the policy reads.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Names one prompt of one benchmark, for example `math500/test/algebra/2584.json`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PromptId(String);
+
+impl PromptId {
+    /// An id from any text.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PromptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who speaks in a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Instructions above the conversation.
+    System,
+    /// The person who asks.
+    User,
+    /// The model's earlier turns.
+    Assistant,
+}
+
+impl Role {
+    /// The role as chat templates spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        }
+    }
+}
+
+/// One turn of a chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+/// How a prompt reaches the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PromptBody {
+    /// Turns that the model's own chat template renders; the model answers the last one.
+    Chat(Vec<Message>),
+    /// Plain text that the model continues, as base models are prompted with worked examples.
+    Text(String),
+}
+
+/// What the policy reads: a question without its label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// Its name.
+    pub id: PromptId,
+    /// Its text.
+    pub body: PromptBody,
+}
+
+impl Prompt {
+    /// The prompt as one text for people: turns are separated by blank lines and named.
+    pub fn display_text(&self) -> String {
+        match &self.body {
+            PromptBody::Text(text) => text.clone(),
+            PromptBody::Chat(messages) => {
+                let turns = messages.iter().map(|m| format!("{}: {}", m.role.as_str(), m.content));
+                turns.collect::<Vec<_>>().join("\n\n")
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What is written to the store and read back by reports.
