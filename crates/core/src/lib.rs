@@ -1,7 +1,7 @@
 //! Plain data and the port traits: what the crates of `preceptor` say to each other.
 //!
 //! Nothing here computes a reward or runs a model. The types name the notions of the method
-//! (prompt, rollout, group, pseudo-reference), the [`port`] traits name the roles that
+//! (prompt, rollout, group, pseudo-reference), the port traits name the roles that
 //! implementations fill, and [`record`] holds what is written to the store. This crate knows no
 //! labels: a benchmark's truth is a type of the `benchmarks` crate and stays there.
 

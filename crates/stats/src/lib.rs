@@ -1,1 +1,17 @@
-//! .
+//! Statistics of scores: intervals, paired and clustered comparisons, pass@k.
+//!
+//! Scores of one prompt are not independent of each other: several seeds or rollouts of the same
+//! prompt form a **cluster**. Every function here takes clusters and counts prompts, not rows
+//! (Miller 2024, *Adding error bars to evals*).
+
+mod estimate;
+mod holm;
+mod paired;
+mod pass_at_k;
+mod power;
+
+pub use estimate::{Estimate, Interval, clustered_mean, clustered_proportion};
+pub use holm::holm;
+pub use paired::{PairedDifference, paired_difference};
+pub use pass_at_k::pass_at_k;
+pub use power::detectable_difference;
