@@ -1,1 +1,35 @@
-//! .
+//! Content-addressed records on disk.
+//!
+//! Everything a model was asked and answered is a **record** in a **stage**. A stage's directory
+//! is named by the digest of its canonical [`StageSpec`]: what went in decides where it lies, so
+//! that two runs that would draw the same rollouts find the same stage, and nothing is drawn
+//! twice.
+//!
+//! ```text
+//! <store>/format.json                     the store's format version
+//! <store>/stages/<digest>/spec.json       what the stage holds
+//!                        /part-0000.jsonl appended by one writer, one record a line
+//!                        /records.jsonl.zst  all records, once the stage was complete
+//!                        /cost.jsonl      what filling it cost, one line a run
+//! <store>/plans/<digest>.json             plans, for reports
+//! ```
+//!
+//! - A line is `{"key":..,"check":..,"value":..}`; `check` covers key and value. A line that does
+//!   not check, such as the torn last line of a killed writer, is not a record: it is counted and
+//!   its work is done again.
+//! - Every writer appends to a part of its own, made by exclusive creation; several processes may
+//!   fill one stage. Keys that occur twice are one record.
+//! - A failed write is taken back: the part is cut to its last whole record.
+
+mod error;
+mod line;
+mod spec;
+mod stage;
+mod tree;
+mod verify;
+
+pub use error::Error;
+pub use spec::StageSpec;
+pub use stage::{Loaded, Stage, Writer};
+pub use tree::Store;
+pub use verify::{Finding, Verification};

@@ -1,0 +1,60 @@
+//! What can go wrong between records and the disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder can't be read.
+    #[error("read `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file or folder can't be written.
+    #[error(
+        "write `{}`\nhint: records written before stay valid; free space or name another store with `--store DIR`, then run the same command again",
+        path.display()
+    )]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file holds something else than it should.
+    #[error("understand `{}`: {detail}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, what is allowed, what to do.
+        detail: String,
+    },
+    /// A value can't be written as JSON.
+    #[error("turn record `{key}` into JSON")]
+    Encode {
+        /// The record's key.
+        key: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Error {
+    /// Wraps a failed read of `path`.
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |source| Self::Read { path: path.to_owned(), source }
+    }
+
+    /// Wraps a failed write to `path`.
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |source| Self::Write { path: path.to_owned(), source }
+    }
+}

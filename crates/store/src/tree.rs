@@ -1,0 +1,149 @@
+//! The store's folder.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use preceptor_core::Digest;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Stage, StageSpec};
+
+/// The version of the layout that this code writes.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct FormatFile {
+    format: u32,
+}
+
+/// A folder of stages and plans. Nothing is created before something is written.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store in `root`, which need not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if the folder holds a store of a later format.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, Error> {
+        let store = Self { root: root.into() };
+        let path = store.root.join("format.json");
+        if path.exists() {
+            let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
+            let found: FormatFile = serde_json::from_str(&text).map_err(|error| {
+                Error::Malformed { path: path.clone(), detail: error.to_string() }
+            })?;
+            if found.format != FORMAT {
+                let detail = format!(
+                    "the store has format {}, this program knows {FORMAT}\nhint: name another store with `--store DIR`",
+                    found.format
+                );
+                return Err(Error::Malformed { path, detail });
+            }
+        }
+        Ok(store)
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The stage of `spec`, whether it exists or not.
+    pub fn stage(&self, spec: &StageSpec) -> Stage {
+        Stage::new(self.clone(), spec.digest().clone(), Some(spec.clone()))
+    }
+
+    /// The stage named by `digest`, to be read.
+    pub fn stage_by_digest(&self, digest: &Digest) -> Stage {
+        Stage::new(self.clone(), digest.clone(), None)
+    }
+
+    /// The digests of all stages there are, sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if the folder can't be listed.
+    pub fn stages(&self) -> Result<Vec<Stage>, Error> {
+        let folder = self.root.join("stages");
+        if !folder.exists() {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(Error::read(&folder))? {
+            let entry = entry.map_err(Error::read(&folder))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        let digest_of = |name: String| serde_json::from_value(serde_json::Value::String(name));
+        let digests = names.into_iter().filter_map(|name| digest_of(name).ok());
+        Ok(digests.map(|digest: Digest| self.stage_by_digest(&digest)).collect())
+    }
+
+    /// Keeps a plan under its own digest, which it returns. Writing it again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`] if it can't be written.
+    pub fn put_plan(&self, plan: &impl Serialize) -> Result<Digest, Error> {
+        let json = serde_json::to_string_pretty(plan)
+            .map_err(|source| Error::Encode { key: "plan".to_owned(), source })?;
+        let digest = Digest::of(json.as_bytes());
+        let path = self.plan_path(&digest);
+        if !path.exists() {
+            self.write_whole(&path, json.as_bytes())?;
+        }
+        Ok(digest)
+    }
+
+    /// Reads a plan.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if there is none, [`Error::Malformed`] if it is not a plan.
+    pub fn plan<T: DeserializeOwned>(&self, digest: &Digest) -> Result<T, Error> {
+        let path = self.plan_path(digest);
+        let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
+        serde_json::from_str(&text)
+            .map_err(|error| Error::Malformed { path, detail: error.to_string() })
+    }
+
+    fn plan_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("plans").join(format!("{digest}.json"))
+    }
+
+    /// Creates `folder` below the root, and the format file with the first of them.
+    pub(crate) fn create_folder(&self, folder: &Path) -> Result<(), Error> {
+        fs::create_dir_all(folder).map_err(Error::write(folder))?;
+        let path = self.root.join("format.json");
+        if !path.exists() {
+            let json = serde_json::to_string(&FormatFile { format: FORMAT })
+                .map_err(|source| Error::Encode { key: "format".to_owned(), source })?;
+            self.write_whole(&path, json.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file whole or not at all: into a temporary neighbour, synced, then renamed.
+    pub(crate) fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let folder = path.parent().expect("files of the store lie in folders of the store");
+        fs::create_dir_all(folder).map_err(Error::write(folder))?;
+        let name = path.file_name().expect("files of the store have names").to_string_lossy();
+        let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+        let written = fs::File::create(&temporary).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        let renamed = written.and_then(|()| fs::rename(&temporary, path));
+        renamed.map_err(|source| {
+            // The first error counts; what is left of the temporary file goes if it can.
+            let _ = fs::remove_file(&temporary);
+            Error::Write { path: path.to_owned(), source }
+        })
+    }
+}

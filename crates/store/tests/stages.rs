@@ -1,0 +1,117 @@
+//! Behaviour of stages on a real disk.
+
+use std::fs;
+
+use preceptor_store::{Finding, StageSpec, Store};
+use serde_json::json;
+
+fn spec() -> StageSpec {
+    StageSpec::new("rollouts", &json!({"seed": 0})).expect("serializable")
+}
+
+#[test]
+fn records_read_back_across_writers_and_compaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let stage = store.stage(&spec());
+    let mut first = stage.writer();
+    let mut second = stage.writer();
+    first.append("a", &1).unwrap();
+    second.append("b", &2).unwrap();
+    second.append("a", &1).unwrap();
+    drop(first);
+    stage.compact().unwrap();
+    second.append("c", &3).unwrap();
+    let records = stage.load::<u32>().unwrap().records;
+    assert_eq!(
+        records.into_iter().collect::<Vec<_>>(),
+        [("a".to_owned(), 1), ("b".to_owned(), 2), ("c".to_owned(), 3)]
+    );
+    drop(second);
+    stage.compact().unwrap();
+    assert_eq!(stage.keys().unwrap().len(), 3);
+    let names: Vec<_> = fs::read_dir(stage.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("part-"))
+        .collect();
+    assert!(names.is_empty(), "{names:?}");
+}
+
+#[test]
+fn a_torn_last_line_is_counted_and_everything_before_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let stage = store.stage(&spec());
+    let mut writer = stage.writer();
+    writer.append("a", &"first").unwrap();
+    writer.append("b", &"second").unwrap();
+    drop(writer);
+    let part = stage.folder().join("part-0000.jsonl");
+    let bytes = fs::read(&part).unwrap();
+    fs::write(&part, &bytes[..bytes.len() - 5]).unwrap();
+    let loaded = stage.load::<String>().unwrap();
+    assert_eq!(loaded.records.into_keys().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(loaded.num_bad_lines, 1);
+
+    let mut writer = stage.writer();
+    writer.append("b", &"second").unwrap();
+    assert_eq!(stage.load::<String>().unwrap().records.len(), 2);
+}
+
+#[test]
+fn verify_names_what_was_tampered_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let stage = store.stage(&spec());
+    let mut writer = stage.writer();
+    writer.append("a", &"first").unwrap();
+    drop(writer);
+    let plan = store.put_plan(&json!({"cells": []})).unwrap();
+    let clean = store.verify().unwrap();
+    assert_eq!((clean.num_stages, clean.num_records), (1, 1));
+    assert!(clean.findings.is_empty());
+
+    let part = stage.folder().join("part-0000.jsonl");
+    let text = fs::read_to_string(&part).unwrap();
+    fs::write(&part, text.replace("first", "forst")).unwrap();
+    fs::write(stage.folder().join("spec.json"), "{}").unwrap();
+    let plan_path = folder.path().join("plans").join(format!("{plan}.json"));
+    fs::write(&plan_path, "{}").unwrap();
+    let findings = store.verify().unwrap().findings;
+    assert_eq!(
+        findings,
+        [
+            Finding::WrongSpec { folder: stage.folder().to_owned() },
+            Finding::BadLine { path: part, line: 1 },
+            Finding::WrongPlan { path: plan_path },
+        ]
+    );
+}
+
+#[test]
+fn a_store_below_a_file_cannot_be_written_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let store = Store::open(file.join("store")).unwrap();
+    let error = store.stage(&spec()).writer().append("a", &1).unwrap_err().to_string();
+    let error = error.replace(&folder.path().display().to_string(), "[dir]");
+    let error = error.replace(spec().digest().as_str(), "[digest]");
+    insta::assert_snapshot!(error, @r"
+    write `[dir]/file/store/stages/[digest]`
+    hint: records written before stay valid; free space or name another store with `--store DIR`, then run the same command again
+    ");
+}
+
+#[test]
+fn a_store_of_a_later_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("format.json"), r#"{"format":99}"#).unwrap();
+    let error = Store::open(folder.path()).unwrap_err().to_string();
+    let error = error.replace(&folder.path().display().to_string(), "[dir]");
+    insta::assert_snapshot!(error, @r"
+    understand `[dir]/format.json`: the store has format 99, this program knows 1
+    hint: name another store with `--store DIR`
+    ");
+}
