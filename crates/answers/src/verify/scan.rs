@@ -1,0 +1,243 @@
+//! A cursor over the answer: spaces, commands, groups and the step count.
+
+use std::borrow::Cow;
+
+use super::limits::{MAX_DEPTH, MAX_NESTING, MAX_STEPS};
+
+/// Why parsing ended early. The answer then stays as written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// Not in the grammar.
+    Syntax,
+    /// Past a bound of [`super::limits`].
+    Bound,
+}
+
+pub(crate) type Parse<T> = Result<T, Stop>;
+
+/// Commands that only set type or spacing.
+const INVISIBLE: &[&str] = &[
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "bigg",
+    "biggl",
+    "biggr",
+    "Bigg",
+    "middle",
+    "quad",
+    "qquad",
+    "displaystyle",
+    "textstyle",
+    "scriptstyle",
+    "limits",
+    "thinspace",
+    "enspace",
+    "hfill",
+    "nobreak",
+    "strut",
+    "mathstrut",
+    "boldmath",
+];
+
+/// Position in the answer with the budgets spent so far.
+pub(crate) struct Cursor<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) at: usize,
+    pub(crate) steps: u32,
+    pub(crate) depth: u32,
+    /// Operators so far that nest the value without a bracket.
+    pub(crate) nesting: u32,
+    /// Open brackets around the cursor; inside them a comma always separates.
+    pub(crate) brackets: u32,
+    /// Whether `1\frac{4}{5}` is a mixed number rather than a product.
+    pub(crate) mixed: bool,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, steps: 0, depth: 0, nesting: 0, brackets: 0, mixed: true }
+    }
+
+    pub(crate) fn step(&mut self) -> Parse<()> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS { Err(Stop::Bound) } else { Ok(()) }
+    }
+
+    /// Counts an operator that nests the value.
+    pub(crate) fn nest(&mut self) -> Parse<()> {
+        self.nesting += 1;
+        if self.nesting > MAX_NESTING { Err(Stop::Bound) } else { Ok(()) }
+    }
+
+    /// Runs `parse` one level deeper.
+    pub(crate) fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
+        self.step()?;
+        if self.depth == MAX_DEPTH {
+            return Err(Stop::Bound);
+        }
+        self.depth += 1;
+        let result = parse(self);
+        self.depth -= 1;
+        result
+    }
+
+    pub(crate) fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    pub(crate) fn byte(&self) -> u8 {
+        self.byte_after(0)
+    }
+
+    /// The byte `offset` ahead, NUL past the end.
+    pub(crate) fn byte_after(&self, offset: usize) -> u8 {
+        self.text.as_bytes().get(self.at + offset).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn eat(&mut self, prefix: &str) -> bool {
+        let found = self.rest().starts_with(prefix);
+        if found {
+            self.at += prefix.len();
+        }
+        found
+    }
+
+    pub(crate) fn expect(&mut self, prefix: &str) -> Parse<()> {
+        self.skip_space();
+        if self.eat(prefix) { Ok(()) } else { Err(Stop::Syntax) }
+    }
+
+    /// The name of the command at the cursor (`frac` at `\frac`), empty if there is none.
+    pub(crate) fn command(&self) -> &'a str {
+        if self.byte() != b'\\' {
+            return "";
+        }
+        letters(self.text.get(self.at + 1..).unwrap_or_default())
+    }
+
+    pub(crate) fn eat_command(&mut self, name: &str) -> bool {
+        let found = self.command() == name;
+        if found {
+            self.at += name.len() + 1;
+        }
+        found
+    }
+
+    /// The run of letters at the cursor.
+    pub(crate) fn word(&self) -> &'a str {
+        letters(self.rest())
+    }
+
+    /// Skips white space, spacing commands and mathematics delimiters; reports whether any.
+    pub(crate) fn skip_space(&mut self) -> bool {
+        let start = self.at;
+        loop {
+            match self.byte() {
+                b' ' | b'\t' | b'\n' | b'\r' | b'~' | b'$' => self.at += 1,
+                b'{' if self.byte_after(1) == b'}' => self.at += 2,
+                b'\\' => match self.byte_after(1) {
+                    b',' | b'!' | b';' | b':' | b'>' | b' ' | b'\n' | b'(' | b')' | b'/' => {
+                        self.at += 2;
+                    }
+                    next if next.is_ascii_alphabetic() && INVISIBLE.contains(&self.command()) => {
+                        self.at += 1 + self.command().len();
+                    }
+                    _ => break,
+                },
+                _ => break,
+            }
+        }
+        self.at > start
+    }
+
+    /// The raw text of the braced group at the cursor, braces balanced.
+    pub(crate) fn raw_group(&mut self) -> Parse<&'a str> {
+        self.skip_space();
+        let inner = balanced_group(self.rest()).ok_or(Stop::Syntax)?;
+        self.at += inner.len() + 2;
+        Ok(inner)
+    }
+}
+
+/// What stands between the brace that opens `text` and the one that closes it.
+pub(crate) fn balanced_group(text: &str) -> Option<&str> {
+    let mut open = 0_u32;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'{' => open += 1,
+            b'}' => {
+                open = open.checked_sub(1)?;
+                if open == 0 {
+                    return text.get(1..at);
+                }
+            }
+            _ => {}
+        }
+        if open == 0 {
+            return None;
+        }
+    }
+    None
+}
+
+fn letters(text: &str) -> &str {
+    let end = text.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(text.len());
+    &text[..end]
+}
+
+/// Spells Unicode mathematics in LaTeX and drops marks that cannot be seen.
+pub(crate) fn to_ascii(answer: &str) -> Cow<'_, str> {
+    if answer.is_ascii() {
+        return Cow::Borrowed(answer);
+    }
+    let mut spelled = String::with_capacity(answer.len());
+    for character in answer.chars() {
+        let spelling = match character {
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => "",
+            '\u{feff}' | '\u{ad}' => "",
+            '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}' => " ",
+            '−' | '–' | '‐' | '‑' => "-",
+            '×' | '·' | '⋅' | '∙' => "\\cdot ",
+            '÷' => "/",
+            '±' => "\\pm ",
+            '∓' => "\\mp ",
+            '√' => "\\sqrt ",
+            'π' => "\\pi ",
+            'θ' => "\\theta ",
+            '∞' => "\\infty ",
+            '°' | 'º' => "^\\circ ",
+            '∪' => "\\cup ",
+            '∈' => "\\in ",
+            '≤' => "\\le ",
+            '≥' => "\\ge ",
+            '≠' => "\\ne ",
+            '≈' => "\\approx ",
+            '∅' => "\\emptyset ",
+            'ℝ' => "\\mathbb{R} ",
+            '²' => "^{2}",
+            '³' => "^{3}",
+            '½' => "\\frac{1}{2}",
+            '¼' => "\\frac{1}{4}",
+            '¾' => "\\frac{3}{4}",
+            '“' | '”' => "\"",
+            '‘' | '’' => "'",
+            '，' => ",",
+            '。' => ".",
+            other => {
+                spelled.push(other);
+                continue;
+            }
+        };
+        spelled.push_str(spelling);
+    }
+    Cow::Owned(spelled)
+}

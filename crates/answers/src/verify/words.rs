@@ -1,0 +1,113 @@
+//! Answers in words, and the one spelling of answers that the grammar does not know.
+
+use super::value::Value;
+
+/// Runs of letters that do not make an answer a text.
+const MATHEMATICAL: &[&str] = &[
+    "and", "or", "pi", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "inf",
+    "theta", "alpha", "beta", "gamma", "frac", "infty", "infinity", "arcsin", "arccos", "arctan",
+];
+
+/// Reads an answer that consists of words only: `not enough information`, `east`, `no`.
+///
+/// A run of three letters or more that names no function makes it words; shorter runs are
+/// products of symbols, except `no`.
+pub(crate) fn bare_words(answer: &str) -> Option<Value> {
+    let is_word_byte =
+        |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b' ' | b'-' | b'\'' | b'.');
+    if !answer.bytes().all(is_word_byte) {
+        return None;
+    }
+    let is_word = |run: &&str| {
+        (run.len() >= 3 && !MATHEMATICAL.contains(&run.to_ascii_lowercase().as_str()))
+            || run.eq_ignore_ascii_case("no")
+    };
+    answer
+        .split(|c: char| !c.is_ascii_alphabetic())
+        .find(is_word)
+        .map(|_| Value::Text(fold(answer)))
+}
+
+/// The value of the contents of `\text{}` that stand alone.
+pub(crate) fn of_text(contents: &str) -> Option<Value> {
+    let trimmed = contents.trim();
+    let bare = trimmed.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(trimmed);
+    let mut characters = bare.chars();
+    match (characters.next(), characters.next()) {
+        (None, _) => None,
+        (Some(letter), None) if letter.is_ascii_alphabetic() => {
+            Some(Value::Symbol(u64::from(u32::from(letter))))
+        }
+        _ => Some(Value::Text(fold(trimmed))),
+    }
+}
+
+/// Lower case, single spaces, no full stop at the end.
+pub(crate) fn fold(words: &str) -> String {
+    let mut folded = String::with_capacity(words.len());
+    for word in words.split([' ', '~', '\t', '\n', '\\']).filter(|word| !word.is_empty()) {
+        if !folded.is_empty() {
+            folded.push(' ');
+        }
+        folded.extend(word.chars().flat_map(char::to_lowercase));
+    }
+    while folded.ends_with(['.', '!']) {
+        folded.pop();
+    }
+    folded
+}
+
+/// The writing without spaces and sizing commands: how unparsed answers are compared.
+pub(crate) fn squeeze(answer: &str) -> String {
+    let mut squeezed = String::with_capacity(answer.len());
+    let mut rest = answer;
+    while let Some(character) = rest.chars().next() {
+        let skip = ["\\left", "\\right", "\\,", "\\!", "\\;", "\\:", "\\ ", "~", "$"]
+            .into_iter()
+            .find(|mark| rest.starts_with(mark) && !continues_command(rest, mark));
+        match skip {
+            Some(mark) => rest = &rest[mark.len()..],
+            None => {
+                if !character.is_whitespace() {
+                    squeezed.push(character);
+                }
+                rest = &rest[character.len_utf8()..];
+            }
+        }
+    }
+    squeezed
+}
+
+/// Whether `mark` is only the beginning of a longer command, as `\left` is in `\leftarrow`.
+fn continues_command(text: &str, mark: &str) -> bool {
+    mark.len() > 2 && text[mark.len()..].starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_texts_and_short_runs_are_not() {
+        assert_eq!(
+            bare_words("Not Enough  Information."),
+            Some(Value::Text("not enough information".to_owned()))
+        );
+        assert_eq!(bare_words("ab"), None);
+        assert_eq!(bare_words("sin x"), None);
+        assert_eq!(bare_words("x and y"), None);
+        assert_eq!(bare_words("No"), Some(Value::Text("no".to_owned())));
+    }
+
+    #[test]
+    fn a_choice_letter_is_a_symbol_with_or_without_parentheses() {
+        assert_eq!(of_text("(C)"), of_text(" C "));
+        assert_eq!(of_text("(C)"), Some(Value::Symbol(67)));
+    }
+
+    #[test]
+    fn squeezing_keeps_arrows_apart_from_sizing() {
+        assert_eq!(squeeze(r"\left( a \right)"), "(a)");
+        assert_eq!(squeeze(r"\leftarrow a"), r"\leftarrowa");
+    }
+}
