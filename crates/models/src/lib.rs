@@ -1,1 +1,53 @@
-//! .
+//! Decoder models on this machine: loading, sampling and scoring.
+//!
+//! [`Model::load`] reads a Hugging Face folder or a GGUF file; [`LocalModel`] draws rollouts
+//! ([`preceptor_core::Generator`]) and gives log-probabilities ([`preceptor_core::Scorer`]) with it.
+//! Weights and activations are burn tensors. On the CPU the operations of a layer run as kernels of
+//! our own on the tensors' storage; elsewhere, and under autodiff, as burn operations.
+//!
+//! On the CPU a rollout is a function of model, prompt, sampling and its random stream, to the bit:
+//! neither batch size nor the other sequences of a batch, neither thread count nor the order of
+//! requests can reach it. The private module `kernels` says how.
+//!
+//! A model family is one file and one line in [`FAMILIES`].
+
+mod attention;
+mod chat_template;
+mod decoder;
+mod device;
+mod engine;
+mod error;
+mod families;
+mod generate;
+mod gguf;
+mod hf_folder;
+mod kernels;
+mod kv_cache;
+pub mod llama;
+mod local_model;
+mod model;
+pub mod ops;
+mod rope_frequencies;
+mod sampler;
+mod score;
+mod tokenizer;
+mod weights;
+
+pub use attention::{
+    Attend, AttentionShape, KvCache, PlainAttention, SequenceId, Span, causal_attention,
+};
+pub use chat_template::ChatTemplate;
+pub use decoder::{Decoder, DecoderSpec};
+pub use device::Device;
+pub use engine::CounterValues;
+pub use error::Error;
+pub use families::{FAMILIES, Family};
+pub use gguf::{GgufFile, GgufValue};
+pub use hf_folder::{HfWeights, JsonFile};
+pub use kv_cache::{CpuKvCache, TensorKvCache};
+pub use local_model::{GenerationOptions, LocalModel};
+pub use model::Model;
+pub use rope_frequencies::{RopeConfig, RopeScaling};
+pub use sampler::{Draw, draw_token, token_logprob};
+pub use tokenizer::Tokenizer;
+pub use weights::WeightSource;

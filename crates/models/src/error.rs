@@ -1,0 +1,136 @@
+//! What can go wrong while a model is loaded.
+
+use std::path::PathBuf;
+
+/// Why a model can't be loaded or used.
+///
+/// Messages name the file, the tensor or key, what was found and what is allowed; a hint comes last.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file can't be read.
+    #[error("read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A model's folder lacks a file.
+    #[error("find `{file}` in `{}`\nhint: {hint}", folder.display())]
+    MissingFile {
+        /// Where it was looked for.
+        folder: PathBuf,
+        /// What was looked for.
+        file: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A file ends early or contradicts itself.
+    #[error("parse `{}`: {detail}\nhint: the file may be incomplete; fetch it again and compare its digest", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        detail: String,
+    },
+    /// A configuration key is missing or has a value that makes no sense.
+    #[error("read key `{key}` of `{}`: found {found}, expected {expected}\nhint: compare it with the file that the model's authors published", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The value.
+        found: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// The file asks for something that is not implemented.
+    #[error("use `{}`: {what} `{found}` is not supported, only {allowed}\nhint: {hint}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The kind of thing.
+        what: String,
+        /// The value.
+        found: String,
+        /// What is implemented.
+        allowed: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A tensor is not in the weights.
+    #[error("load tensor `{tensor}` of `{}`: it is not there ({present} tensors are)\nhint: the configuration may belong to other weights", path.display())]
+    MissingTensor {
+        /// The file or folder.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// How many tensors there are.
+        present: usize,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("load tensor `{tensor}` of `{}`: found shape {found:?}, expected {expected:?}\nhint: the configuration may belong to other weights", path.display())]
+    TensorShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// The tokenizer refuses its own files or a text.
+    #[error("use the tokenizer of `{}`: {detail}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        detail: String,
+    },
+    /// The chat template can't be compiled or refuses a conversation.
+    #[error("render the chat template of `{}`: {detail}", path.display())]
+    Template {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        detail: String,
+    },
+    /// A chat was asked of a model without a chat template.
+    #[error("render a chat: `{}` has no chat template\nhint: use plain text prompts with this model", path.display())]
+    NoTemplate {
+        /// The model.
+        path: PathBuf,
+    },
+    /// A prompt has no token at all.
+    #[error(
+        "read prompt `{prompt}`: it has no tokens, expected at least one\nhint: this model's tokenizer adds no start token to plain text"
+    )]
+    EmptyPrompt {
+        /// The prompt's id.
+        prompt: String,
+    },
+    /// A token id is outside of the vocabulary.
+    #[error(
+        "read token {token}: found an id outside of the vocabulary, expected one below {vocab_size}"
+    )]
+    UnknownToken {
+        /// The id.
+        token: u32,
+        /// How many there are.
+        vocab_size: usize,
+    },
+    /// The device's name is unknown, or it is not compiled in.
+    #[error("use device `{name}`: expected {expected}\nhint: {hint}")]
+    Device {
+        /// The name.
+        name: String,
+        /// What is possible.
+        expected: &'static str,
+        /// What to do.
+        hint: String,
+    },
+}

@@ -1,0 +1,90 @@
+//! Root-mean-square norm, rotary embedding and the gated activation, row by row.
+
+use super::exp::exp_f32;
+use super::isa::per_isa;
+use super::softmax::sum_lanes;
+use super::{Isa, LANES, RowsMut, RowsRef, for_each_task};
+
+/// Numbers a task should have at least.
+const TASK_SIZE: usize = 1 << 14;
+
+fn by_rows(rows: usize, cols: usize, run: impl Fn(usize) + Sync + Send) {
+    let rows_a_task = (TASK_SIZE / cols.max(1)).max(1);
+    let tasks = rows.div_ceil(rows_a_task);
+    for_each_task(tasks, tasks > 1, |task| {
+        for row in task * rows_a_task..((task + 1) * rows_a_task).min(rows) {
+            run(row);
+        }
+    });
+}
+
+/// `out = x / sqrt(mean(x²) + eps) · weight`.
+pub(crate) fn rms_norm(isa: Isa, x: RowsRef<'_>, weight: &[f32], eps: f32, out: RowsMut) {
+    assert_eq!(x.cols(), weight.len(), "norm weight has another width");
+    by_rows(x.rows(), x.cols(), |row| {
+        // SAFETY: each row is written by one task.
+        let out = unsafe { out.slice(row, 0, x.cols()) };
+        rms_norm_row(isa, x.row(row), weight, eps, out);
+    });
+}
+
+per_isa! {
+    fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        let mut sums = [0.0_f32; LANES];
+        let (chunks, rest) = x.as_chunks::<LANES>();
+        for chunk in chunks {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *sum = x.mul_add(*x, *sum);
+            }
+        }
+        for (sum, x) in sums.iter_mut().zip(rest) {
+            *sum = x.mul_add(*x, *sum);
+        }
+        let scale = 1.0 / (sum_lanes(&sums) / x.len() as f32 + eps).sqrt();
+        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+            *out = (x * scale) * weight;
+        }
+    }
+}
+
+/// Rotates the two halves of each head by the row's angles.
+pub(crate) fn rope(isa: Isa, x: RowsRef<'_>, cos: RowsRef<'_>, sin: RowsRef<'_>, out: RowsMut) {
+    by_rows(x.rows(), x.cols(), |row| {
+        // SAFETY: each row is written by one task.
+        let out = unsafe { out.slice(row, 0, x.cols()) };
+        rope_row(isa, x.row(row), cos.row(row), sin.row(row), out);
+    });
+}
+
+per_isa! {
+    fn rope_row(x: &[f32], cos: &[f32], sin: &[f32], out: &mut [f32]) {
+        let half = cos.len();
+        for (x, out) in x.chunks_exact(2 * half).zip(out.chunks_exact_mut(2 * half)) {
+            let (x1, x2) = x.split_at(half);
+            let (out1, out2) = out.split_at_mut(half);
+            for i in 0..half {
+                out1[i] = x1[i] * cos[i] - x2[i] * sin[i];
+                out2[i] = x2[i] * cos[i] + x1[i] * sin[i];
+            }
+        }
+    }
+}
+
+/// `silu(gate) · up`, where a row of `gate_up` is all of gate, then all of up.
+pub(crate) fn silu_mul(isa: Isa, gate_up: RowsRef<'_>, out: RowsMut) {
+    let width = gate_up.cols() / 2;
+    by_rows(gate_up.rows(), width, |row| {
+        // SAFETY: each row is written by one task.
+        let out = unsafe { out.slice(row, 0, width) };
+        let (gate, up) = gate_up.row(row).split_at(width);
+        silu_mul_row(isa, gate, up, out);
+    });
+}
+
+per_isa! {
+    fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
+        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+            *out = gate / (1.0 + exp_f32(-gate)) * up;
+        }
+    }
+}

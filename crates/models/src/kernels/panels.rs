@@ -1,0 +1,92 @@
+//! Weights laid out for [`super::gemm()`]: panels of 16 output columns, each panel input by input.
+
+use super::for_each_task;
+
+/// Output columns of a panel: one vector of AVX-512, two of AVX2.
+pub(crate) const LANES: usize = 16;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// A packed matrix of `rows` outputs and `inner` inputs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PanelsView<'a> {
+    data: &'a [f32],
+    rows: usize,
+    inner: usize,
+}
+
+impl<'a> PanelsView<'a> {
+    /// A view of `data` as [`pack_rows`] lays it out.
+    ///
+    /// # Panics
+    ///
+    /// If `data` has another length.
+    pub(crate) fn new(data: &'a [f32], rows: usize, inner: usize) -> Self {
+        assert_eq!(data.len(), rows.div_ceil(LANES) * inner * LANES, "not a packed matrix");
+        Self { data, rows, inner }
+    }
+
+    /// Outputs.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs.
+    pub(crate) fn inner(&self) -> usize {
+        self.inner
+    }
+
+    /// Panel `panel`, `[inner][LANES]`.
+    pub(crate) fn panel(&self, panel: usize) -> &'a [f32] {
+        &self.data[panel * self.inner * LANES..][..self.inner * LANES]
+    }
+
+    /// Writes row `row` of the matrix to `out`.
+    pub(crate) fn copy_row(&self, row: usize, out: &mut [f32]) {
+        let panel = self.panel(row / LANES);
+        for (value, lanes) in out.iter_mut().zip(panel.chunks_exact(LANES)) {
+            *value = lanes[row % LANES];
+        }
+    }
+}
+
+/// Packs `[rows][inner]` into panels; missing columns of the last panel are zero. Gives the storage
+/// and where in it the panels begin, which is the start of a cache line.
+pub(crate) fn pack_rows(weight: &[f32], rows: usize, inner: usize) -> (Vec<f32>, usize) {
+    assert_eq!(weight.len(), rows * inner, "not a matrix of that shape");
+    let num_panels = rows.div_ceil(LANES);
+    let len = num_panels * inner * LANES;
+    let mut packed = vec![0.0_f32; len + LANES - 1];
+    let start = packed.as_ptr().align_offset(LINE).min(LANES - 1);
+    let base = super::RowsMut::new(&mut packed[start..start + len], inner * LANES);
+    for_each_task(num_panels, true, |panel| {
+        // SAFETY: each task writes its own panel, which is one row of `base`.
+        let out = unsafe { base.slice(panel, 0, inner * LANES) };
+        for lane in 0..LANES.min(rows - panel * LANES) {
+            let row = &weight[(panel * LANES + lane) * inner..][..inner];
+            for (value, target) in row.iter().zip(out.chunks_exact_mut(LANES)) {
+                target[lane] = *value;
+            }
+        }
+    });
+    (packed, start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_keeps_every_row() {
+        let (rows, inner) = (21, 5);
+        let weight: Vec<f32> = (0..rows * inner).map(|i| i as f32).collect();
+        let (packed, start) = pack_rows(&weight, rows, inner);
+        let view = PanelsView::new(&packed[start..][..2 * inner * LANES], rows, inner);
+        let mut row = vec![0.0; inner];
+        for r in 0..rows {
+            view.copy_row(r, &mut row);
+            assert_eq!(row, weight[r * inner..][..inner]);
+        }
+    }
+}

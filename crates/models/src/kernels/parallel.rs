@@ -1,0 +1,102 @@
+//! Rows of a matrix shared between threads, and how work is split over them.
+
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
+/// Read-only rows at a fixed distance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsRef<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    stride: usize,
+}
+
+impl<'a> RowsRef<'a> {
+    /// `rows` rows of `cols` numbers, `stride` apart.
+    ///
+    /// # Panics
+    ///
+    /// If `data` is too short for them.
+    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "rows outside of the data");
+        Self { data, rows, cols, stride }
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers in a row.
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Distance of two rows.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Row `row`.
+    pub(crate) fn row(&self, row: usize) -> &'a [f32] {
+        &self.data[row * self.stride..][..self.cols]
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const f32 {
+        self.data.as_ptr()
+    }
+}
+
+/// Rows that several tasks write, each its own part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsMut {
+    data: *mut f32,
+    rows: usize,
+    cols: usize,
+}
+
+// SAFETY: it is a pointer with bounds; the methods that write are unsafe and ask for disjoint parts.
+unsafe impl Send for RowsMut {}
+// SAFETY: as above.
+unsafe impl Sync for RowsMut {}
+
+impl RowsMut {
+    /// Contiguous rows of `cols` numbers over `data`, which must outlive every use.
+    pub(crate) fn new(data: &mut [f32], cols: usize) -> Self {
+        let rows = data.len().checked_div(cols).unwrap_or(0);
+        Self { data: data.as_mut_ptr(), rows, cols }
+    }
+
+    /// Numbers in a row, which is also their distance.
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Where `(row, col)` lies.
+    pub(crate) fn at(&self, row: usize, col: usize) -> *mut f32 {
+        debug_assert!(row < self.rows && col <= self.cols);
+        // SAFETY: `(row, col)` lies inside the slice this was made from.
+        unsafe { self.data.add(row * self.cols + col) }
+    }
+
+    /// `len` numbers from `(row, col)` on.
+    ///
+    /// # Safety
+    ///
+    /// No other task reads or writes them meanwhile.
+    #[expect(clippy::mut_from_ref, reason = "tasks write disjoint parts, as the contract says")]
+    pub(crate) unsafe fn slice(&self, row: usize, col: usize, len: usize) -> &mut [f32] {
+        assert!(row < self.rows && col + len <= self.cols, "outside of the rows");
+        // SAFETY: inside the slice this was made from; exclusive by this function's contract.
+        unsafe { std::slice::from_raw_parts_mut(self.at(row, col), len) }
+    }
+}
+
+/// Runs `task` for `0..num_tasks`, on all threads where there is enough to do.
+pub(crate) fn for_each_task(num_tasks: usize, parallel: bool, task: impl Fn(usize) + Sync + Send) {
+    if parallel && num_tasks > 1 && rayon::current_num_threads() > 1 {
+        (0..num_tasks).into_par_iter().with_max_len(1).for_each(task);
+    } else {
+        (0..num_tasks).for_each(task);
+    }
+}

@@ -1,0 +1,330 @@
+//! A loaded model: decoder, tokenizer, chat template, end tokens and identity.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use preceptor_core::{Digest, ModelIdentity, Prompt, PromptBody};
+use serde_json::Value;
+
+use crate::chat_template::ChatTemplate;
+use crate::device::Device;
+use crate::gguf::{GgufFile, GgufValue, read_tokenizer};
+use crate::hf_folder::{HfWeights, JsonFile};
+use crate::tokenizer::Tokenizer;
+use crate::{Decoder, DecoderSpec, Error, families};
+
+/// A model in memory.
+pub struct Model {
+    path: PathBuf,
+    family: &'static str,
+    device: Device,
+    decoder: Box<dyn Decoder>,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    end_tokens: BTreeSet<u32>,
+    identity: ModelIdentity,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("path", &self.path)
+            .field("family", &self.family)
+            .field("device", &self.device)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Spellings of the token that ends a turn, for files that name only the token that ends a text.
+const TURN_ENDS: [&str; 4] = ["<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>"];
+
+impl Model {
+    /// Loads a Hugging Face folder or a `.gguf` file.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is missing, cut off, misshapen or not implemented; see [`Error`].
+    pub fn load(path: &Path, device: &Device) -> Result<Self, Error> {
+        if path.is_dir() {
+            Self::load_folder(path, device)
+        } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) && path.is_file()
+        {
+            Self::load_gguf(path, device)
+        } else {
+            let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let hint = "a model is a Hugging Face folder or a file that ends in `.gguf`";
+            Err(Error::MissingFile { folder, file, hint })
+        }
+    }
+
+    fn load_folder(folder: &Path, device: &Device) -> Result<Self, Error> {
+        let need = |file: &str, hint: &'static str| {
+            let path = folder.join(file);
+            if path.is_file() {
+                Ok(path)
+            } else {
+                Err(Error::MissingFile { folder: folder.to_owned(), file: file.to_owned(), hint })
+            }
+        };
+        let config_path = need("config.json", "every Hugging Face model has one")?;
+        let config = JsonFile::read(&config_path)?;
+        let name = config.text("model_type")?.ok_or_else(|| {
+            config.config_error("model_type", "nothing", "an architecture's name")
+        })?;
+        let family = families::find(&config_path, name)?;
+        let tokenizer_path =
+            need("tokenizer.json", "slow tokenizers can't be read; save it with a fast one")?;
+        let tokenizer_json = fs::read(&tokenizer_path)
+            .map_err(|source| Error::Read { path: tokenizer_path.clone(), source })?;
+        let tokenizer = Tokenizer::from_json(&tokenizer_json, &tokenizer_path)?;
+        let weights = HfWeights::open(folder)?;
+        let (decoder, digest) = rayon::join(
+            || family.load_folder(&config, &weights, device),
+            || weights_digest(weights.bytes()),
+        );
+        let decoder = decoder?;
+
+        let settings = JsonFile::read_if_there(&folder.join("tokenizer_config.json"))?;
+        let named = |key: &str| {
+            let value = settings.as_ref()?.get(key)?;
+            let text = value.as_str().or_else(|| value.get("content").and_then(Value::as_str));
+            text.map(str::to_owned)
+        };
+        let template_path = folder.join("chat_template.jinja");
+        let source = if template_path.is_file() {
+            let text = fs::read_to_string(&template_path);
+            Some(text.map_err(|source| Error::Read { path: template_path.clone(), source })?)
+        } else {
+            settings.as_ref().and_then(|s| s.get("chat_template")).and_then(template_in)
+        };
+        let template = source
+            .map(|source| ChatTemplate::new(source, folder, named("bos_token"), named("eos_token")))
+            .transpose()?;
+
+        let mut end_tokens = BTreeSet::new();
+        let generation = JsonFile::read_if_there(&folder.join("generation_config.json"))?;
+        for file in generation.iter().chain([&config]) {
+            end_tokens.extend(file.get("eos_token_id").into_iter().flat_map(ids_in));
+        }
+        end_tokens.extend(named("eos_token").and_then(|token| tokenizer.id_of(&token)));
+        Self {
+            path: folder.to_owned(),
+            family: family.name(),
+            device: device.clone(),
+            decoder,
+            tokenizer,
+            template,
+            end_tokens,
+            identity: placeholder_identity(),
+        }
+        .identified(digest)
+    }
+
+    fn load_gguf(path: &Path, device: &Device) -> Result<Self, Error> {
+        let file = GgufFile::open(path)?;
+        let key = "general.architecture";
+        let name = file
+            .text(key)?
+            .ok_or_else(|| file.config_error(key, "nothing", "an architecture's name"))?;
+        let family = families::find(path, name)?;
+        let ((decoder, tokenizer), digest) = rayon::join(
+            || {
+                let tokenizer = read_tokenizer(&file)
+                    .and_then(|json| Tokenizer::from_json(json.as_bytes(), path));
+                (family.load_gguf(&file, device), tokenizer)
+            },
+            || weights_digest([file.bytes()]),
+        );
+        let (decoder, tokenizer) = (decoder?, tokenizer?);
+        let token = |id: Option<usize>| match file.value("tokenizer.ggml.tokens") {
+            Some(GgufValue::List(tokens)) => match tokens.get(id?)? {
+                GgufValue::Text(token) => Some(token.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let bos = token(file.integer("tokenizer.ggml.bos_token_id")?);
+        let eos = token(file.integer("tokenizer.ggml.eos_token_id")?);
+        let template = file
+            .text("tokenizer.chat_template")?
+            .map(|source| ChatTemplate::new(source.to_owned(), path, bos, eos))
+            .transpose()?;
+        let mut end_tokens = BTreeSet::new();
+        for key in ["eos", "eot", "eom"] {
+            let id = file.integer(&format!("tokenizer.ggml.{key}_token_id"))?;
+            end_tokens.extend(id.and_then(|id| u32::try_from(id).ok()));
+        }
+        Self {
+            path: path.to_owned(),
+            family: family.name(),
+            device: device.clone(),
+            decoder,
+            tokenizer,
+            template,
+            end_tokens,
+            identity: placeholder_identity(),
+        }
+        .identified(digest)
+    }
+
+    /// Completes a loaded model: its turn ends and its identity.
+    fn identified(mut self, weights: Digest) -> Result<Self, Error> {
+        if self.template.is_some() {
+            self.end_tokens.extend(TURN_ENDS.iter().filter_map(|t| self.tokenizer.id_of(t)));
+        }
+        let config = self.decoder.canonical_config();
+        self.identity = ModelIdentity {
+            weights: Digest::of_parts([
+                weights.as_str().as_bytes(),
+                self.family.as_bytes(),
+                config.as_bytes(),
+            ]),
+            tokenizer: self.tokenizer.digest().clone(),
+            template: self.template.as_ref().map(|t| t.digest().clone()),
+            attested: true,
+        };
+        Ok(self)
+    }
+
+    /// Where it was loaded from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The family's name, for example `llama`.
+    pub fn architecture(&self) -> &'static str {
+        self.family
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The numbers that describe it.
+    pub fn spec(&self) -> &DecoderSpec {
+        self.decoder.spec()
+    }
+
+    /// Tokens that fit into the context window.
+    pub fn context_length(&self) -> usize {
+        self.spec().context_length
+    }
+
+    /// All weights, tied ones counted once.
+    pub fn num_parameters(&self) -> u64 {
+        self.spec().num_parameters
+    }
+
+    /// The configuration in one canonical text.
+    pub fn canonical_config(&self) -> String {
+        self.decoder.canonical_config()
+    }
+
+    /// What makes it the same model for the store.
+    pub fn identity(&self) -> &ModelIdentity {
+        &self.identity
+    }
+
+    /// The decoder.
+    pub fn decoder(&self) -> &dyn Decoder {
+        &*self.decoder
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The chat template, if there is one.
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_ref()
+    }
+
+    /// Tokens that end a rollout.
+    pub fn end_tokens(&self) -> &BTreeSet<u32> {
+        &self.end_tokens
+    }
+
+    /// The tokens of a prompt: a chat through the template, a text with the start token that the
+    /// tokenizer adds by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoTemplate`], [`Error::Template`], [`Error::Tokenizer`], [`Error::EmptyPrompt`] or
+    /// [`Error::UnknownToken`] (a tokenizer that knows more tokens than the weights).
+    pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>, Error> {
+        let tokens = match &prompt.body {
+            PromptBody::Text(text) => self.tokenizer.encode(text, true)?,
+            PromptBody::Chat(messages) => {
+                let template = self
+                    .template
+                    .as_ref()
+                    .ok_or_else(|| Error::NoTemplate { path: self.path.clone() })?;
+                self.tokenizer.encode(&template.render(messages)?, false)?
+            }
+        };
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt { prompt: prompt.id.to_string() });
+        }
+        self.check_tokens(&tokens)?;
+        Ok(tokens)
+    }
+
+    /// Checks that the weights know every token.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownToken`].
+    pub fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocab_size = self.spec().vocab_size;
+        match tokens.iter().find(|token| **token as usize >= vocab_size) {
+            Some(token) => Err(Error::UnknownToken { token: *token, vocab_size }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn placeholder_identity() -> ModelIdentity {
+    let empty = Digest::of(&[]);
+    ModelIdentity { weights: empty.clone(), tokenizer: empty, template: None, attested: true }
+}
+
+/// The digest of the weights' files, each with its length.
+fn weights_digest<'a>(files: impl IntoIterator<Item = &'a [u8]>) -> Digest {
+    let digests: Vec<String> = files
+        .into_iter()
+        .map(|bytes| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_rayon(bytes);
+            hasher.finalize().to_hex().to_string()
+        })
+        .collect();
+    Digest::of_parts(digests.iter().map(String::as_bytes))
+}
+
+/// One id or a list of them.
+fn ids_in(value: &Value) -> Vec<u32> {
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    match value {
+        Value::Array(ids) => ids.iter().filter_map(id).collect(),
+        other => id(other).into_iter().collect(),
+    }
+}
+
+/// A template is a text, or a list of named ones of which `default` counts.
+fn template_in(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(items) => items
+            .iter()
+            .find(|item| item.get("name").and_then(Value::as_str) == Some("default"))
+            .and_then(|item| item.get("template").and_then(Value::as_str))
+            .map(str::to_owned),
+        _ => None,
+    }
+}

@@ -1,0 +1,306 @@
+//! The operations a decoder is made of: fused on the CPU, plain burn everywhere else.
+//!
+//! Each function asks whether its input is a bare CPU tensor. If so it runs a kernel of ours on the
+//! storage through burn-flex's public tensor type; otherwise (another device, or under autodiff)
+//! it writes the same formula with burn operations. The plain path is the reference of the kernels.
+//!
+//! Shapes: `r` rows (tokens of all sequences), `d` numbers in a row.
+
+use burn::tensor::{Shape, Tensor, TensorData};
+use burn_flex::{Flex, FlexTensor};
+
+use crate::kernels::{self, Isa, LANES, PanelsView, RowsMut, RowsRef};
+
+/// The tensor's CPU storage, if it has one and no gradients are recorded.
+pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    let flex = tensor.clone().try_into_primitive::<Flex>().ok()?;
+    (flex.dtype() == burn::tensor::DType::F32).then_some(flex)
+}
+
+/// The rows of a CPU tensor of two dimensions whose last one is dense; `None` for other layouts.
+pub(crate) fn rows_of(flex: &FlexTensor) -> Option<RowsRef<'_>> {
+    let layout = flex.layout();
+    let (shape, strides) = (layout.shape(), layout.strides());
+    let (rows, cols) = (shape[0], shape[1]);
+    if (cols > 1 && strides[1] != 1) || strides[0] < 0 {
+        return None;
+    }
+    let data: &[f32] = &flex.storage::<f32>()[layout.start_offset()..];
+    Some(RowsRef::new(data, rows, cols, strides[0].unsigned_abs()))
+}
+
+/// A CPU tensor around what `fill` writes.
+pub(crate) fn filled_rows(rows: usize, cols: usize, fill: impl FnOnce(RowsMut)) -> Tensor<2> {
+    let mut data = vec![0.0_f32; rows * cols];
+    fill(RowsMut::new(&mut data, cols));
+    from_vec(data, [rows, cols], 0)
+}
+
+/// A CPU tensor over `data` from number `start` on.
+fn from_vec<const D: usize>(data: Vec<f32>, shape: [usize; D], start: usize) -> Tensor<D> {
+    let contiguous = burn_flex::Layout::contiguous(Shape::from(shape));
+    let strides = contiguous.strides().to_vec();
+    let layout = burn_flex::Layout::new(Shape::from(shape), strides, start);
+    let bytes = burn::tensor::Bytes::from_elems(data);
+    let flex = FlexTensor::new(bytes, layout, burn::tensor::DType::F32);
+    Tensor::from_primitive::<Flex>(flex)
+}
+
+/// A matrix that multiplies rows: `y = x · Wᵀ`, without bias.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weight: LinearWeight,
+}
+
+#[derive(Clone, Debug)]
+enum LinearWeight {
+    /// `[out, in]`, as checkpoints store it: for other devices and for training.
+    Rows(Tensor<2>),
+    /// `[ceil(out / 16), in, 16]`: for the CPU kernel.
+    Panels { panels: Tensor<3>, out: usize },
+}
+
+impl Linear {
+    /// From a checkpoint's `[out, in]` matrix as a burn tensor; gradients can flow.
+    pub fn from_tensor(weight_oi: Tensor<2>) -> Self {
+        Self { weight: LinearWeight::Rows(weight_oi) }
+    }
+
+    /// Packed for the CPU kernel.
+    pub fn packed(weight: &[f32], out: usize, inner: usize) -> Self {
+        let (data, start) = kernels::pack_rows(weight, out, inner);
+        let panels = from_vec(data, [out.div_ceil(LANES), inner, LANES], start);
+        Self { weight: LinearWeight::Panels { panels, out } }
+    }
+
+    /// The weight as `[out, in]`, copied if it is packed.
+    pub fn to_tensor(&self) -> Tensor<2> {
+        match &self.weight {
+            LinearWeight::Rows(weight) => weight.clone(),
+            LinearWeight::Panels { panels, out } => {
+                let [_, inner, _] = panels.dims();
+                let rows: Vec<u32> = (0..u32::try_from(*out).expect("fits token ids")).collect();
+                self.rows(&rows).reshape([*out, inner])
+            }
+        }
+    }
+
+    /// `[out, in]`.
+    pub fn shape(&self) -> [usize; 2] {
+        match &self.weight {
+            LinearWeight::Rows(weight) => weight.dims(),
+            LinearWeight::Panels { panels, out } => [*out, panels.dims()[1]],
+        }
+    }
+
+    /// `x · Wᵀ`.
+    ///
+    /// # Shapes
+    ///
+    /// `[r, in]` to `[r, out]`.
+    pub fn forward(&self, x_rd: &Tensor<2>) -> Tensor<2> {
+        match &self.weight {
+            LinearWeight::Rows(weight) => x_rd.clone().matmul(weight.clone().transpose()),
+            LinearWeight::Panels { panels, out } => {
+                let [rows, inner] = x_rd.dims();
+                let flex = on_cpu(x_rd).expect("packed weights are used with CPU tensors only");
+                let flex = if rows_of(&flex).is_some() { flex } else { flex.to_contiguous() };
+                let x = rows_of(&flex).expect("contiguous rows are dense");
+                let panels = on_cpu(panels).expect("packed weights are CPU tensors");
+                filled_rows(rows, *out, |y| {
+                    let view = panels_view(&panels, *out, inner);
+                    kernels::gemm(Isa::best(), x, view, y);
+                })
+            }
+        }
+    }
+
+    /// Rows `ids` of the weight, as an embedding reads them.
+    ///
+    /// # Shapes
+    ///
+    /// `[ids, in]`.
+    pub fn rows(&self, ids: &[u32]) -> Tensor<2> {
+        match &self.weight {
+            LinearWeight::Rows(weight) => {
+                let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
+                let data = TensorData::new(ids.clone(), [ids.len()]);
+                weight.clone().select(0, Tensor::from_data(data, &weight.device()))
+            }
+            LinearWeight::Panels { panels, out } => {
+                let inner = panels.dims()[1];
+                let panels = on_cpu(panels).expect("packed weights are CPU tensors");
+                filled_rows(ids.len(), inner, |rows| {
+                    let view = panels_view(&panels, *out, inner);
+                    for (row, id) in ids.iter().enumerate() {
+                        // SAFETY: one task writes all rows, one after the other.
+                        view.copy_row(*id as usize, unsafe { rows.slice(row, 0, inner) });
+                    }
+                })
+            }
+        }
+    }
+}
+
+fn panels_view(panels: &FlexTensor, out: usize, inner: usize) -> PanelsView<'_> {
+    let len = out.div_ceil(LANES) * inner * LANES;
+    let data = &panels.storage::<f32>()[panels.layout().start_offset()..];
+    PanelsView::new(&data[..len], out, inner)
+}
+
+/// `x / sqrt(mean(x²) + eps) · weight` for every row.
+///
+/// # Shapes
+///
+/// `[r, d]`, `[d]` to `[r, d]`.
+pub fn rms_norm(x_rd: &Tensor<2>, weight_d: &Tensor<1>, eps: f64) -> Tensor<2> {
+    if let (Some(x), Some(weight)) = (on_cpu(x_rd), on_cpu(weight_d))
+        && let (Some(x), true) = (rows_of(&x), weight.is_contiguous())
+    {
+        let offset = weight.layout().start_offset();
+        let weight = &weight.storage::<f32>()[offset..][..x.cols()];
+        return filled_rows(x.rows(), x.cols(), |out| {
+            kernels::rms_norm(Isa::best(), x, weight, eps as f32, out);
+        });
+    }
+    let mean_r1 = x_rd.clone().powi_scalar(2).mean_dim(1);
+    let scale_r1 = (mean_r1 + eps).sqrt().recip();
+    x_rd.clone() * scale_r1 * weight_d.clone().unsqueeze()
+}
+
+/// Angles of the rotary embedding for the rows of a batch.
+#[derive(Clone, Debug)]
+pub struct RopeAngles {
+    /// `[r, head_dim / 2]`.
+    pub cos: Tensor<2>,
+    /// `[r, head_dim / 2]`.
+    pub sin: Tensor<2>,
+}
+
+impl RopeAngles {
+    /// The angles `position · frequency`, in single precision as the reference computes them.
+    pub fn new(positions: &[u32], frequencies: &[f32], device: &burn::tensor::Device) -> Self {
+        let shape = [positions.len(), frequencies.len()];
+        let angles =
+            positions.iter().flat_map(|p| frequencies.iter().map(|f| f64::from(*p as f32 * f)));
+        let (sin, cos): (Vec<f32>, Vec<f32>) = angles
+            .map(|angle| {
+                let (sin, cos) = angle.sin_cos();
+                (sin as f32, cos as f32)
+            })
+            .unzip();
+        Self {
+            cos: Tensor::from_data(TensorData::new(cos, shape), device),
+            sin: Tensor::from_data(TensorData::new(sin, shape), device),
+        }
+    }
+}
+
+/// Rotates the two halves of every head of every row.
+///
+/// # Shapes
+///
+/// `[r, heads · head_dim]` to the same.
+pub fn rope(x_rd: &Tensor<2>, angles: &RopeAngles) -> Tensor<2> {
+    if let (Some(x), Some(cos), Some(sin)) =
+        (on_cpu(x_rd), on_cpu(&angles.cos), on_cpu(&angles.sin))
+        && let (Some(x), Some(cos), Some(sin)) = (rows_of(&x), rows_of(&cos), rows_of(&sin))
+    {
+        return filled_rows(x.rows(), x.cols(), |out| {
+            kernels::rope(Isa::best(), x, cos, sin, out);
+        });
+    }
+    let [rows, cols] = x_rd.dims();
+    let half = angles.cos.dims()[1];
+    let x_rhd = x_rd.clone().reshape([rows, cols / (2 * half), 2 * half]);
+    let cos_r1h = angles.cos.clone().cast(x_rd.dtype()).reshape([rows, 1, half]);
+    let sin_r1h = angles.sin.clone().cast(x_rd.dtype()).reshape([rows, 1, half]);
+    let first = x_rhd.clone().narrow(2, 0, half);
+    let second = x_rhd.narrow(2, half, half);
+    let rotated = [
+        first.clone() * cos_r1h.clone() - second.clone() * sin_r1h.clone(),
+        second * cos_r1h + first * sin_r1h,
+    ];
+    Tensor::cat(rotated.to_vec(), 2).reshape([rows, cols])
+}
+
+/// `silu(gate) · up` of rows that hold gate, then up.
+///
+/// # Shapes
+///
+/// `[r, 2 d]` to `[r, d]`.
+pub fn silu_mul(gate_up: &Tensor<2>) -> Tensor<2> {
+    let width = gate_up.dims()[1] / 2;
+    if let Some(flex) = on_cpu(gate_up)
+        && let Some(x) = rows_of(&flex)
+    {
+        return filled_rows(x.rows(), width, |out| kernels::silu_mul(Isa::best(), x, out));
+    }
+    let gate = gate_up.clone().narrow(1, 0, width);
+    burn::tensor::activation::silu(gate) * gate_up.clone().narrow(1, width, width)
+}
+
+/// The numbers of a tensor, row by row.
+pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let data = tensor.into_data().convert::<f32>();
+    data.try_to_vec().expect("the numbers were just converted")
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+
+    fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+        let device = burn::tensor::Device::flex();
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device)
+    }
+
+    /// The same tensor in double precision, for which there are no kernels.
+    fn plain<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
+        tensor.clone().cast(burn::tensor::DType::F64)
+    }
+
+    fn largest_difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+        let (a, b) = (to_vec(a), to_vec(b));
+        a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn every_kernel_agrees_with_plain_burn() {
+        let x = random([5, 96]);
+        let weight = random([40, 96]);
+        let packed = Linear::packed(&to_vec(weight.clone()), 40, 96);
+        let plain_linear = Linear::from_tensor(plain(&weight));
+        let difference = largest_difference(packed.forward(&x), plain_linear.forward(&plain(&x)));
+        assert!(difference < 1e-4, "linear: {difference}");
+        assert_eq!(to_vec(packed.to_tensor()), to_vec(weight.clone()));
+        assert_eq!(to_vec(packed.rows(&[3, 39])), to_vec(plain_linear.rows(&[3, 39])));
+
+        let norm = random([96]);
+        let difference = largest_difference(
+            rms_norm(&x, &norm, 1e-5),
+            rms_norm(&plain(&x), &plain(&norm), 1e-5),
+        );
+        assert!(difference < 1e-5, "norm: {difference}");
+
+        let difference = largest_difference(silu_mul(&x), silu_mul(&plain(&x)));
+        assert!(difference < 1e-5, "silu: {difference}");
+
+        let frequencies: Vec<f32> = (0..16).map(|i| 1.0 / (i + 1) as f32).collect();
+        let positions = [0, 1, 7, 100, 5];
+        let angles = RopeAngles::new(&positions, &frequencies, &x.device());
+        let plain_angles = RopeAngles { cos: plain(&angles.cos), sin: plain(&angles.sin) };
+        let difference = largest_difference(rope(&x, &angles), rope(&plain(&x), &plain_angles));
+        assert!(difference < 1e-5, "rope: {difference}");
+    }
+
+    #[test]
+    fn kernels_read_views_without_copying_first() {
+        let x = random([6, 64]);
+        let view = x.clone().narrow(1, 16, 32);
+        let copy: Tensor<2> = Tensor::from_data(view.to_data(), &x.device());
+        assert_eq!(to_vec(silu_mul(&view)), to_vec(silu_mul(&copy)));
+    }
+}

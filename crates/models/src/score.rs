@@ -1,0 +1,132 @@
+//! Log-probabilities of given continuations, batched.
+//!
+//! Requests with the same prompt tokens read it once. Only the rows before a continuation's tokens
+//! get logits, a few rows at a time. Rows are computed as in sampling, so the numbers are those that
+//! the sampler kept with its tokens.
+
+use std::collections::BTreeMap;
+
+use preceptor_core::{Continuation, PortError, ScoreRequest, TokenScores};
+
+use crate::Model;
+use crate::attention::SequenceId;
+use crate::engine::{Counters, Engine, Reading};
+use crate::local_model::{COMPONENT, failed};
+use crate::sampler::token_logprob;
+
+/// Tokens whose keys and values are held at once; a single longer request still fits.
+const TOKENS_A_BATCH: usize = 8192;
+
+/// A prompt and the requests that share it.
+struct Shared {
+    prompt: Vec<u32>,
+    requests: Vec<usize>,
+}
+
+pub(crate) fn score(
+    model: &Model,
+    counters: &Counters,
+    requests: &[ScoreRequest],
+) -> Result<Vec<TokenScores>, PortError> {
+    let mut shared: Vec<Shared> = Vec::new();
+    let mut places: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
+    let mut scores = Vec::with_capacity(requests.len());
+    for (number, request) in requests.iter().enumerate() {
+        let prompt = model.prompt_tokens(&request.prompt).map_err(failed)?;
+        let token_ids = match &request.continuation {
+            Continuation::Tokens(tokens) => tokens.clone(),
+            Continuation::Text(text) => model.tokenizer().encode(text, false).map_err(failed)?,
+        };
+        model.check_tokens(&token_ids).map_err(failed)?;
+        let len = prompt.len() + token_ids.len();
+        if len > model.context_length() {
+            return Err(PortError::Unsupported {
+                component: COMPONENT,
+                detail: format!(
+                    "score prompt `{}` with its continuation: {len} tokens, expected at most {}",
+                    request.prompt.id,
+                    model.context_length()
+                ),
+            });
+        }
+        Counters::add(&counters.scored_tokens, token_ids.len());
+        scores.push(TokenScores { token_ids, logprobs: Vec::new() });
+        let place = *places.entry(prompt.clone()).or_insert_with(|| {
+            shared.push(Shared { prompt, requests: Vec::new() });
+            shared.len() - 1
+        });
+        shared[place].requests.push(number);
+    }
+
+    let mut engine = Engine::new(model);
+    let mut first = 0;
+    while first < shared.len() {
+        let mut tokens = 0;
+        let mut end = first;
+        while end < shared.len() && (end == first || tokens < TOKENS_A_BATCH) {
+            let continuations = shared[end].requests.iter().map(|r| scores[*r].token_ids.len());
+            tokens += shared[end].prompt.len() + continuations.sum::<usize>();
+            end += 1;
+        }
+        score_batch(&mut engine, counters, &shared[first..end], &mut scores);
+        first = end;
+    }
+    Ok(scores)
+}
+
+fn score_batch(
+    engine: &mut Engine<'_>,
+    counters: &Counters,
+    batch: &[Shared],
+    scores: &mut [TokenScores],
+) {
+    let prompts: Vec<SequenceId> = batch.iter().map(|_| engine.cache.open(None)).collect();
+    let readings: Vec<Reading<'_>> = batch
+        .iter()
+        .zip(&prompts)
+        .map(|(shared, sequence)| Reading {
+            sequence: *sequence,
+            tokens: &shared.prompt,
+            logits_from: shared.prompt.len() - 1,
+        })
+        .collect();
+    engine.read(&readings, |reading, _, logits| {
+        for request in &batch[reading].requests {
+            let TokenScores { token_ids, logprobs } = &mut scores[*request];
+            logprobs.extend(token_ids.first().map(|token| token_logprob(logits, *token)));
+        }
+    });
+    for shared in batch {
+        Counters::add(&counters.prompts_prefilled, 1);
+        Counters::add(&counters.prompt_tokens, shared.prompt.len());
+    }
+
+    // The last token of a continuation is only predicted, never read.
+    let mut continued = Vec::new();
+    for (shared, prompt) in batch.iter().zip(&prompts) {
+        for request in &shared.requests {
+            if scores[*request].token_ids.len() > 1 {
+                let sequence = engine.cache.open(Some(*prompt));
+                continued.push((sequence, *request, scores[*request].token_ids.clone()));
+            }
+        }
+    }
+    let readings: Vec<Reading<'_>> = continued
+        .iter()
+        .map(|(sequence, _, tokens)| Reading {
+            sequence: *sequence,
+            tokens: &tokens[..tokens.len() - 1],
+            logits_from: 0,
+        })
+        .collect();
+    engine.read(&readings, |reading, token, logits| {
+        let TokenScores { token_ids, logprobs } = &mut scores[continued[reading].1];
+        logprobs.push(token_logprob(logits, token_ids[token + 1]));
+    });
+    for (sequence, _, _) in &continued {
+        engine.cache.close(*sequence);
+    }
+    for sequence in prompts {
+        engine.cache.close(sequence);
+    }
+}

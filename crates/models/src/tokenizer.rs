@@ -1,0 +1,110 @@
+//! Text to tokens and back, through the `tokenizers` library.
+
+use std::path::{Path, PathBuf};
+
+use preceptor_core::Digest;
+
+use crate::Error;
+
+/// A model's tokenizer.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    path: PathBuf,
+    digest: Digest,
+}
+
+impl Tokenizer {
+    /// From the text of a `tokenizer.json`; `path` is where it came from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if it makes no sense.
+    pub fn from_json(json: &[u8], path: &Path) -> Result<Self, Error> {
+        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| {
+            Error::Tokenizer { path: path.to_owned(), detail: error.to_string() }
+        })?;
+        // Some published files cut or pad texts; a prompt is never cut here.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| Error::Tokenizer {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        })?;
+        Ok(Self { inner, path: path.to_owned(), digest: Digest::of(json) })
+    }
+
+    /// The digest of the `tokenizer.json`.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The tokens of `text`. Special tokens that are spelt out in it are recognised;
+    /// `add_special` adds those that the tokenizer puts around a text by itself (a start token).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if the library refuses the text.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+        let encoding = self.inner.encode_fast(text, add_special).map_err(|e| self.error(&e))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of tokens, special ones left out or spelt out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if the library refuses a token.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
+        self.inner.decode(ids, skip_special).map_err(|e| self.error(&e))
+    }
+
+    /// The id of a token that is spelt exactly so.
+    pub fn id_of(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Decodes tokens one by one.
+    pub(crate) fn stream(&self) -> TextStream<'_> {
+        TextStream { tokenizer: self, ids: Vec::new(), settled: 0, shown: 0, text: String::new() }
+    }
+
+    fn error(&self, error: &tokenizers::Error) -> Error {
+        Error::Tokenizer { path: self.path.clone(), detail: error.to_string() }
+    }
+}
+
+/// The growing text of a rollout. Bytes of an unfinished character wait until it is complete.
+///
+/// The tokens from `settled` on are decoded with and without the newest ones; what differs is new
+/// text. So a step costs as much as the last few tokens, not the whole rollout.
+#[derive(Debug)]
+pub(crate) struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    ids: Vec<u32>,
+    settled: usize,
+    shown: usize,
+    text: String,
+}
+
+impl TextStream<'_> {
+    /// Takes one more token.
+    pub(crate) fn push(&mut self, id: u32) -> Result<(), Error> {
+        self.ids.push(id);
+        let before = self.tokenizer.decode(&self.ids[self.settled..self.shown], true)?;
+        let now = self.tokenizer.decode(&self.ids[self.settled..], true)?;
+        if now.ends_with('\u{fffd}') {
+            return Ok(());
+        }
+        if let Some(new) = now.strip_prefix(before.as_str()).filter(|new| !new.is_empty()) {
+            self.text.push_str(new);
+            self.settled = self.shown;
+            self.shown = self.ids.len();
+        }
+        Ok(())
+    }
+
+    /// All complete text so far.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}

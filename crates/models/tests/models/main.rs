@@ -1,0 +1,9 @@
+//! Tests of the crate from outside: parity with the reference, equivalences, formats, errors.
+
+mod errors;
+mod formats;
+mod gguf_builder;
+mod invariance;
+mod parity;
+mod real;
+mod support;
