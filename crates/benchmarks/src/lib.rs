@@ -1,1 +1,27 @@
-//! .
+//! Tasks with labels, their loaders and graders.
+//!
+//! This is the one side of the label firewall that knows truths: [`Label`] is defined here, and the
+//! crates that estimate, reward and train can't name it. What leaves this crate towards them is a
+//! [`preceptor_core::Prompt`]. [`oracle`] holds the upper bounds that do see labels, and say so.
+//!
+//! One benchmark, one file: a `Config` (its table in the manifest), a `load` function that gives a
+//! [`TaskSet`], and a summary for the catalog.
+
+pub mod aime;
+pub mod amc;
+pub mod arithmetic;
+pub mod gsm8k;
+pub mod jsonl;
+pub mod math500;
+pub mod oracle;
+
+mod error;
+mod grade;
+mod label;
+mod rows;
+mod task;
+
+pub use error::Error;
+pub use grade::{Graded, grade};
+pub use label::Label;
+pub use task::{Data, Task, TaskSet};

@@ -1,0 +1,65 @@
+//! AIME 2024 and 2025: 30 problems a year, answers from 000 to 999.
+//!
+//! A row, shortened: `{"id": 60, "problem": "Every morning ..", "answer": "204"}`. Leading zeros are
+//! dropped from labels: `025` is 25. Thirty problems make wide intervals; the report shows them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rows::{Problem, boxed_prompt, load_problems};
+use crate::{Data, Error, TaskSet};
+
+/// One line for lists.
+pub const SUMMARY: &str = "AIME 2024 or 2025: competition problems with integer answers";
+
+const CANONICAL_2024: &str = "c2da8ea003e818092945086151faba67f31732ffe60ca523a9a83bc916716ac1";
+const CANONICAL_2025: &str = "2e471868257923c3d636e50b04fa9624a4c1c23651f33e09cfccbbb76bad60f6";
+
+/// Which contest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Year {
+    /// AIME 2024 I and II.
+    #[serde(rename = "2024")]
+    Y2024,
+    /// AIME 2025 I and II.
+    #[default]
+    #[serde(rename = "2025")]
+    Y2025,
+}
+
+/// Settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// The contest's year: `"2024"` or `"2025"`.
+    pub year: Year,
+}
+
+/// Name of the data set in the registry.
+pub fn data_set(config: &Config) -> &'static str {
+    match config.year {
+        Year::Y2024 => "aime24",
+        Year::Y2025 => "aime25",
+    }
+}
+
+/// Loads the tasks.
+///
+/// # Errors
+///
+/// [`Error`] if the file is not this contest.
+pub fn load(config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
+    let canonical = match config.year {
+        Year::Y2024 => CANONICAL_2024,
+        Year::Y2025 => CANONICAL_2025,
+    };
+    let name = data_set(config);
+    let tasks = load_problems(name, data, Some(canonical), &boxed_prompt(), |row| {
+        let answer = row.text("answer")?;
+        let number: u32 = answer
+            .parse()
+            .map_err(|_| row.bad(format!("field `answer` is `{answer}`, allowed is 0 to 999")))?;
+        let id = row.text("id")?;
+        Ok(Problem { id, problem: row.text("problem")?, answer: number.to_string(), tags: vec![] })
+    })?;
+    Ok(TaskSet::of_all(name, tasks, limit))
+}

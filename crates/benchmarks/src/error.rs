@@ -1,0 +1,64 @@
+//! What can go wrong while tasks are loaded.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The data file can't be read.
+    #[error("read `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A row is not what the benchmark's schema says.
+    #[error("read row {row} of `{}`: {detail}", path.display())]
+    BadRow {
+        /// The file.
+        path: PathBuf,
+        /// The row, from 1.
+        row: usize,
+        /// What is wrong and what is allowed.
+        detail: String,
+    },
+    /// The rows together are not the published ones.
+    #[error(
+        "check `{}`: its {num_rows} rows have canonical digest {found}, but the benchmark's is {expected}\nhint: this is another version of the data; results would carry the wrong name",
+        path.display()
+    )]
+    WrongRows {
+        /// The file.
+        path: PathBuf,
+        /// How many rows it has.
+        num_rows: usize,
+        /// Their digest.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Two rows have the same id.
+    #[error("read row {row} of `{}`: its id `{id}` occurs before", path.display())]
+    DuplicateId {
+        /// The file.
+        path: PathBuf,
+        /// The row, from 1.
+        row: usize,
+        /// The id.
+        id: String,
+    },
+    /// A setting is outside its range.
+    #[error("use `{key} = {value}`: allowed is {allowed}")]
+    OutOfRange {
+        /// The setting, for example `benchmark.terms`.
+        key: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+}

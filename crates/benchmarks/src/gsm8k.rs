@@ -1,0 +1,45 @@
+//! GSM8K: 1,319 grade-school word problems (test split; Cobbe et al. 2021).
+//!
+//! A row, shortened; the label is what follows the four hashes:
+//!
+//! ```json
+//! {"question": "Anna has 3 apples ..", "answer": "She has 3 + 4 = <<3+4=7>>7 ..\n#### 7"}
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::rows::{Problem, boxed_prompt, load_problems};
+use crate::{Data, Error, TaskSet};
+
+/// One line for lists.
+pub const SUMMARY: &str = "GSM8K test split: grade-school word problems";
+
+/// Name of the data set in the registry.
+pub const DATA_SET: &str = "gsm8k";
+
+const CANONICAL: &str = "06ec853fb00f3a7b2056a1a11b0b52aef35e9603569d923e608a153a38867da0";
+
+/// Settings: there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {}
+
+/// Loads the tasks.
+///
+/// # Errors
+///
+/// [`Error`] if the file is not GSM8K's test split.
+pub fn load(_config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
+    let tasks = load_problems(DATA_SET, data, Some(CANONICAL), &boxed_prompt(), |row| {
+        let question = row.text("question")?;
+        let solution = row.text("answer")?;
+        let (_, answer) = solution
+            .rsplit_once("####")
+            .ok_or_else(|| row.bad("field `answer` has no line `#### <answer>`".to_owned()))?;
+        // Rows have no id; the question is one.
+        let id = preceptor_core::Digest::of(question.as_bytes()).short().to_owned();
+        let answer = answer.trim().replace(',', "");
+        Ok(Problem { id, problem: question, answer, tags: Vec::new() })
+    })?;
+    Ok(TaskSet::of_all(DATA_SET, tasks, limit))
+}

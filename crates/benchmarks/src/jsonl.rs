@@ -1,0 +1,72 @@
+//! A user's own problems: a file of JSON rows with a problem and a final answer.
+//!
+//! ```json
+//! {"id": "1", "problem": "What is 2 + 3?", "answer": "5"}
+//! ```
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rows::{Problem, boxed_prompt, load_problems};
+use crate::{Data, Error, TaskSet};
+
+/// One line for lists.
+pub const SUMMARY: &str = "your own problems with final answers, from a JSONL file";
+
+/// Settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// The file, relative to the working directory.
+    pub path: PathBuf,
+    /// The benchmark's name in tables.
+    pub name: String,
+    /// Field with a unique id; without it rows are numbered.
+    pub id_field: Option<String>,
+    /// Field with the problem.
+    pub problem_field: String,
+    /// Field with the final answer.
+    pub answer_field: String,
+    /// Whether the texts may be shown on a page that is published.
+    pub shareable: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::new(),
+            name: "jsonl".to_owned(),
+            id_field: None,
+            problem_field: "problem".to_owned(),
+            answer_field: "answer".to_owned(),
+            shareable: false,
+        }
+    }
+}
+
+/// Loads the tasks.
+///
+/// # Errors
+///
+/// [`Error`] naming the row that lacks a field.
+pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
+    if config.path.as_os_str().is_empty() {
+        return Err(Error::OutOfRange {
+            key: "benchmark.path",
+            value: "\"\"".to_owned(),
+            allowed: "the path of a JSONL file",
+        });
+    }
+    let data = Data { path: config.path.clone(), is_published: false };
+    let tasks = load_problems(&config.name, &data, None, &boxed_prompt(), |row| {
+        let problem = row.text(&config.problem_field)?;
+        let id = match &config.id_field {
+            Some(field) => row.text(field)?,
+            None => preceptor_core::Digest::of(problem.as_bytes()).short().to_owned(),
+        };
+        Ok(Problem { id, problem, answer: row.text(&config.answer_field)?, tags: Vec::new() })
+    })?;
+    let tasks = TaskSet::of_all(&config.name, tasks, limit);
+    Ok(TaskSet { shareable: config.shareable, ..tasks })
+}

@@ -1,0 +1,47 @@
+//! MATH-500: 500 competition problems of the MATH test split, with final answers.
+//!
+//! Seven subjects, levels 1 to 5; the split is PRM800K's (Lightman et al. 2023), the problems are
+//! Hendrycks et al. 2021. A row, shortened:
+//!
+//! ```json
+//! {"problem": "What is ..?", "solution": "..", "answer": "\\frac{1}{2}",
+//!  "subject": "Algebra", "level": 1, "unique_id": "test/algebra/1.json"}
+//! ```
+//!
+//! Tags: `subject`, `level`. Differs from the paper: it states neither prompt nor grader; the
+//! prompt is `prompts/boxed.md`, the default grader profile `verify`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rows::{Problem, boxed_prompt, load_problems};
+use crate::{Data, Error, TaskSet};
+
+/// One line for lists.
+pub const SUMMARY: &str = "MATH-500: competition problems with final answers";
+
+/// Name of the data set in the registry.
+pub const DATA_SET: &str = "math500";
+
+const CANONICAL: &str = "de916cc46a24249ac8cc922835454c7b508d4f9108a3d6d03753cdaaff57754b";
+
+/// Settings: there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {}
+
+/// Loads the tasks.
+///
+/// # Errors
+///
+/// [`Error`] if the file is not MATH-500.
+pub fn load(_config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
+    let tasks = load_problems(DATA_SET, data, Some(CANONICAL), &boxed_prompt(), |row| {
+        Ok(Problem {
+            id: row.text("unique_id")?,
+            problem: row.text("problem")?,
+            answer: row.text("answer")?,
+            tags: vec![("subject", row.text("subject")?), ("level", row.text("level")?)],
+        })
+    })?;
+    Ok(TaskSet::of_all(DATA_SET, tasks, limit))
+}

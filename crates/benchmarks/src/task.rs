@@ -1,0 +1,80 @@
+//! A prompt with its label, and sets of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use preceptor_answers::GraderProfile;
+use preceptor_core::{Digest, Prompt};
+
+use crate::Label;
+
+/// A data file that the `files` crate located.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it is a published form, which is held to the benchmark's canonical rows.
+    pub is_published: bool,
+}
+
+/// A prompt with its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// What the policy reads.
+    pub prompt: Prompt,
+    /// The bare question, for people.
+    pub question: String,
+    /// The truth.
+    pub label: Label,
+    /// Named facts to split results by, for example `level`.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The tasks of a benchmark.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskSet {
+    /// The benchmark's name in tables.
+    pub name: String,
+    /// The tasks, at most as many as were asked for. A smaller limit gives a prefix of a larger.
+    pub tasks: Vec<Task>,
+    /// What every prompt of the benchmark depends on, whatever the limit.
+    pub prompts_digest: Digest,
+    /// What every label depends on.
+    pub labels_digest: Digest,
+    /// The grader its scores are quoted with.
+    pub grader: GraderProfile,
+    /// Stop strings that belong to the way it prompts.
+    pub stop: Vec<String>,
+    /// Whether its texts may be shown on a page that is published.
+    pub shareable: bool,
+}
+
+impl TaskSet {
+    /// A set of all `tasks` of a benchmark, cut to `limit`.
+    ///
+    /// The order is that of the ids' digests, so that a prefix is a fair sample of a file that is
+    /// sorted by subject or difficulty, the same one for every seed.
+    pub(crate) fn of_all(name: &str, mut tasks: Vec<Task>, limit: Option<usize>) -> Self {
+        tasks.sort_by_key(|task| Digest::of(task.prompt.id.as_str().as_bytes()));
+        let prompts: Vec<_> = tasks.iter().map(|task| task.prompt.display_text()).collect();
+        let ids = tasks.iter().map(|task| task.prompt.id.as_str());
+        let pairs = ids.clone().zip(prompts.iter().map(String::as_str));
+        let prompts_digest = digest_of_pairs(pairs);
+        let labels_digest = digest_of_pairs(ids.zip(tasks.iter().map(|task| task.label.answer())));
+        tasks.truncate(limit.unwrap_or(usize::MAX));
+        Self {
+            name: name.to_owned(),
+            tasks,
+            prompts_digest,
+            labels_digest,
+            grader: GraderProfile::Verify,
+            stop: Vec::new(),
+            shareable: false,
+        }
+    }
+}
+
+pub(crate) fn digest_of_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Digest {
+    let parts: Vec<&[u8]> = pairs.flat_map(|(a, b)| [a.as_bytes(), b.as_bytes()]).collect();
+    Digest::of_parts(parts)
+}

@@ -1,0 +1,107 @@
+//! The loaders on the published files, where they are at hand, and on rows that are wrong.
+
+use std::fs;
+use std::path::PathBuf;
+
+use preceptor_answers::GraderProfile;
+use preceptor_benchmarks::{Data, Error, TaskSet, aime, amc, grade, gsm8k, jsonl, math500};
+
+/// The published file at `place`, or none with a word about it.
+fn published(place: &str) -> Option<Data> {
+    let found = std::env::var_os("PRECEPTOR_DATA_DIR")
+        .map(|folder| PathBuf::from(folder).join(place))
+        .filter(|path| path.exists());
+    if found.is_none() {
+        println!("skipped: PRECEPTOR_DATA_DIR does not hold {place}");
+    }
+    found.map(|path| Data { path, is_published: true })
+}
+
+fn load_all() -> Vec<(usize, TaskSet)> {
+    let mut sets = Vec::new();
+    if let Some(data) = published("math500/test.jsonl") {
+        sets.push((500, math500::load(&math500::Config {}, &data, None).expect("published")));
+    }
+    if let Some(data) = published("gsm8k/test.jsonl") {
+        sets.push((1319, gsm8k::load(&gsm8k::Config {}, &data, None).expect("published")));
+    }
+    for (place, year) in
+        [("aime24/test.jsonl", aime::Year::Y2024), ("aime25/test.jsonl", aime::Year::Y2025)]
+    {
+        if let Some(data) = published(place) {
+            sets.push((30, aime::load(&aime::Config { year }, &data, None).expect("published")));
+        }
+    }
+    for (place, set, count) in
+        [("amc23/test.jsonl", amc::Set::Amc23, 40), ("ttrl/AMC-TTT/test.json", amc::Set::Amc, 83)]
+    {
+        if let Some(data) = published(place) {
+            sets.push((count, amc::load(&amc::Config { set }, &data, None).expect("published")));
+        }
+    }
+    sets
+}
+
+#[test]
+fn every_published_file_has_its_rows_and_labels_that_grade_as_right() {
+    for (count, set) in load_all() {
+        assert_eq!(set.tasks.len(), count, "{}", set.name);
+        assert!(!set.shareable, "{}", set.name);
+        for task in &set.tasks {
+            let text = format!(r"\boxed{{{}}}", task.label.answer());
+            let graded = grade(GraderProfile::Verify, &task.label, &text);
+            assert_eq!(graded.score.value(), Some(1.0), "{}: {}", task.prompt.id, graded.reason);
+        }
+    }
+}
+
+#[test]
+fn a_limit_takes_a_prefix_and_leaves_the_digests() {
+    let Some(data) = published("math500/test.jsonl") else { return };
+    let all = math500::load(&math500::Config {}, &data, None).unwrap();
+    let some = math500::load(&math500::Config {}, &data, Some(20)).unwrap();
+    assert_eq!(some.tasks, all.tasks[..20]);
+    assert_eq!(some.prompts_digest, all.prompts_digest);
+    assert_eq!(some.labels_digest, all.labels_digest);
+}
+
+#[test]
+fn changed_rows_are_not_the_benchmark() {
+    let Some(data) = published("amc23/test.jsonl") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.jsonl");
+    let text = fs::read_to_string(&data.path).unwrap();
+    fs::write(&path, text.lines().skip(1).collect::<Vec<_>>().join("\n")).unwrap();
+    let changed = Data { path, is_published: true };
+    let config = amc::Config { set: amc::Set::Amc23 };
+    let error = amc::load(&config, &changed, None).unwrap_err();
+    assert!(matches!(error, Error::WrongRows { num_rows: 39, .. }), "{error}");
+}
+
+#[test]
+fn a_users_rows_are_read_and_wrong_ones_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.jsonl");
+    let config =
+        jsonl::Config { path: path.clone(), name: "mine".to_owned(), ..jsonl::Config::default() };
+    let redacted =
+        |error: Error| error.to_string().replace(&folder.path().display().to_string(), "[dir]");
+
+    fs::write(&path, "{\"problem\": \"1 + 1?\", \"answer\": 2}\n\n{\"problem\": \"2 + 2?\", \"answer\": \"4\"}\n").unwrap();
+    let set = jsonl::load(&config, None).unwrap();
+    let mut labels: Vec<_> = set.tasks.iter().map(|task| task.label.answer()).collect();
+    labels.sort_unstable();
+    assert_eq!(labels, ["2", "4"]);
+
+    fs::write(&path, "{\"problem\": \"1 + 1?\", \"answer\": 2}\n{\"question\": \"?\"}\n").unwrap();
+    insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 2 of `[dir]/mine.jsonl`: no field `problem` (there are `question`)");
+    fs::write(&path, "{\"problem\": \"1 + 1?\", \"answer\": [2]}\n").unwrap();
+    insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: field `answer` is [2], allowed is text or a number");
+    fs::write(&path, "{\"problem\": \"a\", \"answer\": 2}\n{\"problem\": \"a\", \"answer\": 3}\n")
+        .unwrap();
+    insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 2 of `[dir]/mine.jsonl`: its id `17762fddd969` occurs before");
+    fs::write(&path, "nonsense\n").unwrap();
+    insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: not JSON: expected ident at line 1 column 2");
+    let unset = jsonl::load(&jsonl::Config::default(), None).unwrap_err();
+    insta::assert_snapshot!(unset.to_string(), @r###"use `benchmark.path = ""`: allowed is the path of a JSONL file"###);
+}
