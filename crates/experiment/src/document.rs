@@ -1,0 +1,258 @@
+//! What the manifest's files and the command line say, and where each key stands.
+//!
+//! A manifest may name one base with `extends`; its keys win over the base's, key by key in tables,
+//! arrays as a whole. `--set key=value` wins over both. The place of every key is kept, so that an
+//! error in the result points at the line that caused it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use crate::error::ManifestError;
+
+/// Where a key stands.
+#[derive(Clone, Debug)]
+struct Place {
+    /// Index into [`Document::sources`]; none for the command line.
+    source: Option<usize>,
+    /// Byte range of the key in that source.
+    span: Range<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+/// A manifest with its base and the settings of the command line, merged.
+#[derive(Clone, Debug)]
+pub struct Document {
+    name: String,
+    table: Table,
+    sources: Vec<Source>,
+    places: BTreeMap<String, Place>,
+}
+
+impl Document {
+    /// Reads the manifest at `path`, its base, and `settings` of the form `key=value`.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestError`] naming the file and line.
+    pub fn read(path: &Path, settings: &[String]) -> Result<Self, ManifestError> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut document =
+            Self { name, table: Table::new(), sources: Vec::new(), places: BTreeMap::new() };
+        let mut top = document.read_file(path)?;
+        if let Some(base) = top.0.remove("extends") {
+            let Value::String(base) = &base else {
+                return Err(document.located(&top.1, "extends", "`extends` is a path in quotes"));
+            };
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let base_path = folder.join(base);
+            if !base_path.exists() {
+                let detail =
+                    format!("`extends` names `{}`, which is not there", base_path.display());
+                return Err(document.located(&top.1, "extends", &detail));
+            }
+            let base = document.read_file(&base_path)?;
+            if base.0.contains_key("extends") {
+                let detail = "a base can't extend another; one level is allowed";
+                return Err(document.located(&base.1, "extends", detail));
+            }
+            document.merge(base);
+        }
+        document.merge(top);
+        for setting in settings {
+            document.set(setting)?;
+        }
+        Ok(document)
+    }
+
+    /// The experiment's name: the file's, without its ending.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The merged table.
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// An error at `key`, or at its nearest parent that has a place.
+    pub(crate) fn error_at(&self, key: &str, detail: impl Into<String>) -> ManifestError {
+        self.located(&self.places, key, &detail.into())
+    }
+
+    fn read_file(
+        &mut self,
+        path: &Path,
+    ) -> Result<(Table, BTreeMap<String, Place>), ManifestError> {
+        let bare = |detail: String, hint: Option<&str>| ManifestError {
+            place: format!("`{}`", path.display()),
+            excerpt: None,
+            detail,
+            hint: hint.map(str::to_owned),
+        };
+        let text = fs::read_to_string(path).map_err(|error| {
+            bare(format!("can't read it: {error}"), Some("manifests lie in `experiments/`"))
+        })?;
+        let number = self.sources.len();
+        self.sources.push(Source { path: path.to_owned(), text });
+        let text = &self.sources[number].text;
+        let table: Table = toml::from_str(text).map_err(|error| match error.span() {
+            Some(span) => self.at(&Place { source: Some(number), span }, error.message()),
+            None => bare(error.message().to_owned(), None),
+        })?;
+        let spanned = DeTable::parse(text).expect("it was parsed above");
+        let mut places = BTreeMap::new();
+        collect_places(spanned.get_ref(), "", number, &mut places);
+        Ok((table, places))
+    }
+
+    fn merge(&mut self, (table, places): (Table, BTreeMap<String, Place>)) {
+        merge_tables(&mut self.table, table);
+        self.places.extend(places);
+    }
+
+    fn set(&mut self, setting: &str) -> Result<(), ManifestError> {
+        let error = |detail: &str| ManifestError {
+            place: format!("`--set {setting}`"),
+            excerpt: None,
+            detail: detail.to_owned(),
+            hint: Some(
+                "write `--set sampling.group-size=4` or `--set policy.model=name`".to_owned(),
+            ),
+        };
+        let (key, value) = setting.split_once('=').ok_or_else(|| error("there is no `=`"))?;
+        let key = key.trim();
+        // What is not a TOML value is text without its quotes.
+        let value = toml::from_str::<Table>(&format!("value = {value}"))
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| Value::String(value.trim().to_owned()));
+        // A key that the matrix spans would be overwritten by every cell.
+        if let Some(Value::Table(matrix)) = self.table.get_mut("matrix")
+            && matrix.contains_key(key)
+        {
+            let values = if value.is_array() { value } else { Value::Array(vec![value]) };
+            matrix.insert(key.to_owned(), values);
+            return Ok(());
+        }
+        set_path(&mut self.table, key, value)
+            .map_err(|part| error(&format!("`{part}` is not a table")))?;
+        self.places.insert(key.to_owned(), Place { source: None, span: 0..0 });
+        Ok(())
+    }
+
+    fn located(&self, places: &BTreeMap<String, Place>, key: &str, detail: &str) -> ManifestError {
+        let mut parent = key;
+        loop {
+            if let Some(place) = places.get(parent) {
+                return self.at(place, detail);
+            }
+            match parent.rsplit_once('.') {
+                Some((shorter, _)) => parent = shorter,
+                None => break,
+            }
+        }
+        let file = self.sources.first().map_or_else(String::new, |s| s.path.display().to_string());
+        ManifestError {
+            place: format!("`{file}`"),
+            excerpt: None,
+            detail: detail.to_owned(),
+            hint: None,
+        }
+    }
+
+    fn at(&self, place: &Place, detail: &str) -> ManifestError {
+        let detail = detail.to_owned();
+        let Some(source) = place.source.map(|number| &self.sources[number]) else {
+            let place = "`--set`".to_owned();
+            return ManifestError { place, excerpt: None, detail, hint: None };
+        };
+        let before = &source.text[..place.span.start.min(source.text.len())];
+        let line = before.matches('\n').count();
+        let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
+        let text = source.text.lines().nth(line).unwrap_or("");
+        let number = (line + 1).to_string();
+        let width = place.span.len().clamp(1, text.len().saturating_sub(column).max(1));
+        let margin = " ".repeat(number.len());
+        let excerpt = format!(
+            "{margin} |\n{number} | {text}\n{margin} | {}{}",
+            " ".repeat(column),
+            "^".repeat(width)
+        );
+        ManifestError {
+            place: format!("`{}`, line {number}", source.path.display()),
+            excerpt: Some(excerpt),
+            detail,
+            hint: None,
+        }
+    }
+}
+
+fn collect_places(
+    table: &DeTable<'_>,
+    prefix: &str,
+    source: usize,
+    places: &mut BTreeMap<String, Place>,
+) {
+    for (key, value) in table {
+        let name = key.get_ref();
+        let path = if prefix.is_empty() { name.to_string() } else { format!("{prefix}.{name}") };
+        collect_value(value.get_ref(), &path, source, places);
+        places.insert(path, Place { source: Some(source), span: key.span() });
+    }
+}
+
+fn collect_value(
+    value: &DeValue<'_>,
+    path: &str,
+    source: usize,
+    places: &mut BTreeMap<String, Place>,
+) {
+    match value {
+        DeValue::Table(table) => collect_places(table, path, source, places),
+        DeValue::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                let path = format!("{path}.{i}");
+                collect_value(item.get_ref(), &path, source, places);
+                places.insert(path, Place { source: Some(source), span: item.span() });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Merges `over` into `base`: tables key by key, everything else as a whole.
+fn merge_tables(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => merge_tables(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Sets the value at a dotted path, making tables on the way.
+///
+/// Gives back the part of the path that is there and is no table.
+pub(crate) fn set_path(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
+    let mut table = table;
+    let mut rest = path;
+    while let Some((first, after)) = rest.split_once('.') {
+        let entry = table.entry(first).or_insert_with(|| Value::Table(Table::new()));
+        table = entry.as_table_mut().ok_or_else(|| first.to_owned())?;
+        rest = after;
+    }
+    table.insert(rest.to_owned(), value);
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What stops an experiment.
+
+use std::fmt;
+
+use preceptor_core::PortError;
+
+/// Something in a manifest that can't be used: where, what, and what would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestError {
+    /// File and line, or `--set`.
+    pub place: String,
+    /// The line itself, with its number, if there is one.
+    pub excerpt: Option<String>,
+    /// What is wrong with which key and value.
+    pub detail: String,
+    /// What is allowed, or what to do.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "understand {}: {}", self.place, self.detail)?;
+        if let Some(excerpt) = &self.excerpt {
+            write!(f, "\n{excerpt}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ManifestError {}
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The manifest can't be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Nothing is left to run.
+    #[error("plan `{experiment}`: no cell is left{}", reasons.iter().map(|r| format!("\n- {r}")).collect::<String>())]
+    NoCells {
+        /// Name of the experiment.
+        experiment: String,
+        /// Why each part was left out.
+        reasons: Vec<String>,
+    },
+    /// A model or data file is missing or wrong.
+    #[error(transparent)]
+    Files(#[from] preceptor_files::Error),
+    /// A benchmark can't be loaded.
+    #[error(transparent)]
+    Benchmark(#[from] preceptor_benchmarks::Error),
+    /// A model can't be loaded.
+    #[error(transparent)]
+    Model(#[from] preceptor_models::Error),
+    /// The store can't be read or written.
+    #[error(transparent)]
+    Store(#[from] preceptor_store::Error),
+    /// A component failed while it ran.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A file of responses can't be read.
+    #[error("read `{path}`")]
+    ReadResponses {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line of a file of responses can't be used.
+    #[error("read line {line} of `{path}`: {detail}")]
+    Responses {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what is allowed.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// Whether the user's input is to blame (and not this machine).
+    pub fn is_users_input(&self) -> bool {
+        use preceptor_files::Error as Files;
+        use preceptor_models::Error as Models;
+        match self {
+            Self::Manifest(_)
+            | Self::NoCells { .. }
+            | Self::Benchmark(_)
+            | Self::ReadResponses { .. }
+            | Self::Responses { .. } => true,
+            Self::Files(error) => {
+                matches!(error, Files::UnknownName { .. } | Files::BadRegistry { .. })
+            }
+            Self::Model(error) => {
+                matches!(error, Models::Device { .. } | Models::MissingFile { .. })
+            }
+            Self::Port(PortError::Unsupported { .. }) => true,
+            Self::Store(_) | Self::Port(_) => false,
+        }
+    }
+}

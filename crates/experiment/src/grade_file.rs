@@ -1,0 +1,112 @@
+//! Grading responses that were made elsewhere.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use preceptor_answers::GraderProfile;
+use preceptor_benchmarks::{Data, TaskSet, grade};
+use preceptor_core::record::GradeRecord;
+use preceptor_files::Files;
+use preceptor_stats::{Estimate, clustered_proportion};
+use serde::Deserialize;
+
+use crate::catalog::BenchmarkSettings;
+use crate::error::ManifestError;
+use crate::{Entry, Error};
+
+/// What grading a file found.
+#[derive(Clone, Debug)]
+pub struct FileGrade {
+    /// The grader that was used.
+    pub grader: GraderProfile,
+    /// One grade for each response, in the file's order.
+    pub grades: Vec<GradeRecord>,
+    /// Accuracy, clustered by prompt; none for an empty file.
+    pub accuracy: Option<Estimate>,
+    /// Prompts of the benchmark without a response.
+    pub num_unanswered: usize,
+}
+
+/// One line of a file of responses.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+struct Response {
+    prompt_id: String,
+    response: String,
+}
+
+/// Grades the responses in the JSONL file at `path` (`{"prompt_id": .., "response": ..}` a line)
+/// against the benchmark of kind `benchmark` with default settings. A prompt may occur several
+/// times.
+///
+/// # Errors
+///
+/// [`Error::Responses`] naming the line that can't be used; errors of the benchmark's data.
+pub fn grade_responses(
+    benchmark: &str,
+    path: &Path,
+    profile: Option<GraderProfile>,
+    files: &Files,
+) -> Result<FileGrade, Error> {
+    let tasks = load_default(benchmark, files)?;
+    let grader = profile.unwrap_or(tasks.grader);
+    let by_id: BTreeMap<_, _> =
+        tasks.tasks.iter().map(|task| (task.prompt.id.as_str(), task)).collect();
+    let error = |line, detail| Error::Responses { path: path.display().to_string(), line, detail };
+    let text = fs::read_to_string(path)
+        .map_err(|source| Error::ReadResponses { path: path.display().to_string(), source })?;
+    let mut grades = Vec::new();
+    let mut scores: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (i, line) in text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let response: Response = serde_json::from_str(line).map_err(|e| {
+            error(
+                i + 1,
+                format!("{e}\nhint: a line is {{\"prompt_id\": \"..\", \"response\": \"..\"}}"),
+            )
+        })?;
+        let Some((id, task)) = by_id.get_key_value(response.prompt_id.as_str()) else {
+            let example = by_id.keys().next().map_or("", |id| *id);
+            let detail = format!(
+                "`{benchmark}` has no prompt `{}`\nhint: ids look like `{example}`",
+                response.prompt_id
+            );
+            return Err(error(i + 1, detail));
+        };
+        let graded = grade(grader, &task.label, &response.response);
+        scores.entry(id).or_default().extend(graded.score.value());
+        grades.push(GradeRecord {
+            prompt: task.prompt.id.clone(),
+            score: graded.score,
+            answer: graded.answer,
+            extraction: graded.extraction,
+            reason: graded.reason,
+            label: task.label.answer().to_owned(),
+        });
+    }
+    let num_unanswered = tasks.tasks.len() - scores.len();
+    let clusters: Vec<_> = scores.into_values().collect();
+    Ok(FileGrade { grader, grades, accuracy: clustered_proportion(&clusters), num_unanswered })
+}
+
+fn load_default(kind: &str, files: &Files) -> Result<TaskSet, Error> {
+    let settings: BenchmarkSettings =
+        toml::from_str(&format!("kind = {}", toml::Value::from(kind))).map_err(|_| {
+            let kinds =
+                BenchmarkSettings::ALL.iter().map(|entry: &Entry| format!("`{}`", entry.name));
+            ManifestError {
+                place: "the command line".to_owned(),
+                excerpt: None,
+                detail: format!("there is no benchmark `{kind}`"),
+                hint: Some(format!("benchmarks are {}", kinds.collect::<Vec<_>>().join(", "))),
+            }
+        })?;
+    let data = match settings.data_set() {
+        None => None,
+        Some(name) => {
+            let located = files.data_set(name)?;
+            Some(Data { path: located.path, is_published: located.is_published })
+        }
+    };
+    Ok(settings.load(data.as_ref(), None)?)
+}

@@ -1,0 +1,256 @@
+//! The plan: every cell with every value explicit, and the stages that must be filled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use preceptor_answers::GraderProfile;
+use preceptor_benchmarks::TaskSet;
+use preceptor_core::record::{
+    AxisRecord, CellRecord, CellStages, LeftOut, PlanRecord, RECORD_FORMAT, rollout_key,
+};
+use preceptor_core::{Digest, ModelIdentity, Sampling};
+use preceptor_store::Store;
+
+use crate::Error;
+use crate::catalog::AggregatorSettings;
+use crate::stages::{Stages, grader_id};
+
+/// One cell: a point of the matrix with a seed.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    pub(crate) id: Digest,
+    pub(crate) axes: BTreeMap<String, String>,
+    pub(crate) seed: u64,
+    pub(crate) benchmark: String,
+    pub(crate) tasks: Rc<TaskSet>,
+    pub(crate) model_name: String,
+    pub(crate) model: ModelIdentity,
+    pub(crate) sampling: Sampling,
+    pub(crate) group_size: u32,
+    pub(crate) aggregator: AggregatorSettings,
+    pub(crate) grader: GraderProfile,
+    pub(crate) stages: Stages,
+    pub(crate) settings: String,
+}
+
+impl Cell {
+    /// Digest of the resolved settings.
+    pub fn id(&self) -> &Digest {
+        &self.id
+    }
+
+    /// The cell's value on each axis, and its seed, for people.
+    pub fn label(&self) -> String {
+        let axes = self.axes.iter().map(|(key, value)| format!("{key}={value}"));
+        axes.chain([format!("seed={}", self.seed)]).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A resolved experiment.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(crate) experiment: String,
+    pub(crate) title: String,
+    pub(crate) description: String,
+    pub(crate) axes: Vec<AxisRecord>,
+    pub(crate) seeds: Vec<u64>,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) settings: String,
+}
+
+/// How full a stage is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageState {
+    /// Records that are there.
+    pub num_present: u64,
+    /// Records that the plan needs.
+    pub num_wanted: u64,
+}
+
+/// A stage of rollouts in a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageSummary {
+    /// Benchmark, model and seed, for people.
+    pub label: String,
+    /// The stage's name.
+    pub digest: Digest,
+    /// How full it is.
+    pub state: StageState,
+    /// The most tokens that drawing what is missing can take.
+    pub max_new_tokens: u64,
+    /// What is missing, in seconds, by the speed of earlier runs of this stage's model; none if
+    /// there were none.
+    pub estimated_secs: Option<f64>,
+}
+
+/// The rollouts that the cells of a plan share: one stage, the largest group, every prompt.
+pub(crate) struct RolloutDemand {
+    /// A cell that needs the stage; they agree on everything that decides it.
+    pub(crate) cell: Cell,
+    /// The largest group.
+    pub(crate) group_size: u32,
+}
+
+impl RolloutDemand {
+    /// Benchmark, model and seed.
+    pub(crate) fn label(&self) -> String {
+        format!("{} · {} · seed {}", self.cell.benchmark, self.cell.model_name, self.cell.seed)
+    }
+
+    /// Every key that is wanted.
+    pub(crate) fn keys(&self) -> BTreeSet<String> {
+        let prompts = self.cell.tasks.tasks.iter().map(|task| &task.prompt.id);
+        prompts.flat_map(|id| (0..self.group_size).map(|i| rollout_key(id, i))).collect()
+    }
+}
+
+impl Plan {
+    /// The experiment's name.
+    pub fn experiment(&self) -> &str {
+        &self.experiment
+    }
+
+    /// Its title.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Every cell.
+    pub fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// What can't run here, and why.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// Keeps the cells whose value on `axis` is `value`; the seed is the axis `seed`.
+    pub fn retain(&mut self, axis: &str, value: &str) {
+        self.cells.retain(|cell| match axis {
+            "seed" => cell.seed.to_string() == value,
+            _ => cell.axes.get(axis).is_some_and(|name| name == value),
+        });
+    }
+
+    /// The distinct stages of rollouts, in the order of the cells.
+    pub(crate) fn rollout_demands(&self) -> Vec<RolloutDemand> {
+        let mut demands: Vec<RolloutDemand> = Vec::new();
+        for cell in &self.cells {
+            let known = demands
+                .iter_mut()
+                .find(|demand| demand.cell.stages.rollouts == cell.stages.rollouts);
+            match known {
+                Some(demand) => {
+                    demand.group_size = demand.group_size.max(cell.group_size);
+                    if cell.tasks.tasks.len() > demand.cell.tasks.tasks.len() {
+                        demand.cell = cell.clone();
+                    }
+                }
+                None => {
+                    let group_size = cell.group_size;
+                    demands.push(RolloutDemand { cell: cell.clone(), group_size });
+                }
+            }
+        }
+        demands
+    }
+
+    /// What each stage of rollouts has and lacks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] if the store can't be read.
+    pub fn summarize(&self, store: &Store) -> Result<Vec<StageSummary>, Error> {
+        let speed = self.speed(store)?;
+        let mut summaries = Vec::new();
+        for demand in self.rollout_demands() {
+            let stage = store.stage(&demand.cell.stages.rollouts);
+            let present = stage.keys()?;
+            let wanted = demand.keys();
+            let num_present = wanted.intersection(&present).count() as u64;
+            let state = StageState { num_present, num_wanted: wanted.len() as u64 };
+            let missing = state.num_wanted - num_present;
+            summaries.push(StageSummary {
+                label: demand.label(),
+                digest: stage.digest().clone(),
+                state,
+                max_new_tokens: missing * u64::from(demand.cell.sampling.max_new_tokens),
+                estimated_secs: speed.get(&demand.cell.benchmark).map(|secs| secs * missing as f64),
+            });
+        }
+        Ok(summaries)
+    }
+
+    /// Seconds a rollout by benchmark, from what runs on this store have spent so far.
+    fn speed(&self, store: &Store) -> Result<BTreeMap<String, f64>, Error> {
+        let mut spent: BTreeMap<String, (f64, u64)> = BTreeMap::new();
+        for demand in self.rollout_demands() {
+            let cost = store.stage(&demand.cell.stages.rollouts).cost()?;
+            let entry = spent.entry(demand.cell.benchmark.clone()).or_default();
+            entry.0 += cost.wall_secs;
+            entry.1 += cost.num_records;
+        }
+        spent.retain(|_, (_, records)| *records > 0);
+        Ok(spent.into_iter().map(|(name, (secs, n))| (name, secs / n as f64)).collect())
+    }
+
+    /// The plan as reports read it.
+    pub fn record(&self) -> PlanRecord {
+        let mut inputs = BTreeMap::new();
+        for cell in &self.cells {
+            let model = &cell.model_name;
+            inputs.insert(format!("model {model}: weights"), cell.model.weights.to_string());
+            inputs.insert(format!("model {model}: tokenizer"), cell.model.tokenizer.to_string());
+            if let Some(template) = &cell.model.template {
+                inputs.insert(format!("model {model}: chat template"), template.to_string());
+            }
+            let benchmark = &cell.benchmark;
+            let tasks = &cell.tasks;
+            inputs.insert(format!("{benchmark}: prompts"), tasks.prompts_digest.to_string());
+            inputs.insert(format!("{benchmark}: labels"), tasks.labels_digest.to_string());
+        }
+        PlanRecord {
+            format: RECORD_FORMAT,
+            experiment: self.experiment.clone(),
+            title: self.title.clone(),
+            description: self.description.clone(),
+            axes: self.axes.clone(),
+            seeds: self.seeds.clone(),
+            cells: self.cells.iter().map(Cell::record).collect(),
+            left_out: self.left_out.clone(),
+            inputs,
+            settings: self.settings.clone(),
+            code_revision: env!("PRECEPTOR_CODE_REVISION").to_owned(),
+        }
+    }
+}
+
+impl Cell {
+    fn record(&self) -> CellRecord {
+        let stages = &self.stages;
+        CellRecord {
+            id: self.id.clone(),
+            axes: self.axes.clone(),
+            seed: self.seed,
+            benchmark: self.benchmark.clone(),
+            model: self.model_name.clone(),
+            aggregator: self.aggregator.entry().name.to_owned(),
+            sees_labels: self.aggregator.entry().sees_labels,
+            group_size: self.group_size,
+            grader: grader_id(self.grader),
+            prompts: self.tasks.tasks.iter().map(|task| task.prompt.id.clone()).collect(),
+            shareable: self.tasks.shareable,
+            stages: CellStages {
+                prompts: stages.prompts.digest().clone(),
+                rollouts: stages.rollouts.digest().clone(),
+                rollout_grades: stages.rollout_grades.digest().clone(),
+                answer_classes: stages.answer_classes.digest().clone(),
+                aggregates: stages.aggregates.digest().clone(),
+                grades: stages.grades.digest().clone(),
+            },
+            settings: self.settings.clone(),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The tables of a manifest that are no plug-ins.
+
+use preceptor_answers::GraderProfile;
+use preceptor_core::Sampling;
+use preceptor_files::SamplingDefaults;
+use serde::{Deserialize, Serialize};
+
+/// The `[policy]` table: who answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PolicySettings {
+    /// Name of a registered model, or the path of a Hugging Face folder or GGUF file.
+    pub model: String,
+}
+
+/// The `[sampling]` table. What is absent comes from the model's registry entry (temperature,
+/// top-k, top-p, min-p), the benchmark (stop) or the defaults of [`Sampling`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct SamplingSettings {
+    /// Rollouts in a group, 1 to 4096. Default: 8 (paper).
+    pub group_size: Option<u32>,
+    /// Divides the logits, 0 to 100; 0 takes the most likely token.
+    pub temperature: Option<f64>,
+    /// Keeps the k most likely tokens; 0 keeps all.
+    pub top_k: Option<u32>,
+    /// Keeps the most likely tokens up to this probability, above 0 to 1.
+    pub top_p: Option<f64>,
+    /// Keeps tokens at least this fraction as likely as the most likely one, 0 to 1.
+    pub min_p: Option<f64>,
+    /// Tokens after which a rollout is cut off, 1 to 1000000.
+    pub max_new_tokens: Option<u32>,
+    /// Strings that end a rollout.
+    pub stop: Option<Vec<String>>,
+}
+
+/// Rollouts in a group where the manifest says nothing (paper, section 4).
+const DEFAULT_GROUP_SIZE: u32 = 8;
+
+impl SamplingSettings {
+    /// Group size and sampling with every value explicit; an error names key and allowed range.
+    pub(crate) fn resolve(
+        &self,
+        model: SamplingDefaults,
+        stop: &[String],
+    ) -> Result<(u32, Sampling), OutOfRange> {
+        let default = Sampling::default();
+        let sampling = Sampling {
+            temperature: self.temperature.or(model.temperature).unwrap_or(default.temperature),
+            top_k: self.top_k.or(model.top_k).unwrap_or(default.top_k),
+            top_p: self.top_p.or(model.top_p).unwrap_or(default.top_p),
+            min_p: self.min_p.or(model.min_p).unwrap_or(default.min_p),
+            max_new_tokens: self.max_new_tokens.unwrap_or(default.max_new_tokens),
+            stop: self.stop.clone().unwrap_or_else(|| stop.to_vec()),
+        };
+        let group_size = self.group_size.unwrap_or(DEFAULT_GROUP_SIZE);
+        let check = |key, value: f64, within: bool, allowed| {
+            if within { Ok(()) } else { Err(OutOfRange { key, value: value.to_string(), allowed }) }
+        };
+        let Sampling { temperature, top_p, min_p, max_new_tokens, .. } = sampling;
+        check("group-size", f64::from(group_size), (1..=4096).contains(&group_size), "1 to 4096")?;
+        check("temperature", temperature, (0.0..=100.0).contains(&temperature), "0 to 100")?;
+        check("top-p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0, up to 1")?;
+        check("min-p", min_p, (0.0..=1.0).contains(&min_p), "0 to 1")?;
+        let tokens = (1..=1_000_000).contains(&max_new_tokens);
+        check("max-new-tokens", f64::from(max_new_tokens), tokens, "1 to 1000000")?;
+        if sampling.stop.iter().any(String::is_empty) {
+            let value = "\"\"".to_owned();
+            return Err(OutOfRange { key: "stop", value, allowed: "strings that are not empty" });
+        }
+        Ok((group_size, sampling))
+    }
+}
+
+/// A value of `[sampling]` outside its range.
+pub(crate) struct OutOfRange {
+    pub(crate) key: &'static str,
+    pub(crate) value: String,
+    pub(crate) allowed: &'static str,
+}
+
+/// The `[grader]` table: how final answers are compared with labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct GraderSettings {
+    /// The profile. Default: the benchmark's own.
+    pub profile: Option<GraderProfile>,
+}
