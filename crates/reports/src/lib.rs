@@ -1,1 +1,27 @@
-//! .
+//! Records to tables, figures and pages.
+//!
+//! A report is made from the store alone: [`write()`] takes the digest of a plan and fills a folder.
+//!
+//! ```text
+//! <folder>/page.html  page.md           what was found, for people
+//!         /plan.toml  provenance.json   what was run, on what, by which code
+//!         /tables/*.{csv,parquet,tex}   every number, one row a condition
+//!         /figures/*.{svg,png}          drawn from the tables ([`redraw`] does it again)
+//!         /explorer/                    texts of benchmarks that must not be published
+//! ```
+//!
+//! Every score has its interval, n, seeds, coverage and grader beside it.
+
+mod error;
+mod evidence;
+mod explorer;
+mod figures;
+mod html;
+mod markdown;
+mod provenance;
+mod table;
+mod tables;
+mod write;
+
+pub use error::Error;
+pub use write::{Written, redraw, write};

@@ -1,0 +1,61 @@
+//! What can go wrong while a report is made.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store can't be read.
+    #[error(transparent)]
+    Store(#[from] preceptor_store::Error),
+    /// A stage that the plan names lacks a record.
+    #[error("report on cell `{cell}`: {what} is not in the store\nhint: run the experiment first")]
+    Incomplete {
+        /// The cell.
+        cell: String,
+        /// What is missing.
+        what: String,
+    },
+    /// A file can't be read.
+    #[error("read `{}`: {detail}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+    /// A file can't be written.
+    #[error("write `{}`\nhint: name another folder with `--reports DIR`", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A table can't be turned into a file.
+    #[error("write table `{}`", path.display())]
+    Table {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<polars::error::PolarsError>,
+    },
+    /// A figure can't be drawn.
+    #[error("draw `{}`: {detail}", path.display())]
+    Figure {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |source| Self::Write { path: path.to_owned(), source }
+    }
+}

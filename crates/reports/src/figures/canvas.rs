@@ -1,0 +1,82 @@
+//! One drawing, two files.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Once;
+
+use plotters::coord::Shift;
+use plotters::drawing::{DrawingArea, IntoDrawingArea as _};
+use plotters::prelude::{BitMapBackend, DrawingBackend, RGBColor, SVGBackend, WHITE};
+use plotters::style::{FontStyle, register_font};
+
+use super::Figure;
+use crate::Error;
+
+/// The font of all text, by its role in SVG.
+pub(super) const FONT: &str = "sans-serif";
+/// Pixels of SVG; PNG has [`PNG_SCALE`] times as many each way.
+pub(super) const SIZE: (u32, u32) = (720, 440);
+const PNG_SCALE: u32 = 2;
+/// Okabe and Ito's colours without yellow, which is too light for lines.
+pub(super) const COLORS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(213, 94, 0),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(60, 60, 60),
+];
+/// Upper bounds.
+pub(super) const BOUND_COLOR: RGBColor = RGBColor(140, 140, 140);
+
+/// Something that can be drawn on any backend. `scale` multiplies every length.
+pub(super) trait Drawing {
+    fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        scale: u32,
+    ) -> Result<(), String>;
+}
+
+/// Draws into `<folder>/<name>.svg` and `.png`.
+pub(super) fn save(
+    folder: &Path,
+    name: &str,
+    caption: &str,
+    drawing: &impl Drawing,
+) -> Result<Figure, Error> {
+    static FONTS: Once = Once::new();
+    FONTS.call_once(|| {
+        // Bitmaps need a font of their own; the first registration of a name is never refused.
+        let _ = register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
+    });
+    fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    let svg_path = folder.join(format!("{name}.svg"));
+    let png_path = folder.join(format!("{name}.png"));
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |detail| Error::Figure { path, detail }
+    };
+
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        paint(drawing, &area, 1).map_err(failed(&svg_path))?;
+    }
+    fs::write(&svg_path, &svg).map_err(Error::write(&svg_path))?;
+    let png_size = (SIZE.0 * PNG_SCALE, SIZE.1 * PNG_SCALE);
+    let area = BitMapBackend::new(&png_path, png_size).into_drawing_area();
+    paint(drawing, &area, PNG_SCALE).map_err(failed(&png_path))?;
+    Ok(Figure { name: name.to_owned(), caption: caption.to_owned(), svg })
+}
+
+fn paint<B: DrawingBackend>(
+    drawing: &impl Drawing,
+    area: &DrawingArea<B, Shift>,
+    scale: u32,
+) -> Result<(), String> {
+    area.fill(&WHITE).map_err(|error| error.to_string())?;
+    drawing.draw(area, scale)?;
+    area.present().map_err(|error| error.to_string())
+}

@@ -1,0 +1,198 @@
+//! `page.html`: one file that opens from disk and needs no network.
+//!
+//! Everything that does not come from this program's own templates is escaped.
+
+use std::fmt::Write as _;
+
+use crate::evidence::Evidence;
+use crate::explorer::Explorer;
+use crate::figures::Figure;
+use crate::table::Table;
+
+const STYLE: &str = include_str!("../assets/page.css");
+const SCRIPT: &str = include_str!("../assets/explorer.js");
+
+/// The report's page, with the explorers of benchmarks whose texts may be published.
+pub(crate) fn page(
+    evidence: &Evidence,
+    tables: &[Table],
+    figures: &[Figure],
+    explorers: &[Explorer],
+    notes: Option<&str>,
+) -> String {
+    let plan = &evidence.plan;
+    let mut out = head(&plan.title);
+    let _ = writeln!(out, "<h1>{}</h1>", escape(&plan.title));
+    if !plan.description.is_empty() {
+        let _ = writeln!(out, "<p>{}</p>", escape(plan.description.trim()));
+    }
+    for left_out in &plan.left_out {
+        let _ = writeln!(
+            out,
+            "<p class=\"left-out\">Left out: {} ({} cells): {}</p>",
+            escape(&left_out.part),
+            left_out.num_cells,
+            escape(&left_out.reason)
+        );
+    }
+    if let Some(notes) = notes {
+        for paragraph in notes.trim().split("\n\n").filter(|text| !text.starts_with('#')) {
+            let _ = writeln!(out, "<p>{}</p>", escape(paragraph));
+        }
+    }
+    out.push_str("<div class=\"figures\">\n");
+    for figure in figures {
+        let _ = writeln!(
+            out,
+            "<figure id=\"{}\">{}<figcaption>{}</figcaption></figure>",
+            escape(&figure.name),
+            figure.svg,
+            escape(&figure.caption)
+        );
+    }
+    out.push_str("</div>\n");
+    for (i, table) in tables.iter().enumerate() {
+        write_table(&mut out, table, i == 0);
+    }
+    for explorer in explorers {
+        if explorer.shareable {
+            write_explorer(&mut out, explorer);
+        } else {
+            let _ = writeln!(
+                out,
+                "<h2>Questions of {0}</h2><p>Texts of this benchmark are not published. The run that \
+                 made this page wrote them to <code>explorer/{1}.html</code> beside it.</p>",
+                escape(&explorer.benchmark),
+                escape(&file_name(&explorer.benchmark))
+            );
+        }
+    }
+    let _ = writeln!(
+        out,
+        "<h2>Provenance</h2><p>Code revision {}.</p><ul>",
+        escape(&plan.code_revision)
+    );
+    for (name, digest) in &plan.inputs {
+        let _ = writeln!(out, "<li>{}: <code>{}</code></li>", escape(name), escape(digest));
+    }
+    let _ = writeln!(
+        out,
+        "</ul><details><summary>Settings</summary><pre>{}</pre></details>",
+        escape(&plan.settings)
+    );
+    tail(out)
+}
+
+/// A page that holds one explorer alone.
+pub(crate) fn explorer_page(explorer: &Explorer) -> String {
+    let title = format!("Questions of {}", explorer.benchmark);
+    let mut out = head(&title);
+    write_explorer(&mut out, explorer);
+    tail(out)
+}
+
+/// `name` as part of a file's name.
+pub(crate) fn file_name(name: &str) -> String {
+    let keep = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    name.chars().map(keep).collect()
+}
+
+fn head(title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+        escape(title)
+    )
+}
+
+fn tail(mut out: String) -> String {
+    let _ = write!(out, "<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
+    out
+}
+
+fn write_table(out: &mut String, table: &Table, open: bool) {
+    let is_text = table.is_text();
+    let class = |column: usize| if is_text[column] { " class=\"text\"" } else { "" };
+    let _ = writeln!(
+        out,
+        "<h2>{}</h2>\n<p class=\"soft\">{} (<a href=\"tables/{name}.csv\">CSV</a>, \
+         <a href=\"tables/{name}.parquet\">Parquet</a>, <a href=\"tables/{name}.tex\">LaTeX</a>)</p>",
+        escape(table.name),
+        escape(&table.caption),
+        name = table.name
+    );
+    let open = if open { " open" } else { "" };
+    let _ = writeln!(
+        out,
+        "<details{open}><summary>{} rows</summary><div class=\"wide\"><table><thead><tr>",
+        table.height()
+    );
+    for (i, name) in table.header().enumerate() {
+        let _ = write!(out, "<th{}>{}</th>", class(i), escape(name));
+    }
+    out.push_str("</tr></thead>\n<tbody>\n");
+    for row in 0..table.height() {
+        let cells = table.row(row);
+        let bound =
+            if cells.iter().any(|cell| cell == "upper bound") { " class=\"bound\"" } else { "" };
+        let _ = write!(out, "<tr{bound}>");
+        for (i, cell) in cells.iter().enumerate() {
+            let _ = write!(out, "<td{}>{}</td>", class(i), escape(cell));
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody></table></div></details>\n");
+}
+
+fn write_explorer(out: &mut String, explorer: &Explorer) {
+    let json = serde_json::to_string(explorer).expect("views are plain data");
+    // Inside a script element only `</script` and `<!--` could end or change it.
+    let json = json.replace('<', "\\u003c");
+    let _ = writeln!(
+        out,
+        "<h2>Questions of {}</h2>\n<div class=\"explorer\"><div class=\"controls\">\
+         <button class=\"back\">← back</button><button class=\"forth\">forth →</button>\
+         <span class=\"count\"></span>\
+         <label>show <select><option value=\"\">all</option></select></label>\
+         <label>search <input type=\"search\"></label></div>\
+         <div class=\"prompt\"></div>\n<script type=\"application/json\">{json}</script></div>",
+        escape(&explorer.benchmark)
+    );
+}
+
+/// Escapes text for HTML, in elements and attributes. Marks that reorder text are shown as their
+/// code points, so that nothing reads other than it is.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\0' => {
+                let _ = write!(out, "[U+{:04X}]", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_escapes_from_text() {
+        let hostile = "</script><img src=x onerror='alert(1)'>\u{202e}\"&\0";
+        let safe = escape(hostile);
+        assert_eq!(
+            safe,
+            "&lt;/script&gt;&lt;img src=x onerror=&#39;alert(1)&#39;&gt;[U+202E]&quot;&amp;[U+0000]"
+        );
+        assert_eq!(file_name("../a b/ä"), "..-a-b--");
+    }
+}

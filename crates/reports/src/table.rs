@@ -1,0 +1,236 @@
+//! A table: named, typed columns, as CSV, Parquet, LaTeX, Markdown and HTML.
+
+use std::fs;
+use std::path::Path;
+
+use polars::prelude::{
+    Column, CsvReadOptions, CsvWriter, DataFrame, NamedFrom as _, ParquetWriter, SerReader as _,
+    SerWriter as _, Series,
+};
+
+use crate::Error;
+
+/// The values of one column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Values {
+    Text(Vec<String>),
+    Count(Vec<u64>),
+    /// A number, or none where it can't be told.
+    Number(Vec<Option<f64>>),
+}
+
+/// A table with a caption.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    /// Name of its files.
+    pub(crate) name: &'static str,
+    /// What it shows.
+    pub(crate) caption: String,
+    columns: Vec<(String, Values)>,
+}
+
+impl Table {
+    pub(crate) fn new(name: &'static str, caption: impl Into<String>) -> Self {
+        Self { name, caption: caption.into(), columns: Vec::new() }
+    }
+
+    pub(crate) fn text(&mut self, name: &str, values: Vec<String>) {
+        self.columns.push((name.to_owned(), Values::Text(values)));
+    }
+
+    pub(crate) fn count(&mut self, name: &str, values: Vec<u64>) {
+        self.columns.push((name.to_owned(), Values::Count(values)));
+    }
+
+    pub(crate) fn number(&mut self, name: &str, values: Vec<Option<f64>>) {
+        self.columns.push((name.to_owned(), Values::Number(values)));
+    }
+
+    /// The columns, in order.
+    pub(crate) fn header(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Number of rows.
+    pub(crate) fn height(&self) -> usize {
+        self.columns.first().map_or(0, |(_, values)| match values {
+            Values::Text(values) => values.len(),
+            Values::Count(values) => values.len(),
+            Values::Number(values) => values.len(),
+        })
+    }
+
+    /// A row as people read it: numbers to three places, `-` for none.
+    pub(crate) fn row(&self, row: usize) -> Vec<String> {
+        let cell = |(_, values): &(String, Values)| match values {
+            Values::Text(values) => values[row].clone(),
+            Values::Count(values) => values[row].to_string(),
+            Values::Number(values) => {
+                values[row].map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+            }
+        };
+        self.columns.iter().map(cell).collect()
+    }
+
+    /// Whether a column holds text, which is aligned left.
+    pub(crate) fn is_text(&self) -> Vec<bool> {
+        self.columns.iter().map(|(_, values)| matches!(values, Values::Text(_))).collect()
+    }
+
+    fn frame(&self) -> DataFrame {
+        let column = |(name, values): &(String, Values)| -> Column {
+            let name = name.as_str().into();
+            match values {
+                Values::Text(values) => Series::new(name, values.as_slice()).into(),
+                Values::Count(values) => Series::new(name, values.as_slice()).into(),
+                Values::Number(values) => Series::new(name, values.as_slice()).into(),
+            }
+        };
+        let columns: Vec<_> = self.columns.iter().map(column).collect();
+        DataFrame::new(self.height(), columns).expect("columns have one value a row")
+    }
+
+    /// Writes `<folder>/<name>.{csv,parquet,tex}` and returns their names.
+    pub(crate) fn write(&self, folder: &Path) -> Result<Vec<String>, Error> {
+        fs::create_dir_all(folder).map_err(Error::write(folder))?;
+        let mut frame = self.frame();
+        let mut bytes = Vec::new();
+        let csv = folder.join(format!("{}.csv", self.name));
+        let wrap = |path: &Path| {
+            let path = path.to_owned();
+            |source| Error::Table { path, source: Box::new(source) }
+        };
+        CsvWriter::new(&mut bytes).finish(&mut frame).map_err(wrap(&csv))?;
+        fs::write(&csv, &bytes).map_err(Error::write(&csv))?;
+        bytes.clear();
+        let parquet = folder.join(format!("{}.parquet", self.name));
+        ParquetWriter::new(&mut bytes).finish(&mut frame).map_err(wrap(&parquet))?;
+        fs::write(&parquet, &bytes).map_err(Error::write(&parquet))?;
+        let tex = folder.join(format!("{}.tex", self.name));
+        fs::write(&tex, self.latex()).map_err(Error::write(&tex))?;
+        let name =
+            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(vec![name(&csv), name(&parquet), name(&tex)])
+    }
+
+    /// A `tabular` for a paper (needs `booktabs`).
+    fn latex(&self) -> String {
+        let alignment: String =
+            self.is_text().iter().map(|is_text| if *is_text { 'l' } else { 'r' }).collect();
+        let line = |cells: Vec<String>| {
+            let cells: Vec<_> = cells.iter().map(|cell| escape_latex(cell)).collect();
+            format!("{} \\\\\n", cells.join(" & "))
+        };
+        let mut out = format!("% {}\n\\begin{{tabular}}{{{alignment}}}\n\\toprule\n", self.caption);
+        out.push_str(&line(self.header().map(str::to_owned).collect()));
+        out.push_str("\\midrule\n");
+        for row in 0..self.height() {
+            out.push_str(&line(self.row(row)));
+        }
+        out.push_str("\\bottomrule\n\\end{tabular}\n");
+        out
+    }
+}
+
+fn escape_latex(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\\' => out.push_str("\\textbackslash{}"),
+            '~' => out.push_str("\\textasciitilde{}"),
+            '^' => out.push_str("\\textasciicircum{}"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A table read back from its CSV, for drawing.
+#[derive(Debug)]
+pub(crate) struct ReadTable {
+    path: std::path::PathBuf,
+    frame: DataFrame,
+}
+
+impl ReadTable {
+    pub(crate) fn read(folder: &Path, name: &str) -> Result<Self, Error> {
+        let path = folder.join(format!("{name}.csv"));
+        let bytes = fs::read(&path)
+            .map_err(|error| Error::Read { path: path.clone(), detail: error.to_string() })?;
+        let frame = CsvReadOptions::default()
+            .with_infer_schema_length(None)
+            .into_reader_with_file_handle(std::io::Cursor::new(bytes))
+            .finish()
+            .map_err(|error| Error::Read { path: path.clone(), detail: error.to_string() })?;
+        Ok(Self { path, frame })
+    }
+
+    fn column(&self, name: &str) -> Result<&Column, Error> {
+        self.frame.column(name).map_err(|_| Error::Read {
+            path: self.path.clone(),
+            detail: format!("it has no column `{name}`"),
+        })
+    }
+
+    /// A column as text, whatever type CSV gave it.
+    pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
+        let column = self.column(name)?;
+        let text = |i| {
+            column.get(i).map_or_else(|_| String::new(), |value| value.str_value().into_owned())
+        };
+        Ok((0..column.len()).map(text).collect())
+    }
+
+    /// A column of numbers; none where a cell is empty.
+    pub(crate) fn numbers(&self, name: &str) -> Result<Vec<Option<f64>>, Error> {
+        Ok(self.texts(name)?.iter().map(|text| text.parse().ok()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_reads_back_from_its_csv_and_prints_as_latex() {
+        let mut table = Table::new("demo", "a demo");
+        table.text("kind", vec!["a_b".to_owned(), "50 %, \"x\"".to_owned()]);
+        table.count("n", vec![1, 20]);
+        table.number("score", vec![Some(0.123_456), None]);
+        let folder = tempfile::tempdir().unwrap();
+        let files = table.write(folder.path()).unwrap();
+        assert_eq!(files, ["demo.csv", "demo.parquet", "demo.tex"]);
+        let read = ReadTable::read(folder.path(), "demo").unwrap();
+        assert_eq!(read.texts("kind").unwrap(), ["a_b", "50 %, \"x\""]);
+        assert_eq!(read.numbers("score").unwrap(), [Some(0.123_456), None]);
+        insta::assert_snapshot!(table.latex(), @r###"
+        % a demo
+        \begin{tabular}{lrr}
+        \toprule
+        kind & n & score \\
+        \midrule
+        a\_b & 1 & 0.123 \\
+        50 \%, "x" & 20 & - \\
+        \bottomrule
+        \end{tabular}
+        "###);
+        let parquet = fs::File::open(folder.path().join("demo.parquet")).unwrap();
+        let frame = polars::prelude::ParquetReader::new(parquet).finish().unwrap();
+        assert!(frame.equals_missing(&table.frame()));
+    }
+
+    #[test]
+    fn a_missing_column_is_named() {
+        let mut table = Table::new("demo", "a demo");
+        table.count("n", vec![1]);
+        let folder = tempfile::tempdir().unwrap();
+        table.write(folder.path()).unwrap();
+        let error = ReadTable::read(folder.path(), "demo").unwrap().texts("m").unwrap_err();
+        let error = error.to_string().replace(&folder.path().display().to_string(), "[dir]");
+        insta::assert_snapshot!(error, @"read `[dir]/demo.csv`: it has no column `m`");
+    }
+}

@@ -1,0 +1,122 @@
+//! A report's folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use preceptor_core::Digest;
+use preceptor_store::Store;
+
+use crate::evidence::Evidence;
+use crate::explorer::explorers;
+use crate::figures::{Figure, draw_all};
+use crate::provenance::provenance;
+use crate::{Error, html, markdown, tables};
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The page to open.
+    pub page: PathBuf,
+    /// Every file.
+    pub files: Vec<PathBuf>,
+}
+
+/// Writes the report of the plan with digest `plan` into `folder`. A `notes.md` there, written by
+/// hand, is shown on the pages and left as it is.
+///
+/// # Errors
+///
+/// [`Error::Incomplete`] if records are missing; errors of reading and writing.
+pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<Written, Error> {
+    let evidence = Evidence::load(store, plan)?;
+    let tables = [
+        tables::scores(&evidence),
+        tables::rollouts(&evidence),
+        tables::breakdown(&evidence),
+        tables::measures(&evidence),
+    ];
+    let tables_folder = folder.join("tables");
+    let mut files = Vec::new();
+    for table in &tables {
+        files.extend(table.write(&tables_folder)?.into_iter().map(|name| tables_folder.join(name)));
+    }
+    let figures = draw_all(&tables_folder, &folder.join("figures"))?;
+    files.extend(figure_files(folder, &figures));
+
+    let notes_path = folder.join("notes.md");
+    let notes = if notes_path.exists() {
+        let text = fs::read_to_string(&notes_path);
+        Some(text.map_err(|error| Error::Read { path: notes_path, detail: error.to_string() })?)
+    } else {
+        None
+    };
+    let explorers = explorers(&evidence);
+    for explorer in explorers.iter().filter(|explorer| !explorer.shareable) {
+        let name = format!("{}.html", html::file_name(&explorer.benchmark));
+        let path = folder.join("explorer").join(name);
+        write_file(&path, &html::explorer_page(explorer), &mut files)?;
+    }
+    let page = folder.join("page.html");
+    let text = html::page(&evidence, &tables, &figures, &explorers, notes.as_deref());
+    write_file(&page, &text, &mut files)?;
+    let text = markdown::page(&evidence, &tables, &figures, notes.as_deref());
+    write_file(&folder.join("page.md"), &text, &mut files)?;
+    write_file(&folder.join("plan.toml"), &plan_toml(&evidence), &mut files)?;
+    let json = serde_json::to_string_pretty(&provenance(&evidence, plan))
+        .expect("provenance is plain data");
+    write_file(&folder.join("provenance.json"), &(json + "\n"), &mut files)?;
+    Ok(Written { page, files })
+}
+
+/// Draws the figures of the report in `folder` again, from its tables alone.
+///
+/// # Errors
+///
+/// Errors of reading the tables and writing the figures.
+pub fn redraw(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let figures = draw_all(&folder.join("tables"), &folder.join("figures"))?;
+    Ok(figure_files(folder, &figures))
+}
+
+fn figure_files(folder: &Path, figures: &[Figure]) -> Vec<PathBuf> {
+    let of = |figure: &Figure| {
+        ["svg", "png"].map(|kind| folder.join("figures").join(format!("{}.{kind}", figure.name)))
+    };
+    figures.iter().flat_map(of).collect()
+}
+
+fn write_file(path: &Path, text: &str, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let folder = path.parent().expect("a report's files lie in its folder");
+    fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(Error::write(path))?;
+    files.push(path.to_owned());
+    Ok(())
+}
+
+/// The resolved settings of every condition, one after another.
+fn plan_toml(evidence: &Evidence) -> String {
+    let mut out = format!("# {}\n", evidence.plan.title);
+    for condition in evidence.conditions() {
+        let axes = condition.cell.axes.iter().map(|(key, value)| format!("{key} = {value}"));
+        let axes = axes.collect::<Vec<_>>().join(", ");
+        let seeds = condition.cells.iter().map(|cell| cell.seed.to_string()).collect::<Vec<_>>();
+        let id = condition.cell.id.short();
+        // The prefix makes a name of what may start like a number.
+        out.push_str(&format!("\n# {axes}; seeds {}\n[cell-{id}]\n", seeds.join(", ")));
+        for line in condition.cell.settings.lines() {
+            if line.starts_with("seed = ") {
+                continue;
+            }
+            // Every condition is a table of its own.
+            out.push_str(&match line.strip_prefix('[') {
+                Some(name) => format!("[cell-{id}.{name}"),
+                None => line.to_owned(),
+            });
+            out.push('\n');
+        }
+    }
+    out
+}
