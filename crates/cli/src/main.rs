@@ -1,2 +1,41 @@
-//! .
-fn main() {}
+//! The `preceptor` command.
+
+mod answers;
+mod arguments;
+mod failure;
+mod files;
+mod grade;
+mod lab;
+mod output;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command};
+
+// Measured about 10 % less CPU time in decoding than with the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = output::Output::new(arguments.json);
+    let result = match &arguments.command {
+        Command::Plan(command) => lab::plan(command, &output),
+        Command::Run(command) => lab::run(command, &output),
+        Command::Report(command) => lab::report(command, &output),
+        Command::Figures { folder } => lab::figures(folder, &output),
+        Command::Status(command) => lab::status(command, &output),
+        Command::Grade(command) => grade::grade(command, &output),
+        Command::Answers(command) => answers::answers(command, &output),
+        Command::Models(command) => files::models(command, &output),
+        Command::Data(command) => files::data(command, &output),
+        Command::Store(command) => lab::store(command, &output),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.report(&output),
+    }
+}

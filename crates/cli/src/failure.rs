@@ -1,0 +1,95 @@
+//! Errors on their way to the user: a message with its causes, and an exit code.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::output::Output;
+
+/// The user's input is to blame.
+const INPUT: u8 = 2;
+/// This machine is.
+const ENVIRONMENT: u8 = 3;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    hint: Option<String>,
+    exit_code: u8,
+}
+
+impl Failure {
+    /// A failure with the messages of `error` and its causes; hints go last.
+    fn new(error: &dyn Error, exit_code: u8) -> Self {
+        let mut parts = Vec::new();
+        let mut hints = Vec::new();
+        let mut current = Some(error);
+        while let Some(error) = current {
+            let text = error.to_string();
+            let (message, hint) = match text.split_once("\nhint: ") {
+                Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+                None => (text, None),
+            };
+            // Transparent wrappers repeat their cause.
+            if parts.last() != Some(&message) {
+                parts.push(message);
+                hints.extend(hint);
+            }
+            current = error.source();
+        }
+        Self { message: parts.join(": "), hint: hints.into_iter().next(), exit_code }
+    }
+
+    pub(crate) fn input(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()), exit_code: INPUT }
+    }
+
+    /// Prints the failure and gives its exit code.
+    pub(crate) fn report(&self, output: &Output) -> ExitCode {
+        let Self { message, hint, exit_code } = self;
+        output.json(&json!({"error": message, "hint": hint, "exit-code": exit_code}));
+        eprintln!("error: failed to {message}");
+        if let Some(hint) = hint {
+            eprintln!("hint: {hint}");
+        }
+        ExitCode::from(*exit_code)
+    }
+}
+
+impl From<preceptor_experiment::Error> for Failure {
+    fn from(error: preceptor_experiment::Error) -> Self {
+        Self::new(&error, if error.is_users_input() { INPUT } else { ENVIRONMENT })
+    }
+}
+
+impl From<preceptor_experiment::ManifestError> for Failure {
+    fn from(error: preceptor_experiment::ManifestError) -> Self {
+        Self::new(&error, INPUT)
+    }
+}
+
+impl From<preceptor_files::Error> for Failure {
+    fn from(error: preceptor_files::Error) -> Self {
+        preceptor_experiment::Error::from(error).into()
+    }
+}
+
+impl From<preceptor_models::Error> for Failure {
+    fn from(error: preceptor_models::Error) -> Self {
+        preceptor_experiment::Error::from(error).into()
+    }
+}
+
+impl From<preceptor_store::Error> for Failure {
+    fn from(error: preceptor_store::Error) -> Self {
+        Self::new(&error, ENVIRONMENT)
+    }
+}
+
+impl From<preceptor_reports::Error> for Failure {
+    fn from(error: preceptor_reports::Error) -> Self {
+        Self::new(&error, ENVIRONMENT)
+    }
+}

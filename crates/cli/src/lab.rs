@@ -1,0 +1,299 @@
+//! `plan`, `run`, `report`, `status` and `store verify`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use preceptor_experiment::{
+    CellState, Document, LocalModels, Plan, ResolveOptions, RunOptions, resolve,
+};
+use preceptor_files::{Files, Places};
+use preceptor_models::{Device, GenerationOptions};
+use preceptor_store::{Finding, Store};
+use serde_json::{Value, json};
+
+use crate::arguments::{ExperimentArguments, ReportArguments, RunArguments, StoreCommand};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::terminal::{Terminal, time};
+
+/// The exit code for a command that worked and found something wrong.
+pub(crate) const CHECKS_FAILED: u8 = 1;
+/// Share of prompts on which two aggregators are assumed to disagree when power is estimated.
+const ASSUMED_DISAGREEMENT: f64 = 0.2;
+
+/// A manifest with everything that is needed to run it.
+struct Lab {
+    plan: Plan,
+    models: LocalModels,
+    store: Store,
+}
+
+fn open(arguments: &ExperimentArguments, options: GenerationOptions) -> Result<Lab, Failure> {
+    let document = Document::read(&arguments.file, &arguments.settings)?;
+    let files = Files::open(Places::from_env())?;
+    let device = Device::parse(&arguments.device)?;
+    let mut models = LocalModels::new(files.clone(), device, options);
+    let resolve_options = ResolveOptions { limit: arguments.limit };
+    let mut plan = resolve(&document, &files, &mut models, resolve_options)?;
+    for only in &arguments.only {
+        let (axis, value) = only.split_once('=').ok_or_else(|| {
+            Failure::input(
+                format!("use `--only {only}`: there is no `=`"),
+                "write `--only AXIS=VALUE`",
+            )
+        })?;
+        plan.retain(axis, value);
+        if plan.cells().is_empty() {
+            return Err(Failure::input(
+                format!("use `--only {only}`: no cell is left"),
+                format!(
+                    "`preceptor plan {}` lists the axes and their values",
+                    arguments.file.display()
+                ),
+            ));
+        }
+    }
+    Ok(Lab { plan, models, store: Store::open(&arguments.store)? })
+}
+
+pub(crate) fn plan(arguments: &ExperimentArguments, output: &Output) -> Result<ExitCode, Failure> {
+    let lab = open(arguments, GenerationOptions::default())?;
+    print_plan(&lab, output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
+    let stages = lab.plan.summarize(&lab.store)?;
+    let record = lab.plan.record();
+    let missing: u64 = stages.iter().map(|s| s.state.num_wanted - s.state.num_present).sum();
+    let tokens: u64 = stages.iter().map(|s| s.max_new_tokens).sum();
+    let estimates: Option<Vec<f64>> = stages
+        .iter()
+        .filter(|s| s.state.num_present < s.state.num_wanted)
+        .map(|s| s.estimated_secs)
+        .collect();
+    let estimated_secs = estimates.map(|secs| secs.iter().sum::<f64>());
+
+    output.json(&json!({
+        "experiment": lab.plan.experiment(),
+        "title": lab.plan.title(),
+        "axes": record.axes,
+        "seeds": record.seeds,
+        "cells": record.cells.iter().map(|cell| json!({
+            "id": cell.id, "axes": cell.axes, "seed": cell.seed, "stages": cell.stages,
+        })).collect::<Vec<_>>(),
+        "left-out": record.left_out,
+        "rollout-stages": stages.iter().map(|s| json!({
+            "label": s.label, "digest": s.digest, "present": s.state.num_present,
+            "wanted": s.state.num_wanted, "max-new-tokens": s.max_new_tokens,
+            "estimated-secs": s.estimated_secs,
+        })).collect::<Vec<_>>(),
+        "missing-rollouts": missing,
+        "max-new-tokens": tokens,
+        "estimated-secs": estimated_secs,
+        "settings": record.settings,
+    }));
+
+    output.text(format!("{}: {}", lab.plan.experiment(), lab.plan.title()));
+    for axis in &record.axes {
+        output.text(format!("  {} = {}", axis.key, axis.values.join(", ")));
+    }
+    let seeds = record.seeds.iter().map(u64::to_string).collect::<Vec<_>>();
+    output.text(format!("  seeds = {}", seeds.join(", ")));
+    output.text(format!("{} cells share {} sets of rollouts:\n", record.cells.len(), stages.len()));
+    let rows: Vec<_> = stages
+        .iter()
+        .map(|stage| {
+            let state = stage.state;
+            let estimate = stage.estimated_secs.map(|secs| time(Duration::from_secs_f64(secs)));
+            vec![
+                stage.label.clone(),
+                state.num_wanted.to_string(),
+                state.num_present.to_string(),
+                (state.num_wanted - state.num_present).to_string(),
+                stage.max_new_tokens.to_string(),
+                estimate.unwrap_or_else(|| "unknown".to_owned()),
+            ]
+        })
+        .collect();
+    output.table(&["rollouts", "wanted", "in store", "to draw", "new tokens <=", "time"], &rows);
+    output.text("");
+    match estimated_secs {
+        _ if missing == 0 => output.text("Nothing is to be drawn."),
+        Some(secs) => output.text(format!(
+            "About {} by the speed of earlier runs here.",
+            time(Duration::from_secs_f64(secs))
+        )),
+        None => output.text("The time is not known before some rollouts were drawn here."),
+    }
+    let mut sizes: Vec<(String, usize)> = Vec::new();
+    for cell in &record.cells {
+        if !sizes.iter().any(|(name, _)| *name == cell.benchmark) {
+            sizes.push((cell.benchmark.clone(), cell.prompts.len()));
+        }
+    }
+    for (benchmark, num_prompts) in sizes {
+        let points =
+            100.0 * preceptor_experiment::detectable_difference(num_prompts, ASSUMED_DISAGREEMENT);
+        output.text(format!(
+            "{benchmark}: {num_prompts} prompts show a paired difference of {points:.1} points or more \
+             (80 % power, one seed, methods disagreeing on {:.0} % of prompts).",
+            100.0 * ASSUMED_DISAGREEMENT
+        ));
+    }
+    for left_out in &record.left_out {
+        output.text(format!(
+            "Left out: {} ({} cells): {}",
+            left_out.part, left_out.num_cells, left_out.reason
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode, Failure> {
+    if arguments.batch == 0 {
+        return Err(Failure::input("use `--batch 0`: allowed is 1 or more", "the default is 32"));
+    }
+    let options = GenerationOptions { max_batch: arguments.batch };
+    let mut lab = open(&arguments.experiment, options)?;
+    if arguments.dry_run {
+        print_plan(&lab, output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut terminal = Terminal::new();
+    let summary = preceptor_experiment::run(
+        &lab.plan,
+        &lab.store,
+        &mut lab.models,
+        RunOptions::default(),
+        &mut terminal,
+    )?;
+    let written = write_report(&lab, arguments.reports.as_path())?;
+    output.json(&json!({
+        "rollouts-drawn": summary.num_rollouts,
+        "rollouts-reused": summary.num_reused,
+        "prompt-tokens": summary.usage.num_prompt_tokens,
+        "generated-tokens": summary.usage.num_generated_tokens,
+        "left-out": lab.plan.left_out(),
+        "report": written,
+    }));
+    output.text(format!(
+        "{} rollouts drawn, {} were in the store. Report: {}",
+        summary.num_rollouts,
+        summary.num_reused,
+        written["page"].as_str().unwrap_or_default()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_report(lab: &Lab, reports: &Path) -> Result<Value, Failure> {
+    let digest = lab.store.put_plan(&lab.plan.record())?;
+    let folder = reports.join(lab.plan.experiment());
+    let written = preceptor_reports::write(&lab.store, &digest, &folder)?;
+    Ok(json!({ "page": written.page, "files": written.files }))
+}
+
+pub(crate) fn report(arguments: &ReportArguments, output: &Output) -> Result<ExitCode, Failure> {
+    let lab = open(&arguments.experiment, GenerationOptions::default())?;
+    let cells = preceptor_experiment::status(&lab.plan, &lab.store)?;
+    let unfinished = cells.iter().filter(|cell| cell.state != CellState::Done).count();
+    if unfinished > 0 {
+        return Err(Failure::input(
+            format!(
+                "report `{}`: {unfinished} of {} cells are not finished",
+                lab.plan.experiment(),
+                cells.len()
+            ),
+            format!("run `preceptor run {}` first", arguments.experiment.file.display()),
+        ));
+    }
+    let written = write_report(&lab, arguments.reports.as_path())?;
+    output.json(&written);
+    output.text(format!("Report: {}", written["page"].as_str().unwrap_or_default()));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn figures(folder: &Path, output: &Output) -> Result<ExitCode, Failure> {
+    let files = preceptor_reports::redraw(folder)?;
+    output.json(&files);
+    output.text(format!("{} files drawn in {}", files.len(), folder.join("figures").display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn status(
+    arguments: &ExperimentArguments,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let lab = open(arguments, GenerationOptions::default())?;
+    let cells = preceptor_experiment::status(&lab.plan, &lab.store)?;
+    let name = |state| match state {
+        CellState::Done => "done",
+        CellState::Partial => "partial",
+        CellState::Missing => "missing",
+    };
+    let count = |state| cells.iter().filter(|cell| cell.state == state).count();
+    let (done, partial, missing) =
+        (count(CellState::Done), count(CellState::Partial), count(CellState::Missing));
+    output.json(&json!({
+        "done": done, "partial": partial, "missing": missing,
+        "cells": cells.iter().map(|cell| json!({
+            "label": cell.label, "state": name(cell.state),
+            "rollouts": {"present": cell.rollouts.num_present, "wanted": cell.rollouts.num_wanted},
+            "grades": {"present": cell.grades.num_present, "wanted": cell.grades.num_wanted},
+        })).collect::<Vec<_>>(),
+    }));
+    let rows: Vec<_> = cells
+        .iter()
+        .map(|cell| {
+            vec![
+                name(cell.state).to_owned(),
+                format!("{}/{}", cell.rollouts.num_present, cell.rollouts.num_wanted),
+                format!("{}/{}", cell.grades.num_present, cell.grades.num_wanted),
+                cell.label.clone(),
+            ]
+        })
+        .collect();
+    output.table(&["state", "rollouts", "grades", "cell"], &rows);
+    output.text(format!("{done} done, {partial} partial, {missing} missing"));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn store(command: &StoreCommand, output: &Output) -> Result<ExitCode, Failure> {
+    let StoreCommand::Verify { store } = command;
+    let verification = Store::open(store)?.verify()?;
+    let describe = |finding: &Finding| match finding {
+        Finding::WrongSpec { folder } => {
+            format!(
+                "`{}`: its specification does not have the digest that names it",
+                folder.display()
+            )
+        }
+        Finding::BadLine { path, line } => {
+            format!(
+                "`{}`, line {line}: not a whole record; it is made again by the next run",
+                path.display()
+            )
+        }
+        Finding::Conflict { folder, key } => {
+            format!("`{}`: record `{key}` occurs with two values", folder.display())
+        }
+        Finding::WrongPlan { path } => {
+            format!("`{}`: its contents don't have the digest that names it", path.display())
+        }
+    };
+    let findings: Vec<_> = verification.findings.iter().map(describe).collect();
+    output.json(&json!({
+        "stages": verification.num_stages, "records": verification.num_records, "findings": findings,
+    }));
+    for finding in &findings {
+        output.text(finding);
+    }
+    output.text(format!(
+        "{} stages, {} records, {} findings",
+        verification.num_stages,
+        verification.num_records,
+        findings.len()
+    ));
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CHECKS_FAILED) })
+}

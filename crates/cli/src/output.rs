@@ -1,0 +1,57 @@
+//! Standard output: text for people, or JSON for programs.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+/// How a command prints its result.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints `value` if JSON was asked for.
+    pub(crate) fn json(&self, value: &impl Serialize) {
+        if self.json {
+            self.line(&serde_json::to_string_pretty(value).expect("results are plain data"));
+        }
+    }
+
+    /// Prints a line if JSON was not asked for.
+    pub(crate) fn text(&self, line: impl AsRef<str>) {
+        if !self.json {
+            self.line(line.as_ref());
+        }
+    }
+
+    /// Prints a table with aligned columns if JSON was not asked for.
+    pub(crate) fn table(&self, header: &[&str], rows: &[Vec<String>]) {
+        let mut widths: Vec<_> = header.iter().map(|cell| cell.chars().count()).collect();
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let line = |cells: Vec<&str>| {
+            let padded = cells.iter().zip(&widths).map(|(cell, width)| {
+                let padding = width - cell.chars().count();
+                format!("{cell}{}", " ".repeat(padding))
+            });
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        self.text(line(header.to_vec()));
+        for row in rows {
+            self.text(line(row.iter().map(String::as_str).collect()));
+        }
+    }
+
+    /// One line on standard output. A reader that has gone away is no error of ours.
+    pub(crate) fn line(&self, line: &str) {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}

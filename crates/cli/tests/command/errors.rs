@@ -1,0 +1,76 @@
+//! What a user who gets something wrong is told.
+
+use std::fs;
+
+use crate::process::{Folder, TINY_MODEL};
+
+#[test]
+fn wrong_input_is_named_and_exits_with_2() {
+    let folder = Folder::new();
+    folder.write_manifest(2);
+    let said = |arguments: &[&str]| folder.run(arguments).said();
+    insta::assert_snapshot!(said(&["run", "none.toml"]));
+    insta::assert_snapshot!(said(&["run", "tiny.toml", "--set", "policy.model=smolm2-135m"]));
+    insta::assert_snapshot!(said(&["run", "tiny.toml", "--set", "sampling.temprature=1"]));
+    insta::assert_snapshot!(said(&["run", "tiny.toml", "--only", "aggregator.kind=synthesis"]));
+    insta::assert_snapshot!(said(&["run", "tiny.toml", "--batch", "0"]));
+    insta::assert_snapshot!(said(&["run", "tiny.toml", "--device", "cuda:0"]));
+    insta::assert_snapshot!(said(&["run", "tiny.toml", "--device", "tpu"]));
+    insta::assert_snapshot!(said(&["report", "tiny.toml"]));
+    insta::assert_snapshot!(said(&["models", "show", "gpt"]));
+    insta::assert_snapshot!(said(&["grade", "math501", "--responses", "none.jsonl"]));
+    insta::assert_snapshot!(said(&["grade", "arithmetic", "--responses", "none.jsonl"]));
+    folder.write("responses.jsonl", "{\"prompt_id\": \"arithmetic/3x1/0\"}\n");
+    insta::assert_snapshot!(said(&["grade", "arithmetic", "--responses", "responses.jsonl"]));
+    folder.write("responses.jsonl", "{\"prompt_id\": \"nobody\", \"response\": \"4\"}\n");
+    insta::assert_snapshot!(said(&["grade", "arithmetic", "--responses", "responses.jsonl"]));
+    assert!(!folder.path("runs").exists(), "nothing was written");
+}
+
+#[test]
+fn missing_files_and_stores_that_cannot_be_written_exit_with_3() {
+    let folder = Folder::new();
+    folder.write_manifest(2);
+    let said = |arguments: &[&str]| folder.run(arguments).said();
+    insta::assert_snapshot!(said(&["run", "tiny.toml", "--set", "policy.model=smollm2-135m"]));
+    insta::assert_snapshot!(said(&["run", "tiny.toml", "--set", "benchmark={kind=\"math500\"}"]));
+    folder.write("file", "");
+    let written = folder.run(&["run", "tiny.toml", "--store", "file/store"]);
+    assert_eq!(written.code, Some(3), "{}", written.said());
+    assert!(
+        written.stderr.contains("hint: records written before stay valid"),
+        "{}",
+        written.said()
+    );
+}
+
+#[test]
+fn a_cut_or_changed_checkpoint_is_refused_by_name() {
+    let folder = Folder::new();
+    folder.write_manifest(2);
+    let copy = folder.path("model");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(TINY_MODEL).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let weights = copy.join("model.safetensors");
+    let bytes = fs::read(&weights).unwrap();
+    fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    let run = ["run", "tiny.toml", "--set", "policy.model=model"];
+    insta::assert_snapshot!(folder.run(&run).said());
+    fs::remove_file(&weights).unwrap();
+    insta::assert_snapshot!(folder.run(&run).said());
+}
+
+#[test]
+fn json_failures_are_json() {
+    let folder = Folder::new();
+    let finished = folder.run(&["--json", "plan", "none.toml"]);
+    assert_eq!(finished.code, Some(2));
+    let value: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(value["exit-code"], 2);
+    assert!(value["error"].as_str().unwrap().contains("none.toml"));
+}

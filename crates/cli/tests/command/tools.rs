@@ -1,0 +1,83 @@
+//! The commands around a run.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::process::Folder;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
+fn plan_run_status_report_and_verify_agree() {
+    let folder = Folder::new();
+    folder.write_manifest(3);
+    let plan = json(&folder.run(&["--json", "plan", "tiny.toml"]).expect_done().stdout);
+    assert_eq!(plan["missing-rollouts"], 3 * 8);
+    assert_eq!(plan["max-new-tokens"], 3 * 8 * 12);
+    assert_eq!(plan["cells"].as_array().unwrap().len(), 6);
+    let dry = folder.run(&["run", "tiny.toml", "--dry-run"]).expect_done();
+    assert!(dry.stdout.contains("6 cells share 1 sets of rollouts"), "{}", dry.stdout);
+    assert!(!folder.path("runs").exists());
+
+    let run = json(&folder.run(&["--json", "run", "tiny.toml"]).expect_done().stdout);
+    assert_eq!((&run["rollouts-drawn"], &run["rollouts-reused"]), (&24.into(), &0.into()));
+    let status = json(&folder.run(&["--json", "status", "tiny.toml"]).expect_done().stdout);
+    assert_eq!((&status["done"], &status["missing"]), (&6.into(), &0.into()));
+    let plan = json(&folder.run(&["--json", "plan", "tiny.toml"]).expect_done().stdout);
+    assert_eq!(plan["missing-rollouts"], 0);
+    let again = json(&folder.run(&["--json", "run", "tiny.toml"]).expect_done().stdout);
+    assert_eq!((&again["rollouts-drawn"], &again["rollouts-reused"]), (&0.into(), &24.into()));
+
+    let page = fs::read(folder.path("reports/tiny/page.html")).unwrap();
+    folder.run(&["report", "tiny.toml"]).expect_done();
+    assert_eq!(fs::read(folder.path("reports/tiny/page.html")).unwrap(), page);
+    folder.run(&["figures", "reports/tiny"]).expect_done();
+    let verified = json(&folder.run(&["--json", "store", "verify"]).expect_done().stdout);
+    assert_eq!(verified["findings"].as_array().unwrap().len(), 0);
+
+    let stage = plan["rollout-stages"][0]["digest"].as_str().unwrap();
+    let records = folder.path("runs/stages").join(stage).join("records.jsonl.zst");
+    let text = zstd::decode_all(fs::read(&records).unwrap().as_slice()).unwrap();
+    let text = String::from_utf8(text).unwrap().replacen("max-new-tokens", "max-new-tokenz", 1);
+    fs::write(&records, zstd::encode_all(text.as_bytes(), 0).unwrap()).unwrap();
+    let broken = folder.run(&["--json", "store", "verify"]);
+    assert_eq!(broken.code, Some(1), "{}", broken.said());
+    assert_eq!(json(&broken.stdout)["findings"].as_array().unwrap().len(), 1);
+    let mended = json(&folder.run(&["--json", "run", "tiny.toml"]).expect_done().stdout);
+    assert_eq!(mended["rollouts-drawn"], 1);
+}
+
+#[test]
+fn responses_from_elsewhere_are_graded() {
+    let folder = Folder::new();
+    folder.write(
+        "responses.jsonl",
+        "{\"prompt_id\": \"arithmetic/3x1/0\", \"response\": \"no idea\"}\n{\"prompt_id\": \"arithmetic/3x1/1\", \"response\": \"\\\\boxed{1}\"}\n",
+    );
+    let graded =
+        folder.run(&["grade", "arithmetic", "--responses", "responses.jsonl"]).expect_done();
+    insta::assert_snapshot!(graded.stdout);
+}
+
+#[test]
+fn answers_are_compared_by_every_profile() {
+    let folder = Folder::new();
+    let table = folder.run(&["answers", "equal", "\\frac{1}{2}", "0.5"]).expect_done();
+    insta::assert_snapshot!(table.stdout);
+    folder.write("pairs.jsonl", "{\"a\": \"2\", \"b\": \"2.0\"}\n{\"a\": \"2\", \"b\": \"-2\"}\n");
+    let lines = folder.run(&["answers", "equal", "--pairs", "pairs.jsonl"]).expect_done().stdout;
+    let verdicts: Vec<_> =
+        lines.lines().map(|line| json(line)["profiles"]["verify"]["equal"].clone()).collect();
+    assert_eq!(verdicts, [true, false]);
+}
+
+#[test]
+fn lists_name_what_is_there() {
+    let folder = Folder::new();
+    insta::assert_snapshot!(folder.run(&["models", "list"]).expect_done().stdout);
+    insta::assert_snapshot!(folder.run(&["data", "list"]).expect_done().stdout);
+    insta::assert_snapshot!(folder.run(&["models", "show", "smollm2-135m"]).expect_done().stdout);
+}
