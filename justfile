@@ -1,0 +1,43 @@
+# `just` is in most package managers; `pip install rust-just` brings it too.
+
+set positional-arguments
+
+# Every recipe with its line of help.
+default:
+    @just --list
+
+# Fetch what is needed and run the main experiment; the report is `reports/aggregators-small/page.html`.
+reproduce:
+    cargo run --release --package preceptor -- models fetch smollm2-135m
+    -cargo run --release --quiet --package preceptor -- data fetch math500
+    cargo run --release --quiet --package preceptor -- run experiments/aggregators-small.toml
+
+# Run any manifest, for example `just sweep experiments/aggregators-small.toml --limit 10`.
+sweep *ARGS:
+    cargo run --release --package preceptor -- run "$@"
+
+# Tests: unit, property, parity, end to end, and the examples in the documentation.
+test:
+    cargo test --workspace
+
+# Everything that must hold before a change lands.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- --deny warnings
+    RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
+    just test
+    git diff --exit-code
+
+# Throughput beside transformers (and llama.cpp with `--f32-gguf FILE`); needs torch, transformers and gguf from pip.
+bench *ARGS:
+    python3 tools/bench/peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf "$@"
+    cargo bench --package preceptor-answers --bench verify
+
+# Agreement of the graders with Math-Verify; needs math-verify==0.9.0 from pip and PRECEPTOR_DATA_DIR.
+parity-python:
+    cargo build --release --package preceptor-answers --example grade_pairs
+    python3 crates/answers/tests/math_verify/generate.py --grader "${CARGO_TARGET_DIR:-target}/release/examples/grade_pairs"
+
+# Draw the figures of every committed report again from its tables.
+figures:
+    for report in reports/*/; do cargo run --release --package preceptor -- figures "$report"; done

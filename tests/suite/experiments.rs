@@ -1,0 +1,96 @@
+//! Every manifest in `experiments/`, resolved; and what is wrong with manifests that are wrong.
+
+use std::fs;
+use std::path::Path;
+
+use preceptor_experiment::Error;
+
+use crate::laboratory::Laboratory;
+
+#[test]
+fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments");
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    names.sort();
+    assert!(!names.is_empty());
+    for path in names {
+        let mut laboratory = Laboratory::new();
+        let plan = laboratory.plan(&path, &[]).unwrap();
+        let record = plan.record();
+        let mut out = format!("{}\nseeds {:?}\n", record.title, record.seeds);
+        for left_out in &record.left_out {
+            out.push_str(&format!("left out: {} ({} cells)\n", left_out.part, left_out.num_cells));
+        }
+        for cell in record.cells.iter().filter(|cell| cell.seed == record.seeds[0]) {
+            out.push_str(&format!(
+                "\n{:?}\n{} prompts\n{}",
+                cell.axes,
+                cell.prompts.len(),
+                cell.settings
+            ));
+        }
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        insta::assert_snapshot!(format!("plan-{name}"), out);
+    }
+}
+
+/// The message for a manifest that can't be used.
+fn refusal(manifest: &str, settings: &[&str]) -> String {
+    let mut laboratory = Laboratory::new();
+    let path = laboratory.write("wrong.toml", manifest);
+    let error: Error = laboratory.plan(&path, settings).expect_err("the manifest is wrong");
+    assert!(error.is_users_input(), "{error}");
+    laboratory.redact(&error.to_string())
+}
+
+const RIGHT: &str = r#"title = "t"
+[policy]
+model = "m"
+[benchmark]
+kind = "arithmetic"
+limit = 2
+[sampling]
+group-size = 2
+[aggregator]
+kind = "single"
+"#;
+
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
+    let wrong = |from: &str, to: &str| {
+        assert!(RIGHT.contains(from));
+        refusal(&RIGHT.replace(from, to), &[])
+    };
+    let messages = [
+        wrong("group-size = 2", "group-sise = 2"),
+        wrong("group-size = 2", "group-size = \"two\""),
+        wrong("group-size = 2", "group-size = 0"),
+        wrong("group-size = 2", "temperature = -0.5"),
+        wrong("limit = 2", "terms = 99"),
+        wrong("limit = 2", "digits = \"one\""),
+        wrong("limit = 2", "limit = 0"),
+        wrong("limit = 2", "limt = 2"),
+        wrong("kind = \"arithmetic\"", "kind = \"arithmetics\""),
+        wrong("kind = \"arithmetic\"\n", ""),
+        wrong("kind = \"single\"", "kind = \"median\""),
+        wrong("[aggregator]\nkind = \"single\"\n", ""),
+        wrong("title = \"t\"", "titel = \"t\""),
+        wrong("title = \"t\"", "title = \"t"),
+        wrong("title = \"t\"", "title = \"t\"\nseeds = []"),
+        wrong("title = \"t\"", "title = \"t\"\nseeds = [1, 1]"),
+        wrong("title = \"t\"", "title = \"t\"\nextends = \"base/none.toml\""),
+        wrong("limit = 2", "limit = 2\n[matrix]\n\"sampling.group-size\" = 4"),
+        wrong("limit = 2", "limit = 2\n[matrix]\n\"sampling.group-size\" = [4, 5000]"),
+        wrong("limit = 2", "limit = 2\n[matrix]\n\"sampling.group-size\" = [4, 4]"),
+        wrong("limit = 2", "limit = 2\n[[exclude]]\n\"sampling.group-size\" = 4"),
+        wrong("kind = \"arithmetic\"\nlimit = 2", "kind = \"jsonl\"\npath = \"none.jsonl\""),
+        refusal(RIGHT, &["sampling.group-size"]),
+        refusal(RIGHT, &["sampling.group-size=0"]),
+        refusal(RIGHT, &["sampling.group_size=1"]),
+    ];
+    insta::assert_snapshot!(messages.join("\n\n"));
+}

@@ -1,0 +1,151 @@
+//! Whole runs with a scripted model: reuse, growth, reports.
+
+use std::fs;
+
+use preceptor_core::record::RolloutRecord;
+
+use crate::laboratory::{Laboratory, without_digests};
+
+const MANIFEST: &str = r#"
+title = "A whole run"
+description = "What a test says about itself."
+seeds = [0, 1]
+
+[policy]
+model = "scripted"
+
+[benchmark]
+kind = "arithmetic"
+terms = 2
+digits = 1
+limit = 12
+
+[matrix]
+"aggregator.kind" = ["single", "majority", "oracle"]
+"sampling.group-size" = [1, 4]
+"#;
+
+#[test]
+fn a_second_run_draws_nothing_and_loads_no_model() {
+    let mut laboratory = Laboratory::new();
+    let manifest = laboratory.write("whole.toml", MANIFEST);
+    let plan = laboratory.plan(&manifest, &[]).unwrap();
+    let first = laboratory.run(&plan).unwrap();
+    assert_eq!((first.num_rollouts, first.num_reused), (2 * 12 * 4, 0));
+    assert_eq!(laboratory.host.num_opened, 1);
+    let second = laboratory.run(&plan).unwrap();
+    assert_eq!((second.num_rollouts, second.num_reused), (0, 2 * 12 * 4));
+    assert_eq!(laboratory.host.num_opened, 1);
+}
+
+#[test]
+fn more_seeds_a_larger_group_and_a_higher_limit_draw_only_what_is_new() {
+    let mut laboratory = Laboratory::new();
+    let manifest = laboratory.write("whole.toml", MANIFEST);
+    let plan = laboratory.plan(&manifest, &["sampling.group-size=4"]).unwrap();
+    laboratory.run(&plan).unwrap();
+    let records = |laboratory: &Laboratory, plan: &preceptor_experiment::Plan| {
+        let stage = plan.record().cells[0].stages.rollouts.clone();
+        laboratory.store().stage_by_digest(&stage).load::<RolloutRecord>().unwrap().records
+    };
+    let before = records(&laboratory, &plan);
+
+    let larger = laboratory.plan(&manifest, &["sampling.group-size=[4, 16]"]).unwrap();
+    let summary = laboratory.run(&larger).unwrap();
+    assert_eq!(summary.num_rollouts, 2 * 12 * 12);
+    let after = records(&laboratory, &larger);
+    assert!(before.iter().all(|(key, record)| after[key] == *record));
+
+    let longer =
+        laboratory.plan(&manifest, &["sampling.group-size=4", "benchmark.limit=20"]).unwrap();
+    assert_eq!(laboratory.run(&longer).unwrap().num_rollouts, 2 * 8 * 4);
+    let seeds = laboratory.plan(&manifest, &["sampling.group-size=4", "seeds=[0, 1, 2]"]).unwrap();
+    assert_eq!(laboratory.run(&seeds).unwrap().num_rollouts, 12 * 4);
+}
+
+#[test]
+fn lost_records_are_made_again_and_equal_what_was_lost() {
+    let mut laboratory = Laboratory::new();
+    let manifest = laboratory.write("whole.toml", MANIFEST);
+    let plan = laboratory.plan(&manifest, &[]).unwrap();
+    laboratory.run(&plan).unwrap();
+    let page = fs::read(laboratory.report(&plan).join("page.md")).unwrap();
+    let scores = fs::read(laboratory.path("report/tables/scores.csv")).unwrap();
+    for cell in plan.record().cells {
+        let stages = laboratory.path("runs/stages");
+        for stage in [cell.stages.rollouts, cell.stages.grades, cell.stages.aggregates] {
+            // Several cells share a stage; a folder can only be removed once.
+            let _ = fs::remove_dir_all(stages.join(stage.as_str()));
+        }
+    }
+    laboratory.run(&plan).unwrap();
+    assert_eq!(fs::read(laboratory.report(&plan).join("page.md")).unwrap().len(), page.len());
+    assert_eq!(fs::read(laboratory.path("report/tables/scores.csv")).unwrap(), scores);
+}
+
+#[test]
+fn the_report_has_every_file_and_its_tables_read_as_expected() {
+    let mut laboratory = Laboratory::new();
+    let manifest = laboratory.write("whole.toml", MANIFEST);
+    let plan = laboratory.plan(&manifest, &[]).unwrap();
+    laboratory.run(&plan).unwrap();
+    let folder = laboratory.report(&plan);
+    for name in [
+        "page.html",
+        "page.md",
+        "plan.toml",
+        "provenance.json",
+        "tables/scores.csv",
+        "tables/scores.parquet",
+        "tables/scores.tex",
+        "figures/accuracy-by-aggregator-arithmetic.svg",
+        "figures/accuracy-by-aggregator-arithmetic.png",
+        "figures/accuracy-by-group-size-arithmetic.svg",
+        "figures/accuracy-by-group-size-arithmetic.png",
+    ] {
+        assert!(fs::metadata(folder.join(name)).unwrap().len() > 0, "{name}");
+    }
+    insta::assert_snapshot!(fs::read_to_string(folder.join("tables/scores.csv")).unwrap());
+    let page = fs::read_to_string(folder.join("page.md")).unwrap();
+    // Wall time is the one number that differs from run to run.
+    let page = page.lines().filter(|line| !line.starts_with("| arithmetic | scripted |"));
+    insta::assert_snapshot!(without_digests(&page.collect::<Vec<_>>().join("\n")));
+    let plan: toml::Table =
+        toml::from_str(&fs::read_to_string(folder.join("plan.toml")).unwrap()).unwrap();
+    assert_eq!(plan.len(), 6, "one table a condition");
+
+    let figure = folder.join("figures/accuracy-by-group-size-arithmetic.svg");
+    let drawn = fs::read(&figure).unwrap();
+    fs::remove_file(&figure).unwrap();
+    preceptor_reports::redraw(&folder).unwrap();
+    assert_eq!(fs::read(&figure).unwrap(), drawn);
+}
+
+#[test]
+fn hand_written_notes_are_shown_and_kept() {
+    let mut laboratory = Laboratory::new();
+    let manifest = laboratory.write("whole.toml", MANIFEST);
+    let plan = laboratory.plan(&manifest, &[]).unwrap();
+    laboratory.run(&plan).unwrap();
+    let notes = laboratory.write("report/notes.md", "Read this <first>.");
+    let folder = laboratory.report(&plan);
+    assert!(
+        fs::read_to_string(folder.join("page.html")).unwrap().contains("Read this &lt;first&gt;.")
+    );
+    assert_eq!(fs::read_to_string(notes).unwrap(), "Read this <first>.");
+}
+
+#[test]
+fn a_cell_that_was_not_run_cannot_be_reported() {
+    let mut laboratory = Laboratory::new();
+    let manifest = laboratory.write("whole.toml", MANIFEST);
+    let plan = laboratory.plan(&manifest, &[]).unwrap();
+    let store = laboratory.store();
+    let digest = store.put_plan(&plan.record()).unwrap();
+    let error = preceptor_reports::write(&store, &digest, &laboratory.path("report")).unwrap_err();
+    insta::assert_snapshot!(error.to_string(), @r###"
+    report on cell `aggregator.kind=single sampling.group-size=1 seed=0`: the prompt of `arithmetic/2x1/0` is not in the store
+    hint: run the experiment first
+    "###);
+    assert!(!laboratory.path("report").exists());
+}
