@@ -12,7 +12,7 @@ const HOMES: [(&str, &[&str]); 8] = [
     ("burn-flex", &["models"]),
     ("polars", &["reports"]),
     ("plotters", &["reports"]),
-    ("ureq", &["files"]),
+    ("ureq", &["endpoints", "files"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("tokenizers", &["models"]),
@@ -107,6 +107,8 @@ fn the_crates_that_reward_and_estimate_cannot_name_a_label() {
         seen.contains("benchmarks")
     };
     assert!(!reaches_labels("aggregators"));
+    assert!(!reaches_labels("rewards"));
+    assert!(!reaches_labels("judges"));
     assert!(!reaches_labels("models"));
     assert!(!reaches_labels("reports"));
     assert!(reaches_labels("experiment"));

@@ -71,6 +71,7 @@ fn aggregate_one(request: &AggregateRequest<'_>) -> Aggregate {
         return Aggregate {
             outcome: AggregateOutcome::Abstained(reason),
             measures: measures(rollouts.len(), &votes, false),
+            replies: Vec::new(),
             usage: Usage::default(),
         };
     }
@@ -84,6 +85,7 @@ fn aggregate_one(request: &AggregateRequest<'_>) -> Aggregate {
     Aggregate {
         outcome: AggregateOutcome::Estimated(reference),
         measures: measures(rollouts.len(), &votes, largest.len() > 1),
+        replies: Vec::new(),
         usage: Usage::default(),
     }
 }

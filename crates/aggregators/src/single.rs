@@ -50,7 +50,7 @@ fn aggregate_one(request: &AggregateRequest<'_>) -> Aggregate {
             origin: Origin::Rollout(drawn.index),
         })
     };
-    Aggregate { outcome, measures: BTreeMap::new(), usage: Usage::default() }
+    Aggregate { outcome, measures: BTreeMap::new(), replies: Vec::new(), usage: Usage::default() }
 }
 
 #[cfg(test)]

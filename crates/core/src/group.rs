@@ -18,6 +18,8 @@ pub enum FinishReason {
     ContextFull,
     /// The prompt alone fills the context window; nothing was drawn.
     PromptTooLong,
+    /// The model declined, or a filter of its server cut it off.
+    Refused,
 }
 
 impl FinishReason {
@@ -34,6 +36,7 @@ impl FinishReason {
             Self::MaxNewTokens => "max-new-tokens",
             Self::ContextFull => "context-full",
             Self::PromptTooLong => "prompt-too-long",
+            Self::Refused => "refused",
         }
     }
 }
@@ -52,8 +55,21 @@ pub struct Rollout {
     pub logprobs: Vec<f32>,
     /// Why it ended.
     pub finish: FinishReason,
-    /// Length of the prompt in the model's tokens.
+    /// Length of the prompt in the model's tokens; 0 where the model does not tell.
     pub num_prompt_tokens: u32,
+    /// How many tokens were sampled, as told by a model that does not give `token_ids`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_tokens: Option<u32>,
+}
+
+impl Rollout {
+    /// How many tokens were sampled; 0 where the model does not tell.
+    pub fn num_tokens(&self) -> u64 {
+        match self.reported_tokens {
+            Some(reported) if self.token_ids.is_empty() => u64::from(reported),
+            _ => self.token_ids.len() as u64,
+        }
+    }
 }
 
 /// The rollouts of one prompt, by rising index.

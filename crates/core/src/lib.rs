@@ -5,6 +5,7 @@
 //! implementations fill, and [`record`] holds what is written to the store. This crate knows no
 //! labels: a benchmark's truth is a type of the `benchmarks` crate and stays there.
 
+mod call_failure;
 mod digest;
 mod group;
 mod model;
@@ -12,19 +13,28 @@ mod port;
 mod prompt;
 mod pseudo_reference;
 pub mod record;
+mod reward;
+mod rubric;
 mod sampling;
 mod seed;
 mod usage;
+mod verdict;
 
+pub use call_failure::{CallFailure, CallFailureKind};
 pub use digest::Digest;
 pub use group::{FinishReason, Group, Rollout};
 pub use model::ModelIdentity;
 pub use port::{
-    Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Continuation, GenerationObserver,
-    GenerationRequest, Generator, PortError, RolloutSeed, ScoreRequest, Scorer, TokenScores,
+    Aggregate, AggregateOutcome, AggregateRequest, Aggregator, ChoiceRequest, Continuation,
+    GenerationObserver, GenerationRequest, Generator, Judge, LanguageModel, NoObserver, PortError,
+    Reply, RewardDeriver, RewardRequest, RolloutSeed, Scale, ScoreRequest, Scorer, TokenScores,
+    VerdictRequest,
 };
 pub use prompt::{Message, Prompt, PromptBody, PromptId, Role};
 pub use pseudo_reference::{AbstainReason, Origin, PseudoReference};
+pub use reward::{GroupReward, JudgedCriterion, Reward, RewardValue, UnrewardedReason};
+pub use rubric::{Criterion, Rubric};
 pub use sampling::Sampling;
 pub use seed::Seed;
 pub use usage::Usage;
+pub use verdict::{Evidence, JudgeFailure, Judged, Rating, Verdict};

@@ -9,7 +9,8 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AbstainReason, Group, ModelIdentity, Prompt, PseudoReference, Rollout, Sampling, Seed, Usage,
+    AbstainReason, CallFailure, Criterion, FinishReason, Group, GroupReward, Judged, ModelIdentity,
+    Prompt, PseudoReference, Rating, Rollout, Sampling, Seed, Usage, Verdict,
 };
 
 /// What stops a run. A bad rollout is not among these: it is data.
@@ -66,6 +67,12 @@ pub trait GenerationObserver {
         rollout: &Rollout,
     ) -> Result<(), Box<dyn Error + Send + Sync>>;
 
+    /// Rollout `index` of request number `request` could not be had; it is absent from the result.
+    /// Asking again later may succeed. Local models never fail so.
+    fn on_failure(&mut self, request: usize, index: u32, failure: &CallFailure) {
+        let _ = (request, index, failure);
+    }
+
     /// Tokens were read or written since the last call.
     fn on_tokens(&mut self, usage: Usage) {
         let _ = usage;
@@ -78,8 +85,9 @@ pub trait Generator {
     fn identity(&self) -> &ModelIdentity;
 
     /// Draws all rollouts of all requests; the result has one list for each request, by rising
-    /// rollout index. What a rollout says depends on the model, its prompt, `sampling` and its
-    /// seed, and on nothing else.
+    /// rollout index; rollouts that could not be had are absent and were told to the observer. What
+    /// a rollout says depends on the model, its prompt, `sampling` and its seed, and on nothing
+    /// else, as far as the model is attested.
     ///
     /// # Errors
     ///
@@ -129,6 +137,21 @@ pub trait Scorer {
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError>;
 }
 
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl GenerationObserver for NoObserver {
+    fn on_rollout(&mut self, _: usize, _: &Rollout) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+/// A model that both answers and scores.
+pub trait LanguageModel: Generator + Scorer {}
+
+impl<T: Generator + Scorer> LanguageModel for T {}
+
 /// A group to aggregate.
 #[derive(Clone, Copy, Debug)]
 pub struct AggregateRequest<'a> {
@@ -156,8 +179,21 @@ pub struct Aggregate {
     pub outcome: AggregateOutcome,
     /// Named numbers about the decision, for example `margin`; the aggregator documents them.
     pub measures: BTreeMap<String, f64>,
+    /// What a model said towards it, in order: syntheses whole, the reply that names an index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replies: Vec<Reply>,
     /// Tokens spent on it, beyond the rollouts.
     pub usage: Usage,
+}
+
+/// What a model said on the way to an aggregate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Reply {
+    /// The text, word for word.
+    pub text: String,
+    /// Why it ended.
+    pub finish: FinishReason,
 }
 
 /// Estimates a pseudo-reference from a group.
@@ -168,4 +204,88 @@ pub trait Aggregator {
     ///
     /// What stops a run; a group without a usable answer is an [`AggregateOutcome::Abstained`].
     fn aggregate(&self, requests: &[AggregateRequest<'_>]) -> Result<Vec<Aggregate>, PortError>;
+}
+
+/// A response to judge, and by what.
+#[derive(Clone, Debug)]
+pub struct VerdictRequest<'a> {
+    /// What the response answers; none where the judge must not see it.
+    pub prompt: Option<&'a Prompt>,
+    /// The text that is judged. It is hostile input.
+    pub response: &'a str,
+    /// A text to compare it with, where the criteria speak of one. Hostile input too.
+    pub reference: Option<&'a str>,
+    /// What is checked, each by itself.
+    pub criteria: &'a [Criterion],
+}
+
+/// A scale from its lowest to its highest grade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scale {
+    /// The lowest grade.
+    pub low: u32,
+    /// The highest grade.
+    pub high: u32,
+}
+
+/// Rollouts to choose the best of.
+#[derive(Clone, Debug)]
+pub struct ChoiceRequest<'a> {
+    /// What the responses answer; none where the judge must not see it.
+    pub prompt: Option<&'a Prompt>,
+    /// The responses. They are hostile input.
+    pub responses: &'a [&'a str],
+}
+
+/// Answers questions about responses.
+pub trait Judge {
+    /// One verdict for each criterion of each request.
+    ///
+    /// # Errors
+    ///
+    /// What stops a run; a verdict that can't be had is a [`Verdict::Failed`].
+    fn verdicts(
+        &self,
+        requests: &[VerdictRequest<'_>],
+    ) -> Result<Vec<Vec<Judged<Verdict>>>, PortError>;
+
+    /// One rating on `scale` for each criterion of each request.
+    ///
+    /// # Errors
+    ///
+    /// What stops a run; [`PortError::Unsupported`] from judges that only say yes or no.
+    fn ratings(
+        &self,
+        requests: &[VerdictRequest<'_>],
+        scale: Scale,
+    ) -> Result<Vec<Vec<Judged<Rating>>>, PortError>;
+
+    /// The place, from 0, of the best response of each request, or why none could be read.
+    ///
+    /// # Errors
+    ///
+    /// What stops a run; [`PortError::Unsupported`] from judges that only say yes or no.
+    fn choices(&self, requests: &[ChoiceRequest<'_>]) -> Result<Vec<Judged<Rating>>, PortError>;
+}
+
+/// A group to reward.
+#[derive(Clone, Copy, Debug)]
+pub struct RewardRequest<'a> {
+    /// The rollouts.
+    pub group: &'a Group,
+    /// The pseudo-reference, if there is one.
+    pub reference: Option<&'a PseudoReference>,
+    /// The stream for this group's draws.
+    pub seed: Seed,
+}
+
+/// Scores the rollouts of a group, without a label.
+pub trait RewardDeriver {
+    /// Derives the rewards of each group.
+    ///
+    /// # Errors
+    ///
+    /// What stops a run; a rollout that can't be rewarded is a
+    /// [`RewardValue::Unrewarded`](crate::RewardValue::Unrewarded).
+    fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError>;
 }

@@ -31,15 +31,38 @@ pub enum AbstainReason {
     EmptyGroup,
     /// No rollout is right; only an upper bound that sees labels can know this.
     NoneCorrect,
+    /// The rollouts carry no log-probabilities.
+    NoLogprobs,
+    /// A model was asked, and its reply does not have the form that was asked for.
+    Unreadable,
+    /// A model was asked, and its reply was cut off.
+    CutOff,
+    /// A model was asked and declined.
+    Refused,
+    /// The question does not fit into the model's context window.
+    PromptTooLong,
+    /// A call did not succeed. Asking again later may.
+    CallFailed,
 }
 
 impl AbstainReason {
+    /// Whether asking the same again later may succeed; such an outcome is not kept as a result.
+    pub fn is_transient(self) -> bool {
+        self == Self::CallFailed
+    }
+
     /// The kebab-case name.
     pub fn name(self) -> &'static str {
         match self {
             Self::NoAnswer => "no-answer",
             Self::EmptyGroup => "empty-group",
             Self::NoneCorrect => "none-correct",
+            Self::NoLogprobs => "no-logprobs",
+            Self::Unreadable => "unreadable",
+            Self::CutOff => "cut-off",
+            Self::Refused => "refused",
+            Self::PromptTooLong => "prompt-too-long",
+            Self::CallFailed => "call-failed",
         }
     }
 }

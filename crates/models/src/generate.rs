@@ -291,6 +291,7 @@ impl Running<'_> {
             logprobs: self.logprobs,
             finish,
             num_prompt_tokens: u32::try_from(self.num_prompt_tokens).unwrap_or(u32::MAX),
+            reported_tokens: None,
         })
     }
 }

@@ -51,7 +51,7 @@ struct RolloutView {
     reason: String,
     class: Option<u32>,
     finish: &'static str,
-    num_tokens: usize,
+    num_tokens: u64,
     logprob: f64,
 }
 
@@ -115,7 +115,7 @@ fn prompt_view(
             reason: grade.reason.clone(),
             class: classes.get(index as usize).copied().flatten(),
             finish: rollout.finish.name(),
-            num_tokens: rollout.token_ids.len(),
+            num_tokens: rollout.num_tokens(),
             logprob: rollout.logprobs.iter().map(|&logprob| f64::from(logprob)).sum(),
         }
     };

@@ -12,7 +12,15 @@ pub fn rollout(index: u32, text: &str) -> Rollout {
     let token_ids: Vec<u32> = text.bytes().map(u32::from).chain([0]).collect();
     let logprobs = vec![-0.5; token_ids.len()];
     let finish = FinishReason::EndToken;
-    Rollout { index, text: text.to_owned(), token_ids, logprobs, finish, num_prompt_tokens: 1 }
+    Rollout {
+        index,
+        text: text.to_owned(),
+        token_ids,
+        logprobs,
+        finish,
+        num_prompt_tokens: 1,
+        reported_tokens: None,
+    }
 }
 
 /// A group of finished rollouts.

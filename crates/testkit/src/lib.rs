@@ -2,6 +2,10 @@
 
 mod builders;
 mod scripted;
+mod scripted_judge;
+mod scripted_scorer;
 
 pub use builders::{boxed_group, group, prompt, rollout};
 pub use scripted::ScriptedGenerator;
+pub use scripted_judge::ScriptedJudge;
+pub use scripted_scorer::ScriptedScorer;

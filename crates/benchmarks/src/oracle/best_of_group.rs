@@ -54,7 +54,7 @@ impl BestOfGroup {
             None => AggregateOutcome::Abstained(AbstainReason::NoneCorrect),
         };
         let measures = BTreeMap::from([("num-correct".to_owned(), num_correct as f64)]);
-        Ok(Aggregate { outcome, measures, usage: Usage::default() })
+        Ok(Aggregate { outcome, measures, replies: Vec::new(), usage: Usage::default() })
     }
 }
 

@@ -68,7 +68,7 @@ fn count(evidence: &Evidence, cell: &CellRecord) -> Counts {
             counts.num_correct += u64::from(grade.score.value() == Some(1.0));
             counts.num_unanswered += u64::from(grade.answer.is_none());
             counts.num_truncated += u64::from(rollout.finish.is_truncated());
-            counts.num_tokens += rollout.token_ids.len() as u64;
+            counts.num_tokens += rollout.num_tokens();
             if !rollout.logprobs.is_empty() {
                 let sum: f64 = rollout.logprobs.iter().map(|&logprob| f64::from(logprob)).sum();
                 counts.mean_logprob_sum += sum / rollout.logprobs.len() as f64;

@@ -1,0 +1,1 @@
+//! The generation port over an OpenAI-compatible HTTP API.

@@ -1,0 +1,1 @@
+//! Reward derivers (paper, section 3.2) and their composition.
