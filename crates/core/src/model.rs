@@ -17,3 +17,10 @@ pub struct ModelIdentity {
     /// Whether the digests were computed from files here. A remote model's are its name's.
     pub attested: bool,
 }
+
+impl ModelIdentity {
+    /// Whether it answers chats: all but models that are here and have no chat template.
+    pub fn takes_chat(&self) -> bool {
+        self.template.is_some() || !self.attested
+    }
+}

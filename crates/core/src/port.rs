@@ -101,7 +101,8 @@ pub trait Generator {
 }
 
 /// What follows a prompt and is to be scored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Continuation {
     /// Tokens as they were sampled.
     Tokens(Vec<u32>),
@@ -119,21 +120,23 @@ pub struct ScoreRequest {
 }
 
 /// Log-probabilities of a continuation, token by token.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct TokenScores {
     /// The continuation's tokens.
     pub token_ids: Vec<u32>,
-    /// Natural log-probability of each under the unmodified distribution.
+    /// Natural log-probability of each under the unmodified distribution; empty where the prompt
+    /// with its continuation outgrows the context window.
     pub logprobs: Vec<f32>,
 }
 
 /// Gives the log-probabilities of text that is already there.
 pub trait Scorer {
-    /// Scores each request.
+    /// Scores each request. One that outgrows the context window has no log-probabilities.
     ///
     /// # Errors
     ///
-    /// [`PortError::Unsupported`] if a prompt with its continuation outgrows the context window.
+    /// What stops a run.
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError>;
 }
 
@@ -192,8 +195,8 @@ pub struct Aggregate {
 pub struct Reply {
     /// The text, word for word.
     pub text: String,
-    /// Why it ended.
-    pub finish: FinishReason,
+    /// Why it ended, where that is known.
+    pub finish: Option<FinishReason>,
 }
 
 /// Estimates a pseudo-reference from a group.

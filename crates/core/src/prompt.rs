@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ModelIdentity;
+
 /// Names one prompt of one benchmark, for example `math500/test/algebra/2584.json`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -69,6 +71,18 @@ pub enum PromptBody {
     Text(String),
 }
 
+impl PromptBody {
+    /// One instruction as `model` takes it: a chat of one turn, or plain text for a model that is
+    /// known to have no chat template.
+    pub fn instruction(text: String, model: &ModelIdentity) -> Self {
+        if model.takes_chat() {
+            Self::Chat(vec![Message { role: Role::User, content: text }])
+        } else {
+            Self::Text(text)
+        }
+    }
+}
+
 /// What the policy reads: a question without its label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
@@ -79,6 +93,15 @@ pub struct Prompt {
 }
 
 impl Prompt {
+    /// What is asked, to be shown inside another prompt: the one turn of a chat as it is, longer
+    /// chats with their roles, plain text as it is.
+    pub fn question_text(&self) -> String {
+        match &self.body {
+            PromptBody::Chat(messages) if messages.len() == 1 => messages[0].content.clone(),
+            _ => self.display_text(),
+        }
+    }
+
     /// The prompt as one text for people: turns are separated by blank lines and named.
     pub fn display_text(&self) -> String {
         match &self.body {

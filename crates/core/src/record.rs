@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregate, Digest, Prompt, PromptId, Rollout};
+use crate::{
+    Aggregate, Continuation, Digest, GroupReward, Prompt, PromptBody, PromptId, Rollout, Seed,
+    TokenScores,
+};
 
 /// Version of every record type here. It is part of each stage's specification.
 pub const RECORD_FORMAT: u32 = 1;
@@ -48,6 +51,50 @@ pub struct AggregateRecord {
     pub prompt: PromptId,
     /// The pseudo-reference and what is known about it.
     pub aggregate: Aggregate,
+}
+
+/// A call to a model other than a rollout of the policy: a synthesis, a rubric, a judge's reply.
+/// Stage `calls`, keyed by [`call_key`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CallRecord {
+    /// What was asked. Its id says what for.
+    pub prompt: Prompt,
+    /// What was answered.
+    pub rollout: Rollout,
+}
+
+/// The key of a call: what was asked and the stream of its answer, whoever asks.
+pub fn call_key(body: &PromptBody, seed: &Seed) -> String {
+    let body = serde_json::to_vec(body).expect("a prompt is plain data");
+    Digest::of_parts([body.as_slice(), seed.as_bytes()]).to_string()
+}
+
+/// Log-probabilities that a model was asked for. Stage `scores`, keyed by [`score_key`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ScoreRecord {
+    /// What stood before. Its id says what for.
+    pub prompt: PromptId,
+    /// The numbers.
+    pub scores: TokenScores,
+}
+
+/// The key of a score request: what stands before and what is scored.
+pub fn score_key(body: &PromptBody, continuation: &Continuation) -> String {
+    let body = serde_json::to_vec(body).expect("a prompt is plain data");
+    let continuation = serde_json::to_vec(continuation).expect("a continuation is plain data");
+    Digest::of_parts([body.as_slice(), continuation.as_slice()]).to_string()
+}
+
+/// The rewards of a group. Stage `rewards`, keyed by prompt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RewardRecord {
+    /// Which prompt.
+    pub prompt: PromptId,
+    /// The rewards and what they rest on.
+    pub group: GroupReward,
 }
 
 /// A score, or why there is none. A missing score is never a zero.
@@ -111,6 +158,13 @@ pub struct CostRecord {
     pub num_generated_tokens: u64,
     /// Wall-clock time.
     pub wall_secs: f64,
+    /// Money, by the price table of the endpoint.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub money: f64,
+}
+
+fn is_zero(money: &f64) -> bool {
+    *money == 0.0
 }
 
 /// The stages behind one cell.
@@ -129,6 +183,9 @@ pub struct CellStages {
     pub aggregates: Digest,
     /// [`GradeRecord`]s of the pseudo-references.
     pub grades: Digest,
+    /// [`RewardRecord`]s, where the cell derives rewards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewards: Option<Digest>,
 }
 
 /// One cell of the matrix: a condition with a seed.
@@ -149,6 +206,18 @@ pub struct CellRecord {
     pub aggregator: String,
     /// Whether the aggregator sees labels: an upper bound, not a method.
     pub sees_labels: bool,
+    /// Name of the reward, where the cell derives rewards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<String>,
+    /// Whether a term of the reward sees labels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reward_sees_labels: bool,
+    /// Name of the anchor, where it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<String>,
+    /// Name of the judge, where it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
     /// Rollouts in a group.
     pub group_size: u32,
     /// Name and version of the grader, for example `verify-1`.

@@ -38,6 +38,11 @@ impl Seed {
         Self(*blake3::keyed_hash(&self.0, &name).as_bytes())
     }
 
+    /// The bytes that name this node.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The stream of this node.
     pub fn rng(&self) -> ChaCha8Rng {
         ChaCha8Rng::from_seed(self.0)

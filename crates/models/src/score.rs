@@ -11,7 +11,7 @@ use preceptor_core::{Continuation, PortError, ScoreRequest, TokenScores};
 use crate::Model;
 use crate::attention::SequenceId;
 use crate::engine::{Counters, Engine, Reading};
-use crate::local_model::{COMPONENT, failed};
+use crate::local_model::failed;
 use crate::sampler::token_logprob;
 
 /// Tokens whose keys and values are held at once; a single longer request still fits.
@@ -39,18 +39,12 @@ pub(crate) fn score(
         };
         model.check_tokens(&token_ids).map_err(failed)?;
         let len = prompt.len() + token_ids.len();
-        if len > model.context_length() {
-            return Err(PortError::Unsupported {
-                component: COMPONENT,
-                detail: format!(
-                    "score prompt `{}` with its continuation: {len} tokens, expected at most {}",
-                    request.prompt.id,
-                    model.context_length()
-                ),
-            });
-        }
-        Counters::add(&counters.scored_tokens, token_ids.len());
+        let fits = len <= model.context_length();
         scores.push(TokenScores { token_ids, logprobs: Vec::new() });
+        if !fits {
+            continue;
+        }
+        Counters::add(&counters.scored_tokens, scores[number].token_ids.len());
         let place = *places.entry(prompt.clone()).or_insert_with(|| {
             shared.push(Shared { prompt, requests: Vec::new() });
             shared.len() - 1

@@ -11,6 +11,7 @@
 //!                        /part-0000.jsonl appended by one writer, one record a line
 //!                        /records.jsonl.zst  all records, once the stage was complete
 //!                        /cost.jsonl      what filling it cost, one line a run
+//!                        /failures.json   keys that the last run could not make, and why
 //! <store>/plans/<digest>.json             plans, for reports
 //! ```
 //!
@@ -22,6 +23,7 @@
 //! - A failed write is taken back: the part is cut to its last whole record.
 
 mod error;
+mod failures;
 mod line;
 mod spec;
 mod stage;

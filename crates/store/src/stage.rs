@@ -20,7 +20,7 @@ const COMPRESSION_LEVEL: i32 = 3;
 /// One stage of a store.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    store: Store,
+    pub(crate) store: Store,
     digest: Digest,
     spec: Option<StageSpec>,
     folder: PathBuf,
@@ -126,6 +126,17 @@ impl Stage {
         }
         parts.sort();
         Ok(parts)
+    }
+
+    /// Makes the folder with its specification, if it is not there.
+    pub(crate) fn create(&self) -> Result<(), Error> {
+        self.store.create_folder(&self.folder)?;
+        let spec = self.spec.as_ref().expect("a stage opened by its digest can only be read");
+        let path = self.folder.join("spec.json");
+        if path.exists() {
+            return Ok(());
+        }
+        self.store.write_whole(&path, spec.json().as_bytes())
     }
 
     /// A writer with a part of its own. The part is made with the first record.
@@ -311,12 +322,7 @@ impl Writer {
 
     fn create_part(&self) -> Result<Part, Error> {
         let folder = &self.stage.folder;
-        self.stage.store.create_folder(folder)?;
-        let spec = self.stage.spec.as_ref().expect("checked when the writer was made");
-        let spec_path = folder.join("spec.json");
-        if !spec_path.exists() {
-            self.stage.store.write_whole(&spec_path, spec.json().as_bytes())?;
-        }
+        self.stage.create()?;
         for number in 0_u32.. {
             let path = folder.join(format!("part-{number:04}.jsonl"));
             match OpenOptions::new().append(true).create_new(true).open(&path) {

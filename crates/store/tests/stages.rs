@@ -115,3 +115,21 @@ fn a_store_of_a_later_format_is_refused() {
     hint: name another store with `--store DIR`
     ");
 }
+
+#[test]
+fn failures_stand_beside_the_records_until_they_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let stage = store.stage(&spec());
+    assert!(stage.failures().unwrap().is_empty());
+    let failed = |keys: &[&str]| {
+        keys.iter().map(|key| ((*key).to_owned(), "rate-limited".to_owned())).collect()
+    };
+    stage.note_failures(["a", "b", "c"], &failed(&["a", "c"])).unwrap();
+    stage.note_failures(["a"], &failed(&[])).unwrap();
+    assert_eq!(stage.failures().unwrap().into_keys().collect::<Vec<_>>(), ["c"]);
+    stage.note_failures(["c"], &failed(&[])).unwrap();
+    assert!(stage.failures().unwrap().is_empty());
+    assert!(stage.keys().unwrap().is_empty(), "a failure is no record");
+    assert!(store.verify().unwrap().findings.is_empty());
+}

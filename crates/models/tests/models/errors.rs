@@ -194,7 +194,13 @@ fn messages_for_requests() {
         prompt: text_prompt("short"),
         continuation: Continuation::Text("x".repeat(600)),
     };
-    insta::assert_snapshot!(model.score(&[long]).expect_err("refused"), @"the local model can't do this: score prompt `short` with its continuation: 605 tokens, expected at most 512");
+    let short = ScoreRequest {
+        prompt: text_prompt("short"),
+        continuation: Continuation::Text("x".to_owned()),
+    };
+    let scores = model.score(&[long, short]).expect("too long is data");
+    assert_eq!((scores[0].token_ids.len(), scores[0].logprobs.len()), (600, 0));
+    assert_eq!(scores[1].logprobs.len(), 1);
     let hot = Sampling { temperature: -1.0, ..Sampling::default() };
     let refused = model.generate(&[request(text_prompt("a"), 1)], &hot, &mut Heard::default());
     insta::assert_snapshot!(refused.expect_err("refused"), @"the local model can't do this: sample with `temperature` = -1, expected a number from 0 up");
