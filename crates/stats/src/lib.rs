@@ -1,17 +1,26 @@
-//! Statistics of scores: intervals, paired and clustered comparisons, pass@k.
+//! Statistics of scores: intervals, paired and clustered comparisons, pass@k, the bootstrap, rubric
+//! scores, agreement between judges.
 //!
 //! Scores of one prompt are not independent of each other: several seeds or rollouts of the same
 //! prompt form a **cluster**. Every function here takes clusters and counts prompts, not rows
 //! (Miller 2024, *Adding error bars to evals*).
 
+mod agreement;
+mod bootstrap;
 mod estimate;
 mod holm;
 mod paired;
 mod pass_at_k;
 mod power;
+mod rubric_score;
 
+pub use agreement::{Confusion, area_under_curve, krippendorff_alpha, slope};
+pub use bootstrap::{bootstrap_std, resample};
 pub use estimate::{Estimate, Interval, clustered_mean, clustered_proportion};
 pub use holm::holm;
 pub use paired::{PairedDifference, paired_difference};
 pub use pass_at_k::pass_at_k;
 pub use power::detectable_difference;
+pub use rubric_score::{
+    CheckedItem, CheckedResponse, ClippedMean, mean_worst_at_k, rubric_score, rubric_scores, worst_at_k,
+};

@@ -1,0 +1,232 @@
+//! Scores of responses that were checked against rubrics with points, as HealthBench defines them.
+//!
+//! ```text
+//! example:  x = sum of points of met items / sum of positive points        in (-inf, 1], never clipped
+//! overall:  clip( mean(x), 0, 1 )                                          clipped after the mean
+//! spread:   standard deviation of clip(mean) over bootstrap resamples of examples
+//! ```
+//!
+//! Items with negative points lower the numerator when met and are no part of the denominator. A tag of
+//! an *example* copies the example's score; a tag of an *item* has the same formula over the example's
+//! items with that tag, and no score where none of them has positive points. So each tag has its own
+//! number of examples. Source: OpenAI simple-evals, `healthbench_eval.py`.
+//!
+//! Differs from upstream: an example with a verdict that is missing has no score, and is counted
+//! (`num_unscored`); upstream asks the judge for ever. Bootstrap seeds are given, not drawn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bootstrap::bootstrap_std;
+
+/// One checked item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckedItem {
+    /// What it is worth; may be negative.
+    pub points: f64,
+    /// Whether it is met; none where the verdict is missing.
+    pub met: Option<bool>,
+    /// Its tags.
+    pub tags: BTreeSet<String>,
+}
+
+/// A response with its checked items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckedResponse {
+    /// The items.
+    pub items: Vec<CheckedItem>,
+    /// Tags of the whole example.
+    pub tags: BTreeSet<String>,
+}
+
+/// The score of one metric over examples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClippedMean {
+    /// The mean, clipped to [0, 1].
+    pub mean: f64,
+    /// Its bootstrap standard deviation.
+    pub bootstrap_std: f64,
+    /// Examples with a score.
+    pub num_examples: usize,
+    /// Examples whose score is missing with a verdict.
+    pub num_unscored: usize,
+}
+
+/// The score of an example: points of met items over positive points. None where a verdict is
+/// missing, or no item has positive points.
+///
+/// ```
+/// use preceptor_stats::rubric_score;
+/// let items = [(5.0, Some(true)), (5.0, Some(false)), (-8.0, Some(true))];
+/// assert_eq!(rubric_score(&items), Some(-0.3));
+/// assert_eq!(rubric_score(&[(5.0, None)]), None);
+/// ```
+pub fn rubric_score(items: &[(f64, Option<bool>)]) -> Option<f64> {
+    let possible: f64 = items.iter().map(|(points, _)| points.max(0.0)).sum();
+    let mut achieved = 0.0;
+    for (points, met) in items {
+        achieved += if (*met)? { *points } else { 0.0 };
+    }
+    (possible > 0.0).then(|| achieved / possible)
+}
+
+/// `clip(mean, 0, 1)`; 0 of nothing.
+fn clipped_mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let num_values = values.len().max(1) as f64;
+    (values.sum::<f64>() / num_values).clamp(0.0, 1.0)
+}
+
+/// The score of every metric: `overall_score` and each tag. `seeds` are those of the bootstrap, one a
+/// resample; upstream takes 1000. A metric without a scored example is left out.
+pub fn rubric_scores(
+    responses: &[CheckedResponse],
+    seeds: &[u64],
+) -> BTreeMap<String, ClippedMean> {
+    let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut unscored: BTreeMap<String, usize> = BTreeMap::new();
+    for response in responses {
+        let of = |keep: &dyn Fn(&CheckedItem) -> bool| {
+            let kept = response.items.iter().filter(|item| keep(item));
+            kept.map(|item| (item.points, item.met)).collect::<Vec<_>>()
+        };
+        let mut note = |metric: &str, items: &[(f64, Option<bool>)]| {
+            match rubric_score(items) {
+                Some(score) => values.entry(metric.to_owned()).or_default().push(score),
+                None if items.iter().any(|(_, met)| met.is_none()) => {
+                    *unscored.entry(metric.to_owned()).or_default() += 1;
+                }
+                None => {}
+            };
+        };
+        let all = of(&|_| true);
+        note("overall_score", &all);
+        for tag in &response.tags {
+            note(tag, &all);
+        }
+        let item_tags: BTreeSet<&String> = response.items.iter().flat_map(|i| &i.tags).collect();
+        for tag in item_tags {
+            note(tag, &of(&|item| item.tags.contains(tag)));
+        }
+    }
+    let score = |(metric, values): (String, Vec<f64>)| {
+        let of = |rows: &[usize]| clipped_mean(rows.iter().map(|&row| values[row]));
+        let score = ClippedMean {
+            mean: clipped_mean(values.iter().copied()),
+            bootstrap_std: bootstrap_std(values.len(), seeds, of).unwrap_or(0.0),
+            num_examples: values.len(),
+            num_unscored: unscored.get(&metric).copied().unwrap_or(0),
+        };
+        (metric, score)
+    };
+    values.into_iter().map(score).collect()
+}
+
+/// The expected lowest of `k` scores drawn without replacement from `scores`: the average of the
+/// minimum over all subsets of size k. None where there are fewer than `k`, or `k` is 0.
+///
+/// ```
+/// // Subsets of two: minima 1, 1, 2.
+/// assert_eq!(preceptor_stats::worst_at_k(&[3.0, 1.0, 2.0], 2), Some(4.0 / 3.0));
+/// ```
+pub fn worst_at_k(scores: &[f64], k: usize) -> Option<f64> {
+    let n = scores.len();
+    if k == 0 || k > n {
+        return None;
+    }
+    let mut sorted = scores.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    // The share of subsets whose lowest is the i-th: C(n-1-i, k-1) / C(n, k), by recurrence.
+    let mut share = k as f64 / n as f64;
+    let mut expected = 0.0;
+    for (i, score) in sorted.iter().enumerate().take(n - k + 1) {
+        expected += share * score;
+        let left = (n - 1 - i) as f64;
+        share *= (left - (k as f64 - 1.0)) / left.max(1.0);
+    }
+    Some(expected)
+}
+
+/// `clip(mean over prompts of worst_at_k, 0, 1)`, as HealthBench reports reliability. None without a
+/// prompt that has `k` scores.
+pub fn mean_worst_at_k(prompts: &[Vec<f64>], k: usize) -> Option<f64> {
+    let worst: Vec<f64> = prompts.iter().filter_map(|scores| worst_at_k(scores, k)).collect();
+    (!worst.is_empty()).then(|| clipped_mean(worst.into_iter()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn item(points: f64, met: Option<bool>, tags: &[&str]) -> CheckedItem {
+        CheckedItem { points, met, tags: tags.iter().map(|tag| (*tag).to_owned()).collect() }
+    }
+
+    fn response(items: Vec<CheckedItem>, tags: &[&str]) -> CheckedResponse {
+        CheckedResponse { items, tags: tags.iter().map(|tag| (*tag).to_owned()).collect() }
+    }
+
+    #[test]
+    fn clipping_comes_after_the_mean() {
+        // Scores 1 and -2: each clipped first, the mean would be 0.5.
+        let responses = [
+            response(vec![item(5.0, Some(true), &[])], &["theme:a"]),
+            response(vec![item(1.0, Some(false), &[]), item(-2.0, Some(true), &[])], &["theme:a"]),
+        ];
+        let scores = rubric_scores(&responses, &[1, 2, 3]);
+        assert_eq!(scores["overall_score"].mean, 0.0);
+        assert_eq!(scores["theme:a"], scores["overall_score"]);
+    }
+
+    #[test]
+    fn item_tags_are_recomputed_and_skipped_without_positive_points() {
+        let responses = [
+            response(
+                vec![
+                    item(4.0, Some(true), &["axis:accuracy"]),
+                    item(6.0, Some(false), &["axis:completeness"]),
+                    item(-5.0, Some(false), &["axis:safety"]),
+                ],
+                &[],
+            ),
+            response(vec![item(2.0, Some(true), &["axis:safety"])], &[]),
+        ];
+        let scores = rubric_scores(&responses, &[]);
+        assert_eq!(scores["overall_score"].mean, 0.7);
+        assert_eq!(scores["axis:accuracy"].mean, 1.0);
+        assert_eq!(scores["axis:completeness"].mean, 0.0);
+        assert_eq!(scores["axis:safety"].num_examples, 1);
+    }
+
+    #[test]
+    fn a_missing_verdict_is_no_zero() {
+        let responses = [
+            response(vec![item(1.0, Some(true), &["a"]), item(1.0, None, &["b"])], &[]),
+            response(vec![item(1.0, Some(true), &["a"])], &[]),
+        ];
+        let scores = rubric_scores(&responses, &[]);
+        let overall = scores["overall_score"];
+        assert_eq!((overall.mean, overall.num_examples, overall.num_unscored), (1.0, 1, 1));
+        assert_eq!(scores["a"].num_examples, 2);
+        assert!(!scores.contains_key("b"));
+    }
+
+    proptest! {
+        #[test]
+        fn worst_at_k_is_the_mean_over_all_subsets(
+            scores in prop::collection::vec(-2.0_f64..1.0, 1..8),
+            k in 1_usize..8,
+        ) {
+            prop_assume!(k <= scores.len());
+            let subsets = (0_u32..1 << scores.len()).filter(|set| set.count_ones() as usize == k);
+            let minima: Vec<f64> = subsets
+                .map(|set| {
+                    let members = (0..scores.len()).filter(|i| set & (1 << i) != 0);
+                    members.map(|i| scores[i]).fold(f64::INFINITY, f64::min)
+                })
+                .collect();
+            let mean = minima.iter().sum::<f64>() / minima.len() as f64;
+            prop_assert!((worst_at_k(&scores, k).unwrap() - mean).abs() < 1e-12);
+        }
+    }
+}
