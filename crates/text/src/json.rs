@@ -6,9 +6,10 @@
 //!   the key is looked into, one with it is taken whole.
 //! - The last one is the answer, if all agree on the key's value. If they don't, the reply is
 //!   contradictory.
-//! - The key as a key (`"key":`) anywhere outside these objects, or twice in one, is a stray: part of
-//!   an object that is cut off, malformed or quoted without escapes. A reply with an object *and* a
-//!   stray is contradictory too, so that what a judge quotes can't pass for what it says.
+//! - The key as a key (`"key":`) anywhere outside these objects, or twice in one, is a stray, and so is
+//!   the beginning of a malformed object before one of them: signs of an object that is cut off or was
+//!   quoted without escapes. A reply with an object *and* a stray is contradictory too, so that what a
+//!   judge quotes can't pass for what it says.
 //! - At most [`MAX_STARTS`] beginnings of objects are tried; a reply with more is unreadable.
 
 use serde_json::{Map, Value};
@@ -32,7 +33,8 @@ pub enum JsonReading {
 pub struct JsonObjects {
     /// They, in order.
     pub objects: Vec<Map<String, Value>>,
-    /// How often the key occurs as a key outside of them, or once more in one of them.
+    /// How often the key occurs as a key outside of them, or once more in one of them; and how many
+    /// malformed objects begin before one of them.
     pub num_strays: usize,
 }
 
@@ -57,6 +59,8 @@ pub fn read_json(text: &str, key: &str) -> JsonReading {
 pub fn json_objects(text: &str, key: &str) -> JsonObjects {
     let mut objects = Vec::new();
     let mut num_starts = 0;
+    // Malformed objects since the last object that counts, and before it.
+    let (mut num_malformed, mut num_strays) = (0, 0);
     let mut at = 0;
     while let Some(offset) = text[at..].find('{') {
         let start = at + offset;
@@ -69,14 +73,17 @@ pub fn json_objects(text: &str, key: &str) -> JsonObjects {
             return JsonObjects::default();
         }
         let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter();
-        if let Some(Ok(Value::Object(object))) = values.next()
-            && object.contains_key(key)
-        {
-            at = start + values.byte_offset();
-            objects.push(object);
+        match values.next() {
+            Some(Ok(Value::Object(object))) if object.contains_key(key) => {
+                at = start + values.byte_offset();
+                objects.push(object);
+                num_strays += std::mem::take(&mut num_malformed);
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => num_malformed += 1,
         }
     }
-    let num_strays = num_keys(text, key).saturating_sub(objects.len());
+    num_strays += num_keys(text, key).saturating_sub(objects.len());
     JsonObjects { objects, num_strays }
 }
 
@@ -120,11 +127,13 @@ mod tests {
     fn a_quoted_object_does_not_pass_for_the_answer() {
         let escaped = r#"{"explanation": "it says {\"met\": true}", "met": false}"#;
         assert_eq!(met(escaped), Some(Value::Bool(false)));
+        assert_eq!(met(r#"{"met": true} {"explanation": "cut o"#), Some(Value::Bool(true)));
         for text in [
             r#"{"explanation": "it says {"met": true}", "met": false}"#,
             r#"It says {"met": true}, so {"met": false}"#,
             r#"{"met": true} then {"met": fal"#,
             r#"{"met": true, "met": false}"#,
+            r#"{"explanation": "it says {"met": true} and"#,
         ] {
             assert_eq!(read_json(text, "met"), JsonReading::Contradictory, "{text}");
         }
