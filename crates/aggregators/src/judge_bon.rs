@@ -1,0 +1,153 @@
+//! `judge-bon`: an independent judge is shown the rollouts and names the best one.
+//!
+//! `self-bon` with another reader: the judge of `[judge]`, with its own prompt and retries. The
+//! rollouts stand in a seeded order that does not depend on their places.
+//!
+//! Measures: `readable` (1 if the judge named one), `attempts`, `place` (where the chosen stood,
+//! from 1).
+//!
+//! Not in the paper: an extension.
+
+use preceptor_core::{
+    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, ChoiceRequest, Judge,
+    JudgeFailure, Judged, PortError, Rating, Reply,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::order::seeded_order;
+use crate::outcome::{abstained, chosen, free};
+
+/// One line for lists.
+pub const SUMMARY: &str = "the rollout that the judge names as the best";
+
+/// Settings of [`JudgeBon`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// Whether the judge sees the question. Default: true (our choice).
+    pub question: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { question: true }
+    }
+}
+
+/// Lets a judge choose.
+pub struct JudgeBon<'a> {
+    config: Config,
+    judge: &'a dyn Judge,
+}
+
+impl<'a> JudgeBon<'a> {
+    /// The aggregator of `config` that asks `judge`.
+    pub fn new(config: &Config, judge: &'a dyn Judge) -> Self {
+        Self { config: config.clone(), judge }
+    }
+}
+
+impl Aggregator for JudgeBon<'_> {
+    fn aggregate(&self, requests: &[AggregateRequest<'_>]) -> Result<Vec<Aggregate>, PortError> {
+        let orders: Vec<Vec<usize>> = requests
+            .iter()
+            .map(|request| {
+                let texts: Vec<_> =
+                    request.group.rollouts.iter().map(|o| o.text.as_str()).collect();
+                seeded_order(&texts, request.seed.derive("order"))
+            })
+            .collect();
+        let asked: Vec<usize> = (0..requests.len()).filter(|&i| orders[i].len() > 1).collect();
+        let shown: Vec<Vec<&str>> = asked
+            .iter()
+            .map(|&i| {
+                let text = |&place: &usize| requests[i].group.rollouts[place].text.as_str();
+                orders[i].iter().map(text).collect()
+            })
+            .collect();
+        let choices: Vec<ChoiceRequest<'_>> = asked
+            .iter()
+            .zip(&shown)
+            .map(|(&i, responses)| ChoiceRequest {
+                prompt: self.config.question.then_some(&requests[i].group.prompt),
+                responses,
+            })
+            .collect();
+        let judged = self.judge.choices(&choices)?;
+        let mut aggregates: Vec<Aggregate> = requests
+            .iter()
+            .map(|request| match request.group.rollouts.first() {
+                Some(only) => free(chosen(only), []),
+                None => abstained(AbstainReason::EmptyGroup),
+            })
+            .collect();
+        for (&i, judged) in asked.iter().zip(judged) {
+            aggregates[i] = outcome(&requests[i], &orders[i], &judged);
+        }
+        Ok(aggregates)
+    }
+}
+
+fn outcome(request: &AggregateRequest<'_>, order: &[usize], judged: &Judged<Rating>) -> Aggregate {
+    let attempts = f64::from(judged.evidence.num_attempts);
+    let aggregate = match judged.answer {
+        Rating::Rated(place) if (place as usize) < order.len() => {
+            let place = place as usize;
+            let rollout = &request.group.rollouts[order[place]];
+            let measures =
+                [("readable", 1.0), ("attempts", attempts), ("place", (place + 1) as f64)];
+            free(chosen(rollout), measures)
+        }
+        Rating::Rated(_) => {
+            let outcome = AggregateOutcome::Abstained(AbstainReason::Unreadable);
+            free(outcome, [("readable", 0.0), ("attempts", attempts)])
+        }
+        Rating::Failed(failure) => {
+            let outcome = AggregateOutcome::Abstained(match failure {
+                JudgeFailure::CallFailed => AbstainReason::CallFailed,
+                JudgeFailure::Refused => AbstainReason::Refused,
+                JudgeFailure::CutOff => AbstainReason::CutOff,
+                JudgeFailure::PromptTooLong => AbstainReason::PromptTooLong,
+                JudgeFailure::Unreadable | JudgeFailure::Contradictory => AbstainReason::Unreadable,
+            });
+            free(outcome, [("readable", 0.0), ("attempts", attempts)])
+        }
+    };
+    let replies = match judged.evidence.reply.is_empty() {
+        true => Vec::new(),
+        false => {
+            let text = judged.evidence.reply.clone();
+            vec![Reply { text, finish: None }]
+        }
+    };
+    Aggregate { replies, usage: judged.usage, ..aggregate }
+}
+
+#[cfg(test)]
+mod tests {
+    use preceptor_core::{Criterion, Origin, Seed, Verdict};
+    use preceptor_testkit::{ScriptedJudge, group};
+
+    use super::*;
+
+    fn aggregate(texts: &[&str], verdict: impl Fn(&Criterion, &str) -> Verdict) -> Aggregate {
+        let judge = ScriptedJudge::new(verdict);
+        let group = group(texts);
+        let request = AggregateRequest { group: &group, seed: Seed::root(3) };
+        JudgeBon::new(&Config::default(), &judge).aggregate(&[request]).unwrap().remove(0)
+    }
+
+    #[test]
+    fn the_judges_choice_is_mapped_back_to_its_rollout() {
+        let aggregate =
+            aggregate(&["a", "b", "zebra", "d"], |_, text| Verdict::of(text == "zebra"));
+        let AggregateOutcome::Estimated(reference) = aggregate.outcome else { panic!() };
+        assert_eq!(reference.origin, Origin::Rollout(2));
+    }
+
+    #[test]
+    fn a_judge_that_fails_leaves_no_pseudo_reference() {
+        let aggregate = aggregate(&["a", "b"], |_, _| Verdict::Failed(JudgeFailure::CallFailed));
+        assert_eq!(aggregate.outcome, AggregateOutcome::Abstained(AbstainReason::CallFailed));
+    }
+}

@@ -1,0 +1,255 @@
+//! `self-bon`: the policy is shown its own rollouts and names the best one.
+//!
+//! One generation of the policy. The rollouts stand in a seeded order that does not depend on their
+//! places, so that a liking for the first one is spread evenly. A reply that names no single index,
+//! or is cut off before it does, is recorded; what then counts is a setting.
+//!
+//! Measures: `readable` (1 if the reply names an index), `place` (where the chosen stood, from 1).
+//!
+//! Differs from the paper: it states neither the prompt nor whether the question is shown; here it
+//! is, unless `question = false`.
+
+use preceptor_core::{
+    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Generator, PortError,
+    PromptId, Rollout, Sampling,
+};
+use preceptor_text::{IndexReading, Template, TemplateError, read_index};
+use serde::{Deserialize, Serialize};
+
+use crate::asking::{Question, ask, kept, unusable, usage};
+use crate::order::seeded_order;
+use crate::outcome::{abstained, chosen, flag, free};
+use crate::shown;
+
+/// One line for lists.
+pub const SUMMARY: &str = "the rollout that the policy itself names as the best";
+
+const PROMPT: &str = include_str!("../prompts/self-bon-v1.md");
+const PLACES: &[&str] = &["question", "count", "rollouts"];
+
+/// What becomes of a group whose reply names no rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnUnreadable {
+    /// There is no pseudo-reference.
+    #[default]
+    Abstain,
+    /// A rollout is drawn uniformly.
+    Draw,
+}
+
+/// Settings of [`SelfBon`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// Whether the policy sees the question. Default: true (our choice).
+    pub question: bool,
+    /// What becomes of a reply that names no rollout: `abstain` or `draw`. Default: `abstain`.
+    pub on_unreadable: OnUnreadable,
+    /// Divides the logits of the reply, 0 to 100; 0 takes the most likely token. Default: 0 (our
+    /// choice).
+    pub temperature: f64,
+    /// Tokens after which the reply is cut off, 1 to 1000000. Default: 32 (our choice).
+    pub max_new_tokens: u32,
+    /// A prompt of your own with the places `{{question}}`, `{{count}}` and `{{rollouts}}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_text: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            question: true,
+            on_unreadable: OnUnreadable::Abstain,
+            temperature: 0.0,
+            max_new_tokens: 32,
+            prompt_text: None,
+        }
+    }
+}
+
+/// Lets the policy choose.
+pub struct SelfBon<'a> {
+    config: Config,
+    template: Template,
+    policy: &'a dyn Generator,
+}
+
+/// The prompt of `config`: the built-in one or the user's own.
+///
+/// # Errors
+///
+/// [`TemplateError`] if a place is missing or unknown.
+pub fn template(config: &Config) -> Result<Template, TemplateError> {
+    match &config.prompt_text {
+        None => Template::new("self-bon-v1.md", PROMPT, PLACES),
+        Some(text) => Template::new("aggregator.prompt-text", text, PLACES),
+    }
+}
+
+impl<'a> SelfBon<'a> {
+    /// The aggregator of `config` that asks `policy`.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    pub fn new(config: &Config, policy: &'a dyn Generator) -> Result<Self, TemplateError> {
+        Ok(Self { template: template(config)?, config: config.clone(), policy })
+    }
+
+    fn question(&self, request: &AggregateRequest<'_>, shown: &[&str]) -> Question {
+        let prompt = &request.group.prompt;
+        let question = if self.config.question { shown::question(prompt) } else { String::new() };
+        let count = shown.len().to_string();
+        Question {
+            id: PromptId::new(format!("{}/self-bon", prompt.id)),
+            text: self.template.fill(&[&question, &count, &shown::numbered(shown)]),
+            seed: request.seed.derive("reply"),
+        }
+    }
+
+    fn outcome(
+        &self,
+        request: &AggregateRequest<'_>,
+        order: &[usize],
+        reply: Option<&Rollout>,
+    ) -> Aggregate {
+        let rollouts = &request.group.rollouts;
+        let Some(reply) = reply else { return abstained(AbstainReason::CallFailed) };
+        let named = match read_index(&reply.text, order.len()) {
+            IndexReading::Index(index) => Some(index - 1),
+            IndexReading::Contradictory | IndexReading::Unreadable => None,
+        };
+        let (outcome, place) = match (named, self.config.on_unreadable) {
+            (Some(place), _) => (chosen(&rollouts[order[place]]), place),
+            (None, OnUnreadable::Draw) => {
+                let place = request.seed.derive("draw").draw_below(order.len() as u64) as usize;
+                (chosen(&rollouts[order[place]]), place)
+            }
+            (None, OnUnreadable::Abstain) => {
+                let reason = unusable(Some(reply)).unwrap_or(AbstainReason::Unreadable);
+                let outcome = AggregateOutcome::Abstained(reason);
+                let aggregate = free(outcome, [("readable", 0.0)]);
+                return Aggregate { replies: vec![kept(reply)], usage: usage(reply), ..aggregate };
+            }
+        };
+        let readable = flag(named.is_some());
+        let aggregate = free(outcome, [("readable", readable), ("place", (place + 1) as f64)]);
+        Aggregate { replies: vec![kept(reply)], usage: usage(reply), ..aggregate }
+    }
+}
+
+impl Aggregator for SelfBon<'_> {
+    fn aggregate(&self, requests: &[AggregateRequest<'_>]) -> Result<Vec<Aggregate>, PortError> {
+        let sampling = Sampling {
+            temperature: self.config.temperature,
+            max_new_tokens: self.config.max_new_tokens,
+            ..Sampling::default()
+        };
+        let orders: Vec<Vec<usize>> = requests
+            .iter()
+            .map(|request| {
+                let texts: Vec<_> =
+                    request.group.rollouts.iter().map(|o| o.text.as_str()).collect();
+                seeded_order(&texts, request.seed.derive("order"))
+            })
+            .collect();
+        // Of one rollout there is nothing to choose.
+        let asked: Vec<usize> = (0..requests.len()).filter(|&i| orders[i].len() > 1).collect();
+        let questions = asked.iter().map(|&i| {
+            let shown: Vec<_> = orders[i]
+                .iter()
+                .map(|&place| requests[i].group.rollouts[place].text.as_str())
+                .collect();
+            self.question(&requests[i], &shown)
+        });
+        let replies = ask(self.policy, &sampling, questions.collect())?;
+        let mut aggregates: Vec<Aggregate> = requests
+            .iter()
+            .map(|request| match request.group.rollouts.first() {
+                Some(only) => free(chosen(only), []),
+                None => abstained(AbstainReason::EmptyGroup),
+            })
+            .collect();
+        for (&i, reply) in asked.iter().zip(&replies) {
+            aggregates[i] = self.outcome(&requests[i], &orders[i], reply.as_ref());
+        }
+        Ok(aggregates)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use preceptor_core::{Origin, Prompt, PromptBody, RolloutSeed, Seed};
+    use preceptor_testkit::{ScriptedGenerator, group};
+
+    use super::*;
+
+    fn text_of(prompt: &Prompt) -> String {
+        match &prompt.body {
+            PromptBody::Text(text) => text.clone(),
+            PromptBody::Chat(messages) => messages[0].content.clone(),
+        }
+    }
+
+    /// Names the place of the response that holds `wanted`.
+    fn finds(wanted: &'static str) -> impl Fn(&Prompt, RolloutSeed) -> String {
+        move |prompt, _| {
+            let text = text_of(prompt);
+            let before = text.split(wanted).next().unwrap_or_default();
+            format!("Response {}", before.matches("\nResponse ").count())
+        }
+    }
+
+    fn aggregate(
+        config: &Config,
+        texts: &[&str],
+        run: u64,
+        answer: impl Fn(&Prompt, RolloutSeed) -> String,
+    ) -> Aggregate {
+        let policy = ScriptedGenerator::new("policy", answer);
+        let group = group(texts);
+        let request = AggregateRequest { group: &group, seed: Seed::root(run) };
+        let aggregator = SelfBon::new(config, &policy).unwrap();
+        aggregator.aggregate(&[request]).unwrap().remove(0)
+    }
+
+    #[test]
+    fn the_named_rollout_is_found_wherever_it_stands() {
+        let mut places = std::collections::BTreeSet::new();
+        for run in 0..30 {
+            let aggregate =
+                aggregate(&Config::default(), &["one", "zebra", "three"], run, finds("zebra"));
+            let AggregateOutcome::Estimated(reference) = aggregate.outcome else { panic!() };
+            assert_eq!(reference.origin, Origin::Rollout(1));
+            places.insert(aggregate.measures["place"] as u32);
+        }
+        assert_eq!(places.len(), 3, "the order differs from run to run");
+    }
+
+    #[test]
+    fn a_reply_without_an_index_is_recorded_and_the_setting_decides() {
+        let vague = |_: &Prompt, _: RolloutSeed| "They are all fine.".to_owned();
+        let refused = aggregate(&Config::default(), &["a", "b"], 0, vague);
+        assert_eq!(refused.outcome, AggregateOutcome::Abstained(AbstainReason::Unreadable));
+        assert_eq!(refused.measures["readable"], 0.0);
+        assert_eq!(refused.replies[0].text, "They are all fine.");
+        let config = Config { on_unreadable: OnUnreadable::Draw, ..Config::default() };
+        let drawn = aggregate(&config, &["a", "b"], 0, vague);
+        assert!(matches!(drawn.outcome, AggregateOutcome::Estimated(_)));
+        assert_eq!(drawn.measures["readable"], 0.0);
+    }
+
+    #[test]
+    fn one_rollout_is_taken_without_asking() {
+        let never = |_: &Prompt, _: RolloutSeed| -> String { panic!("there is nothing to ask") };
+        let alone = aggregate(&Config::default(), &["only"], 0, never);
+        assert!(matches!(alone.outcome, AggregateOutcome::Estimated(_)));
+    }
+
+    #[test]
+    fn a_prompt_of_ones_own_needs_its_places() {
+        let config = Config { prompt_text: Some("{{rollouts}}".to_owned()), ..Config::default() };
+        assert!(template(&config).unwrap_err().to_string().contains("{{question}}"));
+    }
+}
