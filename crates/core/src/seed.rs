@@ -43,6 +43,12 @@ impl Seed {
         &self.0
     }
 
+    /// The node as a number below 2^31, for servers that take seeds as small integers.
+    pub fn to_u31(&self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_le_bytes([a, b, c, d]) >> 1
+    }
+
     /// The stream of this node.
     pub fn rng(&self) -> ChaCha8Rng {
         ChaCha8Rng::from_seed(self.0)
@@ -87,6 +93,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn small_numbers_of_seeds_differ_and_fit_a_signed_integer() {
+        let numbers: BTreeSet<_> =
+            (0..1000).map(|i| Seed::root(7).derive_index(i).to_u31()).collect();
+        assert_eq!(numbers.len(), 1000);
+        assert!(numbers.iter().all(|&number| number < 1 << 31));
     }
 
     #[test]
