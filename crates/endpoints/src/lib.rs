@@ -1,1 +1,50 @@
 //! The generation port over an OpenAI-compatible HTTP API.
+//!
+//! An [`Endpoint`] answers ([`Generator`](preceptor_core::Generator)) and, where its server echoes
+//! prompts with log-probabilities, scores ([`Scorer`](preceptor_core::Scorer)). It serves as policy,
+//! anchor or judge. One rollout is one call, on one of `concurrency` threads.
+//!
+//! ```text
+//! rollout --request--> budget --> pacing --> transport --> server
+//!    ^                                           |
+//!    +-- reply: text, finish, usage <-- 2xx -----+---- refusal: data, again later, or stop
+//! ```
+//!
+//! **What is data and what stops a run.** A call that fails after its retries is a
+//! [`CallFailure`](preceptor_core::CallFailure), told to the observer; its rollout is absent. A prompt
+//! that outgrows the context window and a refusal are rollouts with that finish reason. A wrong key, a
+//! model that the server does not have and an empty account stop the run: no other call could succeed.
+//!
+//! **Reasoning.** Only what the server calls the content is the text. What it puts apart
+//! (`reasoning_content`, `reasoning`, parts of the kind `thinking`) is dropped, though its tokens are
+//! counted and paid. Marks such as `<think>` that a server leaves in the content stay there.
+//!
+//! **Secrets.** The key comes from an environment variable only, which the caller looks up. It is
+//! shown nowhere, and cut out of whatever a server sends back. The HTTP library writes raw headers to
+//! the log at the level `trace`; this crate's manifest switches that level off in the whole binary.
+
+mod budget;
+mod call;
+mod clock;
+mod config;
+mod dialect;
+mod draw;
+mod endpoint;
+mod error;
+mod error_body;
+mod halt;
+mod pacing;
+mod reply;
+mod request;
+mod retry;
+mod score;
+mod secret;
+mod spread;
+mod transport;
+
+pub use budget::Spent;
+pub use config::Config;
+pub use dialect::Dialect;
+pub use endpoint::Endpoint;
+pub use error::Error;
+pub use secret::Secret;

@@ -1,0 +1,104 @@
+//! An endpoint as the ports see it: a generator and a scorer.
+
+use preceptor_core::{
+    GenerationObserver, GenerationRequest, Generator, ModelIdentity, PortError, Rollout, Sampling,
+    ScoreRequest, Scorer, TokenScores,
+};
+
+use crate::call::Caller;
+use crate::draw::draw;
+use crate::score::score;
+use crate::{Config, Error, Secret, Spent};
+
+/// Who speaks in port errors.
+pub(crate) const COMPONENT: &str = "the endpoint";
+
+pub(crate) fn failed(error: Error) -> PortError {
+    PortError::Failed { component: COMPONENT, source: Box::new(error) }
+}
+
+/// A model behind an OpenAI-compatible interface.
+///
+/// Rate limits and the budget are shared by all calls of one endpoint; `concurrency` holds for each
+/// use of a port. An observer that stops, or a key that is refused, lets calls in flight end first.
+/// Proxies are taken from the usual variables, but not for this machine's own addresses.
+///
+/// ```
+/// use preceptor_core::Generator;
+/// use preceptor_endpoints::{Config, Endpoint};
+///
+/// let config = Config {
+///     base_urls: vec!["http://localhost:8000/v1".to_owned()],
+///     model: "some/model".to_owned(),
+///     key_env: Some("SOME_KEY".to_owned()),
+///     ..Config::default()
+/// };
+/// let environment = |name: &str| (name == "SOME_KEY").then(|| "sk-0123456789".to_owned());
+/// let endpoint = Endpoint::new("anchor", &config, config.key(environment)?)?;
+/// assert!(!endpoint.identity().attested);
+/// assert!(!format!("{endpoint:?}").contains("sk-0123456789"));
+/// # Ok::<_, preceptor_endpoints::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Endpoint {
+    name: String,
+    config: Config,
+    identity: ModelIdentity,
+    caller: Caller,
+}
+
+impl Endpoint {
+    /// An endpoint called `name` in messages. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadSetting`] as [`Config::validate`] says.
+    pub fn new(name: &str, config: &Config, key: Option<Secret>) -> Result<Self, Error> {
+        config.validate()?;
+        Ok(Self {
+            name: name.to_owned(),
+            config: config.clone(),
+            identity: config.identity(),
+            caller: Caller::new(name, config, key)?,
+        })
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What it has cost so far.
+    pub fn spent(&self) -> Spent {
+        self.caller.purse.spent()
+    }
+}
+
+impl Generator for Endpoint {
+    fn identity(&self) -> &ModelIdentity {
+        &self.identity
+    }
+
+    /// Rollouts have no `token_ids`, and `logprobs` only where the server gives them. Each call
+    /// reads its prompt anew, and usage counts it each time.
+    fn generate(
+        &self,
+        requests: &[GenerationRequest],
+        sampling: &Sampling,
+        observer: &mut dyn GenerationObserver,
+    ) -> Result<Vec<Vec<Rollout>>, PortError> {
+        draw(&self.config, &self.caller, requests, sampling, observer)
+    }
+}
+
+impl Scorer for Endpoint {
+    /// Scores have no `token_ids`.
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError> {
+        score(&self.name, &self.config, &self.caller, requests)
+    }
+}

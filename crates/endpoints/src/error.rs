@@ -1,0 +1,89 @@
+//! What can go wrong with an endpoint as a whole.
+
+use preceptor_core::CallFailure;
+
+/// An error of this crate. None of them shows a key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting that can't be used.
+    #[error("use endpoint setting `{key} = {value}`: {allowed}")]
+    BadSetting {
+        /// Which, as it is spelled in TOML.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// The variable that should hold the key does not.
+    #[error(
+        "find the key of an endpoint: environment variable `{variable}` is not set or empty\nhint: set it, or leave `key-env` out for servers without keys"
+    )]
+    NoKey {
+        /// Name of the variable.
+        variable: String,
+    },
+    /// The key can't stand in a header.
+    #[error(
+        "use the key of an endpoint: it holds characters that no key has\nhint: keys are printable ASCII without spaces"
+    )]
+    BadKey,
+    /// The server does not accept the key.
+    #[error(
+        "call endpoint `{endpoint}` at {url}: the server does not let us in (HTTP {status}): {detail}\nhint: check the key in the variable that `key-env` names, and what it may use"
+    )]
+    KeyRefused {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// What was called.
+        url: String,
+        /// 401 or 403.
+        status: u16,
+        /// What the server said.
+        detail: String,
+    },
+    /// The account is empty.
+    #[error(
+        "call endpoint `{endpoint}` at {url}: the account has no credit left (HTTP {status}): {detail}\nhint: pay the provider, or use another key; what was drawn so far is kept"
+    )]
+    NoCredit {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// What was called.
+        url: String,
+        /// 402 or 429.
+        status: u16,
+        /// What the server said.
+        detail: String,
+    },
+    /// The server has no such address or no such model.
+    #[error(
+        "call endpoint `{endpoint}` at {url}: not found (HTTP {status}): {detail}\nhint: check `model`, and `base-urls`: most servers want them to end in /v1"
+    )]
+    NotFound {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// What was called.
+        url: String,
+        /// 404, or a redirect.
+        status: u16,
+        /// What the server said.
+        detail: String,
+    },
+    /// A continuation can't be scored.
+    #[error("score at endpoint `{endpoint}`: {failure}")]
+    Score {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// Why.
+        failure: CallFailure,
+    },
+}
+
+impl Error {
+    /// Whether the user's input is to blame; otherwise it is the environment.
+    pub fn is_users_input(&self) -> bool {
+        matches!(self, Self::BadSetting { .. })
+    }
+}
