@@ -1,1 +1,42 @@
-//! Reward derivers (paper, section 3.2) and their composition.
+//! Reward derivation: from a group and its pseudo-reference to one reward a rollout. No function here
+//! can see a label.
+//!
+//! One deriver, one file. Each has a `Config` (its table in the manifest), a struct that implements
+//! [`preceptor_core::RewardDeriver`], and a summary for the catalog. `answer-match`, `format`,
+//! `length-penalty`, `constant` and `random` compute; `rubric`, `rubric-from-question` and
+//! `rubric-likert` let the anchor write criteria and a judge check them; `judge` and `judge-scalar` ask
+//! the judge directly. [`WeightedSum`] adds terms up.
+//!
+//! What could not be measured is `Unrewarded` with its reason, never 0.
+
+pub mod answer_match;
+pub mod constant;
+pub mod format;
+pub mod judge_equivalence;
+pub mod judge_scalar;
+pub mod length_penalty;
+pub mod random;
+pub mod rubric;
+pub mod rubric_from_question;
+pub mod rubric_likert;
+
+mod outcome;
+#[cfg(test)]
+mod permuting;
+mod rubric_cells;
+mod rubric_measures;
+mod rubric_parser;
+mod self_proposed;
+mod weighted_sum;
+
+pub use answer_match::AnswerMatch;
+pub use constant::Constant;
+pub use format::Format;
+pub use judge_equivalence::JudgeEquivalence;
+pub use judge_scalar::JudgeScalar;
+pub use length_penalty::LengthPenalty;
+pub use random::Random;
+pub use rubric::RubricReward;
+pub use rubric_from_question::RubricFromQuestion;
+pub use rubric_likert::RubricLikert;
+pub use weighted_sum::{Term, WeightedSum};

@@ -1,0 +1,78 @@
+//! `constant`: the same reward for every rollout.
+//!
+//! A control: after group normalisation every advantage is 0, so training on it must change nothing.
+//!
+//! Not in the paper: a control.
+
+use preceptor_core::{GroupReward, PortError, RewardDeriver, RewardRequest};
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::{free, rewarded};
+
+/// One line for lists.
+pub const SUMMARY: &str = "the same number for every rollout, a control";
+
+/// Settings of [`Constant`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// The reward, -1000 to 1000. Default: 0 (our choice).
+    pub value: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { value: 0.0 }
+    }
+}
+
+impl Config {
+    /// The first setting outside its range: key, value, what is allowed.
+    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        let allowed = (-1000.0..=1000.0).contains(&self.value);
+        (!allowed).then(|| ("value", self.value.to_string(), "-1000 to 1000"))
+    }
+}
+
+/// Rewards everything alike.
+#[derive(Clone, Debug)]
+pub struct Constant {
+    value: f64,
+}
+
+impl Constant {
+    /// The deriver of `config`.
+    pub fn new(config: &Config) -> Self {
+        Self { value: config.value }
+    }
+}
+
+impl RewardDeriver for Constant {
+    fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError> {
+        let one = |request: &RewardRequest<'_>| {
+            let rewards = request.group.rollouts.iter().map(|_| rewarded(self.value, "a constant"));
+            free(rewards.collect(), [])
+        };
+        Ok(requests.iter().map(one).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use preceptor_core::Seed;
+    use preceptor_testkit::group;
+
+    use super::*;
+    use crate::permuting;
+
+    #[test]
+    fn every_rollout_has_the_same_reward() {
+        let group = group(&["a", "", "c"]);
+        let deriver = Constant::new(&Config { value: 0.25 });
+        let request = RewardRequest { group: &group, reference: None, seed: Seed::root(0) };
+        let derived = deriver.derive(&[request]).unwrap().remove(0);
+        assert!(derived.rewards.iter().all(|reward| reward.value.value() == Some(0.25)));
+        permuting::check(&deriver, &group, None, 3);
+        assert_eq!(Config { value: f64::INFINITY }.out_of_range().unwrap().0, "value");
+    }
+}

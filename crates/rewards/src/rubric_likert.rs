@@ -1,0 +1,154 @@
+//! `rubric-likert`: the mean grade of a rollout on self-proposed criteria.
+//!
+//! ```text
+//! c_1 .. c_n ~ pi_0( . | rubric prompt, s ),      r(o) = 1/n sum_k (g_k - 1) / 4,   g_k in 1 .. 5
+//! ```
+//!
+//! As `rubric`, with a grade from 1 to 5 for each criterion in place of yes or no. A rollout of which a
+//! grade is missing has no reward. It needs a judge that grades.
+//!
+//! Measures: `num-criteria`, `rubric-attempts` (replies asked for), `malformed-rubrics` (replies without
+//! a rubric), `failed-verdicts` (missing grades), `satisfaction-variance` (over rollouts, of the
+//! reward), `always-met` and `never-met` (shares of the criteria that every rollout gets 5 on, or 1),
+//! `redundancy` (mean pairwise Jaccard similarity of the criteria's words).
+//!
+//! Not in the paper: an extension.
+
+use preceptor_core::{
+    Generator, GroupReward, Judge, PortError, RewardDeriver, RewardRequest, Sampling,
+};
+use preceptor_text::{Template, TemplateError};
+use serde::{Deserialize, Serialize};
+
+use crate::rubric_cells::Grading;
+use crate::self_proposed::{SelfProposed, Settings, Source};
+
+/// One line for lists.
+pub const SUMMARY: &str =
+    "the mean grade from 1 to 5 on criteria written from the pseudo-reference";
+
+const PROMPT: &str = include_str!("../prompts/rubric-from-reference-v1.md");
+const PLACES: &[&str] = &["count", "reference"];
+
+/// Settings of [`RubricLikert`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// How many criteria the anchor is asked for, 1 to 100. Default: 5 (paper: at least 5).
+    pub num_criteria: u32,
+    /// Fewer make the reply malformed, 1 to `num-criteria`. Default: 3 (our choice: a shorter rubric
+    /// gives too few different rewards to rank a group).
+    pub min_criteria: u32,
+    /// Of more the first count, `num-criteria` to 100. Default: 20 (our choice).
+    pub max_criteria: u32,
+    /// Replies that the anchor is asked for at most until one holds a rubric, 1 to 100. Default: 3 (our
+    /// choice).
+    pub attempts: u32,
+    /// A prompt of your own with the places `{{count}}` and `{{reference}}`. It must ask for
+    /// `<criterion>` elements.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_text: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { num_criteria: 5, min_criteria: 3, max_criteria: 20, attempts: 3, prompt_text: None }
+    }
+}
+
+impl Config {
+    /// The first setting outside its range: key, value, what is allowed.
+    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        self.settings().out_of_range()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            num_criteria: self.num_criteria,
+            min_criteria: self.min_criteria,
+            max_criteria: self.max_criteria,
+            attempts: self.attempts,
+        }
+    }
+}
+
+/// The prompt of `config`: the built-in one or the user's own.
+///
+/// # Errors
+///
+/// [`TemplateError`] if a place is missing or unknown.
+pub fn template(config: &Config) -> Result<Template, TemplateError> {
+    match &config.prompt_text {
+        None => Template::new("rubric-from-reference-v1.md", PROMPT, PLACES),
+        Some(text) => Template::new("reward.prompt-text", text, PLACES),
+    }
+}
+
+/// Rewards the mean grade.
+pub struct RubricLikert<'a>(SelfProposed<'a>);
+
+impl<'a> RubricLikert<'a> {
+    /// The deriver of `config` that lets `anchor` write, drawing with `sampling`, and `judge` grade.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    pub fn new(
+        config: &Config,
+        anchor: &'a dyn Generator,
+        sampling: &Sampling,
+        judge: &'a dyn Judge,
+    ) -> Result<Self, TemplateError> {
+        Ok(Self(SelfProposed {
+            settings: config.settings(),
+            source: Source::Reference,
+            grading: Grading::Likert,
+            template: template(config)?,
+            anchor,
+            // Stop strings belong to the policy's own prompts.
+            sampling: Sampling { stop: Vec::new(), ..sampling.clone() },
+            judge,
+        }))
+    }
+}
+
+impl RewardDeriver for RubricLikert<'_> {
+    fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError> {
+        self.0.derive(requests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use preceptor_core::{Origin, PseudoReference, Seed, Verdict};
+    use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
+
+    use super::*;
+
+    #[test]
+    fn the_anchor_sees_the_pseudo_reference_and_not_the_question() {
+        let anchor = ScriptedGenerator::new("anchor", |prompt, _| {
+            let text = prompt.question_text();
+            assert!(text.contains("take 5 mg") && text.contains("Write 5 criteria"));
+            assert!(!text.contains("{{") && !text.contains("what dose"));
+            "<criterion>a</criterion><criterion>b</criterion><criterion>c</criterion>".to_owned()
+        });
+        let judge = ScriptedJudge::new(|criterion, _| Verdict::of(criterion.text == "a"));
+        let mut group = group(&["x"]);
+        group.prompt = preceptor_testkit::prompt("what dose?");
+        let text = "take 5 mg".to_owned();
+        let reference = PseudoReference { text, origin: Origin::Written };
+        let request =
+            RewardRequest { group: &group, reference: Some(&reference), seed: Seed::root(0) };
+        let config = Config::default();
+        let deriver = RubricLikert::new(&config, &anchor, &Sampling::default(), &judge).unwrap();
+        let derived = deriver.derive(&[request]).unwrap().remove(0);
+        assert_eq!(derived.rewards[0].value.value(), Some(1.0 / 3.0));
+    }
+
+    #[test]
+    fn a_prompt_of_ones_own_needs_its_places() {
+        let config = Config { prompt_text: Some("{{count}}".to_owned()), ..Config::default() };
+        assert!(template(&config).unwrap_err().to_string().contains("{{reference}}"));
+    }
+}

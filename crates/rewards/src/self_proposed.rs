@@ -1,0 +1,427 @@
+//! Self-proposed rubrics: what the three rubric rewards share.
+//!
+//! 1. The anchor writes criteria, one question for each group, all in one call. A malformed reply is
+//!    asked for again (`judges::ask`); after the last attempt the group has no rubric and no rewards.
+//! 2. A judge checks every criterion on every rollout, all groups in one call. It never sees the
+//!    pseudo-reference.
+//! 3. A rollout's reward is the mean of its values. If one of them is missing, so is the reward: it
+//!    would be a mean over other criteria than those of its neighbours.
+
+use std::collections::BTreeMap;
+
+use preceptor_core::{
+    Generator, GroupReward, Judge, JudgeFailure, Judged, PortError, Prompt, PromptBody, PromptId,
+    RewardRequest, Rubric, Sampling, UnrewardedReason, Usage, VerdictRequest,
+};
+use preceptor_judges::{Answer, Asker, Question, ask};
+use preceptor_text::{Template, fence};
+
+use crate::rubric_cells::{Cell, Grading, LIKERT, cells, rating_cell, reward, verdict_cell};
+use crate::rubric_measures::rubric_measures;
+use crate::rubric_parser::{Limits, read_rubric};
+
+/// What the criteria are written from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The pseudo-reference alone.
+    Reference,
+    /// The question alone.
+    Question,
+}
+
+/// How many criteria, and how often they are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) num_criteria: u32,
+    pub(crate) min_criteria: u32,
+    pub(crate) max_criteria: u32,
+    pub(crate) attempts: u32,
+}
+
+impl Settings {
+    /// The first setting outside its range: key, value, what is allowed.
+    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        let Self { num_criteria, min_criteria, max_criteria, attempts } = *self;
+        let wrong = |key, value: u32, allowed| Some((key, value.to_string(), allowed));
+        if !(1..=100).contains(&num_criteria) {
+            return wrong("num-criteria", num_criteria, "1 to 100");
+        }
+        if !(1..=num_criteria).contains(&min_criteria) {
+            return wrong("min-criteria", min_criteria, "1 to `num-criteria`");
+        }
+        if !(num_criteria..=100).contains(&max_criteria) {
+            return wrong("max-criteria", max_criteria, "`num-criteria` to 100");
+        }
+        if !(1..=100).contains(&attempts) {
+            return wrong("attempts", attempts, "1 to 100");
+        }
+        None
+    }
+}
+
+/// Writes rubrics and has them checked.
+pub(crate) struct SelfProposed<'a> {
+    pub(crate) settings: Settings,
+    pub(crate) source: Source,
+    pub(crate) grading: Grading,
+    /// Has the places `count` and what the criteria are written from.
+    pub(crate) template: Template,
+    pub(crate) anchor: &'a dyn Generator,
+    pub(crate) sampling: Sampling,
+    pub(crate) judge: &'a dyn Judge,
+}
+
+impl SelfProposed<'_> {
+    pub(crate) fn derive(
+        &self,
+        requests: &[RewardRequest<'_>],
+    ) -> Result<Vec<GroupReward>, PortError> {
+        let written = self.write(requests)?;
+        let rubric = |i: usize| match &written[i] {
+            Some(Judged { answer: Ok(rubric), .. }) => Some(rubric),
+            _ => None,
+        };
+        let mut grids = self.check(requests, &rubric)?.into_iter();
+        let mut derived = Vec::with_capacity(requests.len());
+        for (i, request) in requests.iter().enumerate() {
+            let num_rollouts = request.group.rollouts.len();
+            let mut one = match (&written[i], rubric(i)) {
+                (None, _) => GroupReward::unrewarded(num_rollouts, UnrewardedReason::NoReference),
+                (Some(_), None) => GroupReward::unrewarded(num_rollouts, unwritten(&written[i])),
+                (Some(_), Some(rubric)) => {
+                    let grid = grids.by_ref().take(num_rollouts).collect();
+                    rewarded(rubric, grid, self.grading)
+                }
+            };
+            if let Some(written) = &written[i] {
+                one.usage += written.usage;
+                one.measures.extend(writing_measures(written));
+            }
+            derived.push(one);
+        }
+        Ok(derived)
+    }
+
+    /// One rubric for each group; none where there is nothing to write it from or for.
+    fn write(
+        &self,
+        requests: &[RewardRequest<'_>],
+    ) -> Result<Vec<Option<Judged<Answer<Rubric>>>>, PortError> {
+        let Settings { num_criteria, min_criteria, max_criteria, attempts } = self.settings;
+        let limits = Limits { min: min_criteria as usize, max: max_criteria as usize };
+        let question = |request: &RewardRequest<'_>| {
+            if request.group.rollouts.is_empty() {
+                return None;
+            }
+            let prompt = &request.group.prompt;
+            let shown = match self.source {
+                Source::Reference => fence("response", &request.reference?.text),
+                Source::Question => fence("question", &prompt.question_text()),
+            };
+            let text = self.template.fill(&[&num_criteria.to_string(), &shown]);
+            let body = PromptBody::instruction(text, self.anchor.identity());
+            let id = PromptId::new(format!("{}/rubric", prompt.id));
+            Some(Question {
+                prompt: Prompt { id, body },
+                read: Box::new(move |reply: &str| read_rubric(reply, limits)),
+            })
+        };
+        let questions: Vec<Option<_>> = requests.iter().map(question).collect();
+        let is_asked: Vec<bool> = questions.iter().map(Option::is_some).collect();
+        let asker =
+            Asker { model: self.anchor, role: "rubric", sampling: self.sampling.clone(), attempts };
+        let mut answers = ask(&asker, questions.into_iter().flatten().collect())?.into_iter();
+        Ok(is_asked.into_iter().map(|asked| asked.then(|| answers.next()).flatten()).collect())
+    }
+
+    /// A row of cells for each rollout of each group with a rubric, in order.
+    fn check<'r>(
+        &self,
+        requests: &[RewardRequest<'_>],
+        rubric: &impl Fn(usize) -> Option<&'r Rubric>,
+    ) -> Result<Vec<Vec<Cell>>, PortError> {
+        let with_rubric = requests.iter().enumerate().filter_map(|(i, r)| Some((r, rubric(i)?)));
+        let asked: Vec<VerdictRequest<'_>> = with_rubric
+            .flat_map(|(request, rubric)| {
+                request.group.rollouts.iter().map(|rollout| VerdictRequest {
+                    prompt: Some(&request.group.prompt),
+                    response: &rollout.text,
+                    reference: None,
+                    criteria: &rubric.criteria,
+                })
+            })
+            .collect();
+        let criteria = asked.iter().map(|request| request.criteria);
+        match self.grading {
+            Grading::YesNo => {
+                let verdicts = self.judge.verdicts(&asked)?.into_iter();
+                Ok(verdicts.zip(criteria).map(|(row, of)| cells(row, of, verdict_cell)).collect())
+            }
+            Grading::Likert => {
+                let ratings = self.judge.ratings(&asked, LIKERT)?.into_iter();
+                Ok(ratings.zip(criteria).map(|(row, of)| cells(row, of, rating_cell)).collect())
+            }
+        }
+    }
+}
+
+fn unwritten(written: &Option<Judged<Answer<Rubric>>>) -> UnrewardedReason {
+    match written.as_ref().map(|written| &written.answer) {
+        Some(Err(JudgeFailure::CallFailed)) => UnrewardedReason::CallFailed,
+        _ => UnrewardedReason::NoRubric,
+    }
+}
+
+/// `rubric-attempts` (replies asked for) and `malformed-rubrics` (replies without a rubric).
+fn writing_measures(written: &Judged<Answer<Rubric>>) -> BTreeMap<String, f64> {
+    let num_attempts = written.evidence.num_attempts;
+    let num_malformed = match written.answer {
+        Err(JudgeFailure::Unreadable | JudgeFailure::Contradictory | JudgeFailure::CutOff) => {
+            num_attempts
+        }
+        // The last reply was a rubric, a refusal, or none.
+        Ok(_)
+        | Err(JudgeFailure::CallFailed | JudgeFailure::Refused | JudgeFailure::PromptTooLong) => {
+            num_attempts.saturating_sub(1)
+        }
+    };
+    BTreeMap::from([
+        ("rubric-attempts".to_owned(), f64::from(num_attempts)),
+        ("malformed-rubrics".to_owned(), f64::from(num_malformed)),
+    ])
+}
+
+fn rewarded(rubric: &Rubric, grid: Vec<Vec<Cell>>, grading: Grading) -> GroupReward {
+    let value = |cell: &Cell| cell.value.ok();
+    let values: Vec<Vec<Option<f64>>> =
+        grid.iter().map(|row| row.iter().map(value).collect()).collect();
+    let mut usage = Usage::default();
+    for cell in grid.iter().flatten() {
+        usage += cell.usage;
+    }
+    GroupReward {
+        rewards: grid.into_iter().map(|row| reward(row, grading)).collect(),
+        rubric: Some(rubric.clone()),
+        measures: rubric_measures(rubric, &values),
+        usage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use preceptor_core::{
+        Criterion, FinishReason, Group, JudgedCriterion, Origin, PseudoReference, RewardValue,
+        Rollout, Seed, Verdict,
+    };
+    use preceptor_testkit::{ScriptedJudge, ScriptedRollouts, group, rollout};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reference(text: &str) -> PseudoReference {
+        PseudoReference { text: text.to_owned(), origin: Origin::Written }
+    }
+
+    fn list(criteria: &[&str]) -> String {
+        let items = criteria.iter().map(|text| format!("<criterion>{text}</criterion>\n"));
+        format!("<rubric>\n{}</rubric>", items.collect::<String>())
+    }
+
+    /// Met if the response contains the criterion's text; responses with `!` are refused.
+    fn contains(criterion: &Criterion, response: &str) -> Verdict {
+        match response.contains('!') {
+            true => Verdict::Failed(JudgeFailure::Refused),
+            false => Verdict::of(response.contains(&criterion.text)),
+        }
+    }
+
+    fn deriver<'a>(
+        grading: Grading,
+        anchor: &'a dyn Generator,
+        judge: &'a dyn Judge,
+    ) -> SelfProposed<'a> {
+        let settings = Settings { num_criteria: 3, min_criteria: 2, max_criteria: 4, attempts: 3 };
+        let template = Template::new("t", "{{count}} {{reference}}", &["count", "reference"]);
+        SelfProposed {
+            settings,
+            source: Source::Reference,
+            grading,
+            template: template.unwrap(),
+            anchor,
+            sampling: Sampling::default(),
+            judge,
+        }
+    }
+
+    fn request<'a>(group: &'a Group, reference: &'a PseudoReference) -> RewardRequest<'a> {
+        RewardRequest { group, reference: Some(reference), seed: Seed::root(0) }
+    }
+
+    fn values(derived: &GroupReward) -> Vec<RewardValue> {
+        derived.rewards.iter().map(|reward| reward.value).collect()
+    }
+
+    #[test]
+    fn the_reward_is_the_fraction_met_over_the_groups_own_rubric() {
+        let anchor = ScriptedRollouts::new(|prompt, _| {
+            let text = prompt.question_text();
+            let criteria: &[_] =
+                if text.contains("first") { &["a", "b"] } else { &["c", "d", "e", "f"] };
+            Some(rollout(0, &list(criteria)))
+        });
+        let judge = ScriptedJudge::new(contains);
+        let groups = [group(&["a b", "b", "!"]), group(&["c d e f", "", "c"])];
+        let references = [reference("first"), reference("second")];
+        let requests = [request(&groups[0], &references[0]), request(&groups[1], &references[1])];
+        let derived = deriver(Grading::YesNo, &anchor, &judge).derive(&requests).unwrap();
+        assert_eq!(anchor.calls().len(), 1, "all rubrics are asked for at once");
+        let refused = UnrewardedReason::Judge(JudgeFailure::Refused);
+        assert_eq!(
+            values(&derived[0]),
+            [
+                RewardValue::Rewarded(1.0),
+                RewardValue::Rewarded(0.5),
+                RewardValue::Unrewarded(refused),
+            ]
+        );
+        let expected = [1.0, 0.0, 0.25].map(RewardValue::Rewarded);
+        assert_eq!(values(&derived[1]), expected);
+        assert_eq!(derived[0].rewards[1].reason, "1 of 2 criteria met");
+        assert_eq!(derived[0].rewards[2].reason, "2 of 2 verdicts missing: refused");
+        assert_eq!(derived[1].rewards[0].judged.len(), 4);
+        let rubric = derived[1].rubric.as_ref().unwrap();
+        assert_eq!(rubric.criteria.len(), 4);
+        assert_eq!(derived[0].measures["failed-verdicts"], 2.0);
+        // Six verdicts a token each, and the rubric's question.
+        assert_eq!(derived[0].usage.num_prompt_tokens, 7);
+    }
+
+    #[test]
+    fn malformed_rubrics_are_asked_for_again_and_counted() {
+        let anchor = ScriptedRollouts::new(|prompt, seed| {
+            let is_attempt = |attempt| {
+                let body = serde_json::to_vec(&prompt.body).unwrap();
+                let asked = preceptor_core::Digest::of_parts([b"rubric".as_slice(), &body]);
+                let root = Seed::root(0).derive("ask").derive(asked.as_str());
+                root.derive_index(attempt) == seed.seed
+            };
+            Some(rollout(0, &if is_attempt(2) { list(&["a", "b"]) } else { list(&["a"]) }))
+        });
+        let judge = ScriptedJudge::new(contains);
+        let (group, reference) = (group(&["a"]), reference("s"));
+        let derived = deriver(Grading::YesNo, &anchor, &judge)
+            .derive(&[request(&group, &reference)])
+            .unwrap()
+            .remove(0);
+        assert_eq!(values(&derived), [RewardValue::Rewarded(0.5)]);
+        let measures = (derived.measures["rubric-attempts"], derived.measures["malformed-rubrics"]);
+        assert_eq!(measures, (3.0, 2.0));
+    }
+
+    #[test]
+    fn a_group_without_a_rubric_has_no_rewards_and_keeps_the_reason() {
+        for (finish, text, reason, malformed) in [
+            (Some(FinishReason::EndToken), "no list", UnrewardedReason::NoRubric, 3.0),
+            (Some(FinishReason::Refused), "", UnrewardedReason::NoRubric, 0.0),
+            (None, "", UnrewardedReason::CallFailed, 0.0),
+        ] {
+            let anchor =
+                ScriptedRollouts::new(|_, _| Some(Rollout { finish: finish?, ..rollout(0, text) }));
+            let judge = ScriptedJudge::new(|_, _| panic!("there is nothing to check"));
+            let (group, reference) = (group(&["a", "b"]), reference("s"));
+            let derived = deriver(Grading::YesNo, &anchor, &judge)
+                .derive(&[request(&group, &reference)])
+                .unwrap()
+                .remove(0);
+            assert_eq!(values(&derived), [RewardValue::Unrewarded(reason); 2]);
+            assert_eq!(derived.measures["malformed-rubrics"], malformed);
+        }
+    }
+
+    #[test]
+    fn without_a_pseudo_reference_nothing_is_asked() {
+        let anchor = ScriptedRollouts::new(|_, _| panic!("there is nothing to write from"));
+        let judge = ScriptedJudge::new(contains);
+        let (empty, one, reference) = (group(&[]), group(&["a"]), reference("s"));
+        let no_reference = RewardRequest { group: &one, reference: None, seed: Seed::root(0) };
+        let derived = deriver(Grading::YesNo, &anchor, &judge)
+            .derive(&[no_reference, request(&empty, &reference)])
+            .unwrap();
+        assert_eq!(values(&derived[0]), [RewardValue::Unrewarded(UnrewardedReason::NoReference)]);
+        assert!(derived[1].rewards.is_empty());
+    }
+
+    #[test]
+    fn a_likert_reward_is_the_mean_of_scaled_grades() {
+        let anchor = ScriptedRollouts::new(|_, _| Some(rollout(0, &list(&["a", "b", "c", "d"]))));
+        let judge = ScriptedJudge::new(contains);
+        let (group, reference) = (group(&["a b c"]), reference("s"));
+        let derived = deriver(Grading::Likert, &anchor, &judge)
+            .derive(&[request(&group, &reference)])
+            .unwrap()
+            .remove(0);
+        assert_eq!(values(&derived), [RewardValue::Rewarded(0.75)]);
+        assert_eq!(derived.rewards[0].reason, "mean grade 4.00 on 4 criteria");
+        assert!(matches!(derived.rewards[0].judged[0], JudgedCriterion::Rating { .. }));
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let good = Settings { num_criteria: 5, min_criteria: 3, max_criteria: 20, attempts: 3 };
+        assert_eq!(good.out_of_range(), None);
+        for (settings, key) in [
+            (Settings { num_criteria: 0, ..good }, "num-criteria"),
+            (Settings { min_criteria: 6, ..good }, "min-criteria"),
+            (Settings { max_criteria: 4, ..good }, "max-criteria"),
+            (Settings { attempts: 0, ..good }, "attempts"),
+        ] {
+            assert_eq!(settings.out_of_range().unwrap().0, key);
+        }
+    }
+
+    struct Derives<'a>(SelfProposed<'a>);
+
+    impl preceptor_core::RewardDeriver for Derives<'_> {
+        fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError> {
+            self.0.derive(requests)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_failed_verdict_never_enters_a_mean(
+            texts in prop::collection::vec("[abc!]{0,4}", 0..6),
+            shuffle: u64,
+        ) {
+            let anchor = ScriptedRollouts::new(|_, _| Some(rollout(0, &list(&["a", "b", "c"]))));
+            let judge = ScriptedJudge::new(contains);
+            let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+            let (group, reference) = (group(&texts), reference("s"));
+            for grading in [Grading::YesNo, Grading::Likert] {
+                let deriver = Derives(deriver(grading, &anchor, &judge));
+                crate::permuting::check(&deriver, &group, Some(&reference), shuffle);
+                let derived = deriver.0.derive(&[request(&group, &reference)]).unwrap().remove(0);
+                for (text, reward) in texts.iter().zip(&derived.rewards) {
+                    let met = ["a", "b", "c"].iter().filter(|c| text.contains(**c)).count();
+                    let expected = (!text.contains('!')).then_some(met as f64 / 3.0);
+                    prop_assert_eq!(reward.value.value(), expected);
+                }
+            }
+        }
+
+        #[test]
+        fn any_reply_of_the_anchor_gives_one_reward_a_rollout(
+            reply in r"(?s)(.|<criterion>|</criterion>|a|b){0,40}",
+        ) {
+            let anchor = ScriptedRollouts::new(|_, _| Some(rollout(0, &reply)));
+            let judge = ScriptedJudge::new(contains);
+            let (group, reference) = (group(&["a", "b"]), reference("s"));
+            let deriver = deriver(Grading::YesNo, &anchor, &judge);
+            let derived = deriver.derive(&[request(&group, &reference)]).unwrap().remove(0);
+            prop_assert_eq!(derived.rewards.len(), 2);
+            for reward in derived.rewards {
+                prop_assert!(reward.value.value().is_none_or(|value| (0.0..=1.0).contains(&value)));
+            }
+        }
+    }
+}
