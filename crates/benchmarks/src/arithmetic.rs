@@ -23,7 +23,7 @@ use preceptor_core::{Digest, Prompt, PromptBody, PromptId, Seed};
 use preceptor_text::Template;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Label, Task, TaskSet};
+use crate::{Error, Grader, Label, Task, TaskSet};
 
 /// One line for lists.
 pub const SUMMARY: &str = "generated sums with worked examples in the prompt";
@@ -101,7 +101,7 @@ pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
         tasks: (0..limit.unwrap_or(DEFAULT_NUM_TASKS)).map(task).collect(),
         labels_digest: digest.clone(),
         prompts_digest: digest,
-        grader: GraderProfile::Verify,
+        grader: Grader::Answer(GraderProfile::Verify),
         stop: vec!["\n".to_owned()],
         shareable: true,
     })
@@ -172,7 +172,7 @@ mod tests {
         let tasks = load(&config, Some(1)).unwrap().tasks;
         let PromptBody::Text(text) = &tasks[0].prompt.body else { panic!("plain text") };
         insta::assert_snapshot!(text);
-        insta::assert_snapshot!(tasks[0].label.answer(), @"105");
+        insta::assert_snapshot!(tasks[0].label.display_text(), @"105");
     }
 
     #[test]

@@ -22,7 +22,16 @@ pub struct Graded {
 /// final answer scores 0, and says so; that is the benchmark's rule, not a missing score.
 pub fn grade(profile: GraderProfile, label: &Label, text: &str) -> Graded {
     let extraction = profile.extract(text);
-    let grade = profile.grade(label.answer(), extraction.answer.as_deref());
+    let Some(answer) = label.answer() else {
+        let reason = "the label is no final answer".to_owned();
+        return Graded {
+            score: Score::Unscored(reason.clone()),
+            answer: extraction.answer,
+            extraction: extraction.rule.name().to_owned(),
+            reason,
+        };
+    };
+    let grade = profile.grade(answer, extraction.answer.as_deref());
     Graded {
         score: Score::Scored(f64::from(u8::from(grade.equal))),
         answer: extraction.answer,

@@ -1,20 +1,64 @@
 //! A benchmark's truth.
 
-/// The right final answer of a task, as the benchmark states it.
-///
-/// It is a value, never extracted again: `\frac{1}{2}` is the label itself, not text to search for
-/// a label in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label(String);
+use std::collections::BTreeSet;
+
+use preceptor_core::Rubric;
+use serde::{Deserialize, Serialize};
+
+/// What physicians want of a response, and where the example belongs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PhysicianRubric {
+    /// The items with their points, negative ones among them.
+    pub rubric: Rubric,
+    /// Tags of the whole example, for example `theme:hedging`.
+    pub example_tags: BTreeSet<String>,
+}
+
+/// The truth about a task, as the benchmark states it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Label {
+    /// The right final answer. It is a value, never extracted again: `\frac{1}{2}` is the label
+    /// itself, not text to search for a label in.
+    Answer(String),
+    /// What a good response does and does not do.
+    Rubric(PhysicianRubric),
+}
 
 impl Label {
     /// The label with this final answer.
     pub fn new(answer: impl Into<String>) -> Self {
-        Self(answer.into())
+        Self::Answer(answer.into())
     }
 
-    /// The final answer.
-    pub fn answer(&self) -> &str {
-        &self.0
+    /// The final answer, where the benchmark has such.
+    pub fn answer(&self) -> Option<&str> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Rubric(_) => None,
+        }
+    }
+
+    /// The rubric, where the benchmark has such.
+    pub fn rubric(&self) -> Option<&PhysicianRubric> {
+        match self {
+            Self::Answer(_) => None,
+            Self::Rubric(rubric) => Some(rubric),
+        }
+    }
+
+    /// The label as one text: for pages, and for the digest of a set of labels.
+    pub fn display_text(&self) -> String {
+        match self {
+            Self::Answer(answer) => answer.clone(),
+            Self::Rubric(PhysicianRubric { rubric, example_tags }) => {
+                let items = rubric.criteria.iter().map(|c| {
+                    let tags = c.tags.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+                    format!("[{}] {} ({tags})", c.points, c.text)
+                });
+                let tags = example_tags.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+                items.chain([tags]).collect::<Vec<_>>().join("\n")
+            }
+        }
     }
 }

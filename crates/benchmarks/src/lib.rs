@@ -11,17 +11,21 @@ pub mod aime;
 pub mod amc;
 pub mod arithmetic;
 pub mod gsm8k;
+pub mod healthbench;
+pub mod healthbench_strict;
 pub mod jsonl;
 pub mod math500;
 pub mod oracle;
 
 mod error;
 mod grade;
+mod grader;
 mod label;
 mod rows;
 mod task;
 
 pub use error::Error;
 pub use grade::{Graded, grade};
-pub use label::Label;
+pub use grader::{Grader, UnknownGrader};
+pub use label::{Label, PhysicianRubric};
 pub use task::{Data, Task, TaskSet};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use preceptor_core::{Message, Prompt, PromptBody, PromptId, Role};
 use preceptor_text::Template;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::task::digest_of_pairs;
@@ -63,6 +64,17 @@ impl Row {
         }
     }
 
+    /// A field of any shape.
+    pub(crate) fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
+        let value = self.fields.get(key).cloned().unwrap_or(Value::Null);
+        serde_json::from_value(value).map_err(|error| self.bad(format!("field `{key}`: {error}")))
+    }
+
+    /// The error of a row whose id occurs before.
+    pub(crate) fn duplicate(&self, id: String) -> Error {
+        Error::DuplicateId { path: self.path.clone(), row: self.number, id }
+    }
+
     pub(crate) fn bad(&self, detail: String) -> Error {
         Error::BadRow { path: self.path.clone(), row: self.number, detail }
     }
@@ -90,8 +102,7 @@ pub(crate) fn load_problems(
     for row in &rows {
         let problem = read(row)?;
         if !seen.insert(problem.id.clone()) {
-            let (path, row) = (row.path.clone(), row.number);
-            return Err(Error::DuplicateId { path, row, id: problem.id });
+            return Err(row.duplicate(problem.id));
         }
         problems.push(problem);
     }

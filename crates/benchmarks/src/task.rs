@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use preceptor_answers::GraderProfile;
 use preceptor_core::{Digest, Prompt};
 
-use crate::Label;
+use crate::{Grader, Label};
 
 /// A data file that the `files` crate located.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Data {
 }
 
 /// A prompt with its label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// What the policy reads.
     pub prompt: Prompt,
@@ -42,7 +42,7 @@ pub struct TaskSet {
     /// What every label depends on.
     pub labels_digest: Digest,
     /// The grader its scores are quoted with.
-    pub grader: GraderProfile,
+    pub grader: Grader,
     /// Stop strings that belong to the way it prompts.
     pub stop: Vec<String>,
     /// Whether its texts may be shown on a page that is published.
@@ -60,14 +60,15 @@ impl TaskSet {
         let ids = tasks.iter().map(|task| task.prompt.id.as_str());
         let pairs = ids.clone().zip(prompts.iter().map(String::as_str));
         let prompts_digest = digest_of_pairs(pairs);
-        let labels_digest = digest_of_pairs(ids.zip(tasks.iter().map(|task| task.label.answer())));
+        let labels: Vec<_> = tasks.iter().map(|task| task.label.display_text()).collect();
+        let labels_digest = digest_of_pairs(ids.zip(labels.iter().map(String::as_str)));
         tasks.truncate(limit.unwrap_or(usize::MAX));
         Self {
             name: name.to_owned(),
             tasks,
             prompts_digest,
             labels_digest,
-            grader: GraderProfile::Verify,
+            grader: Grader::Answer(GraderProfile::Verify),
             stop: Vec::new(),
             shareable: false,
         }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use preceptor_answers::GraderProfile;
-use preceptor_benchmarks::{Data, Error, TaskSet, aime, amc, grade, gsm8k, jsonl, math500};
+use preceptor_benchmarks::{
+    Data, Error, TaskSet, aime, amc, grade, gsm8k, healthbench, jsonl, math500,
+};
 
 /// The published file at `place`, or none with a word about it.
 fn published(place: &str) -> Option<Data> {
@@ -48,7 +50,7 @@ fn every_published_file_has_its_rows_and_labels_that_grade_as_right() {
         assert_eq!(set.tasks.len(), count, "{}", set.name);
         assert!(!set.shareable, "{}", set.name);
         for task in &set.tasks {
-            let text = format!(r"\boxed{{{}}}", task.label.answer());
+            let text = format!(r"\boxed{{{}}}", task.label.display_text());
             let graded = grade(GraderProfile::Verify, &task.label, &text);
             assert_eq!(graded.score.value(), Some(1.0), "{}: {}", task.prompt.id, graded.reason);
         }
@@ -91,7 +93,7 @@ fn a_users_rows_are_read_and_wrong_ones_are_named() {
     let set = jsonl::load(&config, None).unwrap();
     let mut labels: Vec<_> = set.tasks.iter().map(|task| task.label.answer()).collect();
     labels.sort_unstable();
-    assert_eq!(labels, ["2", "4"]);
+    assert_eq!(labels, [Some("2"), Some("4")]);
 
     fs::write(&path, "{\"problem\": \"1 + 1?\", \"answer\": 2}\n{\"question\": \"?\"}\n").unwrap();
     insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 2 of `[dir]/mine.jsonl`: no field `problem` (there are `question`)");
@@ -104,4 +106,33 @@ fn a_users_rows_are_read_and_wrong_ones_are_named() {
     insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: not JSON: expected ident at line 1 column 2");
     let unset = jsonl::load(&jsonl::Config::default(), None).unwrap_err();
     insta::assert_snapshot!(unset.to_string(), @r###"use `benchmark.path = ""`: allowed is the path of a JSONL file"###);
+}
+
+#[test]
+fn the_healthbench_subsets_have_their_rows_and_no_prompt_is_in_two_splits() {
+    use healthbench::{Config, Set, Split};
+    let load = |place: &str, set, split| {
+        let data = published(place)?;
+        Some(healthbench::load(&Config { set, split }, &data, None).expect("published"))
+    };
+    let random = "healthbench/oss_eval_random500.jsonl";
+    if let Some(tasks) = load(random, Set::Random500, Split::Test) {
+        assert_eq!(tasks.tasks.len(), 500, "the subset is the test split");
+        let items: usize = tasks
+            .tasks
+            .iter()
+            .map(|task| task.label.rubric().expect("every row has one").rubric.criteria.len())
+            .sum();
+        assert_eq!(items, 5965);
+    }
+    let selected = "healthbench/oss_eval_posttrainbench245.jsonl";
+    let of = |split| load(selected, Set::Posttrainbench245, split);
+    if let (Some(test), Some(train), Some(validation), Some(all)) =
+        (of(Split::Test), of(Split::Train), of(Split::Validation), of(Split::All))
+    {
+        let sizes = [&test, &train, &validation].map(|set| set.tasks.len());
+        println!("posttrainbench245: test, train, validation {sizes:?}");
+        assert_eq!(sizes.iter().sum::<usize>(), all.tasks.len());
+        assert_eq!((sizes[0], all.tasks.len()), (27, 245));
+    }
 }

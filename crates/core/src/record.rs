@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Aggregate, Continuation, Digest, GroupReward, Prompt, PromptBody, PromptId, Rollout, Seed,
-    TokenScores,
+    Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, Prompt, PromptBody, PromptId,
+    Rollout, Seed, TokenScores,
 };
 
 /// Version of every record type here. It is part of each stage's specification.
@@ -101,7 +101,7 @@ pub struct RewardRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Score {
-    /// Measured against the label, in [0, 1].
+    /// Measured against the label: in [0, 1] for final answers, up to 1 for rubrics with points.
     Scored(f64),
     /// It could not be measured, for this reason.
     Unscored(String),
@@ -134,6 +134,9 @@ pub struct GradeRecord {
     pub reason: String,
     /// The label, for the page.
     pub label: String,
+    /// The verdicts that a score by a rubric rests on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judged: Vec<JudgedCriterion>,
 }
 
 /// Which rollouts of a group give the same answer. Stage `answer-classes`, keyed by prompt.
