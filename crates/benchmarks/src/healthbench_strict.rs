@@ -23,7 +23,7 @@
 //! The judge, its temperature (0.5 upstream) and its limit of 2048 tokens are settings of `[eval-judge]`.
 
 use preceptor_core::{
-    Criterion, Generator, JudgeFailure, Judged, Message, PortError, Prompt, PromptBody, PromptId,
+    Criterion, Digest, Generator, JudgeFailure, Judged, Message, PortError, Prompt, PromptBody, PromptId,
     Role, Sampling, Verdict,
 };
 use preceptor_judges::{Asker, Question, Reading, ask};
@@ -58,6 +58,11 @@ pub struct Graded {
     pub judged: Vec<(Criterion, Judged<Verdict>)>,
     /// Why verdicts failed, if any did.
     pub failures: Vec<JudgeFailure>,
+}
+
+/// The digest of the grader prompt: ours, or the text of another.
+pub fn prompt_digest(template: Option<&str>) -> Digest {
+    Digest::of(template.unwrap_or(TEMPLATE).as_bytes())
 }
 
 /// Grades each item's response. `template` is the text of another grader prompt, with [`PLACES`].

@@ -31,8 +31,16 @@ pub(crate) enum Command {
     },
     /// Show how far each cell is, from the store alone.
     Status(ExperimentArguments),
-    /// Grade a file of responses against a benchmark.
+    /// Run a changed manifest over the stored rollouts, without drawing: another grader, judge, reward
+    /// or aggregator, and what that moves.
+    Regrade(RegradeArguments),
+    /// Compare two conditions of an experiment, paired by prompt.
+    Compare(CompareArguments),
+    /// Grade a file of responses, or of recorded verdicts, against a benchmark.
     Grade(GradeArguments),
+    /// Find out how good a judge is.
+    #[command(subcommand)]
+    Judge(JudgeCommand),
     /// Compare final answers.
     #[command(subcommand)]
     Answers(AnswersCommand),
@@ -48,7 +56,7 @@ pub(crate) enum Command {
 }
 
 /// A manifest and where its records lie.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ExperimentArguments {
     /// The manifest, for example `experiments/aggregators-small.toml`.
     pub(crate) file: PathBuf,
@@ -94,12 +102,71 @@ pub(crate) struct ReportArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RegradeArguments {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArguments,
+    /// Also write the report into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reports: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArguments,
+    /// The first condition: `AXIS=VALUE`, several with commas between, or the start of a cell's id.
+    pub(crate) a: String,
+    /// The second condition.
+    pub(crate) b: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JudgeCommand {
+    /// Measure judges on labelled cases: agreement with labels, with themselves, with each other;
+    /// length and position slopes; whether they follow orders hidden in responses.
+    Calibrate(CalibrateArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArguments {
+    /// Manifests whose `[judge]` tables are measured; with several, agreement between them too.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// JSONL with `{"prompt": "..", "response": "..", "criterion": "..", "label": true}` a line;
+    /// `prompt` may be left out, `label` may be a list of several people's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cases: PathBuf,
+    /// How often each case is asked, for the agreement of a judge with itself.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) repeats: u32,
+    /// Set a key of the manifests. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<String>,
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// The store's folder.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) store: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct GradeArguments {
     /// The benchmark's kind, for example `math500`.
     pub(crate) benchmark: String,
     /// JSONL with `{"prompt_id": "..", "response": ".."}` a line.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) responses: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "verdicts")]
+    pub(crate) responses: Option<PathBuf>,
+    /// Instead, recorded verdicts on a rubric benchmark: JSONL with `{"prompt_id": "..", "repeat": 0,
+    /// "criterion": 0, "met": true}` a line; `met` is true, false or null.
+    #[arg(long, value_name = "FILE", conflicts_with = "responses")]
+    pub(crate) verdicts: Option<PathBuf>,
+    /// Set a key of the benchmark, for example `set=random500`. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<String>,
+    /// Resamples of the bootstrap, whose seeds count from 0.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) resamples: u64,
     /// The grader profile; default is the benchmark's own.
     #[arg(long)]
     pub(crate) grader: Option<GraderProfile>,

@@ -1,19 +1,73 @@
 //! `grade`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use preceptor_experiment::grade_responses;
+use preceptor_experiment::{
+    BenchmarkSettings, VerdictGrade, benchmark_settings, grade_responses, grade_verdicts,
+};
 use preceptor_files::{Files, Places};
 use serde_json::json;
 
 use crate::arguments::GradeArguments;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, or_dash};
 
 pub(crate) fn grade(arguments: &GradeArguments, output: &Output) -> Result<ExitCode, Failure> {
     let files = Files::open(Places::from_env())?;
-    let graded =
-        grade_responses(&arguments.benchmark, &arguments.responses, arguments.grader, &files)?;
+    let benchmark = benchmark_settings(&arguments.benchmark, &arguments.settings)?;
+    match (&arguments.responses, &arguments.verdicts) {
+        (_, Some(path)) => {
+            let seeds: Vec<u64> = (0..arguments.resamples).collect();
+            show_verdicts(&grade_verdicts(&benchmark, path, &seeds, &files)?, output);
+            Ok(ExitCode::SUCCESS)
+        }
+        (Some(path), None) => responses(arguments, &benchmark, path, &files, output),
+        (None, None) => unreachable!("one of them is required"),
+    }
+}
+
+fn show_verdicts(graded: &VerdictGrade, output: &Output) {
+    output.json(&json!({
+        "metrics": graded.metrics.iter().map(|(name, metric)| json!({
+            "metric": name, "score": metric.mean, "bootstrap-std": metric.bootstrap_std,
+            "n-samples": metric.num_examples, "unscored": metric.num_unscored,
+        })).collect::<Vec<_>>(),
+        "worst-at-k": graded.worst_at_k,
+        "responses": graded.num_responses,
+        "unscored": graded.num_unscored,
+    }));
+    let rows: Vec<_> = graded
+        .metrics
+        .iter()
+        .map(|(name, metric)| {
+            vec![
+                name.clone(),
+                format!("{:.4}", metric.mean),
+                format!("{:.4}", metric.bootstrap_std),
+                metric.num_examples.to_string(),
+                metric.num_unscored.to_string(),
+            ]
+        })
+        .collect();
+    output.table(&["metric", "score", "bootstrap std", "n", "unscored"], &rows);
+    for (i, score) in graded.worst_at_k.iter().enumerate().skip(1) {
+        output.text(format!("worst at {}: {}", i + 1, or_dash(Some(*score))));
+    }
+    output.text(format!(
+        "{} responses, {} without a score because a verdict is missing",
+        graded.num_responses, graded.num_unscored
+    ));
+}
+
+fn responses(
+    arguments: &GradeArguments,
+    benchmark: &BenchmarkSettings,
+    path: &Path,
+    files: &Files,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let graded = grade_responses(benchmark, path, arguments.grader, files)?;
     let accuracy = graded.accuracy;
     output.json(&json!({
         "benchmark": arguments.benchmark,

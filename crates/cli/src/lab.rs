@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use preceptor_experiment::{
-    CellState, Document, LocalModels, Plan, ResolveOptions, RunOptions, resolve,
+    CellState, Document, Models, Plan, ResolveOptions, RoleCost, RunOptions, RunSummary, resolve,
 };
 use preceptor_files::{Files, Places};
 use preceptor_models::{Device, GenerationOptions};
@@ -23,17 +23,21 @@ pub(crate) const CHECKS_FAILED: u8 = 1;
 const ASSUMED_DISAGREEMENT: f64 = 0.2;
 
 /// A manifest with everything that is needed to run it.
-struct Lab {
-    plan: Plan,
-    models: LocalModels,
-    store: Store,
+pub(crate) struct Lab {
+    pub(crate) plan: Plan,
+    pub(crate) models: Models,
+    pub(crate) store: Store,
 }
 
-fn open(arguments: &ExperimentArguments, options: GenerationOptions) -> Result<Lab, Failure> {
+pub(crate) fn open(
+    arguments: &ExperimentArguments,
+    options: GenerationOptions,
+) -> Result<Lab, Failure> {
     let document = Document::read(&arguments.file, &arguments.settings)?;
     let files = Files::open(Places::from_env())?;
     let device = Device::parse(&arguments.device)?;
-    let mut models = LocalModels::new(files.clone(), device, options);
+    let endpoints = preceptor_experiment::endpoints(&document)?;
+    let mut models = Models::new(files.clone(), device, options, endpoints);
     let resolve_options = ResolveOptions { limit: arguments.limit };
     let mut plan = resolve(&document, &files, &mut models, resolve_options)?;
     for only in &arguments.only {
@@ -176,6 +180,8 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
         "prompt-tokens": summary.usage.num_prompt_tokens,
         "generated-tokens": summary.usage.num_generated_tokens,
         "left-out": lab.plan.left_out(),
+        "roles": roles_json(&summary),
+        "failed-records": summary.num_failed,
         "report": written,
     }));
     output.text(format!(
@@ -184,10 +190,52 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
         summary.num_reused,
         written["page"].as_str().unwrap_or_default()
     ));
-    Ok(ExitCode::SUCCESS)
+    finish(&summary, output)
 }
 
-fn write_report(lab: &Lab, reports: &Path) -> Result<Value, Failure> {
+fn roles_json(summary: &RunSummary) -> Value {
+    let role = |(name, cost): (&&str, &RoleCost)| {
+        let failures = cost.failures.iter().map(|(kind, n)| (kind.name().to_owned(), json!(n)));
+        let value = json!({
+            "calls": cost.num_calls, "reused": cost.num_reused, "money": cost.money,
+            "prompt-tokens": cost.usage.num_prompt_tokens,
+            "generated-tokens": cost.usage.num_generated_tokens,
+            "failures": failures.collect::<serde_json::Map<_, _>>(),
+        });
+        ((*name).to_owned(), value)
+    };
+    Value::Object(summary.roles.iter().map(role).collect())
+}
+
+/// Says what was asked beyond rollouts and what failed; failed records are exit code 1.
+pub(crate) fn finish(summary: &RunSummary, output: &Output) -> Result<ExitCode, Failure> {
+    for (role, cost) in &summary.roles {
+        let mut line = format!(
+            "{role}: {} calls, {} were in the store, {} tokens read, {} written",
+            cost.num_calls,
+            cost.num_reused,
+            cost.usage.num_prompt_tokens,
+            cost.usage.num_generated_tokens
+        );
+        if cost.money > 0.0 {
+            line.push_str(&format!(", {:.4} money", cost.money));
+        }
+        for (kind, count) in &cost.failures {
+            line.push_str(&format!(", {count} failed: {}", kind.name()));
+        }
+        output.text(line);
+    }
+    if summary.num_failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output.text(format!(
+        "{} records could not be made; run again to ask for what failed, and nothing else",
+        summary.num_failed
+    ));
+    Ok(ExitCode::from(CHECKS_FAILED))
+}
+
+pub(crate) fn write_report(lab: &Lab, reports: &Path) -> Result<Value, Failure> {
     let digest = lab.store.put_plan(&lab.plan.record())?;
     let folder = reports.join(lab.plan.experiment());
     let written = preceptor_reports::write(&lab.store, &digest, &folder)?;

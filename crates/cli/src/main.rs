@@ -2,9 +2,11 @@
 
 mod answers;
 mod arguments;
+mod compare;
 mod failure;
 mod files;
 mod grade;
+mod judge;
 mod lab;
 mod output;
 mod terminal;
@@ -28,6 +30,9 @@ fn main() -> ExitCode {
         Command::Report(command) => lab::report(command, &output),
         Command::Figures { folder } => lab::figures(folder, &output),
         Command::Status(command) => lab::status(command, &output),
+        Command::Regrade(command) => compare::regrade(command, &output),
+        Command::Compare(command) => compare::compare(command, &output),
+        Command::Judge(command) => judge::judge(command, &output),
         Command::Grade(command) => grade::grade(command, &output),
         Command::Answers(command) => answers::answers(command, &output),
         Command::Models(command) => files::models(command, &output),

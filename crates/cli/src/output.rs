@@ -55,3 +55,8 @@ impl Output {
         let _ = writeln!(std::io::stdout(), "{line}");
     }
 }
+
+/// A number to three places, `-` for none.
+pub(crate) fn or_dash(number: Option<f64>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.3}"))
+}

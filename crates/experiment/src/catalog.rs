@@ -1,17 +1,68 @@
 //! Every plug-in by name.
 //!
-//! Adding an aggregator or a benchmark is its file and one line here: from the lists below come the
-//! serde enums, `build` and `load`, and the `ALL` tables that help texts and tests walk. Entries
-//! that see labels read `oracle` and say `sees labels`.
+//! Adding an aggregator, a reward, a judge or a benchmark is its file and one line here: from the
+//! lists below come the serde enums, `build` and `load`, and the `ALL` tables that help texts and
+//! tests walk. Entries that see labels read `oracle` and say so in their needs.
 
-use preceptor_aggregators::{Majority, Single, majority, single};
-use preceptor_answers::GraderProfile;
-use preceptor_benchmarks::oracle::{BestOfGroup, best_of_group};
-use preceptor_benchmarks::{
-    Data, Error as BenchmarkError, TaskSet, aime, amc, arithmetic, gsm8k, jsonl, math500,
+use preceptor_aggregators::{
+    JudgeBon, Majority, Medoid, MinPpl, MutualPredictability, SelfBon, Single, Synthesis,
+    WeightedMajority, judge_bon, majority, medoid, min_ppl, mutual_predictability, self_bon,
+    single, synthesis, weighted_majority,
 };
-use preceptor_core::Aggregator;
+use preceptor_answers::GraderProfile;
+use preceptor_benchmarks::oracle::{
+    BestOfGroup, GroundTruth, PhysicianRubric, best_of_group, ground_truth, physician_rubric,
+};
+use preceptor_benchmarks::{
+    Data, Error as BenchmarkError, Grader, TaskSet, aime, amc, arithmetic, gsm8k, healthbench,
+    jsonl, math500,
+};
+use preceptor_core::{Aggregator, Digest, Judge, LanguageModel, RewardDeriver, Sampling};
+use preceptor_judges::{LlmJudge, MarginJudge, llm_judge, margin_judge};
+use preceptor_rewards::{
+    AnswerMatch, Constant, Format, JudgeEquivalence, JudgeScalar, LengthPenalty, Random,
+    RubricFromQuestion, RubricLikert, RubricReward, answer_match, constant, format,
+    judge_equivalence, judge_scalar, length_penalty, random, rubric, rubric_from_question,
+    rubric_likert,
+};
+use preceptor_text::TemplateError;
 use serde::{Deserialize, Serialize};
+
+/// What a plug-in is given besides the rollouts. It decides what its stage's records depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Labels: it is an upper bound, not a method.
+    pub labels: bool,
+    /// The policy, beyond its rollouts.
+    pub policy: bool,
+    /// The anchor.
+    pub anchor: bool,
+    /// The judge.
+    pub judge: bool,
+    /// The pseudo-reference.
+    pub reference: bool,
+}
+
+impl Needs {
+    const NOTHING: Self =
+        Self { labels: false, policy: false, anchor: false, judge: false, reference: false };
+    const LABELS: Self = Self { labels: true, ..Self::NOTHING };
+    const POLICY: Self = Self { policy: true, ..Self::NOTHING };
+    const ANCHOR: Self = Self { anchor: true, ..Self::NOTHING };
+    const JUDGE: Self = Self { judge: true, ..Self::NOTHING };
+    const REFERENCE: Self = Self { reference: true, ..Self::NOTHING };
+
+    /// What either needs.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            labels: self.labels || other.labels,
+            policy: self.policy || other.policy,
+            anchor: self.anchor || other.anchor,
+            judge: self.judge || other.judge,
+            reference: self.reference || other.reference,
+        }
+    }
+}
 
 /// One plug-in of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,42 +71,72 @@ pub struct Entry {
     pub name: &'static str,
     /// One line.
     pub summary: &'static str,
-    /// Whether it sees labels: an upper bound, not a method.
-    pub sees_labels: bool,
+    /// What it is given.
+    pub needs: Needs,
 }
 
-/// What an aggregator is built from, beside its settings.
-pub(crate) struct AggregatorContext<'a> {
+/// A model with the sampling of its role.
+#[derive(Clone, Copy)]
+pub(crate) struct Anchor<'a> {
+    pub(crate) model: &'a dyn LanguageModel,
+    pub(crate) sampling: &'a Sampling,
+}
+
+/// What aggregators and rewards are built from, beside their settings. What an entry does not say it
+/// needs may be absent.
+pub(crate) struct Context<'a> {
     pub(crate) tasks: &'a TaskSet,
-    pub(crate) grader: GraderProfile,
+    pub(crate) grader: Grader,
+    pub(crate) policy: &'a dyn LanguageModel,
+    pub(crate) anchor: Anchor<'a>,
+    pub(crate) judge: Option<&'a dyn Judge>,
 }
 
-macro_rules! aggregators {
-    ($($variant:ident($config:ty) = $name:literal, $summary:expr, $sees_labels:literal, $build:expr;)*) => {
-        /// The `[aggregator]` table: `kind` and the settings of that kind.
+impl<'a> Context<'a> {
+    /// How final answers are compared; a plan has no entry that needs it where there are none.
+    fn profile(&self) -> GraderProfile {
+        self.grader.profile().unwrap_or(GraderProfile::Verify)
+    }
+
+    fn judge(&self) -> &'a dyn Judge {
+        self.judge.expect("entries that need a judge are built with one")
+    }
+}
+
+macro_rules! plug_ins {
+    (
+        $(#[$doc:meta])* $list:ident builds $port:ident;
+        $($variant:ident($config:ty) = $name:literal, $summary:expr, $needs:expr, $build:expr;)*
+    ) => {
+        $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "kind")]
-        pub enum AggregatorSettings {
+        pub enum $list {
             $(#[doc = concat!("`", $name, "`")] #[serde(rename = $name)] $variant($config),)*
         }
 
-        impl AggregatorSettings {
-            /// Every aggregator there is.
+        impl $list {
+            /// Every one there is.
             pub const ALL: &[Entry] =
-                &[$(Entry { name: $name, summary: $summary, sees_labels: $sees_labels }),*];
+                &[$(Entry { name: $name, summary: $summary, needs: $needs }),*];
 
             /// The entry of this one.
             pub fn entry(&self) -> Entry {
                 match self {
                     $(Self::$variant(_) =>
-                        Entry { name: $name, summary: $summary, sees_labels: $sees_labels },)*
+                        Entry { name: $name, summary: $summary, needs: $needs },)*
                 }
             }
 
-            pub(crate) fn build(&self, context: &AggregatorContext<'_>) -> Box<dyn Aggregator> {
+            pub(crate) fn build<'a>(
+                &'a self,
+                context: &Context<'a>,
+            ) -> Result<Box<dyn $port + 'a>, TemplateError> {
                 match self {
                     $(Self::$variant(config) => {
-                        let build: fn(&$config, &AggregatorContext<'_>) -> Box<dyn Aggregator> = $build;
+                        type Build =
+                            for<'b> fn(&'b $config, &Context<'b>) -> Result<Box<dyn $port + 'b>, TemplateError>;
+                        let build: Build = $build;
                         build(config, context)
                     })*
                 }
@@ -64,13 +145,62 @@ macro_rules! aggregators {
     };
 }
 
-aggregators! {
-    Single(single::Config) = "single", single::SUMMARY, false,
-        |config, _| Box::new(Single::new(config));
-    Majority(majority::Config) = "majority", majority::SUMMARY, false,
-        |config, _| Box::new(Majority::new(config));
-    Oracle(best_of_group::Config) = "oracle", best_of_group::SUMMARY, true,
-        |config, context| Box::new(BestOfGroup::new(config, context.tasks, context.grader));
+plug_ins! {
+    /// The `[aggregator]` table: `kind` and the settings of that kind.
+    AggregatorSettings builds Aggregator;
+    Single(single::Config) = "single", single::SUMMARY, Needs::NOTHING,
+        |config, _| Ok(Box::new(Single::new(config)));
+    Majority(majority::Config) = "majority", majority::SUMMARY, Needs::NOTHING,
+        |config, _| Ok(Box::new(Majority::new(config)));
+    WeightedMajority(weighted_majority::Config) = "weighted-majority", weighted_majority::SUMMARY, Needs::NOTHING,
+        |config, _| Ok(Box::new(WeightedMajority::new(config)));
+    MinPpl(min_ppl::Config) = "min-ppl", min_ppl::SUMMARY, Needs::NOTHING,
+        |config, _| Ok(Box::new(MinPpl::new(config)));
+    MutualPredictability(mutual_predictability::Config) = "mutual-predictability", mutual_predictability::SUMMARY, Needs::POLICY,
+        |config, context| Ok(Box::new(MutualPredictability::new(config, context.policy, context.policy.identity())?));
+    SelfBon(self_bon::Config) = "self-bon", self_bon::SUMMARY, Needs::POLICY,
+        |config, context| Ok(Box::new(SelfBon::new(config, context.policy)?));
+    JudgeBon(judge_bon::Config) = "judge-bon", judge_bon::SUMMARY, Needs::JUDGE,
+        |config, context| Ok(Box::new(JudgeBon::new(config, context.judge())));
+    Medoid(medoid::Config) = "medoid", medoid::SUMMARY, Needs::NOTHING,
+        |config, _| Ok(Box::new(Medoid::new(config)));
+    Synthesis(synthesis::Config) = "synthesis", synthesis::SUMMARY, Needs::ANCHOR,
+        |config, context| Ok(Box::new(Synthesis::new(config, context.anchor.model, context.anchor.sampling)?));
+    Oracle(best_of_group::Config) = "oracle", best_of_group::SUMMARY, Needs::LABELS,
+        |config, context| Ok(Box::new(BestOfGroup::new(config, context.tasks, context.profile())));
+}
+
+impl AggregatorSettings {
+    /// The first setting outside its range: key, value, what is allowed.
+    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        match self {
+            Self::Synthesis(config) => config.out_of_range(),
+            _ => None,
+        }
+    }
+
+    /// The digest of the prompt that a model is shown, if one is.
+    pub(crate) fn prompt_digest(&self) -> Result<Option<Digest>, TemplateError> {
+        let template = match self {
+            Self::Synthesis(config) => synthesis::template(config)?,
+            Self::SelfBon(config) => self_bon::template(config)?,
+            Self::MutualPredictability(config) => mutual_predictability::template(config)?,
+            _ => return Ok(None),
+        };
+        Ok(Some(template.digest().clone()))
+    }
+
+    /// Makes explicit what follows from the benchmark.
+    pub(crate) fn complete(&mut self, has_final_answers: bool) {
+        if let Self::Synthesis(config) = self
+            && config.style.is_none()
+        {
+            config.style = Some(match has_final_answers {
+                true => synthesis::Style::Reasoning,
+                false => synthesis::Style::Freeform,
+            });
+        }
+    }
 }
 
 /// Where a benchmark's tasks come from.
@@ -93,13 +223,13 @@ macro_rules! benchmarks {
         impl BenchmarkSettings {
             /// Every benchmark there is.
             pub const ALL: &[Entry] =
-                &[$(Entry { name: $name, summary: $summary, sees_labels: true }),*];
+                &[$(Entry { name: $name, summary: $summary, needs: Needs::LABELS }),*];
 
             /// The entry of this one.
             pub fn entry(&self) -> Entry {
                 match self {
                     $(Self::$variant(_) =>
-                        Entry { name: $name, summary: $summary, sees_labels: true },)*
+                        Entry { name: $name, summary: $summary, needs: Needs::LABELS },)*
                 }
             }
 
@@ -153,12 +283,121 @@ benchmarks! {
     Amc(amc::Config) = "amc", amc::SUMMARY,
         |config| Source::DataSet(amc::data_set(config)),
         |config, data, limit| amc::load(config, needed(data), limit);
+    HealthBench(healthbench::Config) = "healthbench", healthbench::SUMMARY,
+        |config| Source::DataSet(healthbench::data_set(config)),
+        |config, data, limit| healthbench::load(config, needed(data), limit);
     Jsonl(jsonl::Config) = "jsonl", jsonl::SUMMARY,
         |_| Source::Own,
         |config, _, limit| jsonl::load(config, limit);
     Arithmetic(arithmetic::Config) = "arithmetic", arithmetic::SUMMARY,
         |_| Source::Own,
         |config, _, limit| arithmetic::load(config, limit);
+}
+
+plug_ins! {
+    /// One term of the `[reward]` table: `kind` and the settings of that kind.
+    RewardSettings builds RewardDeriver;
+    AnswerMatch(answer_match::Config) = "answer-match", answer_match::SUMMARY, Needs::REFERENCE,
+        |config, _| Ok(Box::new(AnswerMatch::new(config)));
+    Rubric(rubric::Config) = "rubric", rubric::SUMMARY, Needs::REFERENCE.and(Needs::ANCHOR).and(Needs::JUDGE),
+        |config, context| Ok(Box::new(RubricReward::new(config, context.anchor.model, context.anchor.sampling, context.judge())?));
+    RubricFromQuestion(rubric_from_question::Config) = "rubric-from-question", rubric_from_question::SUMMARY, Needs::ANCHOR.and(Needs::JUDGE),
+        |config, context| Ok(Box::new(RubricFromQuestion::new(config, context.anchor.model, context.anchor.sampling, context.judge())?));
+    RubricLikert(rubric_likert::Config) = "rubric-likert", rubric_likert::SUMMARY, Needs::REFERENCE.and(Needs::ANCHOR).and(Needs::JUDGE),
+        |config, context| Ok(Box::new(RubricLikert::new(config, context.anchor.model, context.anchor.sampling, context.judge())?));
+    JudgeEquivalence(judge_equivalence::Config) = "judge", judge_equivalence::SUMMARY, Needs::REFERENCE.and(Needs::JUDGE),
+        |config, context| Ok(Box::new(JudgeEquivalence::new(config, context.judge())));
+    JudgeScalar(judge_scalar::Config) = "judge-scalar", judge_scalar::SUMMARY, Needs::JUDGE,
+        |config, context| Ok(Box::new(JudgeScalar::new(config, context.judge())));
+    LengthPenalty(length_penalty::Config) = "length-penalty", length_penalty::SUMMARY, Needs::NOTHING,
+        |config, _| Ok(Box::new(LengthPenalty::new(config)));
+    Format(format::Config) = "format", format::SUMMARY, Needs::NOTHING,
+        |config, _| Ok(Box::new(Format::new(config)));
+    Constant(constant::Config) = "constant", constant::SUMMARY, Needs::NOTHING,
+        |config, _| Ok(Box::new(Constant::new(config)));
+    Random(random::Config) = "random", random::SUMMARY, Needs::NOTHING,
+        |config, _| Ok(Box::new(Random::new(config)));
+    GroundTruth(ground_truth::Config) = "ground-truth", ground_truth::SUMMARY, Needs::LABELS,
+        |config, context| Ok(Box::new(GroundTruth::new(config, context.tasks, context.profile())));
+    PhysicianRubric(physician_rubric::Config) = "physician-rubric", physician_rubric::SUMMARY, Needs::LABELS.and(Needs::JUDGE),
+        |config, context| Ok(Box::new(PhysicianRubric::new(config, context.tasks, context.judge())));
+}
+
+impl RewardSettings {
+    /// The first setting outside its range: key, value, what is allowed.
+    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        match self {
+            Self::Rubric(config) => config.out_of_range(),
+            Self::RubricFromQuestion(config) => config.out_of_range(),
+            Self::RubricLikert(config) => config.out_of_range(),
+            Self::LengthPenalty(config) => config.out_of_range(),
+            Self::Constant(config) => config.out_of_range(),
+            _ => None,
+        }
+    }
+
+    /// The digest of the prompt or statement that a model is shown, if one is.
+    pub(crate) fn prompt_digest(&self) -> Result<Option<Digest>, TemplateError> {
+        let of_text = |text: &str| Ok(Some(Digest::of(text.as_bytes())));
+        let template = match self {
+            Self::Rubric(config) => rubric::template(config)?,
+            Self::RubricFromQuestion(config) => rubric_from_question::template(config)?,
+            Self::RubricLikert(config) => rubric_likert::template(config)?,
+            Self::JudgeEquivalence(config) => {
+                return of_text(judge_equivalence::statement(config));
+            }
+            Self::JudgeScalar(config) => return of_text(judge_scalar::statement(config)),
+            _ => return Ok(None),
+        };
+        Ok(Some(template.digest().clone()))
+    }
+}
+
+/// How a judge is asked: the `[judge]` table less its `model`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum JudgeSettings {
+    /// `llm`
+    #[serde(rename = "llm")]
+    Llm(llm_judge::Config),
+    /// `margin`
+    #[serde(rename = "margin")]
+    Margin(margin_judge::Config),
+}
+
+impl JudgeSettings {
+    /// Every way there is.
+    pub const ALL: &[Entry] = &[
+        Entry { name: "llm", summary: llm_judge::SUMMARY, needs: Needs::NOTHING },
+        Entry { name: "margin", summary: margin_judge::SUMMARY, needs: Needs::NOTHING },
+    ];
+
+    /// The first setting outside its range: key, value, what is allowed.
+    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        match self {
+            Self::Llm(config) => config.out_of_range(),
+            Self::Margin(config) => config.out_of_range(),
+        }
+    }
+
+    /// The digest of the prompts that its model is shown.
+    pub(crate) fn prompt_digest(&self) -> Result<Digest, TemplateError> {
+        match self {
+            Self::Llm(config) => llm_judge::prompt_digest(config),
+            Self::Margin(config) => margin_judge::prompt_digest(config),
+        }
+    }
+
+    /// The judge that asks `model`.
+    pub(crate) fn build<'a>(
+        &'a self,
+        model: &'a dyn LanguageModel,
+    ) -> Result<Box<dyn Judge + 'a>, TemplateError> {
+        Ok(match self {
+            Self::Llm(config) => Box::new(LlmJudge::new(config, model)?),
+            Self::Margin(config) => Box::new(MarginJudge::new(config, model)?),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -192,6 +431,12 @@ mod tests {
     #[test]
     fn every_aggregator_is_named_described_and_strict() {
         check::<AggregatorSettings>(AggregatorSettings::ALL);
+    }
+
+    #[test]
+    fn every_reward_and_judge_is_named_described_and_strict() {
+        check::<RewardSettings>(RewardSettings::ALL);
+        check::<JudgeSettings>(JudgeSettings::ALL);
     }
 
     #[test]

@@ -47,6 +47,16 @@ pub enum Error {
         /// Why each part was left out.
         reasons: Vec<String>,
     },
+    /// Rollouts that must be there are not.
+    #[error(
+        "use stored rollouts of {label}: {num_missing} are not in the store\nhint: `preceptor run` draws them"
+    )]
+    NoRollouts {
+        /// Benchmark, model and seed.
+        label: String,
+        /// How many are missing.
+        num_missing: u64,
+    },
     /// A model or data file is missing or wrong.
     #[error(transparent)]
     Files(#[from] preceptor_files::Error),
@@ -59,6 +69,12 @@ pub enum Error {
     /// The store can't be read or written.
     #[error(transparent)]
     Store(#[from] preceptor_store::Error),
+    /// A prompt of the user's own can't be used.
+    #[error(transparent)]
+    Prompt(#[from] preceptor_text::TemplateError),
+    /// An endpoint can't be used.
+    #[error(transparent)]
+    Endpoint(#[from] preceptor_endpoints::Error),
     /// A component failed while it ran.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -91,7 +107,9 @@ impl Error {
         match self {
             Self::Manifest(_)
             | Self::NoCells { .. }
+            | Self::NoRollouts { .. }
             | Self::Benchmark(_)
+            | Self::Prompt(_)
             | Self::ReadResponses { .. }
             | Self::Responses { .. } => true,
             Self::Files(error) => {
@@ -101,6 +119,7 @@ impl Error {
                 matches!(error, Models::Device { .. } | Models::MissingFile { .. })
             }
             Self::Port(PortError::Unsupported { .. }) => true,
+            Self::Endpoint(error) => error.is_users_input(),
             Self::Store(_) | Self::Port(_) => false,
         }
     }

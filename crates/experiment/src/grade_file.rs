@@ -44,13 +44,23 @@ struct Response {
 ///
 /// [`Error::Responses`] naming the line that can't be used; errors of the benchmark's data.
 pub fn grade_responses(
-    benchmark: &str,
+    benchmark: &BenchmarkSettings,
     path: &Path,
     profile: Option<GraderProfile>,
     files: &Files,
 ) -> Result<FileGrade, Error> {
-    let tasks = load_default(benchmark, files)?;
-    let grader = profile.unwrap_or(tasks.grader);
+    let tasks = load(benchmark, files)?;
+    let benchmark = &tasks.name;
+    let Some(own) = tasks.grader.profile() else {
+        return Err(ManifestError {
+            place: "the command line".to_owned(),
+            excerpt: None,
+            detail: format!("`{benchmark}` is graded by a judge, not by comparing answers"),
+            hint: Some("grade recorded verdicts with `--verdicts FILE`, or run a manifest".into()),
+        }
+        .into());
+    };
+    let grader = profile.unwrap_or(own);
     let by_id: BTreeMap<_, _> =
         tasks.tasks.iter().map(|task| (task.prompt.id.as_str(), task)).collect();
     let error = |line, detail| Error::Responses { path: path.display().to_string(), line, detail };
@@ -81,7 +91,8 @@ pub fn grade_responses(
             answer: graded.answer,
             extraction: graded.extraction,
             reason: graded.reason,
-            label: task.label.answer().to_owned(),
+            label: task.label.display_text(),
+            judged: Vec::new(),
         });
     }
     let num_unanswered = tasks.tasks.len() - scores.len();
@@ -89,18 +100,40 @@ pub fn grade_responses(
     Ok(FileGrade { grader, grades, accuracy: clustered_proportion(&clusters), num_unanswered })
 }
 
-fn load_default(kind: &str, files: &Files) -> Result<TaskSet, Error> {
-    let settings: BenchmarkSettings =
-        toml::from_str(&format!("kind = {}", toml::Value::from(kind))).map_err(|_| {
-            let kinds =
-                BenchmarkSettings::ALL.iter().map(|entry: &Entry| format!("`{}`", entry.name));
-            ManifestError {
-                place: "the command line".to_owned(),
-                excerpt: None,
-                detail: format!("there is no benchmark `{kind}`"),
-                hint: Some(format!("benchmarks are {}", kinds.collect::<Vec<_>>().join(", "))),
-            }
-        })?;
+/// The benchmark of kind `kind` with `settings` of the form `key=value`.
+///
+/// # Errors
+///
+/// [`Error::Manifest`] if there is no such benchmark or setting.
+pub fn benchmark_settings(kind: &str, settings: &[String]) -> Result<BenchmarkSettings, Error> {
+    let error = |detail: String, hint: Option<String>| ManifestError {
+        place: "the command line".to_owned(),
+        excerpt: None,
+        detail,
+        hint,
+    };
+    if !BenchmarkSettings::ALL.iter().any(|entry| entry.name == kind) {
+        let kinds = BenchmarkSettings::ALL.iter().map(|entry: &Entry| format!("`{}`", entry.name));
+        let hint = format!("benchmarks are {}", kinds.collect::<Vec<_>>().join(", "));
+        return Err(error(format!("there is no benchmark `{kind}`"), Some(hint)).into());
+    }
+    let mut table = toml::Table::from_iter([("kind".to_owned(), toml::Value::from(kind))]);
+    for setting in settings {
+        let (key, value) = setting
+            .split_once('=')
+            .ok_or_else(|| error(format!("`--set {setting}`: there is no `=`"), None))?;
+        let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| toml::Value::from(value.trim()));
+        table.insert(key.trim().to_owned(), value);
+    }
+    let read = table.try_into::<BenchmarkSettings>();
+    read.map_err(|wrong| error(format!("`{kind}`: {}", wrong.message()), None).into())
+}
+
+/// Every task of a benchmark.
+pub(crate) fn load(settings: &BenchmarkSettings, files: &Files) -> Result<TaskSet, Error> {
     let data = match settings.data_set() {
         None => None,
         Some(name) => {

@@ -8,29 +8,47 @@
 //! [`Plan`] has every value explicit, the matrix expanded and every cell and stage named by digest;
 //! code past the plan never sees a manifest. [`run()`] fills the stages that are not full.
 
+mod calibrate;
 mod catalog;
+mod compare;
 mod document;
 mod error;
+mod fill;
 mod grade_file;
+mod grading;
 mod grid;
 mod model_host;
 mod plan;
 mod progress;
+mod reading;
+mod recorded_model;
+mod regrade;
 mod resolve;
+mod roles;
 mod run;
 mod settings;
 mod stages;
 mod status;
+mod verdict_file;
 
-pub use catalog::{AggregatorSettings, BenchmarkSettings, Entry};
+pub use calibrate::{Calibration, JudgeQuality, calibrate};
+pub use catalog::{
+    AggregatorSettings, BenchmarkSettings, Entry, JudgeSettings, Needs, RewardSettings,
+};
+pub use compare::{Comparison, Side, compare};
 pub use document::Document;
 pub use error::{Error, ManifestError};
-pub use grade_file::{FileGrade, grade_responses};
-pub use model_host::{LocalModels, ModelHost};
+pub use grade_file::{FileGrade, benchmark_settings, grade_responses};
+pub use model_host::{ModelHost, Models};
 pub use plan::{Cell, Plan, StageState, StageSummary};
 pub use preceptor_stats::detectable_difference;
 pub use progress::{NoProgress, Progress};
-pub use resolve::{ResolveOptions, resolve};
+pub use recorded_model::RoleCost;
+pub use regrade::{Moved, Regraded, regraded};
+pub use resolve::{ResolveOptions, endpoints, resolve};
 pub use run::{RunOptions, RunSummary, run};
-pub use settings::{GraderSettings, PolicySettings, SamplingSettings};
+pub use settings::{
+    AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
+};
 pub use status::{CellState, CellStatus, status};
+pub use verdict_file::{VerdictGrade, grade_verdicts};

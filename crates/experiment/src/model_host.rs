@@ -1,8 +1,10 @@
 //! Where models come from.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use preceptor_core::{Generator, ModelIdentity};
+use preceptor_core::{LanguageModel, ModelIdentity};
+use preceptor_endpoints::{Config as EndpointConfig, Endpoint};
 use preceptor_files::{Files, SamplingDefaults};
 use preceptor_models::{Device, GenerationOptions, LocalModel, Model};
 
@@ -20,29 +22,57 @@ pub trait ModelHost {
     /// The sampling its authors recommend.
     fn sampling_defaults(&self, name: &str) -> SamplingDefaults;
 
-    /// Loads the model.
+    /// Opens the model: loads it, or gets ready to call it.
     ///
     /// # Errors
     ///
-    /// [`Error`] if it can't be loaded.
-    fn open(&mut self, name: &str) -> Result<Box<dyn Generator>, Error>;
+    /// [`Error`] if that can't be done.
+    fn open(&mut self, name: &str) -> Result<Rc<dyn LanguageModel>, Error>;
+
+    /// Whether it runs elsewhere, so that keeping it open takes no memory.
+    fn is_remote(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// The money that its calls have cost so far.
+    fn money(&self, name: &str) -> f64 {
+        let _ = name;
+        0.0
+    }
 }
 
-/// Models that run in this process.
+/// Models that run in this process, and endpoints.
 #[derive(Debug)]
-pub struct LocalModels {
+pub struct Models {
     files: Files,
     device: Device,
     options: GenerationOptions,
+    endpoint_configs: BTreeMap<String, EndpointConfig>,
     identities: BTreeMap<String, ModelIdentity>,
-    /// The model that was loaded last: what was loaded to be identified is not loaded again.
+    /// The model that was loaded to be identified is not loaded again to be used.
     loaded: Option<(String, Model)>,
+    /// Open endpoints: what one has spent counts for as long as the process lives.
+    endpoints: BTreeMap<String, Rc<Endpoint>>,
 }
 
-impl LocalModels {
-    /// Models found through `files`, run on `device`.
-    pub fn new(files: Files, device: Device, options: GenerationOptions) -> Self {
-        Self { files, device, options, identities: BTreeMap::new(), loaded: None }
+impl Models {
+    /// Models found through `files`, run on `device`, and `endpoints` by name, which win.
+    pub fn new(
+        files: Files,
+        device: Device,
+        options: GenerationOptions,
+        endpoints: BTreeMap<String, EndpointConfig>,
+    ) -> Self {
+        Self {
+            files,
+            device,
+            options,
+            endpoint_configs: endpoints,
+            identities: BTreeMap::new(),
+            loaded: None,
+            endpoints: BTreeMap::new(),
+        }
     }
 
     fn take(&mut self, name: &str) -> Result<Model, Error> {
@@ -56,8 +86,16 @@ impl LocalModels {
     }
 }
 
-impl ModelHost for LocalModels {
+/// The variable `name` of the environment: the only place where keys stand.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl ModelHost for Models {
     fn identify(&mut self, name: &str) -> Result<ModelIdentity, Error> {
+        if let Some(config) = self.endpoint_configs.get(name) {
+            return Ok(config.identity());
+        }
         if let Some(identity) = self.identities.get(name) {
             return Ok(identity.clone());
         }
@@ -72,8 +110,24 @@ impl ModelHost for LocalModels {
         self.files.registry().models.get(name).map(|entry| entry.sampling).unwrap_or_default()
     }
 
-    fn open(&mut self, name: &str) -> Result<Box<dyn Generator>, Error> {
-        let model = self.take(name)?;
-        Ok(Box::new(LocalModel::new(model, self.options)))
+    fn open(&mut self, name: &str) -> Result<Rc<dyn LanguageModel>, Error> {
+        let Some(config) = self.endpoint_configs.get(name) else {
+            let model = self.take(name)?;
+            return Ok(Rc::new(LocalModel::new(model, self.options)));
+        };
+        if let Some(endpoint) = self.endpoints.get(name) {
+            return Ok(Rc::clone(endpoint) as Rc<dyn LanguageModel>);
+        }
+        let endpoint = Rc::new(Endpoint::new(name, config, config.key(variable)?)?);
+        self.endpoints.insert(name.to_owned(), Rc::clone(&endpoint));
+        Ok(endpoint)
+    }
+
+    fn is_remote(&self, name: &str) -> bool {
+        self.endpoint_configs.contains_key(name)
+    }
+
+    fn money(&self, name: &str) -> f64 {
+        self.endpoints.get(name).map_or(0.0, |endpoint| endpoint.spent().money)
     }
 }

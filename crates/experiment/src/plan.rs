@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use preceptor_answers::GraderProfile;
-use preceptor_benchmarks::TaskSet;
+use preceptor_benchmarks::{Grader, TaskSet};
 use preceptor_core::record::{
     AxisRecord, CellRecord, CellStages, LeftOut, PlanRecord, RECORD_FORMAT, rollout_key,
 };
@@ -12,8 +11,8 @@ use preceptor_core::{Digest, ModelIdentity, Sampling};
 use preceptor_store::Store;
 
 use crate::Error;
-use crate::catalog::AggregatorSettings;
-use crate::stages::{Stages, grader_id};
+use crate::catalog::{AggregatorSettings, Needs};
+use crate::stages::{CellJudge, EvalJudge, RewardTerm, Stages, Writer, grader_id, needs_of};
 
 /// One cell: a point of the matrix with a seed.
 #[derive(Clone, Debug)]
@@ -28,7 +27,11 @@ pub struct Cell {
     pub(crate) sampling: Sampling,
     pub(crate) group_size: u32,
     pub(crate) aggregator: AggregatorSettings,
-    pub(crate) grader: GraderProfile,
+    pub(crate) anchor: Writer,
+    pub(crate) judge: Option<CellJudge>,
+    pub(crate) eval_judge: Option<EvalJudge>,
+    pub(crate) reward: Vec<RewardTerm>,
+    pub(crate) grader: Grader,
     pub(crate) stages: Stages,
     pub(crate) settings: String,
 }
@@ -206,6 +209,20 @@ impl Plan {
             if let Some(template) = &cell.model.template {
                 inputs.insert(format!("model {model}: chat template"), template.to_string());
             }
+            let mut others = Vec::new();
+            if cell.needs().anchor {
+                others.push((&cell.anchor.name, &cell.anchor.identity));
+            }
+            others.extend(cell.judge.iter().map(|judge| (&judge.name, &judge.identity)));
+            let eval_judge = cell.eval_judge.iter();
+            others.extend(eval_judge.map(|judge| (&judge.settings.model, &judge.identity)));
+            for (name, identity) in others {
+                let digest = match identity.attested {
+                    true => identity.weights.to_string(),
+                    false => format!("{} (of its name: not attested)", identity.weights),
+                };
+                inputs.insert(format!("model {name}: weights"), digest);
+            }
             let benchmark = &cell.benchmark;
             let tasks = &cell.tasks;
             inputs.insert(format!("{benchmark}: prompts"), tasks.prompts_digest.to_string());
@@ -228,6 +245,19 @@ impl Plan {
 }
 
 impl Cell {
+    /// What its aggregator and its reward need.
+    pub(crate) fn needs(&self) -> Needs {
+        self.aggregator.entry().needs.and(needs_of(&self.reward))
+    }
+
+    /// The reward's name: that of its value on the axis, else the kinds of its terms.
+    fn reward_name(&self) -> Option<String> {
+        let kinds = self.reward.iter().map(|term| term.settings.entry().name);
+        let kinds = kinds.collect::<Vec<_>>().join(" + ");
+        let on_axis = self.axes.get("reward").cloned();
+        (!self.reward.is_empty()).then(|| on_axis.unwrap_or(kinds))
+    }
+
     fn record(&self) -> CellRecord {
         let stages = &self.stages;
         CellRecord {
@@ -237,7 +267,11 @@ impl Cell {
             benchmark: self.benchmark.clone(),
             model: self.model_name.clone(),
             aggregator: self.aggregator.entry().name.to_owned(),
-            sees_labels: self.aggregator.entry().sees_labels,
+            sees_labels: self.aggregator.entry().needs.labels,
+            reward: self.reward_name(),
+            reward_sees_labels: needs_of(&self.reward).labels,
+            anchor: self.needs().anchor.then(|| self.anchor.name.clone()),
+            judge: self.judge.as_ref().map(|judge| judge.name.clone()),
             group_size: self.group_size,
             grader: grader_id(self.grader),
             prompts: self.tasks.tasks.iter().map(|task| task.prompt.id.clone()).collect(),
@@ -249,6 +283,7 @@ impl Cell {
                 answer_classes: stages.answer_classes.digest().clone(),
                 aggregates: stages.aggregates.digest().clone(),
                 grades: stages.grades.digest().clone(),
+                rewards: stages.rewards.as_ref().map(|spec| spec.digest().clone()),
             },
             settings: self.settings.clone(),
         }

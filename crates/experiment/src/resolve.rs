@@ -6,25 +6,39 @@ use std::rc::Rc;
 use preceptor_benchmarks::{Data, TaskSet};
 use preceptor_core::Digest;
 use preceptor_core::record::LeftOut;
+use preceptor_endpoints::{Config as EndpointConfig, Error as EndpointError};
 use preceptor_files::Files;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::Error;
-use crate::catalog::{AggregatorSettings, BenchmarkSettings};
+use crate::catalog::{AggregatorSettings, BenchmarkSettings, JudgeSettings};
 use crate::document::Document;
 use crate::error::ManifestError;
 use crate::grid::{Grid, Point};
 use crate::model_host::ModelHost;
 use crate::plan::{Cell, Plan};
-use crate::settings::{GraderSettings, PolicySettings, SamplingSettings};
-use crate::stages::{StageInputs, Stages};
+use crate::reading::{
+    names_of, optional, optional_table, read, read_kind, take_table, with_prompt_text,
+};
+use crate::roles;
+use crate::settings::{
+    AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
+};
+use crate::stages::{RewardTerm, StageInputs, Stages, needs_of};
 
-/// Least similarity (Jaro-Winkler) at which a known key is suggested for an unknown one.
-const MIN_SIMILARITY: f64 = 0.75;
 /// The tables that describe a cell; everything else on top describes the experiment.
-const CELL_TABLES: [&str; 5] = ["benchmark", "policy", "sampling", "aggregator", "grader"];
+const CELL_TABLES: [&str; 9] = [
+    "benchmark",
+    "policy",
+    "sampling",
+    "aggregator",
+    "anchor",
+    "judge",
+    "reward",
+    "grader",
+    "eval-judge",
+];
 
 /// What the command line adds to a manifest.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +82,40 @@ struct ResolvedCell<'a> {
     policy: &'a PolicySettings,
     sampling: ResolvedSampling<'a>,
     aggregator: &'a AggregatorSettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<ResolvedAnchor<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judge: Option<ResolvedJudge<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reward: Option<ResolvedReward<'a>>,
     grader: GraderSettings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_judge: Option<&'a EvalJudgeSettings>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ResolvedAnchor<'a> {
+    model: &'a str,
+    temperature: f64,
+    top_k: u32,
+    top_p: f64,
+    min_p: f64,
+    max_new_tokens: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ResolvedJudge<'a> {
+    model: &'a str,
+    #[serde(flatten)]
+    settings: &'a JudgeSettings,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ResolvedReward<'a> {
+    terms: &'a [RewardTerm],
 }
 
 #[derive(Serialize)]
@@ -81,6 +128,35 @@ struct ResolvedSampling<'a> {
     min_p: f64,
     max_new_tokens: u32,
     stop: &'a [String],
+}
+
+/// The `[endpoints.NAME]` tables of a document: models behind an OpenAI-compatible interface.
+///
+/// # Errors
+///
+/// [`ManifestError`] pointing at what can't be used.
+pub fn endpoints(document: &Document) -> Result<BTreeMap<String, EndpointConfig>, ManifestError> {
+    let tables = match document.table().get("endpoints") {
+        None => return Ok(BTreeMap::new()),
+        Some(Value::Table(tables)) => tables.clone(),
+        Some(_) => {
+            let detail = "`endpoints` holds a table for each: write `[endpoints.NAME]`";
+            return Err(document.error_at("endpoints", detail));
+        }
+    };
+    let endpoint = |(name, table): (String, Value)| {
+        let path = format!("endpoints.{name}");
+        let config: EndpointConfig = read(document, &path, table, &[])?;
+        config.validate().map_err(|error| {
+            let key = match &error {
+                EndpointError::BadSetting { key, .. } => format!("{path}.{key}"),
+                _ => path.clone(),
+            };
+            document.error_at(&key, error.to_string())
+        })?;
+        Ok((name, config))
+    };
+    tables.into_iter().map(endpoint).collect()
 }
 
 /// Makes a plan of a document.
@@ -96,6 +172,8 @@ pub fn resolve(
     options: ResolveOptions,
 ) -> Result<Plan, Error> {
     let mut table = document.table().clone();
+    // Read by `endpoints`, before there is anything to resolve.
+    table.remove("endpoints");
     let grid = Grid::take(&mut table, document)?;
     let mut cell_table = Table::new();
     for key in CELL_TABLES {
@@ -191,31 +269,65 @@ impl Resolver<'_> {
         let policy = take_table(self.document, &mut table, "policy")?;
         let policy: PolicySettings = read(self.document, "policy", Value::Table(policy), &[])?;
         let aggregator = take_table(self.document, &mut table, "aggregator")?;
-        let aggregator: AggregatorSettings = read_kind(
+        let aggregator = with_prompt_text(self.document, "aggregator", aggregator)?;
+        let mut aggregator: AggregatorSettings = read_kind(
             self.document,
             "aggregator",
             aggregator,
-            &[],
+            &["prompt-file"],
             &names_of(AggregatorSettings::ALL),
         )?;
-        let sampling = table.remove("sampling").unwrap_or_else(|| Value::Table(Table::new()));
-        let sampling: SamplingSettings = read(self.document, "sampling", sampling, &[])?;
-        let grader = table.remove("grader").unwrap_or_else(|| Value::Table(Table::new()));
-        let grader: GraderSettings = read(self.document, "grader", grader, &[])?;
+        let sampling: SamplingSettings =
+            read(self.document, "sampling", optional(&mut table, "sampling"), &[])?;
+        let grader: GraderSettings =
+            read(self.document, "grader", optional(&mut table, "grader"), &[])?;
+        let anchor: AnchorSettings =
+            read(self.document, "anchor", optional(&mut table, "anchor"), &[])?;
+        let reward = roles::reward(self.document, &mut table)?;
+        let judge = optional_table(self.document, &mut table, "judge")?;
+        let eval_judge = optional_table(self.document, &mut table, "eval-judge")?;
 
         let num_cells = self.seeds.len() as u64;
         let Some(tasks) = self.tasks(&benchmark, &scope, limit, num_cells)? else {
             return Ok(Vec::new());
         };
+        let grader = grader.profile.unwrap_or(tasks.grader);
+        let has_final_answers = tasks.grader.profile().is_some();
+        if grader.profile().is_some() != has_final_answers {
+            let detail = format!(
+                "`grader.profile = \"{grader}\"` does not fit `{}`, whose own is `{}`",
+                tasks.name, tasks.grader
+            );
+            return Err(self.document.error_at("grader.profile", detail).into());
+        }
+        aggregator.complete(has_final_answers);
+        let prompt =
+            roles::check_aggregator(self.document, &aggregator, has_final_answers, &tasks.name)?;
         let defaults = self.models.sampling_defaults(&policy.model);
-        let (group_size, sampling) = sampling.resolve(defaults, &tasks.stop).map_err(|wrong| {
-            let key = format!("sampling.{}", wrong.key);
-            let detail = format!("`{key} = {}`: allowed is {}", wrong.value, wrong.allowed);
-            let on_axis = format!("matrix.{key}");
-            self.document.error_at(if names.contains_key(&key) { &on_axis } else { &key }, detail)
-        })?;
-        let profile = grader.profile.unwrap_or(tasks.grader);
+        let (group_size, sampling) = sampling
+            .resolve(defaults, &tasks.stop)
+            .map_err(|wrong| roles::out_of_range(self.document, "sampling", &wrong, names))?;
         let model = self.models.identify(&policy.model)?;
+        let needs = aggregator.entry().needs.and(needs_of(&reward));
+        let anchor = roles::anchor(
+            self.document,
+            self.models,
+            &anchor,
+            &policy.model,
+            &sampling,
+            needs,
+            names,
+        )?;
+        let judge = match needs.judge {
+            true => Some(roles::judge(self.document, self.models, judge)?),
+            false => None,
+        };
+        let eval_judge = match has_final_answers {
+            true => None,
+            false => {
+                Some(roles::eval_judge(self.document, self.models, eval_judge, &tasks.name, names)?)
+            }
+        };
         let axis_name = point_name(names, "benchmark");
         let benchmark_name = axis_name.unwrap_or_else(|| tasks.name.clone());
 
@@ -236,7 +348,20 @@ impl Resolver<'_> {
                     stop: &sampling.stop,
                 },
                 aggregator: &aggregator,
-                grader: GraderSettings { profile: Some(profile) },
+                anchor: needs.anchor.then_some(ResolvedAnchor {
+                    model: &anchor.name,
+                    temperature: anchor.sampling.temperature,
+                    top_k: anchor.sampling.top_k,
+                    top_p: anchor.sampling.top_p,
+                    min_p: anchor.sampling.min_p,
+                    max_new_tokens: anchor.sampling.max_new_tokens,
+                }),
+                judge: judge
+                    .as_ref()
+                    .map(|judge| ResolvedJudge { model: &judge.name, settings: &judge.settings }),
+                reward: (!reward.is_empty()).then_some(ResolvedReward { terms: &reward }),
+                grader: GraderSettings { profile: Some(grader) },
+                eval_judge: eval_judge.as_ref().map(|judge| &judge.settings),
             };
             let settings = toml::to_string(&resolved).expect("settings are plain data");
             let stages = Stages::new(&StageInputs {
@@ -246,12 +371,19 @@ impl Resolver<'_> {
                 group_size,
                 seed,
                 aggregator: &aggregator,
-                grader: profile,
+                aggregator_prompt: prompt.as_ref(),
+                anchor: &anchor,
+                judge: judge.as_ref(),
+                eval_judge: eval_judge.as_ref(),
+                reward: &reward,
+                grader,
             })?;
+            let rewards = stages.rewards.as_ref().map_or("", |spec| spec.digest().as_str());
             cells.push(Cell {
                 id: Digest::of_parts([
                     settings.as_bytes(),
                     stages.grades.digest().as_str().as_bytes(),
+                    rewards.as_bytes(),
                 ]),
                 axes: names.clone(),
                 seed,
@@ -262,7 +394,11 @@ impl Resolver<'_> {
                 sampling: sampling.clone(),
                 group_size,
                 aggregator: aggregator.clone(),
-                grader: profile,
+                anchor: anchor.clone(),
+                judge: judge.clone(),
+                eval_judge: eval_judge.clone(),
+                reward: reward.clone(),
+                grader,
                 stages,
                 settings,
             });
@@ -321,125 +457,7 @@ fn point_name(names: &BTreeMap<String, String>, key: &str) -> Option<String> {
     names.get(key).cloned()
 }
 
-fn names_of(entries: &[crate::Entry]) -> Vec<&'static str> {
-    entries.iter().map(|entry| entry.name).collect()
-}
-
 fn top_level_keys() -> Vec<&'static str> {
-    CELL_TABLES.into_iter().chain(["extends", "matrix", "exclude", "include"]).collect()
-}
-
-fn take_table(document: &Document, table: &mut Table, key: &str) -> Result<Table, ManifestError> {
-    match table.remove(key) {
-        Some(Value::Table(table)) => Ok(table),
-        Some(_) => Err(document.error_at(key, format!("`{key}` is a table: write `[{key}]`"))),
-        None => Err(document.error_at("", format!("there is no table `[{key}]`"))),
-    }
-}
-
-/// Reads a table that has a `kind`, whose value is checked first for a clear message.
-fn read_kind<T: DeserializeOwned>(
-    document: &Document,
-    path: &str,
-    table: Table,
-    also_known: &[&str],
-    kinds: &[&str],
-) -> Result<T, ManifestError> {
-    let allowed = kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
-    let key = format!("{path}.kind");
-    match table.get("kind") {
-        Some(Value::String(kind)) if kinds.contains(&kind.as_str()) => {}
-        Some(Value::String(kind)) => {
-            let mut error =
-                document.error_at(&key, format!("`{key} = \"{kind}\"`: there is no such kind"));
-            error.hint = Some(hint(nearest(kind, kinds), &allowed));
-            return Err(error);
-        }
-        Some(other) => {
-            let detail = format!("`{key} = {other}`: a kind is a name in quotes");
-            return Err(document.error_at(&key, detail));
-        }
-        None => {
-            let mut error = document.error_at(path, format!("`[{path}]` has no `kind`"));
-            error.hint = Some(format!("kinds are {allowed}"));
-            return Err(error);
-        }
-    }
-    read(document, path, Value::Table(table), also_known)
-}
-
-/// Reads the table at `path`, pointing errors at the key that causes them.
-fn read<T: DeserializeOwned>(
-    document: &Document,
-    path: &str,
-    value: Value,
-    also_known: &[&str],
-) -> Result<T, ManifestError> {
-    let given = value.clone();
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let inner = error.path().to_string();
-        let message = error.inner().message().to_owned();
-        let join =
-            |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        if let Some((unknown, known)) = unknown_field(&message) {
-            let key = join(&unknown);
-            let mut allowed: Vec<&str> = known.iter().map(String::as_str).collect();
-            allowed.extend(also_known);
-            let written =
-                allowed.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-            let mut error = document.error_at(&key, format!("`{key}` is not a known key"));
-            error.hint = Some(hint(nearest(&unknown, &allowed), &written));
-            return error;
-        }
-        let key = match inner.as_str() {
-            "." | "?" => {
-                blamed_key(&given, &message).map_or_else(|| path.to_owned(), |key| join(&key))
-            }
-            inner => join(inner),
-        };
-        let value = key
-            .strip_prefix(path)
-            .and_then(|key| given.get(key.trim_start_matches('.')))
-            .filter(|value| !value.is_table())
-            .map_or_else(String::new, |value| format!(" = {value}"));
-        document.error_at(&key, format!("`{key}{value}`: {message}"))
-    })
-}
-
-/// The key whose value an error message quotes; tagged tables lose the path to it.
-fn blamed_key(given: &Value, message: &str) -> Option<String> {
-    let table = given.as_table()?;
-    let blamed = |value: &Value| match value {
-        Value::String(text) => {
-            message.contains(&format!("string \"{text}\""))
-                || message.contains(&format!("`{text}`"))
-        }
-        Value::Integer(number) => message.contains(&format!("integer `{number}`")),
-        Value::Float(number) => message.contains(&format!("floating point `{number}`")),
-        Value::Boolean(truth) => message.contains(&format!("boolean `{truth}`")),
-        _ => false,
-    };
-    table.iter().find(|(key, value)| *key != "kind" && blamed(value)).map(|(key, _)| key.clone())
-}
-
-/// Takes serde's message about an unknown field apart.
-fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
-    let rest = message.strip_prefix("unknown field `")?;
-    let (unknown, rest) = rest.split_once('`')?;
-    let known = rest.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-    Some((unknown.to_owned(), known))
-}
-
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let scored = known.iter().map(|known| (strsim::jaro_winkler(known, name), *known));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 >= MIN_SIMILARITY).then_some(best.1)
-}
-
-fn hint(nearest: Option<&str>, allowed: &str) -> String {
-    let suggestion = nearest.map_or_else(String::new, |name| format!("did you mean `{name}`? "));
-    if allowed.is_empty() {
-        return format!("{suggestion}it has no settings");
-    }
-    format!("{suggestion}known are {allowed}")
+    let others = ["endpoints", "extends", "matrix", "exclude", "include"];
+    CELL_TABLES.into_iter().chain(others).collect()
 }

@@ -2,37 +2,45 @@
 //!
 //! Stages are filled in the order of their arrows: rollouts, then what is computed from them. Only
 //! records that are missing are made, so that running again resumes, and a plan whose stages are
-//! full does nothing. Models are loaded when the first rollout is missing, one at a time.
+//! full does nothing. Models are opened when the first call is missing, one at a time. What fails is
+//! noted and counted; the rest goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::time::Instant;
 
 use preceptor_answers::{classify, extract_boxed};
-use preceptor_benchmarks::{Task, grade};
+use preceptor_benchmarks::Task;
 use preceptor_core::record::{
-    AggregateRecord, AnswerClassRecord, CostRecord, GradeRecord, PromptRecord, RolloutRecord,
+    AggregateRecord, AnswerClassRecord, CostRecord, PromptRecord, RewardRecord, RolloutRecord,
     rollout_key,
 };
 use preceptor_core::{
-    AggregateOutcome, AggregateRequest, GenerationObserver, GenerationRequest, Generator, Group,
-    PromptId, Rollout, RolloutSeed, Seed, Usage,
+    AggregateOutcome, AggregateRequest, CallFailure, GenerationObserver, GenerationRequest,
+    Generator, Group, Judge, PromptId, PseudoReference, RewardDeriver, RewardRequest, Rollout,
+    RolloutSeed, Seed, Usage,
 };
-use preceptor_store::{Stage, StageSpec, Store, Writer};
-use serde::Serialize;
+use preceptor_rewards::{Term, WeightedSum};
+use preceptor_store::{Stage, Store, Writer};
 
 use crate::Error;
-use crate::catalog::AggregatorContext;
+use crate::catalog::{Anchor, Context};
+use crate::fill::{Filled, Made, fill};
+use crate::grading::grade_texts;
 use crate::model_host::ModelHost;
 use crate::plan::{Cell, Plan, RolloutDemand};
 use crate::progress::Progress;
+use crate::recorded_model::{RecordedModel, RoleCost, Switchboard};
 
 /// Settings of a run that don't reach its results.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RunOptions {}
+pub struct RunOptions {
+    /// Stop instead of drawing rollouts that are missing.
+    pub only_stored_rollouts: bool,
+}
 
 /// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunSummary {
     /// Rollouts that were drawn.
     pub num_rollouts: u64,
@@ -40,6 +48,10 @@ pub struct RunSummary {
     pub num_reused: u64,
     /// Tokens read and written.
     pub usage: Usage,
+    /// What was asked beyond rollouts, by role.
+    pub roles: BTreeMap<&'static str, RoleCost>,
+    /// Records that could not be made. Running again tries them again.
+    pub num_failed: u64,
 }
 
 /// Fills every stage of `plan` that is not full.
@@ -51,7 +63,7 @@ pub fn run(
     plan: &Plan,
     store: &Store,
     models: &mut dyn ModelHost,
-    _options: RunOptions,
+    options: RunOptions,
     progress: &mut dyn Progress,
 ) -> Result<RunSummary, Error> {
     let mut summary = RunSummary::default();
@@ -62,22 +74,28 @@ pub fn run(
             left_out.part, left_out.num_cells, left_out.reason
         ));
     }
+    let board = Switchboard::new(models, store, progress);
     let demands = plan.rollout_demands();
-    let mut loaded: Option<(String, Box<dyn Generator>)> = None;
     for demand in &demands {
         fill_prompts(&demand.cell, store)?;
-        fill_rollouts(demand, store, models, &mut loaded, progress, &mut summary)?;
-        fill_rollout_grades(demand, plan, store)?;
+        fill_rollouts(demand, store, &board, options, &mut summary)?;
     }
-    drop(loaded);
     for demand in &demands {
         let rollouts = load_rollouts(&store.stage(&demand.cell.stages.rollouts))?;
+        fill_rollout_grades(demand, plan, store, &board, &rollouts, &mut summary)?;
         let same_stage = |cell: &&Cell| cell.stages.rollouts == demand.cell.stages.rollouts;
         for cell in plan.cells().iter().filter(same_stage) {
-            fill_cell(cell, &rollouts, store)?;
+            CellRun { cell, store, board: &board }.fill(&rollouts, &mut summary)?;
         }
     }
+    summary.roles = board.costs.take();
     Ok(summary)
+}
+
+impl RunSummary {
+    fn note(&mut self, filled: Filled) {
+        self.num_failed += filled.num_failed;
+    }
 }
 
 /// The rollouts of a stage by prompt, each list by rising index.
@@ -99,13 +117,16 @@ fn prompt_seed(run_seed: u64, stage: &str, prompt: &PromptId) -> Seed {
 
 fn fill_prompts(cell: &Cell, store: &Store) -> Result<(), Error> {
     fill(store, &cell.stages.prompts, &cell.tasks.tasks, prompt_key, |missing| {
-        let record = |task: &&Task| PromptRecord {
-            prompt: task.prompt.clone(),
-            question: task.question.clone(),
-            tags: task.tags.clone(),
+        let record = |task: &&Task| {
+            Made::Record(PromptRecord {
+                prompt: task.prompt.clone(),
+                question: task.question.clone(),
+                tags: task.tags.clone(),
+            })
         };
         Ok(missing.iter().map(record).collect())
-    })
+    })?;
+    Ok(())
 }
 
 fn prompt_key(task: &Task) -> String {
@@ -115,9 +136,8 @@ fn prompt_key(task: &Task) -> String {
 fn fill_rollouts(
     demand: &RolloutDemand,
     store: &Store,
-    models: &mut dyn ModelHost,
-    loaded: &mut Option<(String, Box<dyn Generator>)>,
-    progress: &mut dyn Progress,
+    board: &Switchboard<'_>,
+    options: RunOptions,
     summary: &mut RunSummary,
 ) -> Result<(), Error> {
     let cell = &demand.cell;
@@ -139,33 +159,44 @@ fn fill_rollouts(
     let num_wanted = cell.tasks.tasks.len() as u64 * u64::from(demand.group_size);
     let num_present = num_wanted - num_missing as u64;
     summary.num_reused += num_present;
-    progress.stage_started(&demand.label(), num_present, num_wanted);
+    if num_missing > 0 && options.only_stored_rollouts {
+        let label = demand.label();
+        return Err(Error::NoRollouts { label, num_missing: num_missing as u64 });
+    }
+    board.progress.borrow_mut().stage_started(&demand.label(), num_present, num_wanted);
     if !requests.is_empty() {
-        if loaded.as_ref().is_none_or(|(name, _)| *name != cell.model_name) {
-            // Two models at once may not fit.
-            *loaded = None;
-            *loaded = Some((cell.model_name.clone(), models.open(&cell.model_name)?));
-        }
-        let (_, generator) = loaded.as_ref().expect("loaded above");
+        let model = board.open(&cell.model_name)?;
+        let money_before = board.money(&cell.model_name);
         #[expect(clippy::disallowed_methods, reason = "wall time is recorded as a cost only")]
         let started = Instant::now();
         let mut keeper = Keeper {
             requests: &requests,
             writer: stage.writer(),
-            progress,
+            board,
             cost: CostRecord::default(),
+            failures: BTreeMap::new(),
         };
-        let generated = generator.generate(&requests, &cell.sampling, &mut keeper);
-        let Keeper { mut writer, cost, .. } = keeper;
+        let generated = model.generate(&requests, &cell.sampling, &mut keeper);
+        let Keeper { mut writer, cost, failures, .. } = keeper;
         writer.sync()?;
         drop(writer);
         if cost.num_records > 0 {
             stage.add_cost(&CostRecord {
                 wall_secs: started.elapsed().as_secs_f64(),
+                money: board.money(&cell.model_name) - money_before,
                 ..cost.clone()
             })?;
         }
+        let tried: Vec<String> = requests
+            .iter()
+            .flat_map(|request| {
+                let id = &request.prompt.id;
+                request.rollouts.iter().map(|seed| rollout_key(id, seed.index))
+            })
+            .collect();
+        stage.note_failures(tried.iter().map(String::as_str), &failures)?;
         summary.num_rollouts += cost.num_records;
+        summary.num_failed += failures.len() as u64;
         summary.usage += Usage {
             num_prompt_tokens: cost.num_prompt_tokens,
             num_generated_tokens: cost.num_generated_tokens,
@@ -174,19 +205,20 @@ fn fill_rollouts(
     }
     // Also when nothing was missing: a killed run may have left parts.
     stage.compact()?;
-    progress.stage_finished();
+    board.progress.borrow_mut().stage_finished();
     Ok(())
 }
 
 /// Writes each rollout as it ends.
-struct Keeper<'a> {
-    requests: &'a [GenerationRequest],
+struct Keeper<'k, 'a> {
+    requests: &'k [GenerationRequest],
     writer: Writer,
-    progress: &'a mut dyn Progress,
+    board: &'k Switchboard<'a>,
     cost: CostRecord,
+    failures: BTreeMap<String, String>,
 }
 
-impl GenerationObserver for Keeper<'_> {
+impl GenerationObserver for Keeper<'_, '_> {
     fn on_rollout(
         &mut self,
         request: usize,
@@ -196,20 +228,41 @@ impl GenerationObserver for Keeper<'_> {
         let record = RolloutRecord { prompt: prompt.clone(), rollout: rollout.clone() };
         self.writer.append(&rollout_key(prompt, rollout.index), &record)?;
         self.cost.num_records += 1;
-        self.progress.record_added();
+        self.board.progress.borrow_mut().record_added();
         Ok(())
+    }
+
+    fn on_failure(&mut self, request: usize, index: u32, failure: &CallFailure) {
+        let key = rollout_key(&self.requests[request].prompt.id, index);
+        self.failures.insert(key, failure.to_string());
     }
 
     fn on_tokens(&mut self, usage: Usage) {
         self.cost.num_prompt_tokens += usage.num_prompt_tokens;
         self.cost.num_generated_tokens += usage.num_generated_tokens;
-        self.progress.tokens(usage);
+        self.board.progress.borrow_mut().tokens(usage);
     }
 }
 
+/// The benchmark's judge of a cell, where its grader asks one.
+fn eval_judge<'b, 'a>(cell: &Cell, board: &'b Switchboard<'a>) -> Option<RecordedModel<'b, 'a>> {
+    cell.eval_judge.as_ref().map(|judge| RecordedModel {
+        board,
+        role: "eval-judge",
+        name: judge.settings.model.clone(),
+        identity: judge.identity.clone(),
+    })
+}
+
 /// Grades every rollout of a demand, once for each grader that a cell uses on it.
-fn fill_rollout_grades(demand: &RolloutDemand, plan: &Plan, store: &Store) -> Result<(), Error> {
-    let rollouts = load_rollouts(&store.stage(&demand.cell.stages.rollouts))?;
+fn fill_rollout_grades(
+    demand: &RolloutDemand,
+    plan: &Plan,
+    store: &Store,
+    board: &Switchboard<'_>,
+    rollouts: &BTreeMap<PromptId, Vec<Rollout>>,
+    summary: &mut RunSummary,
+) -> Result<(), Error> {
     let mut done: BTreeSet<&str> = BTreeSet::new();
     for cell in plan.cells() {
         let spec = &cell.stages.rollout_grades;
@@ -223,77 +276,217 @@ fn fill_rollout_grades(demand: &RolloutDemand, plan: &Plan, store: &Store) -> Re
             items.extend(drawn.iter().map(|rollout| (task, rollout)));
         }
         let key = |(task, rollout): &(&Task, &Rollout)| rollout_key(&task.prompt.id, rollout.index);
-        fill(store, spec, &items, key, |missing| {
-            Ok(missing.iter().map(|(task, o)| graded(cell, task, Some(&o.text))).collect())
+        let judge = eval_judge(cell, board);
+        let judge = judge.as_ref().map(|judge| judge as &dyn Generator);
+        let filled = fill(store, spec, &items, key, |missing| {
+            let texts: Vec<_> =
+                missing.iter().map(|(task, o)| (*task, Some(o.text.as_str()))).collect();
+            grade_texts(cell, judge, &texts)
         })?;
+        summary.note(filled);
     }
     Ok(())
 }
 
-/// Fills the stages that belong to one cell.
-fn fill_cell(
-    cell: &Cell,
-    rollouts: &BTreeMap<PromptId, Vec<Rollout>>,
-    store: &Store,
-) -> Result<(), Error> {
-    let groups: Vec<Group> = cell
-        .tasks
-        .tasks
-        .iter()
-        .map(|task| {
-            let drawn = rollouts.get(&task.prompt.id).map_or(&[][..], Vec::as_slice);
-            let group = drawn.iter().take_while(|rollout| rollout.index < cell.group_size);
-            Group { prompt: task.prompt.clone(), rollouts: group.cloned().collect() }
-        })
-        .collect();
-    let group_key = |group: &Group| group.prompt.id.as_str().to_owned();
+/// A group, or why it is not whole.
+type MaybeGroup = Result<Group, (PromptId, String)>;
 
-    fill(store, &cell.stages.answer_classes, &groups, group_key, |missing| {
-        Ok(missing.iter().map(|group| answer_classes(group)).collect())
-    })?;
-
-    fill(store, &cell.stages.aggregates, &groups, group_key, |missing| {
-        let context = AggregatorContext { tasks: &cell.tasks, grader: cell.grader };
-        let aggregator = cell.aggregator.build(&context);
-        // The aggregator's name keeps the draws of two aggregators apart.
-        let stage = format!("aggregate/{}", cell.aggregator.entry().name);
-        let request = |group: &&'_ Group| prompt_seed(cell.seed, &stage, &group.prompt.id);
-        let requests: Vec<_> = missing
-            .iter()
-            .map(|&group| AggregateRequest { group, seed: request(&group) })
-            .collect();
-        let aggregates = aggregator.aggregate(&requests)?;
-        let record = |(group, aggregate): (&&Group, _)| AggregateRecord {
-            prompt: group.prompt.id.clone(),
-            aggregate,
-        };
-        Ok(missing.iter().zip(aggregates).map(record).collect())
-    })?;
-
-    let aggregates = store.stage(&cell.stages.aggregates).load::<AggregateRecord>()?.records;
-    fill(store, &cell.stages.grades, &cell.tasks.tasks, prompt_key, |missing| {
-        let record = |task: &&Task| {
-            let aggregate = aggregates.get(task.prompt.id.as_str());
-            let text = aggregate.and_then(|record| match &record.aggregate.outcome {
-                AggregateOutcome::Estimated(reference) => Some(reference.text.as_str()),
-                AggregateOutcome::Abstained(_) => None,
-            });
-            graded(cell, task, text)
-        };
-        Ok(missing.iter().map(record).collect())
-    })
+fn group_key(group: &MaybeGroup) -> String {
+    match group {
+        Ok(group) => group.prompt.id.as_str().to_owned(),
+        Err((prompt, _)) => prompt.as_str().to_owned(),
+    }
 }
 
-/// The grade of a text, or of an abstention, which is an answer that is wrong.
-fn graded(cell: &Cell, task: &Task, text: Option<&str>) -> GradeRecord {
-    let prompt = task.prompt.id.clone();
-    let label = task.label.answer().to_owned();
-    let graded = grade(cell.grader, &task.label, text.unwrap_or(""));
-    let (extraction, reason) = match text {
-        Some(_) => (graded.extraction, graded.reason),
-        None => ("abstained".to_owned(), "there is no pseudo-reference".to_owned()),
+/// Makes records of whole groups; the others fail with their reason.
+fn of_whole_groups<R>(
+    groups: &[&MaybeGroup],
+    make: impl FnOnce(&[&Group]) -> Result<Vec<Made<R>>, Error>,
+) -> Result<Vec<Made<R>>, Error> {
+    let whole: Vec<&Group> = groups.iter().filter_map(|group| group.as_ref().ok()).collect();
+    let mut made = make(&whole)?.into_iter();
+    let outcome = |group: &&MaybeGroup| match group {
+        Ok(_) => made.next().expect("one outcome for each group"),
+        Err((_, reason)) => Made::Failed(reason.clone()),
     };
-    GradeRecord { prompt, score: graded.score, answer: graded.answer, extraction, reason, label }
+    Ok(groups.iter().map(outcome).collect())
+}
+
+/// Fills the stages that belong to one cell.
+struct CellRun<'c, 'a> {
+    cell: &'c Cell,
+    store: &'c Store,
+    board: &'c Switchboard<'a>,
+}
+
+impl CellRun<'_, '_> {
+    fn fill(
+        &self,
+        rollouts: &BTreeMap<PromptId, Vec<Rollout>>,
+        summary: &mut RunSummary,
+    ) -> Result<(), Error> {
+        let Self { cell, store, .. } = self;
+        let groups: Vec<MaybeGroup> = cell
+            .tasks
+            .tasks
+            .iter()
+            .map(|task| {
+                let drawn = rollouts.get(&task.prompt.id).map_or(&[][..], Vec::as_slice);
+                let group = drawn.iter().take_while(|rollout| rollout.index < cell.group_size);
+                let rollouts: Vec<_> = group.cloned().collect();
+                if rollouts.len() == cell.group_size as usize {
+                    Ok(Group { prompt: task.prompt.clone(), rollouts })
+                } else {
+                    let (got, wanted) = (rollouts.len(), cell.group_size);
+                    let reason = format!("the group has {got} of {wanted} rollouts");
+                    Err((task.prompt.id.clone(), reason))
+                }
+            })
+            .collect();
+
+        summary.note(fill(store, &cell.stages.answer_classes, &groups, group_key, |missing| {
+            of_whole_groups(missing, |groups| {
+                Ok(groups.iter().map(|group| Made::Record(answer_classes(group))).collect())
+            })
+        })?);
+        summary.note(fill(store, &cell.stages.aggregates, &groups, group_key, |missing| {
+            of_whole_groups(missing, |groups| self.aggregates(groups))
+        })?);
+        let aggregates = store.stage(&cell.stages.aggregates).load::<AggregateRecord>()?.records;
+        let reference =
+            |prompt: &PromptId| match &aggregates.get(prompt.as_str())?.aggregate.outcome {
+                AggregateOutcome::Estimated(reference) => Some(reference),
+                AggregateOutcome::Abstained(_) => None,
+            };
+
+        let judge = eval_judge(cell, self.board);
+        let judge = judge.as_ref().map(|judge| judge as &dyn Generator);
+        let filled = fill(store, &cell.stages.grades, &cell.tasks.tasks, prompt_key, |missing| {
+            let has_aggregate = |task: &Task| aggregates.contains_key(task.prompt.id.as_str());
+            let texts: Vec<_> = missing
+                .iter()
+                .filter(|task| has_aggregate(task))
+                .map(|task| (*task, reference(&task.prompt.id).map(|r| r.text.as_str())))
+                .collect();
+            let mut made = grade_texts(cell, judge, &texts)?.into_iter();
+            let outcome = |task: &&Task| match has_aggregate(task) {
+                true => made.next().expect("one outcome for each text"),
+                false => Made::Failed("the pseudo-reference could not be had".to_owned()),
+            };
+            Ok(missing.iter().map(outcome).collect())
+        })?;
+        summary.note(filled);
+
+        let Some(spec) = &cell.stages.rewards else { return Ok(()) };
+        let needs_reference = crate::stages::needs_of(&cell.reward).reference;
+        summary.note(fill(store, spec, &groups, group_key, |missing| {
+            of_whole_groups(missing, |groups| {
+                let ready = |group: &&&Group| {
+                    !needs_reference || aggregates.contains_key(group.prompt.id.as_str())
+                };
+                let derived: Vec<&Group> = groups.iter().filter(ready).copied().collect();
+                let mut made = self.rewards(&derived, &reference)?.into_iter();
+                let outcome = |group: &&Group| match ready(&group) {
+                    true => made.next().expect("one outcome for each group"),
+                    false => Made::Failed("the pseudo-reference could not be had".to_owned()),
+                };
+                Ok(groups.iter().map(outcome).collect())
+            })
+        })?);
+        Ok(())
+    }
+
+    /// Builds what is asked and hands it on.
+    fn with_context<T>(
+        &self,
+        use_it: impl FnOnce(&Context<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Self { cell, board, .. } = *self;
+        let policy = RecordedModel {
+            board,
+            role: "policy",
+            name: cell.model_name.clone(),
+            identity: cell.model.clone(),
+        };
+        let anchor = RecordedModel {
+            board,
+            role: "anchor",
+            name: cell.anchor.name.clone(),
+            identity: cell.anchor.identity.clone(),
+        };
+        let judge_model = cell.judge.as_ref().map(|judge| RecordedModel {
+            board,
+            role: "judge",
+            name: judge.name.clone(),
+            identity: judge.identity.clone(),
+        });
+        let judge = match (&cell.judge, &judge_model) {
+            (Some(judge), Some(model)) => Some(judge.settings.build(model)?),
+            _ => None,
+        };
+        use_it(&Context {
+            tasks: &cell.tasks,
+            grader: cell.grader,
+            policy: &policy,
+            anchor: Anchor { model: &anchor, sampling: &cell.anchor.sampling },
+            judge: judge.as_deref().map(|judge| judge as &dyn Judge),
+        })
+    }
+
+    fn aggregates(&self, groups: &[&Group]) -> Result<Vec<Made<AggregateRecord>>, Error> {
+        let cell = self.cell;
+        // The aggregator's name keeps the draws of two aggregators apart.
+        let stage = format!("aggregate/{}", cell.aggregator.entry().name);
+        let requests: Vec<_> = groups
+            .iter()
+            .map(|&group| AggregateRequest {
+                group,
+                seed: prompt_seed(cell.seed, &stage, &group.prompt.id),
+            })
+            .collect();
+        let aggregates = self
+            .with_context(|context| Ok(cell.aggregator.build(context)?.aggregate(&requests)?))?;
+        let made =
+            |(group, aggregate): (&&Group, preceptor_core::Aggregate)| match &aggregate.outcome {
+                AggregateOutcome::Abstained(reason) if reason.is_transient() => {
+                    Made::Failed(reason.name().to_owned())
+                }
+                _ => Made::Record(AggregateRecord { prompt: group.prompt.id.clone(), aggregate }),
+            };
+        Ok(groups.iter().zip(aggregates).map(made).collect())
+    }
+
+    fn rewards<'r>(
+        &self,
+        groups: &[&Group],
+        reference: &dyn Fn(&PromptId) -> Option<&'r PseudoReference>,
+    ) -> Result<Vec<Made<RewardRecord>>, Error> {
+        let cell = self.cell;
+        let requests: Vec<_> = groups
+            .iter()
+            .map(|&group| RewardRequest {
+                group,
+                reference: reference(&group.prompt.id),
+                seed: prompt_seed(cell.seed, "reward", &group.prompt.id),
+            })
+            .collect();
+        let rewards = self.with_context(|context| {
+            let mut terms = Vec::new();
+            for term in &cell.reward {
+                let name = term.settings.entry().name;
+                let deriver = term.settings.build(context)?;
+                terms.push(Term { name: name.to_owned(), weight: term.weight, deriver });
+            }
+            Ok(WeightedSum::new(terms).derive(&requests)?)
+        })?;
+        let made = |(group, derived): (&&Group, preceptor_core::GroupReward)| {
+            if derived.is_transient() {
+                return Made::Failed("a call for a reward did not succeed".to_owned());
+            }
+            Made::Record(RewardRecord { prompt: group.prompt.id.clone(), group: derived })
+        };
+        Ok(groups.iter().zip(rewards).map(made).collect())
+    }
 }
 
 fn answer_classes(group: &Group) -> AnswerClassRecord {
@@ -306,30 +499,4 @@ fn answer_classes(group: &Group) -> AnswerClassRecord {
         prompt: group.prompt.id.clone(),
         classes: classes.class_of.iter().map(number).collect(),
     }
-}
-
-/// Makes and appends the records of `items` whose keys are missing from the stage.
-fn fill<'a, I, R: Serialize>(
-    store: &Store,
-    spec: &StageSpec,
-    items: &'a [I],
-    key: impl Fn(&I) -> String,
-    make: impl FnOnce(&[&'a I]) -> Result<Vec<R>, Error>,
-) -> Result<(), Error> {
-    let stage = store.stage(spec);
-    let present = stage.keys()?;
-    let missing: Vec<&I> = items.iter().filter(|item| !present.contains(&key(item))).collect();
-    if missing.is_empty() {
-        return Ok(stage.compact()?);
-    }
-    let records = make(&missing)?;
-    assert_eq!(records.len(), missing.len(), "one record for each item");
-    let mut writer = stage.writer();
-    for (item, record) in missing.iter().zip(&records) {
-        writer.append(&key(item), record)?;
-    }
-    writer.sync()?;
-    drop(writer);
-    stage.compact()?;
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The tables of a manifest that are no plug-ins.
 
-use preceptor_answers::GraderProfile;
+use preceptor_benchmarks::Grader;
 use preceptor_core::Sampling;
 use preceptor_files::SamplingDefaults;
 use serde::{Deserialize, Serialize};
@@ -54,16 +54,8 @@ impl SamplingSettings {
             stop: self.stop.clone().unwrap_or_else(|| stop.to_vec()),
         };
         let group_size = self.group_size.unwrap_or(DEFAULT_GROUP_SIZE);
-        let check = |key, value: f64, within: bool, allowed| {
-            if within { Ok(()) } else { Err(OutOfRange { key, value: value.to_string(), allowed }) }
-        };
-        let Sampling { temperature, top_p, min_p, max_new_tokens, .. } = sampling;
         check("group-size", f64::from(group_size), (1..=4096).contains(&group_size), "1 to 4096")?;
-        check("temperature", temperature, (0.0..=100.0).contains(&temperature), "0 to 100")?;
-        check("top-p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0, up to 1")?;
-        check("min-p", min_p, (0.0..=1.0).contains(&min_p), "0 to 1")?;
-        let tokens = (1..=1_000_000).contains(&max_new_tokens);
-        check("max-new-tokens", f64::from(max_new_tokens), tokens, "1 to 1000000")?;
+        check_sampling(&sampling)?;
         if sampling.stop.iter().any(String::is_empty) {
             let value = "\"\"".to_owned();
             return Err(OutOfRange { key: "stop", value, allowed: "strings that are not empty" });
@@ -84,5 +76,102 @@ pub(crate) struct OutOfRange {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct GraderSettings {
     /// The profile. Default: the benchmark's own.
-    pub profile: Option<GraderProfile>,
+    pub profile: Option<Grader>,
+}
+
+/// The `[anchor]` table: the frozen initial policy, which writes syntheses and rubrics. What is
+/// absent is as in the policy's sampling.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct AnchorSettings {
+    /// Name of a registered model or endpoint, or a path. Default: the policy (paper).
+    pub model: Option<String>,
+    /// Divides the logits, 0 to 100; 0 takes the most likely token.
+    pub temperature: Option<f64>,
+    /// Keeps the k most likely tokens; 0 keeps all.
+    pub top_k: Option<u32>,
+    /// Keeps the most likely tokens up to this probability, above 0 to 1.
+    pub top_p: Option<f64>,
+    /// Keeps tokens at least this fraction as likely as the most likely one, 0 to 1.
+    pub min_p: Option<f64>,
+    /// Tokens after which a reply is cut off, 1 to 1000000.
+    pub max_new_tokens: Option<u32>,
+}
+
+impl AnchorSettings {
+    /// The anchor's sampling, given the policy's. Stop strings belong to the policy's prompts.
+    pub(crate) fn resolve(&self, policy: &Sampling) -> Result<Sampling, OutOfRange> {
+        let sampling = Sampling {
+            temperature: self.temperature.unwrap_or(policy.temperature),
+            top_k: self.top_k.unwrap_or(policy.top_k),
+            top_p: self.top_p.unwrap_or(policy.top_p),
+            min_p: self.min_p.unwrap_or(policy.min_p),
+            max_new_tokens: self.max_new_tokens.unwrap_or(policy.max_new_tokens),
+            stop: Vec::new(),
+        };
+        check_sampling(&sampling)?;
+        Ok(sampling)
+    }
+}
+
+/// The `[eval-judge]` table: who answers the benchmark's own criteria.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct EvalJudgeSettings {
+    /// Name of a registered model or endpoint, or a path. Required where a benchmark is graded by a
+    /// judge.
+    pub model: String,
+    /// Divides the logits, 0 to 100. Default: 0.5 (upstream's grader).
+    pub temperature: f64,
+    /// Tokens after which a reply is cut off, 1 to 1000000. Default: 2048 (upstream).
+    pub max_new_tokens: u32,
+    /// Replies that are asked for before a verdict is given up, 1 to 100. Default: 3 (our choice;
+    /// upstream asks for ever).
+    pub attempts: u32,
+    /// A grader prompt of your own with the places `<<conversation>>` and `<<rubric_item>>`, as
+    /// upstream writes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_text: Option<String>,
+}
+
+impl Default for EvalJudgeSettings {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            temperature: 0.5,
+            max_new_tokens: 2048,
+            attempts: 3,
+            prompt_text: None,
+        }
+    }
+}
+
+impl EvalJudgeSettings {
+    /// The sampling of its replies.
+    pub(crate) fn sampling(&self) -> Result<Sampling, OutOfRange> {
+        let (temperature, max_new_tokens) = (self.temperature, self.max_new_tokens);
+        let sampling = Sampling { temperature, max_new_tokens, ..Sampling::default() };
+        check_sampling(&sampling)?;
+        let attempts = f64::from(self.attempts);
+        check("attempts", attempts, (1..=100).contains(&self.attempts), "1 to 100")?;
+        Ok(sampling)
+    }
+}
+
+fn check(
+    key: &'static str,
+    value: f64,
+    within: bool,
+    allowed: &'static str,
+) -> Result<(), OutOfRange> {
+    if within { Ok(()) } else { Err(OutOfRange { key, value: value.to_string(), allowed }) }
+}
+
+fn check_sampling(sampling: &Sampling) -> Result<(), OutOfRange> {
+    let Sampling { temperature, top_p, min_p, max_new_tokens, .. } = *sampling;
+    check("temperature", temperature, (0.0..=100.0).contains(&temperature), "0 to 100")?;
+    check("top-p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0, up to 1")?;
+    check("min-p", min_p, (0.0..=1.0).contains(&min_p), "0 to 1")?;
+    let tokens = (1..=1_000_000).contains(&max_new_tokens);
+    check("max-new-tokens", f64::from(max_new_tokens), tokens, "1 to 1000000")
 }

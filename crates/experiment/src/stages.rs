@@ -5,13 +5,14 @@
 //! no fields. Labels enter grading and the stages of aggregators that see them, nothing else.
 
 use preceptor_answers::GraderProfile;
-use preceptor_benchmarks::TaskSet;
+use preceptor_benchmarks::{Grader, TaskSet, healthbench_strict};
 use preceptor_core::record::RECORD_FORMAT;
 use preceptor_core::{Digest, ModelIdentity, Sampling};
 use preceptor_store::{Error, StageSpec};
 use serde::Serialize;
 
-use crate::catalog::AggregatorSettings;
+use crate::catalog::{AggregatorSettings, JudgeSettings, Needs, RewardSettings};
+use crate::settings::EvalJudgeSettings;
 
 /// The stages of one cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,51 @@ pub(crate) struct Stages {
     pub(crate) answer_classes: StageSpec,
     pub(crate) aggregates: StageSpec,
     pub(crate) grades: StageSpec,
+    /// Where the cell derives rewards.
+    pub(crate) rewards: Option<StageSpec>,
+}
+
+/// A model that writes, with the sampling of its role.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Writer {
+    pub(crate) name: String,
+    pub(crate) identity: ModelIdentity,
+    pub(crate) sampling: Sampling,
+}
+
+/// A model that judges, and how it is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CellJudge {
+    pub(crate) name: String,
+    pub(crate) identity: ModelIdentity,
+    pub(crate) settings: JudgeSettings,
+    /// Of the prompts that its model is shown.
+    pub(crate) prompt: Digest,
+}
+
+/// The benchmark's judge.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EvalJudge {
+    pub(crate) identity: ModelIdentity,
+    pub(crate) settings: EvalJudgeSettings,
+    pub(crate) sampling: Sampling,
+}
+
+/// One term of a reward.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct RewardTerm {
+    pub(crate) weight: f64,
+    #[serde(flatten)]
+    pub(crate) settings: RewardSettings,
+    /// Of the prompt that a model is shown.
+    #[serde(skip)]
+    pub(crate) prompt: Option<Digest>,
+}
+
+/// What all terms together need.
+pub(crate) fn needs_of(terms: &[RewardTerm]) -> Needs {
+    terms.iter().fold(Needs::default(), |needs, term| needs.and(term.settings.entry().needs))
 }
 
 /// What decides a cell's stages.
@@ -32,7 +78,13 @@ pub(crate) struct StageInputs<'a> {
     pub(crate) group_size: u32,
     pub(crate) seed: u64,
     pub(crate) aggregator: &'a AggregatorSettings,
-    pub(crate) grader: GraderProfile,
+    /// Of the prompt that the aggregator's model is shown.
+    pub(crate) aggregator_prompt: Option<&'a Digest>,
+    pub(crate) anchor: &'a Writer,
+    pub(crate) judge: Option<&'a CellJudge>,
+    pub(crate) eval_judge: Option<&'a EvalJudge>,
+    pub(crate) reward: &'a [RewardTerm],
+    pub(crate) grader: Grader,
 }
 
 #[derive(Serialize)]
@@ -70,6 +122,55 @@ struct AggregatesSpec<'a> {
     aggregator: &'a AggregatorSettings,
     answers: String,
     labels: Option<(&'a Digest, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<&'a Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<AnchorSpec<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judge: Option<JudgeSpec<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct AnchorSpec<'a> {
+    model: &'a ModelIdentity,
+    sampling: &'a Sampling,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct JudgeSpec<'a> {
+    model: &'a ModelIdentity,
+    settings: &'a JudgeSettings,
+    prompt: &'a Digest,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RewardsSpec<'a> {
+    format: u32,
+    rollouts: &'a Digest,
+    group_size: u32,
+    terms: &'a [RewardTerm],
+    prompts: Vec<Option<&'a Digest>>,
+    seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aggregates: Option<&'a Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<AnchorSpec<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judge: Option<JudgeSpec<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<(&'a Digest, String)>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct EvalJudgeSpec<'a> {
+    model: &'a ModelIdentity,
+    sampling: &'a Sampling,
+    attempts: u32,
+    prompt: Digest,
 }
 
 #[derive(Serialize)]
@@ -79,39 +180,83 @@ struct GradesSpec<'a> {
     graded: &'a Digest,
     grader: String,
     labels: &'a Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judge: Option<EvalJudgeSpec<'a>>,
 }
 
 impl Stages {
     pub(crate) fn new(inputs: &StageInputs<'_>) -> Result<Self, Error> {
         let format = RECORD_FORMAT;
-        let StageInputs { tasks, model, sampling, group_size, seed, aggregator, grader } = *inputs;
+        let StageInputs { tasks, model, sampling, group_size, seed, aggregator, .. } = *inputs;
+        let StageInputs { aggregator_prompt, anchor, judge, eval_judge, .. } = *inputs;
+        let StageInputs { reward, grader, .. } = *inputs;
         let prompts = &tasks.prompts_digest;
         let labels = &tasks.labels_digest;
-        let answers = grader_id(GraderProfile::Verify);
+        let answers = grader_id(Grader::Answer(GraderProfile::Verify));
+        let anchor_of = |needs: Needs| {
+            let Writer { identity, sampling, .. } = anchor;
+            needs.anchor.then_some(AnchorSpec { model: identity, sampling })
+        };
+        let judge_of = |needs: Needs| {
+            let judge = judge.filter(|_| needs.judge);
+            judge.map(|judge| JudgeSpec {
+                model: &judge.identity,
+                settings: &judge.settings,
+                prompt: &judge.prompt,
+            })
+        };
 
         let rollouts_spec = RolloutsSpec { format, prompts, model, sampling, seed };
         let rollouts = StageSpec::new("rollouts", &rollouts_spec)?;
         let drawn = rollouts.digest();
         let classes_spec =
             AnswerClassesSpec { format, rollouts: drawn, group_size, answers: answers.clone() };
-        let sees_labels = aggregator.entry().sees_labels;
+        let needs = aggregator.entry().needs;
         let aggregates_spec = AggregatesSpec {
             format,
             rollouts: drawn,
             group_size,
             aggregator,
             answers,
-            labels: sees_labels.then(|| (labels, grader_id(grader))),
+            labels: needs.labels.then(|| (labels, grader_id(grader))),
+            prompt: aggregator_prompt,
+            anchor: anchor_of(needs),
+            judge: judge_of(needs),
         };
         let aggregates = StageSpec::new("aggregates", &aggregates_spec)?;
         let grades_of = |kind, graded| {
-            StageSpec::new(kind, &GradesSpec { format, graded, grader: grader_id(grader), labels })
+            let judge = eval_judge.map(|judge| EvalJudgeSpec {
+                model: &judge.identity,
+                sampling: &judge.sampling,
+                attempts: judge.settings.attempts,
+                prompt: healthbench_strict::prompt_digest(judge.settings.prompt_text.as_deref()),
+            });
+            let spec = GradesSpec { format, graded, grader: grader_id(grader), labels, judge };
+            StageSpec::new(kind, &spec)
+        };
+        let needs = needs_of(reward);
+        let rewards_spec = RewardsSpec {
+            format,
+            rollouts: drawn,
+            group_size,
+            terms: reward,
+            prompts: reward.iter().map(|term| term.prompt.as_ref()).collect(),
+            seed,
+            aggregates: needs.reference.then_some(aggregates.digest()),
+            anchor: anchor_of(needs),
+            judge: judge_of(needs),
+            labels: needs.labels.then(|| (labels, grader_id(grader))),
+        };
+        let rewards = match reward.is_empty() {
+            true => None,
+            false => Some(StageSpec::new("rewards", &rewards_spec)?),
         };
         Ok(Self {
             prompts: StageSpec::new("prompts", &PromptsSpec { format, prompts })?,
             rollout_grades: grades_of("rollout-grades", drawn)?,
             answer_classes: StageSpec::new("answer-classes", &classes_spec)?,
             grades: grades_of("grades", aggregates.digest())?,
+            rewards,
             rollouts,
             aggregates,
         })
@@ -119,6 +264,6 @@ impl Stages {
 }
 
 /// A grader's name with its version, for example `verify-1`.
-pub(crate) fn grader_id(profile: GraderProfile) -> String {
-    format!("{}-{}", profile.name(), profile.version())
+pub(crate) fn grader_id(grader: Grader) -> String {
+    format!("{}-{}", grader.name(), grader.version())
 }

@@ -84,6 +84,15 @@ impl Config {
     }
 }
 
+/// The digest of every prompt file that a judge of `config` uses.
+///
+/// # Errors
+///
+/// [`TemplateError`] if a prompt of the user's own lacks a place.
+pub fn prompt_digest(config: &Config) -> Result<Digest, TemplateError> {
+    Ok(Prompts::new(config.style, config.prompt_text.as_deref())?.digest())
+}
+
 /// Asks a model.
 pub struct LlmJudge<'a> {
     config: Config,
@@ -108,18 +117,6 @@ impl<'a> LlmJudge<'a> {
             asker: Asker { model, role: "judge", sampling, attempts: config.attempts },
             config: config.clone(),
         })
-    }
-
-    /// The digest of every prompt file that the judge uses.
-    pub fn prompt_digest(&self) -> Digest {
-        self.prompts.digest()
-    }
-
-    /// Who judges, for records: style, prompts and model.
-    pub fn identity(&self) -> String {
-        let style = self.config.style.name();
-        let model = &self.asker.model.identity().weights;
-        format!("llm/{style}/{}@{}", self.prompt_digest().short(), model.short())
     }
 
     fn shown<'p>(&self, prompt: Option<&'p Prompt>) -> Option<&'p Prompt> {
@@ -400,8 +397,7 @@ mod tests {
         });
         let config = Config { prompt_text: Some(own.to_owned()), ..Config::default() };
         let judge = LlmJudge::new(&config, &model).unwrap();
-        let built_in = LlmJudge::new(&Config::default(), &model).unwrap();
-        assert_ne!(judge.identity(), built_in.identity());
+        assert_ne!(prompt_digest(&config).unwrap(), prompt_digest(&Config::default()).unwrap());
         let criteria = criteria(&["a"]);
         assert_eq!(judge.verdicts(&[request("x", &criteria)]).unwrap()[0][0].answer, Verdict::Met);
         let config = Config { prompt_text: Some("{{response}}".to_owned()), ..Config::default() };

@@ -82,6 +82,25 @@ pub struct MarginJudge<'a> {
     model: &'a dyn LanguageModel,
 }
 
+fn prompts(config: &Config) -> Result<(Template, Blocks), TemplateError> {
+    let template = match &config.prompt_text {
+        None => Template::new("margin-v1.md", PROMPT, PLACES)?,
+        Some(text) => Template::new("judge.prompt-text", text, PLACES)?,
+    };
+    Ok((template, Blocks::new()?))
+}
+
+/// The digest of every prompt file that a judge of `config` uses.
+///
+/// # Errors
+///
+/// [`TemplateError`] if a prompt of the user's own lacks a place.
+pub fn prompt_digest(config: &Config) -> Result<Digest, TemplateError> {
+    let (template, blocks) = prompts(config)?;
+    let digests = [template.digest()].into_iter().chain(blocks.digests());
+    Ok(Digest::of_parts(digests.map(|digest| digest.as_str().as_bytes())))
+}
+
 impl<'a> MarginJudge<'a> {
     /// The judge of `config` that lets `model` score.
     ///
@@ -89,23 +108,8 @@ impl<'a> MarginJudge<'a> {
     ///
     /// [`TemplateError`] if a prompt of the user's own lacks a place.
     pub fn new(config: &Config, model: &'a dyn LanguageModel) -> Result<Self, TemplateError> {
-        let template = match &config.prompt_text {
-            None => Template::new("margin-v1.md", PROMPT, PLACES)?,
-            Some(text) => Template::new("judge.prompt-text", text, PLACES)?,
-        };
-        Ok(Self { config: config.clone(), template, blocks: Blocks::new()?, model })
-    }
-
-    /// The digest of every prompt file that the judge uses.
-    pub fn prompt_digest(&self) -> Digest {
-        let digests = [self.template.digest()].into_iter().chain(self.blocks.digests());
-        Digest::of_parts(digests.map(|digest| digest.as_str().as_bytes()))
-    }
-
-    /// Who judges, for records: prompts and model.
-    pub fn identity(&self) -> String {
-        let model = &self.model.identity().weights;
-        format!("margin/{}@{}", self.prompt_digest().short(), model.short())
+        let (template, blocks) = prompts(config)?;
+        Ok(Self { config: config.clone(), template, blocks, model })
     }
 
     /// The question with either word.

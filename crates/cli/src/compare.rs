@@ -1,0 +1,117 @@
+//! `compare` and `regrade`.
+
+use std::process::ExitCode;
+
+use preceptor_experiment::{Moved, RunOptions};
+use preceptor_models::GenerationOptions;
+use preceptor_stats::Estimate;
+use serde_json::{Value, json};
+
+use crate::arguments::{CompareArguments, RegradeArguments};
+use crate::failure::Failure;
+use crate::lab::{finish, open, write_report};
+use crate::output::{Output, or_dash};
+use crate::terminal::Terminal;
+
+pub(crate) fn compare(arguments: &CompareArguments, output: &Output) -> Result<ExitCode, Failure> {
+    let lab = open(&arguments.experiment, GenerationOptions::default())?;
+    let found = preceptor_experiment::compare(&lab.plan, &lab.store, &arguments.a, &arguments.b)?;
+    let estimate = |estimate: Option<Estimate>| -> Value {
+        let interval = estimate.and_then(|e| e.interval).map(|i| [i.low, i.high]);
+        json!({"mean": estimate.map(|e| e.mean), "interval": interval})
+    };
+    let [wins, losses, ties] = found.wins_losses_ties;
+    output.json(&json!({
+        "a": {"label": found.a.label, "score": estimate(found.a.mean),
+              "scored": found.a.num_scored, "wanted": found.a.num_wanted},
+        "b": {"label": found.b.label, "score": estimate(found.b.mean),
+              "scored": found.b.num_scored, "wanted": found.b.num_wanted},
+        "difference": estimate(found.difference.map(|d| d.estimate)),
+        "p-value": found.difference.and_then(|d| d.p_value),
+        "prompts": found.difference.map_or(0, |d| d.estimate.num_clusters),
+        "a-better": wins, "b-better": losses, "ties": ties,
+    }));
+    let row = |name: &str, label: &str, estimate: Option<Estimate>, scored: String| {
+        let interval = estimate.and_then(|e| e.interval);
+        vec![
+            name.to_owned(),
+            or_dash(estimate.map(|e| e.mean)),
+            or_dash(interval.map(|i| i.low)),
+            or_dash(interval.map(|i| i.high)),
+            scored,
+            label.to_owned(),
+        ]
+    };
+    let scored =
+        |side: &preceptor_experiment::Side| format!("{}/{}", side.num_scored, side.num_wanted);
+    let difference = found.difference.map(|d| d.estimate);
+    let rows = [
+        row("A", &found.a.label, found.a.mean, scored(&found.a)),
+        row("B", &found.b.label, found.b.mean, scored(&found.b)),
+        row("A - B", "paired by prompt", difference, String::new()),
+    ];
+    output.table(&["", "mean", "low", "high", "scored", "condition"], &rows);
+    let p_value = found.difference.and_then(|d| d.p_value);
+    output.text(format!(
+        "{} prompts: A better on {wins}, B better on {losses}, equal on {ties}; p {}",
+        wins + losses + ties,
+        or_dash(p_value)
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn regrade(arguments: &RegradeArguments, output: &Output) -> Result<ExitCode, Failure> {
+    let options = GenerationOptions::default();
+    let mut before = arguments.experiment.clone();
+    before.settings.clear();
+    let before = open(&before, options)?.plan;
+    let mut lab = open(&arguments.experiment, options)?;
+    let mut terminal = Terminal::new();
+    let run_options = RunOptions { only_stored_rollouts: true };
+    let summary = preceptor_experiment::run(
+        &lab.plan,
+        &lab.store,
+        &mut lab.models,
+        run_options,
+        &mut terminal,
+    )?;
+    let moved = preceptor_experiment::regraded(&before, &lab.plan, &lab.store)?;
+    let report = match &arguments.reports {
+        Some(folder) => Some(write_report(&lab, folder)?),
+        None => None,
+    };
+    let as_json = |moved: &Moved| {
+        json!({"compared": moved.num_compared, "changed": moved.num_changed,
+               "mean-before": moved.mean_before, "mean-after": moved.mean_after})
+    };
+    output.json(&json!({
+        "rollout-scores": as_json(&moved.rollout_scores),
+        "scores": as_json(&moved.scores),
+        "rewards": as_json(&moved.rewards),
+        "flipped-advantages": moved.num_flipped_advantages,
+        "report": report,
+        "failed-records": summary.num_failed,
+    }));
+    let rows: Vec<_> = [
+        ("scores of rollouts", moved.rollout_scores),
+        ("scores of pseudo-references", moved.scores),
+        ("rewards", moved.rewards),
+    ]
+    .iter()
+    .map(|(name, moved)| {
+        vec![
+            (*name).to_owned(),
+            moved.num_compared.to_string(),
+            moved.num_changed.to_string(),
+            or_dash((moved.num_compared > 0).then_some(moved.mean_before)),
+            or_dash((moved.num_compared > 0).then_some(moved.mean_after)),
+        ]
+    })
+    .collect();
+    output.table(&["", "compared", "changed", "mean before", "mean after"], &rows);
+    if moved.rewards.num_compared > 0 {
+        let flipped = moved.num_flipped_advantages;
+        output.text(format!("{flipped} advantages changed their side of the group's mean"));
+    }
+    finish(&summary, output)
+}

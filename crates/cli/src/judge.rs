@@ -1,0 +1,95 @@
+//! `judge calibrate`.
+
+use std::process::ExitCode;
+
+use preceptor_experiment::{Document, JudgeQuality, Models, calibrate};
+use preceptor_files::{Files, Places};
+use preceptor_models::{Device, GenerationOptions};
+use preceptor_store::Store;
+use serde_json::{Value, json};
+
+use crate::arguments::{CalibrateArguments, JudgeCommand};
+use crate::failure::Failure;
+use crate::output::{Output, or_dash};
+use crate::terminal::Terminal;
+
+pub(crate) fn judge(command: &JudgeCommand, output: &Output) -> Result<ExitCode, Failure> {
+    let JudgeCommand::Calibrate(arguments) = command;
+    let CalibrateArguments { files, cases, repeats, settings, device, store } = arguments;
+    let documents =
+        files.iter().map(|file| Document::read(file, settings)).collect::<Result<Vec<_>, _>>()?;
+    let mut endpoints = std::collections::BTreeMap::new();
+    for document in &documents {
+        endpoints.extend(preceptor_experiment::endpoints(document)?);
+    }
+    let device = Device::parse(device)?;
+    let places = Files::open(Places::from_env())?;
+    let mut models = Models::new(places, device, GenerationOptions::default(), endpoints);
+    let store = Store::open(store)?;
+    let mut terminal = Terminal::new();
+    let calibration = calibrate(&documents, cases, *repeats, &store, &mut models, &mut terminal)?;
+    output.json(&json!({
+        "judges": calibration.judges.iter().map(as_json).collect::<Vec<_>>(),
+        "krippendorff-alpha": calibration.alpha,
+    }));
+    let rows: Vec<_> = calibration
+        .judges
+        .iter()
+        .map(|judge| {
+            vec![
+                judge.name.clone(),
+                format!("{}/{}", judge.num_judged, judge.num_cases),
+                or_dash(judge.confusion.balanced_f1()),
+                or_dash(judge.confusion.accuracy()),
+                or_dash(judge.retest),
+                or_dash(judge.length_slope),
+                or_dash(judge.position_slope),
+                or_dash(judge.probes.pass_rate()),
+            ]
+        })
+        .collect();
+    let header = [
+        "judge",
+        "judged",
+        "balanced F1",
+        "accuracy",
+        "retest",
+        "per 100 words",
+        "per place",
+        "probes passed",
+    ];
+    output.table(&header, &rows);
+    for judge in &calibration.judges {
+        for (failure, count) in &judge.failures {
+            output.text(format!("{}: {count} verdicts failed: {}", judge.name, failure.name()));
+        }
+    }
+    if let Some(alpha) = calibration.alpha {
+        output.text(format!("Krippendorff's alpha between judges: {alpha:.3}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(judge: &JudgeQuality) -> Value {
+    let counts = judge.confusion;
+    json!({
+        "name": judge.name,
+        "cases": judge.num_cases,
+        "judged": judge.num_judged,
+        "failures": judge.failures.iter().map(|(f, n)| (f.name(), n)).collect::<Vec<_>>(),
+        "true-positives": counts.true_positives,
+        "false-positives": counts.false_positives,
+        "true-negatives": counts.true_negatives,
+        "false-negatives": counts.false_negatives,
+        "balanced-f1": counts.balanced_f1(),
+        "accuracy": counts.accuracy(),
+        "retest": judge.retest,
+        "length-slope-per-100-words": judge.length_slope,
+        "position-slope": judge.position_slope,
+        "probes": judge.probes,
+        "calls": judge.cost.num_calls,
+        "prompt-tokens": judge.cost.usage.num_prompt_tokens,
+        "generated-tokens": judge.cost.usage.num_generated_tokens,
+        "money": judge.cost.money,
+    })
+}

@@ -1,0 +1,304 @@
+//! How good a judge is, from cases that people have labelled.
+//!
+//! - **balanced F1** and accuracy against the labels; where several people have labelled a case, each
+//!   label makes a pair (HealthBench's meta-evaluation);
+//! - **coverage**: verdicts that could be had;
+//! - **test-retest**: the share of cases on which all repeats, drawn from other streams, agree;
+//! - **agreement between judges**: Krippendorff's alpha over their first verdicts;
+//! - **length slope**: how much likelier a wrong "met" gets with a hundred more words in the response,
+//!   **position slope**: with one more place in the list of criteria. Both are least-squares slopes of
+//!   verdict minus label, so that what labels explain is no bias;
+//! - **probes**: orders hidden in responses, see [`preceptor_judges::run_probes`].
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use preceptor_core::{
+    Criterion, GenerationObserver, GenerationRequest, Generator, JudgeFailure,
+    ModelIdentity, PortError, Prompt, PromptBody, PromptId, Rollout, RolloutSeed, Sampling,
+    ScoreRequest, Scorer, TokenScores, Verdict, VerdictRequest,
+};
+use preceptor_judges::{ProbeReport, run_probes};
+use preceptor_stats::{Confusion, krippendorff_alpha, slope};
+use preceptor_store::Store;
+use serde::Deserialize;
+
+use crate::Error;
+use crate::document::Document;
+use crate::model_host::ModelHost;
+use crate::progress::Progress;
+use crate::reading::optional_table;
+use crate::recorded_model::{RecordedModel, RoleCost, Switchboard};
+use crate::roles;
+use crate::stages::CellJudge;
+
+/// What one judge showed.
+#[derive(Clone, Debug)]
+pub struct JudgeQuality {
+    /// The manifest's name and the model's.
+    pub name: String,
+    /// Verdicts against labels.
+    pub confusion: Confusion,
+    /// Cases that were asked.
+    pub num_cases: usize,
+    /// Cases with a verdict.
+    pub num_judged: usize,
+    /// Why the others have none.
+    pub failures: BTreeMap<JudgeFailure, u64>,
+    /// The share of cases on which all repeats agree; none with one repeat.
+    pub retest: Option<f64>,
+    /// A wrong "met" per hundred words.
+    pub length_slope: Option<f64>,
+    /// A wrong "met" per place.
+    pub position_slope: Option<f64>,
+    /// What hidden orders did.
+    pub probes: ProbeReport,
+    /// What it cost.
+    pub cost: RoleCost,
+}
+
+/// What calibration showed.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    /// One for each judge.
+    pub judges: Vec<JudgeQuality>,
+    /// Krippendorff's alpha across judges; none for one judge.
+    pub alpha: Option<f64>,
+}
+
+/// One line of the file of cases.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    #[serde(default)]
+    prompt: Option<String>,
+    response: String,
+    criterion: String,
+    label: Labels,
+}
+
+/// One person's label, or several people's.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "serde_json::Value")]
+struct Labels(Vec<bool>);
+
+impl TryFrom<serde_json::Value> for Labels {
+    type Error = String;
+
+    fn try_from(value: serde_json::Value) -> Result<Self, String> {
+        let values = match value {
+            serde_json::Value::Array(values) => values,
+            one => vec![one],
+        };
+        let labels: Option<Vec<bool>> = values.iter().map(serde_json::Value::as_bool).collect();
+        let labels = labels.filter(|labels| !labels.is_empty());
+        labels.map(Self).ok_or_else(|| "`label` is true, false, or a list of these".to_owned())
+    }
+}
+
+/// Calibrates the judges of the `[judge]` tables of `documents` on the cases of the JSONL file at
+/// `path`: `{"prompt": "..", "response": "..", "criterion": "..", "label": true}` a line, `prompt`
+/// optional, `label` also a list.
+///
+/// # Errors
+///
+/// [`Error::Responses`] naming the line that can't be used; whatever stops a run.
+pub fn calibrate(
+    documents: &[Document],
+    path: &Path,
+    num_repeats: u32,
+    store: &Store,
+    models: &mut dyn ModelHost,
+    progress: &mut dyn Progress,
+) -> Result<Calibration, Error> {
+    let cases = read_cases(path)?;
+    let mut judges = Vec::new();
+    let mut first_verdicts: Vec<Vec<Verdict>> = Vec::new();
+    for document in documents {
+        let mut table = document.table().clone();
+        let table = optional_table(document, &mut table, "judge")?;
+        let judge = roles::judge(document, models, table)?;
+        let board = Switchboard::new(models, store, progress);
+        let repeats = (0..num_repeats.max(1))
+            .map(|repeat| verdicts(&board, &judge, &cases, repeat))
+            .collect::<Result<Vec<_>, _>>()?;
+        let probes = with_judge(&board, &judge, 0, |judge| Ok(run_probes(judge)?))?;
+        let cost = board.costs.take().remove("judge").unwrap_or_default();
+        let name = format!("{} · {}", document.name(), judge.name);
+        judges.push(quality(name, &cases, &repeats, probes, cost));
+        first_verdicts.extend(repeats.into_iter().take(1));
+    }
+    let alpha = (documents.len() > 1).then(|| {
+        let of_case = |case: usize| {
+            first_verdicts.iter().map(|v| v[case].met().map(u32::from)).collect::<Vec<_>>()
+        };
+        krippendorff_alpha(&(0..cases.len()).map(of_case).collect::<Vec<_>>())
+    });
+    Ok(Calibration { judges, alpha: alpha.flatten() })
+}
+
+fn read_cases(path: &Path) -> Result<Vec<Case>, Error> {
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path)
+        .map_err(|source| Error::ReadResponses { path: shown.clone(), source })?;
+    let mut cases = Vec::new();
+    for (i, line) in text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let case = serde_json::from_str(line).map_err(|error| {
+            let form = r#"{"prompt": "..", "response": "..", "criterion": "..", "label": true}"#;
+            let detail = format!("{error}\nhint: a line is {form}");
+            Error::Responses { path: shown.clone(), line: i + 1, detail }
+        })?;
+        cases.push(case);
+    }
+    if cases.is_empty() {
+        let detail = "there is no case in it".to_owned();
+        return Err(Error::Responses { path: shown, line: 1, detail });
+    }
+    Ok(cases)
+}
+
+/// The cases with the same prompt and response, which are asked together: their places.
+fn grouped(cases: &[Case]) -> Vec<Vec<usize>> {
+    let mut groups: BTreeMap<(Option<&str>, &str), Vec<usize>> = BTreeMap::new();
+    for (place, case) in cases.iter().enumerate() {
+        groups.entry((case.prompt.as_deref(), &case.response)).or_default().push(place);
+    }
+    groups.into_values().collect()
+}
+
+fn with_judge<T>(
+    board: &Switchboard<'_>,
+    judge: &CellJudge,
+    repeat: u32,
+    use_it: impl FnOnce(&dyn preceptor_core::Judge) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let (name, identity) = (judge.name.clone(), judge.identity.clone());
+    let model = Repeated { inner: RecordedModel { board, role: "judge", name, identity }, repeat };
+    let built = judge.settings.build(&model)?;
+    use_it(built.as_ref())
+}
+
+fn verdicts(
+    board: &Switchboard<'_>,
+    judge: &CellJudge,
+    cases: &[Case],
+    repeat: u32,
+) -> Result<Vec<Verdict>, Error> {
+    let groups = grouped(cases);
+    let prompts: Vec<Option<Prompt>> = groups
+        .iter()
+        .map(|places| {
+            let text = cases[places[0]].prompt.clone()?;
+            Some(Prompt { id: PromptId::new("case"), body: PromptBody::Text(text) })
+        })
+        .collect();
+    let criteria: Vec<Vec<Criterion>> = groups
+        .iter()
+        .map(|places| places.iter().map(|&place| Criterion::new(&cases[place].criterion)).collect())
+        .collect();
+    let requests: Vec<VerdictRequest<'_>> = groups
+        .iter()
+        .zip(&prompts)
+        .zip(&criteria)
+        .map(|((places, prompt), criteria)| VerdictRequest {
+            prompt: prompt.as_ref(),
+            response: &cases[places[0]].response,
+            reference: None,
+            criteria,
+        })
+        .collect();
+    let judged = with_judge(board, judge, repeat, |judge| Ok(judge.verdicts(&requests)?))?;
+    let mut verdicts = vec![Verdict::Failed(JudgeFailure::Unreadable); cases.len()];
+    for (places, judged) in groups.iter().zip(judged) {
+        for (&place, judged) in places.iter().zip(judged) {
+            verdicts[place] = judged.answer;
+        }
+    }
+    Ok(verdicts)
+}
+
+fn quality(
+    name: String,
+    cases: &[Case],
+    repeats: &[Vec<Verdict>],
+    probes: ProbeReport,
+    cost: RoleCost,
+) -> JudgeQuality {
+    let verdicts = &repeats[0];
+    let mut failures = BTreeMap::new();
+    let mut pairs = Vec::new();
+    let (mut by_length, mut by_position) = (Vec::new(), Vec::new());
+    let mut positions = vec![0; cases.len()];
+    for places in grouped(cases) {
+        for (position, place) in places.into_iter().enumerate() {
+            positions[place] = position;
+        }
+    }
+    for (place, (case, verdict)) in cases.iter().zip(verdicts).enumerate() {
+        let met = match verdict {
+            Verdict::Failed(failure) => {
+                *failures.entry(*failure).or_insert(0) += 1;
+                continue;
+            }
+            verdict => verdict.met() == Some(true),
+        };
+        let labels = &case.label.0;
+        pairs.extend(labels.iter().map(|&label| (met, label)));
+        let share = labels.iter().filter(|&&label| label).count() as f64 / labels.len() as f64;
+        let excess = f64::from(u8::from(met)) - share;
+        by_length.push((case.response.split_whitespace().count() as f64 / 100.0, excess));
+        by_position.push((positions[place] as f64, excess));
+    }
+    let agrees = |place: usize| {
+        let first = repeats[0][place].met();
+        first.is_some() && repeats.iter().all(|repeat| repeat[place].met() == first)
+    };
+    let num_agreeing = (0..cases.len()).filter(|&place| agrees(place)).count();
+    JudgeQuality {
+        name,
+        confusion: Confusion::of(pairs),
+        num_cases: cases.len(),
+        num_judged: by_length.len(),
+        failures,
+        retest: (repeats.len() > 1).then(|| num_agreeing as f64 / cases.len() as f64),
+        length_slope: slope(&by_length),
+        position_slope: slope(&by_position),
+        probes,
+        cost,
+    }
+}
+
+/// A model whose streams are those of another repeat of the same questions.
+struct Repeated<'b, 'a> {
+    inner: RecordedModel<'b, 'a>,
+    repeat: u32,
+}
+
+impl Generator for Repeated<'_, '_> {
+    fn identity(&self) -> &ModelIdentity {
+        self.inner.identity()
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerationRequest],
+        sampling: &Sampling,
+        observer: &mut dyn GenerationObserver,
+    ) -> Result<Vec<Vec<Rollout>>, PortError> {
+        if self.repeat == 0 {
+            return self.inner.generate(requests, sampling, observer);
+        }
+        let mut repeated = requests.to_vec();
+        for RolloutSeed { seed, .. } in repeated.iter_mut().flat_map(|r| &mut r.rollouts) {
+            *seed = seed.derive("repeat").derive_index(u64::from(self.repeat));
+        }
+        self.inner.generate(&repeated, sampling, observer)
+    }
+}
+
+impl Scorer for Repeated<'_, '_> {
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError> {
+        self.inner.score(requests)
+    }
+}

@@ -1,0 +1,119 @@
+//! Measuring texts against labels: final answers by computing, rubrics by asking the benchmark's judge.
+
+use preceptor_benchmarks::healthbench_strict::{self, Item};
+use preceptor_benchmarks::{Grader, Task, grade};
+use preceptor_core::record::{GradeRecord, Score};
+use preceptor_core::{Generator, JudgedCriterion};
+
+use crate::Error;
+use crate::fill::Made;
+use crate::plan::Cell;
+
+/// A text to measure; none where there is no pseudo-reference.
+pub(crate) type Graded<'a> = (&'a Task, Option<&'a str>);
+
+/// Grades each text as the cell's grader does; `judge` is there where the grader asks one.
+pub(crate) fn grade_texts(
+    cell: &Cell,
+    judge: Option<&dyn Generator>,
+    texts: &[Graded<'_>],
+) -> Result<Vec<Made<GradeRecord>>, Error> {
+    match (cell.grader, judge, &cell.eval_judge) {
+        (Grader::Answer(profile), _, _) => Ok(texts
+            .iter()
+            .map(|(task, text)| {
+                let graded = grade(profile, &task.label, text.unwrap_or(""));
+                let (extraction, reason) = match text {
+                    Some(_) => (graded.extraction, graded.reason),
+                    // An abstention is an answer that is wrong.
+                    None => abstained(),
+                };
+                Made::Record(GradeRecord {
+                    prompt: task.prompt.id.clone(),
+                    score: graded.score,
+                    answer: graded.answer,
+                    extraction,
+                    reason,
+                    label: task.label.display_text(),
+                    judged: Vec::new(),
+                })
+            })
+            .collect()),
+        (Grader::HealthBenchStrict, Some(judge), Some(settings)) => {
+            let judged: Vec<Item<'_>> = texts
+                .iter()
+                .filter_map(|(task, text)| {
+                    let rubric = task.label.rubric()?;
+                    Some(Item { prompt: &task.prompt, rubric, response: (*text)? })
+                })
+                .collect();
+            let attempts = settings.settings.attempts;
+            let template = settings.settings.prompt_text.as_deref();
+            let grades =
+                healthbench_strict::grade(judge, &settings.sampling, attempts, template, &judged)?;
+            let mut grades = grades.into_iter();
+            let made = texts.iter().map(|(task, text)| match text {
+                Some(_) => judged_record(task, grades.next().expect("one grade for each item")),
+                None => {
+                    let (extraction, reason) = abstained();
+                    let score = Score::Unscored(reason.clone());
+                    Made::Record(record(task, score, extraction, reason, Vec::new()))
+                }
+            });
+            Ok(made.collect())
+        }
+        (Grader::HealthBenchStrict, _, _) => unreachable!("a plan has a judge where one grades"),
+    }
+}
+
+fn abstained() -> (String, String) {
+    ("abstained".to_owned(), "there is no pseudo-reference".to_owned())
+}
+
+fn record(
+    task: &Task,
+    score: Score,
+    extraction: String,
+    reason: String,
+    judged: Vec<JudgedCriterion>,
+) -> GradeRecord {
+    GradeRecord {
+        prompt: task.prompt.id.clone(),
+        score,
+        answer: None,
+        extraction,
+        reason,
+        // The criteria are with the verdicts.
+        label: String::new(),
+        judged,
+    }
+}
+
+/// The record of a judged text. While a verdict may still be had it is none.
+fn judged_record(task: &Task, grade: healthbench_strict::Graded) -> Made<GradeRecord> {
+    let healthbench_strict::Graded { score, judged, failures } = grade;
+    if let Some(failure) = failures.iter().find(|failure| failure.is_transient()) {
+        return Made::Failed(format!(
+            "{} of {} verdicts: {}",
+            failures.len(),
+            judged.len(),
+            failure.name()
+        ));
+    }
+    let num_met = judged.iter().filter(|(_, judged)| judged.answer.met() == Some(true)).count();
+    let reason = match failures.first() {
+        None => format!("{num_met} of {} items met", judged.len()),
+        Some(failure) => {
+            format!("{} of {} verdicts failed: {}", failures.len(), judged.len(), failure.name())
+        }
+    };
+    let score = match score {
+        Some(score) => Score::Scored(score),
+        None => Score::Unscored(reason.clone()),
+    };
+    let judged = judged
+        .into_iter()
+        .map(|(criterion, judged)| JudgedCriterion::Verdict { criterion, judged })
+        .collect();
+    Made::Record(record(task, score, "whole".to_owned(), reason, judged))
+}

@@ -1,0 +1,183 @@
+//! The roles of a cell beside its policy: reward, anchor, judge, the benchmark's judge.
+
+use std::collections::BTreeMap;
+
+use preceptor_core::{Digest, Sampling};
+use toml::{Table, Value};
+
+use crate::Error;
+use crate::catalog::{AggregatorSettings, JudgeSettings, Needs, RewardSettings};
+use crate::document::Document;
+use crate::error::ManifestError;
+use crate::model_host::ModelHost;
+use crate::reading::{names_of, optional_table, read, read_kind, with_prompt_text};
+use crate::settings::{AnchorSettings, EvalJudgeSettings, OutOfRange};
+use crate::stages::{CellJudge, EvalJudge, RewardTerm, Writer};
+
+/// An error about a value outside its range in `table`, on the axis if it stands there.
+pub(crate) fn out_of_range(
+    document: &Document,
+    table: &str,
+    wrong: &OutOfRange,
+    names: &BTreeMap<String, String>,
+) -> ManifestError {
+    let key = format!("{table}.{}", wrong.key);
+    let detail = format!("`{key} = {}`: allowed is {}", wrong.value, wrong.allowed);
+    let on_axis = format!("matrix.{key}");
+    document.error_at(if names.contains_key(&key) { &on_axis } else { &key }, detail)
+}
+
+/// Prompts of the user's own have their places; ranges hold; the benchmark has what is needed.
+pub(crate) fn check_aggregator(
+    document: &Document,
+    aggregator: &AggregatorSettings,
+    has_final_answers: bool,
+    benchmark: &str,
+) -> Result<Option<Digest>, ManifestError> {
+    let at = |key: &str, detail: String| document.error_at(key, detail);
+    if let Some((key, value, allowed)) = aggregator.out_of_range() {
+        let key = format!("aggregator.{key}");
+        return Err(at(&key, format!("`{key} = {value}`: allowed is {allowed}")));
+    }
+    let entry = aggregator.entry();
+    if entry.needs.labels && !has_final_answers {
+        let detail = format!("`{}` needs final answers, which `{benchmark}` lacks", entry.name);
+        return Err(at("aggregator.kind", detail));
+    }
+    let digest = aggregator.prompt_digest();
+    digest.map_err(|error| at("aggregator.prompt-file", error.to_string()))
+}
+
+/// The terms of `[reward]`; none where there is no such table.
+pub(crate) fn reward(
+    document: &Document,
+    table: &mut Table,
+) -> Result<Vec<RewardTerm>, ManifestError> {
+    let mut reward = optional_table(document, table, "reward")?;
+    let terms = match reward.remove("terms") {
+        None if reward.is_empty() => return Ok(Vec::new()),
+        None => Vec::new(),
+        Some(Value::Array(terms)) => terms,
+        Some(_) => return Err(document.error_at("reward.terms", "`reward.terms` is a list")),
+    };
+    if let Some(key) = reward.keys().next() {
+        let key = format!("reward.{key}");
+        let mut error = document.error_at(&key, format!("`{key}` is not a known key"));
+        error.hint = Some("write `terms = [{ kind = \"..\", weight = 1.0 }]`".to_owned());
+        return Err(error);
+    }
+    if terms.is_empty() {
+        return Err(document.error_at("reward.terms", "`reward.terms` is empty"));
+    }
+    let term = |(i, term): (usize, Value)| {
+        let place = format!("reward.terms.{i}");
+        let Value::Table(mut term) = term else {
+            let detail = "a term is a table with a `kind`";
+            return Err(document.error_at(&place, detail));
+        };
+        let weight = match term.remove("weight") {
+            None => 1.0,
+            Some(Value::Float(weight)) if weight.is_finite() => weight,
+            Some(Value::Integer(weight)) => weight as f64,
+            Some(other) => {
+                let key = format!("{place}.weight");
+                let detail = format!("`{key} = {other}`: allowed is a number");
+                return Err(document.error_at(&key, detail));
+            }
+        };
+        let term = with_prompt_text(document, &place, term)?;
+        let known = ["weight", "prompt-file"];
+        let kinds = names_of(RewardSettings::ALL);
+        let settings: RewardSettings = read_kind(document, &place, term, &known, &kinds)?;
+        if let Some((key, value, allowed)) = settings.out_of_range() {
+            let key = format!("{place}.{key}");
+            let detail = format!("`{key} = {value}`: allowed is {allowed}");
+            return Err(document.error_at(&key, detail));
+        }
+        let prompt = settings.prompt_digest().map_err(|error| {
+            document.error_at(&format!("{place}.prompt-file"), error.to_string())
+        })?;
+        Ok(RewardTerm { weight, settings, prompt })
+    };
+    terms.into_iter().enumerate().map(term).collect()
+}
+
+/// The anchor: the policy's model unless another is named.
+pub(crate) fn anchor(
+    document: &Document,
+    models: &mut dyn ModelHost,
+    settings: &AnchorSettings,
+    policy: &str,
+    sampling: &Sampling,
+    needs: Needs,
+    names: &BTreeMap<String, String>,
+) -> Result<Writer, Error> {
+    let sampling =
+        settings.resolve(sampling).map_err(|e| out_of_range(document, "anchor", &e, names))?;
+    let name = match &settings.model {
+        // Who is not asked need not be here.
+        Some(name) if needs.anchor => name.clone(),
+        _ => policy.to_owned(),
+    };
+    Ok(Writer { identity: models.identify(&name)?, name, sampling })
+}
+
+/// The judge of `[judge]`.
+pub(crate) fn judge(
+    document: &Document,
+    models: &mut dyn ModelHost,
+    mut table: Table,
+) -> Result<CellJudge, Error> {
+    let name = match table.remove("model") {
+        Some(Value::String(name)) => name,
+        Some(other) => {
+            let detail = format!("`judge.model = {other}`: a model is a name in quotes");
+            return Err(document.error_at("judge.model", detail).into());
+        }
+        None => {
+            let mut error = document.error_at("judge", "`[judge]` has no `model`");
+            error.hint = Some(
+                "a reward or aggregator of this cell asks a judge; name a model or endpoint"
+                    .to_owned(),
+            );
+            return Err(error.into());
+        }
+    };
+    table.entry("kind").or_insert_with(|| Value::String("llm".to_owned()));
+    let table = with_prompt_text(document, "judge", table)?;
+    let known = ["model", "prompt-file"];
+    let kinds = names_of(JudgeSettings::ALL);
+    let settings: JudgeSettings = read_kind(document, "judge", table, &known, &kinds)?;
+    if let Some((key, value, allowed)) = settings.out_of_range() {
+        let key = format!("judge.{key}");
+        let detail = format!("`{key} = {value}`: allowed is {allowed}");
+        return Err(document.error_at(&key, detail).into());
+    }
+    let prompt = settings
+        .prompt_digest()
+        .map_err(|error| document.error_at("judge.prompt-file", error.to_string()))?;
+    Ok(CellJudge { identity: models.identify(&name)?, name, settings, prompt })
+}
+
+/// The benchmark's judge.
+pub(crate) fn eval_judge(
+    document: &Document,
+    models: &mut dyn ModelHost,
+    table: Table,
+    benchmark: &str,
+    names: &BTreeMap<String, String>,
+) -> Result<EvalJudge, Error> {
+    let table = with_prompt_text(document, "eval-judge", table)?;
+    let known = ["prompt-file"];
+    let settings: EvalJudgeSettings = read(document, "eval-judge", Value::Table(table), &known)?;
+    if settings.model.is_empty() {
+        let detail = format!("`{benchmark}` is graded by a judge: `[eval-judge]` has no `model`");
+        let mut error = document.error_at("eval-judge", detail);
+        error.hint = Some("name a model or endpoint that grades".to_owned());
+        return Err(error.into());
+    }
+    let sampling =
+        settings.sampling().map_err(|e| out_of_range(document, "eval-judge", &e, names))?;
+    let identity = models.identify(&settings.model)?;
+    Ok(EvalJudge { identity, settings, sampling })
+}
