@@ -102,12 +102,12 @@ fn a_stop_string_ends_a_rollout_and_is_not_part_of_it() {
     let sampling = Sampling {
         temperature: 0.0,
         max_new_tokens: 64,
-        stop: vec![" seven".to_owned()],
+        stop: vec![" eight".to_owned()],
         ..Sampling::default()
     };
-    let rollouts = draw(&endpoint(&config), text("one two three four five"), &[1], &sampling);
+    let rollouts = draw(&endpoint(&config), text("One, two, three, four, five,"), &[1], &sampling);
     println!("{rollouts:?}");
-    assert_eq!(rollouts[0].text, " six");
+    assert_eq!(rollouts[0].text, " six, seven,");
     assert!(!rollouts[0].finish.is_truncated());
 }
 
