@@ -19,7 +19,7 @@ use crate::device::Device;
 use crate::families::Family;
 use crate::gguf::GgufFile;
 use crate::hf_folder::{HfWeights, JsonFile};
-use crate::ops::{Linear, RopeAngles, rms_norm, rope, silu_mul};
+use crate::ops::{Linear, RopeAngles, add, rms_norm, rope, silu_mul};
 use crate::rope_frequencies::{RopeConfig, RopeScaling};
 use crate::weights::WeightSource;
 
@@ -255,10 +255,10 @@ impl LlamaBlock {
         let k = rope(&qkv.clone().narrow(1, q_width, kv_width), angles);
         let v = qkv.narrow(1, q_width + kv_width, kv_width);
         let mixed = attend.attend(layer, &shape, &q, &k, &v);
-        let x_rd = x_rd + self.output.forward(&mixed);
+        let x_rd = add(x_rd, self.output.forward(&mixed));
         let normed = rms_norm(&x_rd, &self.feed_forward_norm, config.norm_eps);
         let activated = silu_mul(&self.gate_up.forward(&normed));
-        x_rd + self.down.forward(&activated)
+        add(x_rd, self.down.forward(&activated))
     }
 }
 

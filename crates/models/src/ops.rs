@@ -107,10 +107,13 @@ impl Linear {
                 let flex = if rows_of(&flex).is_some() { flex } else { flex.to_contiguous() };
                 let x = rows_of(&flex).expect("contiguous rows are dense");
                 let panels = on_cpu(panels).expect("packed weights are CPU tensors");
-                filled_rows(rows, *out, |y| {
-                    let view = panels_view(&panels, *out, inner);
-                    kernels::gemm(Isa::best(), x, view, y);
-                })
+                // Not zeroed first: on several threads, one thread's clearing would be waited for.
+                let mut data = Vec::with_capacity(rows * out);
+                let view = panels_view(&panels, *out, inner);
+                kernels::gemm(Isa::best(), x, view, RowsMut::spare(&mut data, rows, *out));
+                // SAFETY: `gemm` has written every number of every row.
+                unsafe { data.set_len(rows * out) };
+                from_vec(data, [rows, *out], 0)
             }
         }
     }
@@ -224,6 +227,20 @@ pub fn rope(x_rd: &Tensor<2>, angles: &RopeAngles) -> Tensor<2> {
     Tensor::cat(rotated.to_vec(), 2).reshape([rows, cols])
 }
 
+/// `x + y`, as the residual stream takes in what a block adds to it.
+///
+/// # Shapes
+///
+/// `[r, d]` and `[r, d]` to the same.
+pub fn add(x_rd: Tensor<2>, y_rd: Tensor<2>) -> Tensor<2> {
+    if let (Some(x), Some(y)) = (on_cpu(&x_rd), on_cpu(&y_rd))
+        && let (Some(x), Some(y)) = (rows_of(&x), rows_of(&y))
+    {
+        return filled_rows(x.rows(), x.cols(), |out| kernels::add(Isa::best(), x, y, out));
+    }
+    x_rd + y_rd
+}
+
 /// `silu(gate) · up` of rows that hold gate, then up.
 ///
 /// # Shapes
@@ -284,6 +301,9 @@ mod tests {
             rms_norm(&plain(&x), &plain(&norm), 1e-5),
         );
         assert!(difference < 1e-5, "norm: {difference}");
+
+        let sum = add(x.clone(), x.clone());
+        assert_eq!(to_vec(sum), to_vec(plain(&x) + plain(&x)));
 
         let difference = largest_difference(silu_mul(&x), silu_mul(&plain(&x)));
         assert!(difference < 1e-5, "silu: {difference}");

@@ -1,4 +1,4 @@
-//! Root-mean-square norm, rotary embedding and the gated activation, row by row.
+//! Root-mean-square norm, rotary embedding, sums and the gated activation, row by row.
 
 use super::exp::exp_f32;
 use super::isa::per_isa;
@@ -66,6 +66,24 @@ per_isa! {
                 out1[i] = x1[i] * cos[i] - x2[i] * sin[i];
                 out2[i] = x2[i] * cos[i] + x1[i] * sin[i];
             }
+        }
+    }
+}
+
+/// `out = x + y`.
+pub(crate) fn add(isa: Isa, x: RowsRef<'_>, y: RowsRef<'_>, out: RowsMut) {
+    assert_eq!((x.rows(), x.cols()), (y.rows(), y.cols()), "summands differ in shape");
+    by_rows(x.rows(), x.cols(), |row| {
+        // SAFETY: each row is written by one task.
+        let out = unsafe { out.slice(row, 0, x.cols()) };
+        add_row(isa, x.row(row), y.row(row), out);
+    });
+}
+
+per_isa! {
+    fn add_row(x: &[f32], y: &[f32], out: &mut [f32]) {
+        for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
+            *out = x + y;
         }
     }
 }

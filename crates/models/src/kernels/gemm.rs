@@ -32,7 +32,8 @@ pub(crate) fn gemm(isa: Isa, a: RowsRef<'_>, weights: PanelsView<'_>, out: RowsM
     let rows_a_block = m.div_ceil(row_blocks).next_multiple_of(if row_blocks > 1 { 12 } else { 1 });
     let row_blocks = m.div_ceil(rows_a_block);
     let threads = rayon::current_num_threads();
-    let groups = (4 * threads).div_ceil(row_blocks).clamp(1, num_panels);
+    // Small tasks: what one thread has left at the end is what the others wait for.
+    let groups = (16 * threads).div_ceil(row_blocks).clamp(1, num_panels);
     let panels_a_group = num_panels.div_ceil(groups);
     let groups = num_panels.div_ceil(panels_a_group);
     for_each_task(row_blocks * groups, m * n * k >= PARALLEL_WORK, |task| {

@@ -21,7 +21,7 @@ mod parallel;
 mod softmax;
 
 pub(crate) use attention::{AttentionTask, KeyValueRun, attend_tile};
-pub(crate) use elementwise::{rms_norm, rope, silu_mul};
+pub(crate) use elementwise::{add, rms_norm, rope, silu_mul};
 pub(crate) use gemm::gemm;
 pub(crate) use isa::Isa;
 pub(crate) use panels::{LANES, PanelsView, pack_rows};

@@ -67,6 +67,17 @@ impl RowsMut {
         Self { data: data.as_mut_ptr(), rows, cols }
     }
 
+    /// Rows in the spare capacity of `data`, which must outlive every use. They hold nothing yet: only
+    /// [`Self::at`] may be used, to write.
+    ///
+    /// # Panics
+    ///
+    /// If the capacity is too small.
+    pub(crate) fn spare(data: &mut Vec<f32>, rows: usize, cols: usize) -> Self {
+        assert!(data.is_empty() && data.capacity() >= rows * cols, "capacity for every row");
+        Self { data: data.as_mut_ptr(), rows, cols }
+    }
+
     /// Numbers in a row, which is also their distance.
     pub(crate) fn cols(&self) -> usize {
         self.cols
