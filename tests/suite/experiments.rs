@@ -5,7 +5,7 @@ use std::path::Path;
 
 use preceptor_experiment::Error;
 
-use crate::laboratory::Laboratory;
+use crate::laboratory::{Laboratory, health_row};
 
 #[test]
 fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
@@ -19,6 +19,13 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
     assert!(!names.is_empty());
     for path in names {
         let mut laboratory = Laboratory::new();
+        // Invented rows under ids of the test split: the plan has their number, not their texts.
+        let splits = folder.join("../crates/benchmarks/splits/healthbench-test.txt");
+        let ids = fs::read_to_string(splits).unwrap();
+        let rows: String =
+            ids.lines().take(5).enumerate().map(|(i, id)| health_row(id, i)).collect();
+        laboratory.register_data("healthbench-random500", "rows.jsonl");
+        laboratory.write("data/rows.jsonl", &rows);
         let plan = laboratory.plan(&path, &[]).unwrap();
         let record = plan.record();
         let mut out = format!("{}\nseeds {:?}\n", record.title, record.seeds);

@@ -2,39 +2,122 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use preceptor_core::{Digest, Generator, ModelIdentity, Prompt, RolloutSeed};
+use preceptor_core::{
+    CallFailure, CallFailureKind, Continuation, Digest, GenerationObserver, GenerationRequest,
+    Generator, LanguageModel, ModelIdentity, PortError, Prompt, Rollout, RolloutSeed, Sampling,
+    ScoreRequest, Scorer, Seed, TokenScores,
+};
 use preceptor_experiment::{
     Document, Error, ModelHost, NoProgress, Plan, ResolveOptions, RunOptions, RunSummary, resolve,
     run,
 };
 use preceptor_files::{Files, Places, SamplingDefaults};
 use preceptor_store::Store;
-use preceptor_testkit::ScriptedGenerator;
+use preceptor_testkit::ScriptedModel;
 
-/// Answers from 0 to 3, by the rollout's stream.
-fn answer(_prompt: &Prompt, rollout: RolloutSeed) -> String {
-    format!(r"I think it is \boxed{{{}}}.", rollout.seed.draw_below(4))
+/// Answers by what is asked: rollouts from 0 to 3 by their stream, and whatever form an anchor's or a
+/// judge's prompt wants, decided by a draw from what was read.
+fn answer(prompt: &Prompt, rollout: RolloutSeed) -> String {
+    let text = prompt.question_text();
+    let drawn = Seed::root(0).derive(&text).derive_index(u64::from(rollout.index));
+    let id = prompt.id.as_str();
+    if id.contains("/synthesis/") {
+        format!(
+            "## Summary\n\n-\n\n## Unified response\n\nIt is \\boxed{{{}}}.",
+            drawn.draw_below(5)
+        )
+    } else if id.ends_with("/self-bon") {
+        format!("Response {}", 1 + drawn.draw_below(2))
+    } else if text.contains("criteria_met") {
+        format!("{{\"explanation\": \"\", \"criteria_met\": {}}}", drawn.draw_below(2) == 0)
+    } else if text.contains("<rubric>") {
+        let criterion =
+            |i: u64| format!("<criterion>point {i} of {}</criterion>", drawn.draw_below(9));
+        format!("<rubric>{}</rubric>", (0..5).map(criterion).collect::<String>())
+    } else if text.contains("\"answer\"") {
+        format!("{{\"reason\": \"\", \"answer\": {}}}", drawn.draw_below(2) == 0)
+    } else {
+        format!(r"I think it is \boxed{{{}}}.", rollout.seed.draw_below(4))
+    }
+}
+
+/// One number for each word, from everything that was read.
+fn logprobs(prompt: &Prompt, continuation: &Continuation) -> Vec<f32> {
+    let read = Seed::root(0).derive(&prompt.question_text());
+    let number = |(i, word): (usize, &str)| {
+        -(read.derive(word).derive_index(i as u64).draw_below(1 << 16) as f32) / 1e4
+    };
+    match continuation {
+        Continuation::Text(text) => text.split_whitespace().enumerate().map(number).collect(),
+        Continuation::Tokens(tokens) => vec![-1.0; tokens.len()],
+    }
+}
+
+/// The scripted model called `name`; a few of its calls fail where `failing` says so.
+struct Scripted {
+    model: Box<dyn LanguageModel>,
+    failing: Option<fn(&Prompt, Seed) -> Option<CallFailureKind>>,
+}
+
+impl Generator for Scripted {
+    fn identity(&self) -> &ModelIdentity {
+        self.model.identity()
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerationRequest],
+        sampling: &Sampling,
+        observer: &mut dyn GenerationObserver,
+    ) -> Result<Vec<Vec<Rollout>>, PortError> {
+        let mut kept = requests.to_vec();
+        if let Some(failing) = self.failing {
+            for (number, request) in kept.iter_mut().enumerate() {
+                let prompt = &request.prompt;
+                request.rollouts.retain(|seed| {
+                    let failure = failing(prompt, seed.seed);
+                    if let Some(kind) = failure {
+                        let detail = "as the test wants it".to_owned();
+                        observer.on_failure(number, seed.index, &CallFailure { kind, detail });
+                    }
+                    failure.is_none()
+                });
+            }
+        }
+        self.model.generate(&kept, sampling, observer)
+    }
+}
+
+impl Scorer for Scripted {
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError> {
+        self.model.score(requests)
+    }
 }
 
 /// Hands out the scripted model and counts how often it was loaded.
 #[derive(Default)]
 pub(crate) struct ScriptedHost {
     pub(crate) num_opened: usize,
+    /// Which calls of the model called `judge` fail.
+    pub(crate) failing: Option<fn(&Prompt, Seed) -> Option<CallFailureKind>>,
 }
 
 impl ModelHost for ScriptedHost {
     fn identify(&mut self, name: &str) -> Result<ModelIdentity, Error> {
-        Ok(ScriptedGenerator::new(name, answer).identity().clone())
+        Ok(ScriptedModel::new(name, answer, logprobs).identity().clone())
     }
 
     fn sampling_defaults(&self, _name: &str) -> SamplingDefaults {
         SamplingDefaults::default()
     }
 
-    fn open(&mut self, name: &str) -> Result<Box<dyn Generator>, Error> {
+    fn open(&mut self, name: &str) -> Result<Rc<dyn LanguageModel>, Error> {
         self.num_opened += 1;
-        Ok(Box::new(ScriptedGenerator::new(name, answer)))
+        let failing = self.failing.filter(|_| name == "judge");
+        let model = Box::new(ScriptedModel::new(name, answer, logprobs));
+        Ok(Rc::new(Scripted { model, failing }))
     }
 }
 
@@ -91,6 +174,14 @@ impl Laboratory {
         text.replace(&self.folder.path().display().to_string(), "[dir]")
     }
 
+    /// Lets the data set `name` be the file at `place` below the data folder.
+    pub(crate) fn register_data(&self, name: &str, place: &str) {
+        let entry = format!(
+            "[{name}]\nsummary = \"s\"\nlicense = \"l\"\n[[{name}.sources]]\nfile = \"{place}\"\n"
+        );
+        self.write("config/data.toml", &entry);
+    }
+
     fn files(&self) -> Files {
         let path = |name: &str| self.folder.path().join(name);
         let places = Places {
@@ -101,6 +192,26 @@ impl Laboratory {
         };
         Files::open(places).expect("the built-in registry")
     }
+}
+
+/// A row of HealthBench's published schema with three items; the texts are invented.
+pub(crate) fn health_row(id: &str, i: usize) -> String {
+    let item = |criterion: &str, points: i32, axis: &str| {
+        format!(
+            r#"{{"criterion": "{criterion} {i}", "points": {points}, "tags": ["axis:{axis}"]}}"#
+        )
+    };
+    let items = [
+        item("names the dose for", 5, "accuracy"),
+        item("asks back about", 3, "context_awareness"),
+        item("frightens", -4, "accuracy"),
+    ];
+    let prompt = format!(r#"[{{"role": "user", "content": "case {i}"}}]"#);
+    let tags = format!(r#"["theme:t{}"]"#, i % 2);
+    format!(
+        r#"{{"prompt_id": "{id}", "prompt": {prompt}, "example_tags": {tags}, "rubrics": [{}], "ideal_completions_data": null, "canary": ""}}"#,
+        items.join(", ")
+    ) + "\n"
 }
 
 /// A digest for redaction: 64 hexadecimal digits look alike.

@@ -98,10 +98,10 @@ fn the_report_has_every_file_and_its_tables_read_as_expected() {
         "tables/scores.csv",
         "tables/scores.parquet",
         "tables/scores.tex",
-        "figures/accuracy-by-aggregator-arithmetic.svg",
-        "figures/accuracy-by-aggregator-arithmetic.png",
-        "figures/accuracy-by-group-size-arithmetic.svg",
-        "figures/accuracy-by-group-size-arithmetic.png",
+        "figures/score-by-aggregator-arithmetic.svg",
+        "figures/score-by-aggregator-arithmetic.png",
+        "figures/score-by-group-size-arithmetic.svg",
+        "figures/score-by-group-size-arithmetic.png",
     ] {
         assert!(fs::metadata(folder.join(name)).unwrap().len() > 0, "{name}");
     }
@@ -114,7 +114,7 @@ fn the_report_has_every_file_and_its_tables_read_as_expected() {
         toml::from_str(&fs::read_to_string(folder.join("plan.toml")).unwrap()).unwrap();
     assert_eq!(plan.len(), 6, "one table a condition");
 
-    let figure = folder.join("figures/accuracy-by-group-size-arithmetic.svg");
+    let figure = folder.join("figures/score-by-group-size-arithmetic.svg");
     let drawn = fs::read(&figure).unwrap();
     fs::remove_file(&figure).unwrap();
     preceptor_reports::redraw(&folder).unwrap();

@@ -23,8 +23,8 @@
 //! The judge, its temperature (0.5 upstream) and its limit of 2048 tokens are settings of `[eval-judge]`.
 
 use preceptor_core::{
-    Criterion, Digest, Generator, JudgeFailure, Judged, Message, PortError, Prompt, PromptBody, PromptId,
-    Role, Sampling, Verdict,
+    Criterion, Digest, Generator, JudgeFailure, Judged, Message, PortError, Prompt, PromptBody,
+    PromptId, Role, Sampling, Verdict,
 };
 use preceptor_judges::{Asker, Question, Reading, ask};
 use preceptor_stats::rubric_score;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use preceptor_experiment::{
-    CellState, Document, Models, Plan, ResolveOptions, RoleCost, RunOptions, RunSummary, resolve,
+    CallDemand, CellState, Document, Models, Plan, ResolveOptions, RoleCost, RunOptions,
+    RunSummary, resolve,
 };
 use preceptor_files::{Files, Places};
 use preceptor_models::{Device, GenerationOptions};
@@ -69,6 +70,7 @@ pub(crate) fn plan(arguments: &ExperimentArguments, output: &Output) -> Result<E
 
 fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
     let stages = lab.plan.summarize(&lab.store)?;
+    let calls = lab.plan.call_demands(&lab.store)?;
     let record = lab.plan.record();
     let missing: u64 = stages.iter().map(|s| s.state.num_wanted - s.state.num_present).sum();
     let tokens: u64 = stages.iter().map(|s| s.max_new_tokens).sum();
@@ -92,6 +94,11 @@ fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
             "label": s.label, "digest": s.digest, "present": s.state.num_present,
             "wanted": s.state.num_wanted, "max-new-tokens": s.max_new_tokens,
             "estimated-secs": s.estimated_secs,
+        })).collect::<Vec<_>>(),
+        "calls": calls.iter().map(|c| json!({
+            "label": c.label, "present": c.state.num_present, "wanted": c.state.num_wanted,
+            "replies": c.num_replies, "judged": c.num_judged, "scored": c.num_scored,
+            "rollouts-read": c.num_rollouts_read,
         })).collect::<Vec<_>>(),
         "missing-rollouts": missing,
         "max-new-tokens": tokens,
@@ -123,6 +130,36 @@ fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
         .collect();
     output.table(&["rollouts", "wanted", "in store", "to draw", "new tokens <=", "time"], &rows);
     output.text("");
+    if !calls.is_empty() {
+        let row = |call: &CallDemand| {
+            let (present, wanted) = (call.state.num_present, call.state.num_wanted);
+            let counts = [
+                wanted,
+                present,
+                call.num_replies,
+                call.num_judged,
+                call.num_scored,
+                call.num_rollouts_read,
+            ];
+            let counts = counts.map(|count| count.to_string());
+            [call.label.clone()].into_iter().chain(counts).collect::<Vec<_>>()
+        };
+        let rows: Vec<_> = calls.iter().map(row).collect();
+        let header = [
+            "asked of models",
+            "wanted",
+            "in store",
+            "replies",
+            "judged",
+            "scored",
+            "rollouts read",
+        ];
+        output.table(&header, &rows);
+        output.text(
+            "Counts are of first attempts; the same question to the same model is asked once.",
+        );
+        output.text("");
+    }
     match estimated_secs {
         _ if missing == 0 => output.text("Nothing is to be drawn."),
         Some(secs) => output.text(format!(

@@ -15,9 +15,9 @@ use std::fs;
 use std::path::Path;
 
 use preceptor_core::{
-    Criterion, GenerationObserver, GenerationRequest, Generator, JudgeFailure,
-    ModelIdentity, PortError, Prompt, PromptBody, PromptId, Rollout, RolloutSeed, Sampling,
-    ScoreRequest, Scorer, TokenScores, Verdict, VerdictRequest,
+    Criterion, GenerationObserver, GenerationRequest, Generator, JudgeFailure, ModelIdentity,
+    PortError, Prompt, PromptBody, PromptId, Rollout, RolloutSeed, Sampling, ScoreRequest, Scorer,
+    TokenScores, Verdict, VerdictRequest,
 };
 use preceptor_judges::{ProbeReport, run_probes};
 use preceptor_stats::{Confusion, krippendorff_alpha, slope};

@@ -251,7 +251,7 @@ impl Cell {
     }
 
     /// The reward's name: that of its value on the axis, else the kinds of its terms.
-    fn reward_name(&self) -> Option<String> {
+    pub(crate) fn reward_name(&self) -> Option<String> {
         let kinds = self.reward.iter().map(|term| term.settings.entry().name);
         let kinds = kinds.collect::<Vec<_>>().join(" + ");
         let on_axis = self.axes.get("reward").cloned();

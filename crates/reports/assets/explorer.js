@@ -15,15 +15,55 @@ for (const root of document.querySelectorAll(".explorer")) {
     if (name) made.className = name;
     return made;
   };
-  const verdict = (score) =>
-    score === null
-      ? element("span", "unscored", "soft")
-      : element("span", score === 1 ? "right" : "wrong", score === 1 ? "right" : "wrong");
+  const verdict = (score) => {
+    if (score === null) return element("span", "unscored", "soft");
+    if (data["has-rubric"]) return element("b", `score ${score.toFixed(3)}`);
+    return element("span", score === 1 ? "right" : "wrong", score === 1 ? "right" : "wrong");
+  };
   const line = (...parts) => {
     const made = element("div");
     for (const part of parts) {
       made.append(part, " ");
     }
+    return made;
+  };
+
+  const folded = (summary, ...parts) => {
+    const made = element("details");
+    made.append(element("summary", summary), ...parts);
+    return made;
+  };
+  const numbers = (measures) =>
+    Object.entries(measures)
+      .map(([name, value]) => `${name} ${+value.toFixed(3)}`)
+      .join(", ");
+  const verdicts = (judged) => {
+    const failed = judged.filter((one) => one.failed).length;
+    const met = judged.filter((one) => one.met).length;
+    const summary = `${judged.length} verdicts, ${met} met, ${failed} failed`;
+    const rows = judged.map((one) => {
+      const name = one.met === true ? "right" : one.met === false ? "wrong" : "soft";
+      const margin = one.margin === null ? [] : [`margin ${one.margin.toFixed(2)}`];
+      const facts = [`${one.points} points`, `${one["num-attempts"]} replies`, ...margin];
+      const row = line(
+        element("span", one.answer, name),
+        element("span", one.criterion),
+        element("span", facts.join(" · "), "soft"),
+      );
+      if (one.reply) row.append(folded("the judge's reply", element("pre", one.reply)));
+      return row;
+    });
+    return folded(summary, ...rows);
+  };
+  const rewardOf = (reward, index) => {
+    const one = reward.rollouts[index];
+    const value = !one || one.value === null ? "no reward" : `reward ${+one.value.toFixed(3)}`;
+    const made = line(
+      element("span", reward.name),
+      element("b", value),
+      element("span", one ? one.reason : reward.failure, "soft"),
+    );
+    if (one && one.judged.length) made.append(verdicts(one.judged));
     return made;
   };
 
@@ -35,21 +75,42 @@ for (const root of document.querySelectorAll(".explorer")) {
     const tags = Object.entries(prompt.tags).map(([key, value]) => `${key} ${value}`);
     body.append(element("div", [prompt.id, ...tags, ...prompt.flags].join(" · "), "soft"));
     body.append(element("pre", prompt.question));
-    const asked = element("details");
-    asked.append(element("summary", "the whole prompt"), element("pre", prompt.asked));
-    body.append(asked, line(element("b", "label"), element("code", prompt.label)));
+    body.append(folded("the whole prompt", element("pre", prompt.asked)));
+    if (prompt.label) body.append(line(element("b", "label"), element("code", prompt.label)));
     for (const reference of prompt.references) {
       const bound = reference["sees-labels"] ? " (sees labels)" : "";
-      const measures = Object.entries(reference.measures).map(([k, v]) => `${k} ${+v.toFixed(3)}`);
-      body.append(
+      const made = element("div");
+      const answer = reference.answer ?? "no answer";
+      made.append(
         line(
-          element("b", reference.aggregator + bound),
+          element("b", reference.name + bound),
           element("span", reference.origin),
-          element("code", reference.answer ?? "no answer"),
+          ...(data["has-rubric"] ? [] : [element("code", answer)]),
           verdict(reference.score),
-          element("span", measures.join(", "), "soft"),
+          element("span", [reference.reason, numbers(reference.measures)].join(" · "), "soft"),
         ),
       );
+      if (reference.text !== null) {
+        made.append(folded("the pseudo-reference", element("pre", reference.text)));
+      }
+      reference.replies.forEach((reply, index) => {
+        made.append(folded(`reply ${index + 1}, whole`, element("pre", reply)));
+      });
+      if (reference.judged.length) made.append(verdicts(reference.judged));
+      body.append(made);
+    }
+    for (const reward of prompt.rewards) {
+      const bound = reward["sees-labels"] ? " (sees labels)" : "";
+      const made = line(
+        element("b", `reward ${reward.name}${bound}`),
+        element("span", [numbers(reward.measures), reward.failure ?? ""].join(" "), "soft"),
+      );
+      if (reward.rubric.length) {
+        const list = element("ol");
+        list.append(...reward.rubric.map((text) => element("li", text)));
+        made.append(folded(`rubric of ${reward.rubric.length} criteria`, list));
+      }
+      body.append(made);
     }
     prompt.rollouts.forEach((rollout, index) => {
       const made = element("div", undefined, "rollout");
@@ -58,12 +119,14 @@ for (const root of document.querySelectorAll(".explorer")) {
       made.append(
         line(
           element("b", `rollout ${index}`),
-          element("code", rollout.answer ?? "no answer"),
+          ...(data["has-rubric"] ? [] : [element("code", rollout.answer ?? "no answer")]),
           verdict(rollout.score),
           element("span", facts, "soft"),
         ),
+        ...prompt.rewards.map((reward) => rewardOf(reward, index)),
         element("pre", rollout.text),
       );
+      if (rollout.judged.length) made.append(verdicts(rollout.judged));
       body.append(made);
     });
   };

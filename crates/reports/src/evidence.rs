@@ -1,32 +1,34 @@
-//! The records behind a plan, gathered by condition.
+//! The records behind a plan.
+//!
+//! A record may be missing because a call failed; its stage then notes the key with the reason. That
+//! is data: accessors give none, scores give the reason, tables count it. What is derived from such a
+//! record may be missing too. A record that is missing without a note was never tried, and there is
+//! no report without it.
 
 use std::collections::BTreeMap;
 
-use preceptor_core::Digest;
 use preceptor_core::record::{
     AggregateRecord, AnswerClassRecord, CellRecord, CostRecord, GradeRecord, PlanRecord,
-    PromptRecord, RolloutRecord, rollout_key,
+    PromptRecord, RewardRecord, RolloutRecord, Score, rollout_key,
 };
+use preceptor_core::{Digest, PromptId};
 use preceptor_store::Store;
 
 use crate::Error;
 
-/// A point of the matrix: the cells that differ in their seed only.
-pub(crate) struct Condition<'a> {
-    /// Any of the cells; they agree on everything but seed and stages.
-    pub(crate) cell: &'a CellRecord,
-    /// The cells, in the order of the plan's seeds.
-    pub(crate) cells: Vec<&'a CellRecord>,
-}
+/// Records of one type by stage and key.
+type Records<T> = BTreeMap<Digest, BTreeMap<String, T>>;
 
 /// A plan with its records. Stages that several cells share are read once.
 pub(crate) struct Evidence {
     pub(crate) plan: PlanRecord,
-    prompts: BTreeMap<Digest, BTreeMap<String, PromptRecord>>,
-    rollouts: BTreeMap<Digest, BTreeMap<String, RolloutRecord>>,
-    grades: BTreeMap<Digest, BTreeMap<String, GradeRecord>>,
-    classes: BTreeMap<Digest, BTreeMap<String, AnswerClassRecord>>,
-    aggregates: BTreeMap<Digest, BTreeMap<String, AggregateRecord>>,
+    prompts: Records<PromptRecord>,
+    rollouts: Records<RolloutRecord>,
+    grades: Records<GradeRecord>,
+    classes: Records<AnswerClassRecord>,
+    aggregates: Records<AggregateRecord>,
+    rewards: Records<RewardRecord>,
+    failures: Records<String>,
     costs: BTreeMap<Digest, CostRecord>,
 }
 
@@ -45,6 +47,8 @@ impl Evidence {
             grades: BTreeMap::new(),
             classes: BTreeMap::new(),
             aggregates: BTreeMap::new(),
+            rewards: BTreeMap::new(),
+            failures: BTreeMap::new(),
             costs: BTreeMap::new(),
             plan,
         };
@@ -56,61 +60,72 @@ impl Evidence {
             load(store, &stages.answer_classes, &mut evidence.classes)?;
             load(store, &stages.aggregates, &mut evidence.aggregates)?;
             load(store, &stages.grades, &mut evidence.grades)?;
-            if !evidence.costs.contains_key(&stages.rollouts) {
-                let cost = store.stage_by_digest(&stages.rollouts).cost()?;
-                evidence.costs.insert(stages.rollouts.clone(), cost);
+            if let Some(rewards) = &stages.rewards {
+                load(store, rewards, &mut evidence.rewards)?;
+            }
+            for stage in every_stage(cell) {
+                if !evidence.failures.contains_key(stage) {
+                    let opened = store.stage_by_digest(stage);
+                    evidence.failures.insert(stage.clone(), opened.failures()?);
+                    evidence.costs.insert(stage.clone(), opened.cost()?);
+                }
             }
         }
         evidence.check()?;
         Ok(evidence)
     }
 
-    /// Every record that the tables and pages read is there.
+    /// Every record is there that could be had.
     fn check(&self) -> Result<(), Error> {
         for cell in &self.plan.cells {
+            let stages = &cell.stages;
             for prompt in &cell.prompts {
                 let key = prompt.as_str();
-                let has = |there: bool, what: &str| {
-                    if there { Ok(()) } else { Err(incomplete(cell, format!("{what} of `{key}`"))) }
+                // `excused` is true where something that the record is made from is missing.
+                let has = |stage: &Digest, key: &str, there: bool, excused: bool, what: &str| {
+                    if there || excused || self.failure(stage, key).is_some() {
+                        Ok(())
+                    } else {
+                        Err(incomplete(cell, format!("{what} of `{prompt}`")))
+                    }
                 };
-                let stages = &cell.stages;
-                has(self.prompts[&stages.prompts].contains_key(key), "the prompt")?;
-                has(self.aggregates[&stages.aggregates].contains_key(key), "the aggregate")?;
-                has(self.grades[&stages.grades].contains_key(key), "the grade")?;
-                has(self.classes[&stages.answer_classes].contains_key(key), "the answer classes")?;
+                let there = self.prompts[&stages.prompts].contains_key(key);
+                has(&stages.prompts, key, there, false, "the prompt")?;
+                let mut is_whole = true;
                 for index in 0..cell.group_size {
-                    let key = rollout_key(prompt, index);
-                    has(self.rollouts[&stages.rollouts].contains_key(&key), "a rollout")?;
-                    has(
-                        self.grades[&stages.rollout_grades].contains_key(&key),
-                        "a rollout's grade",
-                    )?;
+                    let key = &rollout_key(prompt, index);
+                    let rollout = self.rollout(cell, key).is_some();
+                    is_whole &= rollout;
+                    has(&stages.rollouts, key, rollout, false, "a rollout")?;
+                    let grade = self.rollout_grade(cell, key).is_some();
+                    has(&stages.rollout_grades, key, grade, !rollout, "a rollout's grade")?;
+                }
+                let classes = self.classes(cell, key).is_some();
+                has(&stages.answer_classes, key, classes, !is_whole, "the answer classes")?;
+                let aggregate = self.aggregate(cell, key).is_some();
+                has(&stages.aggregates, key, aggregate, !is_whole, "the aggregate")?;
+                let grade = self.grade(cell, key).is_some();
+                has(&stages.grades, key, grade, !aggregate, "the grade")?;
+                if let Some(rewards) = &stages.rewards {
+                    let reward = self.reward(cell, key).is_some();
+                    has(rewards, key, reward, !aggregate || !is_whole, "the reward")?;
                 }
             }
         }
         Ok(())
     }
 
-    /// The conditions, in the plan's order.
-    pub(crate) fn conditions(&self) -> Vec<Condition<'_>> {
-        let mut conditions: Vec<Condition<'_>> = Vec::new();
-        for cell in &self.plan.cells {
-            let known = conditions.iter_mut().find(|condition| condition.cell.axes == cell.axes);
-            match known {
-                Some(condition) => condition.cells.push(cell),
-                None => conditions.push(Condition { cell, cells: vec![cell] }),
-            }
-        }
-        conditions
-    }
-
-    /// One cell for each distinct set of rollouts that has the largest group among its sharers.
+    /// One cell for each distinct set of graded rollouts: the one with the largest group.
     pub(crate) fn rollout_cells(&self) -> Vec<&CellRecord> {
         let mut largest: Vec<&CellRecord> = Vec::new();
         for cell in &self.plan.cells {
-            let known = largest.iter_mut().find(|c| c.stages.rollouts == cell.stages.rollouts);
+            let known = largest.iter_mut().find(|known| {
+                known.stages.rollouts == cell.stages.rollouts
+                    && known.stages.rollout_grades == cell.stages.rollout_grades
+            });
+            let size = |cell: &CellRecord| (cell.group_size, cell.prompts.len());
             match known {
-                Some(known) if cell.group_size > known.group_size => *known = cell,
+                Some(known) if size(cell) > size(known) => *known = cell,
                 Some(_) => {}
                 None => largest.push(cell),
             }
@@ -122,45 +137,88 @@ impl Evidence {
         &self.prompts[&cell.stages.prompts][key]
     }
 
-    pub(crate) fn rollout(&self, cell: &CellRecord, key: &str) -> &RolloutRecord {
-        &self.rollouts[&cell.stages.rollouts][key]
+    pub(crate) fn rollout(&self, cell: &CellRecord, key: &str) -> Option<&RolloutRecord> {
+        self.rollouts[&cell.stages.rollouts].get(key)
     }
 
-    pub(crate) fn rollout_grade(&self, cell: &CellRecord, key: &str) -> &GradeRecord {
-        &self.grades[&cell.stages.rollout_grades][key]
+    pub(crate) fn rollout_grade(&self, cell: &CellRecord, key: &str) -> Option<&GradeRecord> {
+        self.grades[&cell.stages.rollout_grades].get(key)
     }
 
-    pub(crate) fn classes(&self, cell: &CellRecord, key: &str) -> &AnswerClassRecord {
-        &self.classes[&cell.stages.answer_classes][key]
+    pub(crate) fn classes(&self, cell: &CellRecord, key: &str) -> Option<&AnswerClassRecord> {
+        self.classes[&cell.stages.answer_classes].get(key)
     }
 
-    pub(crate) fn aggregate(&self, cell: &CellRecord, key: &str) -> &AggregateRecord {
-        &self.aggregates[&cell.stages.aggregates][key]
+    pub(crate) fn aggregate(&self, cell: &CellRecord, key: &str) -> Option<&AggregateRecord> {
+        self.aggregates[&cell.stages.aggregates].get(key)
     }
 
-    pub(crate) fn grade(&self, cell: &CellRecord, key: &str) -> &GradeRecord {
-        &self.grades[&cell.stages.grades][key]
+    pub(crate) fn grade(&self, cell: &CellRecord, key: &str) -> Option<&GradeRecord> {
+        self.grades[&cell.stages.grades].get(key)
     }
 
-    pub(crate) fn cost(&self, cell: &CellRecord) -> &CostRecord {
-        &self.costs[&cell.stages.rollouts]
+    /// None where the cell derives no rewards, or the record could not be had.
+    pub(crate) fn reward(&self, cell: &CellRecord, key: &str) -> Option<&RewardRecord> {
+        self.rewards[cell.stages.rewards.as_ref()?].get(key)
     }
 
-    /// The scores of a condition: one cluster a prompt, one value a seed. Prompts without a score
-    /// have an empty cluster.
-    pub(crate) fn scores(&self, condition: &Condition<'_>) -> Vec<Vec<f64>> {
-        let score = |prompt: &str| {
-            let cells = condition.cells.iter();
-            cells.filter_map(|cell| self.grade(cell, prompt).score.value()).collect()
-        };
-        condition.cell.prompts.iter().map(|prompt| score(prompt.as_str())).collect()
+    /// Why a record could not be made, where that is noted.
+    pub(crate) fn failure(&self, stage: &Digest, key: &str) -> Option<&str> {
+        self.failures[stage].get(key).map(String::as_str)
     }
+
+    /// What filling a stage cost, where its writer says so.
+    pub(crate) fn cost(&self, stage: &Digest) -> &CostRecord {
+        &self.costs[stage]
+    }
+
+    /// The score of a prompt's pseudo-reference.
+    pub(crate) fn score(&self, cell: &CellRecord, prompt: &PromptId) -> Score {
+        let key = prompt.as_str();
+        if let Some(grade) = self.grade(cell, key) {
+            return grade.score.clone();
+        }
+        let stages = &cell.stages;
+        let noted = [&stages.grades, &stages.aggregates].map(|stage| self.failure(stage, key));
+        let reason = noted.into_iter().flatten().next().unwrap_or("the group is not whole");
+        Score::Unscored(reason.to_owned())
+    }
+
+    /// The score of one rollout, if there is one.
+    pub(crate) fn rollout_score(
+        &self,
+        cell: &CellRecord,
+        prompt: &PromptId,
+        i: u32,
+    ) -> Option<f64> {
+        self.rollout_grade(cell, &rollout_key(prompt, i))?.score.value()
+    }
+
+    /// Whether the cell's benchmark is scored by rubrics with points instead of final answers.
+    pub(crate) fn has_rubric(&self, cell: &CellRecord) -> bool {
+        let stages = [&cell.stages.rollout_grades, &cell.stages.grades];
+        stages.iter().any(|stage| self.grades[*stage].values().any(|g| !g.judged.is_empty()))
+    }
+}
+
+fn every_stage(cell: &CellRecord) -> impl Iterator<Item = &Digest> {
+    let stages = &cell.stages;
+    [
+        &stages.prompts,
+        &stages.rollouts,
+        &stages.rollout_grades,
+        &stages.answer_classes,
+        &stages.aggregates,
+        &stages.grades,
+    ]
+    .into_iter()
+    .chain(&stages.rewards)
 }
 
 fn load<T: serde::de::DeserializeOwned>(
     store: &Store,
     stage: &Digest,
-    into: &mut BTreeMap<Digest, BTreeMap<String, T>>,
+    into: &mut Records<T>,
 ) -> Result<(), Error> {
     if !into.contains_key(stage) {
         let records = store.stage_by_digest(stage).load::<T>()?.records;

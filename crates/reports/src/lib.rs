@@ -12,13 +12,17 @@
 //!
 //! Every score has its interval, n, seeds, coverage and grader beside it.
 
+mod answers;
+mod condition;
 mod error;
 mod evidence;
 mod explorer;
 mod figures;
 mod html;
+mod judged_view;
 mod markdown;
 mod provenance;
+mod score_estimate;
 mod table;
 mod tables;
 mod write;

@@ -42,7 +42,8 @@ pub(crate) fn provenance<'a>(evidence: &'a Evidence, plan: &'a Digest) -> Proven
     let costs = evidence
         .rollout_cells()
         .into_iter()
-        .map(|cell| (cell.stages.rollouts.to_string(), evidence.cost(cell).clone()));
+        .map(|cell| &cell.stages.rollouts)
+        .map(|stage| (stage.to_string(), evidence.cost(stage).clone()));
     Provenance {
         experiment: &record.experiment,
         plan,

@@ -8,6 +8,8 @@ use polars::prelude::{
     SerWriter as _, Series,
 };
 
+use preceptor_stats::Estimate;
+
 use crate::Error;
 
 /// The values of one column.
@@ -46,6 +48,14 @@ impl Table {
         self.columns.push((name.to_owned(), Values::Number(values)));
     }
 
+    /// Means with the ends of their intervals, in three columns of these names.
+    pub(crate) fn estimates(&mut self, names: [&str; 3], estimates: &[Option<Estimate>]) {
+        let interval = |e: &Option<Estimate>| e.and_then(|e| e.interval);
+        self.number(names[0], estimates.iter().map(|e| e.map(|e| e.mean)).collect());
+        self.number(names[1], estimates.iter().map(|e| interval(e).map(|i| i.low)).collect());
+        self.number(names[2], estimates.iter().map(|e| interval(e).map(|i| i.high)).collect());
+    }
+
     /// The columns, in order.
     pub(crate) fn header(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|(name, _)| name.as_str())
@@ -66,7 +76,9 @@ impl Table {
             Values::Text(values) => values[row].clone(),
             Values::Count(values) => values[row].to_string(),
             Values::Number(values) => {
-                values[row].map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+                let text =
+                    values[row].map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+                if text == "-0.000" { "0.000".to_owned() } else { text }
             }
         };
         self.columns.iter().map(cell).collect()
@@ -90,8 +102,18 @@ impl Table {
         DataFrame::new(self.height(), columns).expect("columns have one value a row")
     }
 
-    /// Writes `<folder>/<name>.{csv,parquet,tex}` and returns their names.
+    /// Writes `<folder>/<name>.{csv,parquet,tex}` and returns their names. A table without a row is
+    /// not written; what an earlier report left of it is removed.
     pub(crate) fn write(&self, folder: &Path) -> Result<Vec<String>, Error> {
+        if self.height() == 0 {
+            for ending in ["csv", "parquet", "tex"] {
+                let path = folder.join(format!("{}.{ending}", self.name));
+                if path.exists() {
+                    fs::remove_file(&path).map_err(Error::write(&path))?;
+                }
+            }
+            return Ok(Vec::new());
+        }
         fs::create_dir_all(folder).map_err(Error::write(folder))?;
         let mut frame = self.frame();
         let mut bytes = Vec::new();
@@ -121,7 +143,8 @@ impl Table {
             let cells: Vec<_> = cells.iter().map(|cell| escape_latex(cell)).collect();
             format!("{} \\\\\n", cells.join(" & "))
         };
-        let mut out = format!("% {}\n\\begin{{tabular}}{{{alignment}}}\n\\toprule\n", self.caption);
+        let caption = self.caption.replace('\n', " ");
+        let mut out = format!("% {caption}\n\\begin{{tabular}}{{{alignment}}}\n\\toprule\n");
         out.push_str(&line(self.header().map(str::to_owned).collect()));
         out.push_str("\\midrule\n");
         for row in 0..self.height() {
@@ -157,6 +180,12 @@ pub(crate) struct ReadTable {
 }
 
 impl ReadTable {
+    /// The table `name`; none where it was not written.
+    pub(crate) fn read_if_there(folder: &Path, name: &str) -> Result<Option<Self>, Error> {
+        let is_there = folder.join(format!("{name}.csv")).exists();
+        is_there.then(|| Self::read(folder, name)).transpose()
+    }
+
     pub(crate) fn read(folder: &Path, name: &str) -> Result<Self, Error> {
         let path = folder.join(format!("{name}.csv"));
         let bytes = fs::read(&path)
@@ -174,6 +203,11 @@ impl ReadTable {
             path: self.path.clone(),
             detail: format!("it has no column `{name}`"),
         })
+    }
+
+    /// Names of the columns, in order.
+    pub(crate) fn header(&self) -> Vec<String> {
+        self.frame.get_column_names().iter().map(|name| name.to_string()).collect()
     }
 
     /// A column as text, whatever type CSV gave it.
@@ -221,6 +255,17 @@ mod tests {
         let parquet = fs::File::open(folder.path().join("demo.parquet")).unwrap();
         let frame = polars::prelude::ParquetReader::new(parquet).finish().unwrap();
         assert!(frame.equals_missing(&table.frame()));
+    }
+
+    #[test]
+    fn a_table_without_rows_leaves_no_file() {
+        let mut table = Table::new("demo", "a demo");
+        table.count("n", vec![1]);
+        let folder = tempfile::tempdir().unwrap();
+        table.write(folder.path()).unwrap();
+        assert_eq!(Table::new("demo", "a demo").write(folder.path()).unwrap(), [""; 0]);
+        assert!(ReadTable::read_if_there(folder.path(), "demo").unwrap().is_none());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -1,11 +1,40 @@
 //! The tables of a report, one file each.
 
+mod audit;
 mod breakdown;
+mod costs;
+mod disagreement;
+mod failures;
+mod healthbench;
 mod measures;
+mod reward_correlation;
+mod rewarded;
+mod rewards;
 mod rollouts;
 mod scores;
+mod structure;
+mod written;
 
-pub(crate) use breakdown::breakdown;
-pub(crate) use measures::measures;
-pub(crate) use rollouts::rollouts;
-pub(crate) use scores::scores;
+use crate::evidence::Evidence;
+use crate::table::Table;
+
+/// Every table, in the order of the page.
+pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
+    vec![
+        scores::scores(evidence),
+        healthbench::healthbench(evidence),
+        rollouts::rollouts(evidence),
+        audit::audit(evidence),
+        audit::audit_by_level(evidence),
+        reward_correlation::reward_correlation(evidence),
+        rewards::rewards(evidence),
+        measures::reward_measures(evidence),
+        disagreement::disagreement(evidence),
+        written::written(evidence),
+        structure::structure(evidence),
+        breakdown::breakdown(evidence),
+        measures::measures(evidence),
+        costs::costs(evidence),
+        failures::failures(evidence),
+    ]
+}

@@ -29,17 +29,13 @@ pub struct Written {
 /// [`Error::Incomplete`] if records are missing; errors of reading and writing.
 pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<Written, Error> {
     let evidence = Evidence::load(store, plan)?;
-    let tables = [
-        tables::scores(&evidence),
-        tables::rollouts(&evidence),
-        tables::breakdown(&evidence),
-        tables::measures(&evidence),
-    ];
+    let mut tables = tables::all(&evidence);
     let tables_folder = folder.join("tables");
     let mut files = Vec::new();
     for table in &tables {
         files.extend(table.write(&tables_folder)?.into_iter().map(|name| tables_folder.join(name)));
     }
+    tables.retain(|table| table.height() > 0);
     let figures = draw_all(&tables_folder, &folder.join("figures"))?;
     files.extend(figure_files(folder, &figures));
 

@@ -60,16 +60,10 @@ impl Confusion {
             Some(if sum == 0.0 { 0.0 } else { 2.0 * precision * recall / sum })
         };
         let Self { true_positives, false_positives, true_negatives, false_negatives } = *self;
-        let positive = f1(
-            true_positives,
-            true_positives + false_positives,
-            true_positives + false_negatives,
-        )?;
-        let negative = f1(
-            true_negatives,
-            true_negatives + false_negatives,
-            true_negatives + false_positives,
-        )?;
+        let positive =
+            f1(true_positives, true_positives + false_positives, true_positives + false_negatives)?;
+        let negative =
+            f1(true_negatives, true_negatives + false_negatives, true_negatives + false_positives)?;
         Some((positive + negative) / 2.0)
     }
 }
@@ -144,6 +138,18 @@ pub fn slope(points: &[(f64, f64)]) -> Option<f64> {
     (spread > 0.0).then(|| shared / spread)
 }
 
+/// Pearson's correlation; none where one side does not vary.
+///
+/// ```
+/// let points = [(0.0, 1.0), (1.0, 3.0), (2.0, 2.0)];
+/// assert!((preceptor_stats::correlation(&points).unwrap() - 0.5).abs() < 1e-12);
+/// ```
+pub fn correlation(points: &[(f64, f64)]) -> Option<f64> {
+    let flipped: Vec<_> = points.iter().map(|&(x, y)| (y, x)).collect();
+    let (up, back) = (slope(points)?, slope(&flipped)?);
+    Some((up * back).max(0.0).sqrt().copysign(up))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,7 +164,8 @@ mod tests {
             [0, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, 0],
             [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, 0],
         ];
-        let value = |rater: usize, unit: usize| (rows[rater][unit] > 0).then_some(rows[rater][unit]);
+        let value =
+            |rater: usize, unit: usize| (rows[rater][unit] > 0).then_some(rows[rater][unit]);
         let cases: Vec<Vec<Option<u32>>> =
             (0..12).map(|unit| (0..4).map(|rater| value(rater, unit)).collect()).collect();
         let alpha = krippendorff_alpha(&cases).unwrap();

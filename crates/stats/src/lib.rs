@@ -14,7 +14,7 @@ mod pass_at_k;
 mod power;
 mod rubric_score;
 
-pub use agreement::{Confusion, area_under_curve, krippendorff_alpha, slope};
+pub use agreement::{Confusion, area_under_curve, correlation, krippendorff_alpha, slope};
 pub use bootstrap::{bootstrap_std, resample};
 pub use estimate::{Estimate, Interval, clustered_mean, clustered_proportion};
 pub use holm::holm;
@@ -22,5 +22,6 @@ pub use paired::{PairedDifference, paired_difference};
 pub use pass_at_k::pass_at_k;
 pub use power::detectable_difference;
 pub use rubric_score::{
-    CheckedItem, CheckedResponse, ClippedMean, mean_worst_at_k, rubric_score, rubric_scores, worst_at_k,
+    CheckedItem, CheckedResponse, ClippedMean, mean_worst_at_k, rubric_score, rubric_scores,
+    worst_at_k,
 };

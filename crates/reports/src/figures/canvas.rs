@@ -14,11 +14,11 @@ use crate::Error;
 
 /// The font of all text, by its role in SVG.
 pub(super) const FONT: &str = "sans-serif";
-/// Pixels of SVG; PNG has [`PNG_SCALE`] times as many each way.
+/// Pixels of most SVGs; PNG has [`PNG_SCALE`] times as many each way.
 pub(super) const SIZE: (u32, u32) = (720, 440);
 const PNG_SCALE: u32 = 2;
 /// Okabe and Ito's colours without yellow, which is too light for lines.
-pub(super) const COLORS: [RGBColor; 7] = [
+const COLORS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
@@ -30,8 +30,23 @@ pub(super) const COLORS: [RGBColor; 7] = [
 /// Upper bounds.
 pub(super) const BOUND_COLOR: RGBColor = RGBColor(140, 140, 140);
 
+/// The colour with a number; they come round again.
+pub(super) fn color(number: usize) -> RGBColor {
+    COLORS[number % COLORS.len()]
+}
+
+/// Whether the colour with this number has come round before.
+pub(super) fn is_repeated(number: usize) -> bool {
+    number >= COLORS.len()
+}
+
 /// Something that can be drawn on any backend. `scale` multiplies every length.
 pub(super) trait Drawing {
+    /// Pixels of its SVG.
+    fn size(&self) -> (u32, u32) {
+        SIZE
+    }
+
     fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
@@ -59,13 +74,14 @@ pub(super) fn save(
         move |detail| Error::Figure { path, detail }
     };
 
+    let size = drawing.size();
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         paint(drawing, &area, 1).map_err(failed(&svg_path))?;
     }
     fs::write(&svg_path, &svg).map_err(Error::write(&svg_path))?;
-    let png_size = (SIZE.0 * PNG_SCALE, SIZE.1 * PNG_SCALE);
+    let png_size = (size.0 * PNG_SCALE, size.1 * PNG_SCALE);
     let area = BitMapBackend::new(&png_path, png_size).into_drawing_area();
     paint(drawing, &area, PNG_SCALE).map_err(failed(&png_path))?;
     Ok(Figure { name: name.to_owned(), caption: caption.to_owned(), svg })

@@ -1,25 +1,23 @@
-//! `breakdown`: accuracy by the benchmark's tags (level, subject), for every condition at its
-//! benchmark's largest group.
+//! `breakdown`: the score by the benchmark's tags (level, subject, theme), for every condition at its
+//! benchmark's largest group. `score`, `low` and `high` are those of `scores`, over the prompts with
+//! the tag.
 
 use std::collections::BTreeMap;
 
-use preceptor_stats::clustered_proportion;
-
+use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
+use crate::score_estimate::score_estimate;
 use crate::table::Table;
 
 pub(crate) fn breakdown(evidence: &Evidence) -> Table {
-    let conditions = evidence.conditions();
-    let largest = |benchmark: &str| {
-        let sizes = conditions.iter().filter(|c| c.cell.benchmark == benchmark);
-        sizes.map(|c| c.cell.group_size).max().unwrap_or(0)
-    };
-    let mut labels: [Vec<String>; 4] = Default::default();
-    let (mut means, mut lows, mut highs) = (Vec::new(), Vec::new(), Vec::new());
+    let conditions = evidence.scored();
+    let mut rows: Vec<&Condition<'_>> = Vec::new();
+    let (mut tags, mut values) = (Vec::new(), Vec::new());
+    let mut estimates = Vec::new();
     let mut sizes = Vec::new();
     for condition in &conditions {
         let cell = condition.cell;
-        if cell.group_size != largest(&cell.benchmark) {
+        if cell.group_size != evidence.largest_group(&cell.benchmark) {
             continue;
         }
         let mut clusters: BTreeMap<(String, String), Vec<Vec<f64>>> = BTreeMap::new();
@@ -30,27 +28,19 @@ pub(crate) fn breakdown(evidence: &Evidence) -> Table {
             }
         }
         for ((tag, value), clusters) in clusters {
-            let estimate = clustered_proportion(&clusters);
-            let texts = [cell.benchmark.clone(), cell.aggregator.clone(), tag, value];
-            for (column, text) in labels.iter_mut().zip(texts) {
-                column.push(text);
-            }
-            means.push(estimate.map(|e| e.mean));
-            lows.push(estimate.and_then(|e| e.interval).map(|i| i.low));
-            highs.push(estimate.and_then(|e| e.interval).map(|i| i.high));
+            rows.push(condition);
+            tags.push(tag);
+            values.push(value);
+            estimates.push(score_estimate(evidence.has_rubric(cell), &clusters));
             sizes.push(clusters.len() as u64);
         }
     }
     let mut table =
-        Table::new("breakdown", "Accuracy by the benchmark's tags, at the largest group size");
-    let [benchmark, aggregator, tag, value] = labels;
-    table.text("benchmark", benchmark);
-    table.text("aggregator", aggregator);
-    table.text("tag", tag);
-    table.text("value", value);
-    table.number("accuracy", means);
-    table.number("low", lows);
-    table.number("high", highs);
+        Table::new("breakdown", "Score by the benchmark's tags, at the largest group size");
+    identify(&mut table, evidence, &rows);
+    table.text("tag", tags);
+    table.text("value", values);
+    table.estimates(["score", "low", "high"], &estimates);
     table.count("prompts", sizes);
     table
 }

@@ -1,41 +1,63 @@
-//! `measures`: what aggregators say about their decisions, averaged over prompts and seeds, for
-//! example the margin and entropy of votes.
+//! `measures` and `reward_measures`: what aggregators say about their decisions (the margin and
+//! entropy of votes) and derivers about their rewards (whether a rubric's criteria tell rollouts apart,
+//! are always met, say the same twice), averaged over the prompts and seeds where they say it.
 
 use std::collections::BTreeMap;
 
+use preceptor_core::PromptId;
+use preceptor_core::record::CellRecord;
+
+use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
 use crate::table::Table;
 
 pub(crate) fn measures(evidence: &Evidence) -> Table {
-    let mut labels: [Vec<String>; 3] = Default::default();
-    let mut group_sizes = Vec::new();
-    let mut means = Vec::new();
-    for condition in evidence.conditions() {
-        let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let of = |cell: &CellRecord, prompt: &PromptId| {
+        let record = evidence.aggregate(cell, prompt.as_str());
+        record.map(|record| record.aggregate.measures.clone()).unwrap_or_default()
+    };
+    let caption = "What aggregators say about their decisions, averaged over prompts";
+    let conditions = evidence.distinct(|stages| Some(vec![&stages.aggregates]));
+    averages(Table::new("measures", caption), evidence, &conditions, of)
+}
+
+pub(crate) fn reward_measures(evidence: &Evidence) -> Table {
+    let of = |cell: &CellRecord, prompt: &PromptId| {
+        let record = evidence.reward(cell, prompt.as_str());
+        record.map(|record| record.group.measures.clone()).unwrap_or_default()
+    };
+    let caption = "What derivers say about their rewards, averaged over prompts";
+    let conditions = evidence.distinct(|stages| Some(vec![stages.rewards.as_ref()?]));
+    averages(Table::new("reward_measures", caption), evidence, &conditions, of)
+}
+
+fn averages(
+    mut table: Table,
+    evidence: &Evidence,
+    conditions: &[Condition<'_>],
+    of: impl Fn(&CellRecord, &PromptId) -> BTreeMap<String, f64>,
+) -> Table {
+    let mut rows: Vec<&Condition<'_>> = Vec::new();
+    let (mut names, mut means, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+    for condition in conditions {
+        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for cell in &condition.cells {
             for prompt in &cell.prompts {
-                for (name, value) in &evidence.aggregate(cell, prompt.as_str()).aggregate.measures {
-                    values.entry(name).or_default().push(*value);
+                for (name, value) in of(cell, prompt) {
+                    values.entry(name).or_default().push(value);
                 }
             }
         }
         for (name, values) in values {
-            let cell = condition.cell;
-            let texts = [cell.benchmark.clone(), cell.aggregator.clone(), name.to_owned()];
-            for (column, text) in labels.iter_mut().zip(texts) {
-                column.push(text);
-            }
-            group_sizes.push(u64::from(cell.group_size));
+            rows.push(condition);
+            names.push(name);
             means.push(Some(values.iter().sum::<f64>() / values.len() as f64));
+            sizes.push(values.len() as u64);
         }
     }
-    let mut table =
-        Table::new("measures", "What aggregators say about their decisions, averaged over prompts");
-    let [benchmark, aggregator, measure] = labels;
-    table.text("benchmark", benchmark);
-    table.text("aggregator", aggregator);
-    table.count("group_size", group_sizes);
-    table.text("measure", measure);
+    identify(&mut table, evidence, &rows);
+    table.text("measure", names);
     table.number("mean", means);
+    table.count("groups", sizes);
     table
 }

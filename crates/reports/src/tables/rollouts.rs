@@ -1,6 +1,15 @@
 //! `rollouts`: what was drawn, one row for each set of rollouts: how good single rollouts are, what
 //! the group could give at best, how they ended and what they cost.
+//!
+//! - `pass_at_1` is the share of rollouts that are right, `pass_at_group` the share of whole groups
+//!   with one that is; neither is told where answers are scored by rubrics.
+//! - `mean_score` is the mean of all scores there are, not clipped.
+//! - `no_answer`, `truncated`, `refused`: shares of rollouts; `failed` the share that could not be
+//!   drawn because a call failed.
+//! - `mean_token_logprob` averages each rollout over its tokens first; `distinct_answers` is the mean
+//!   number of answer classes in a group.
 
+use preceptor_core::FinishReason;
 use preceptor_core::record::{CellRecord, rollout_key};
 use preceptor_stats::pass_at_k;
 
@@ -9,22 +18,38 @@ use crate::table::Table;
 
 #[derive(Default)]
 struct Counts {
+    num_wanted: u64,
     num_rollouts: u64,
+    num_scored: u64,
+    num_graded: u64,
+    score_sum: f64,
     num_correct: u64,
     num_unanswered: u64,
     num_truncated: u64,
+    num_refused: u64,
     num_tokens: u64,
+    num_with_logprobs: u64,
     mean_logprob_sum: f64,
+    num_classed: u64,
     num_classes: u64,
+    num_whole: u64,
+    num_passed: f64,
+}
+
+fn ratio(part: f64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part / whole as f64)
 }
 
 pub(crate) fn rollouts(evidence: &Evidence) -> Table {
     let cells = evidence.rollout_cells();
-    let counts: Vec<_> = cells.iter().map(|cell| count(evidence, cell)).collect();
-    let share = |part: fn(&Counts) -> u64| {
-        let share =
-            |c: &Counts| (c.num_rollouts > 0).then(|| part(c) as f64 / c.num_rollouts as f64);
-        counts.iter().map(share).collect::<Vec<_>>()
+    let counts: Vec<_> =
+        cells.iter().map(|cell| (count(evidence, cell), evidence.has_rubric(cell))).collect();
+    let share = |part: fn(&Counts) -> u64, whole: fn(&Counts) -> u64| {
+        counts.iter().map(|(c, _)| ratio(part(c) as f64, whole(c))).collect::<Vec<_>>()
+    };
+    let of_answers = |of: fn(&Counts) -> Option<f64>| {
+        let of = |(c, is_rubric): &(Counts, bool)| if *is_rubric { None } else { of(c) };
+        counts.iter().map(of).collect::<Vec<_>>()
     };
     let mut table = Table::new("rollouts", "What was drawn, by benchmark, model and seed");
     table.text("benchmark", cells.iter().map(|cell| cell.benchmark.clone()).collect());
@@ -32,61 +57,67 @@ pub(crate) fn rollouts(evidence: &Evidence) -> Table {
     table.count("seed", cells.iter().map(|cell| cell.seed).collect());
     table.count("prompts", cells.iter().map(|cell| cell.prompts.len() as u64).collect());
     table.count("group_size", cells.iter().map(|cell| u64::from(cell.group_size)).collect());
-    table.number("pass_at_1", share(|c| c.num_correct));
-    let pass_at_g = |cell: &&CellRecord| Some(mean_pass_at(evidence, cell, cell.group_size));
-    table.number("pass_at_group", cells.iter().map(pass_at_g).collect());
-    table.number("no_answer", share(|c| c.num_unanswered));
-    table.number("truncated", share(|c| c.num_truncated));
-    table.number("mean_tokens", share(|c| c.num_tokens));
-    let logprob =
-        |c: &Counts| (c.num_rollouts > 0).then(|| c.mean_logprob_sum / c.num_rollouts as f64);
+    table.number("pass_at_1", of_answers(|c| ratio(c.num_correct as f64, c.num_scored)));
+    table.number("pass_at_group", of_answers(|c| ratio(c.num_passed, c.num_whole)));
+    let mean_score = |(c, _): &(Counts, bool)| ratio(c.score_sum, c.num_scored);
+    table.number("mean_score", counts.iter().map(mean_score).collect());
+    table.number("no_answer", of_answers(|c| ratio(c.num_unanswered as f64, c.num_graded)));
+    table.number("truncated", share(|c| c.num_truncated, |c| c.num_rollouts));
+    table.number("refused", share(|c| c.num_refused, |c| c.num_rollouts));
+    table.number("failed", share(|c| c.num_wanted - c.num_rollouts, |c| c.num_wanted));
+    table.number("mean_tokens", share(|c| c.num_tokens, |c| c.num_rollouts));
+    let logprob = |(c, _): &(Counts, bool)| ratio(c.mean_logprob_sum, c.num_with_logprobs);
     table.number("mean_token_logprob", counts.iter().map(logprob).collect());
-    let classes = |(c, cell): (&Counts, &&CellRecord)| {
-        (!cell.prompts.is_empty()).then(|| c.num_classes as f64 / cell.prompts.len() as f64)
-    };
-    table.number("distinct_answers", counts.iter().zip(&cells).map(classes).collect());
-    let costs: Vec<_> = cells.iter().map(|cell| evidence.cost(cell)).collect();
+    table.number("distinct_answers", of_answers(|c| ratio(c.num_classes as f64, c.num_classed)));
+    let costs: Vec<_> = cells.iter().map(|cell| evidence.cost(&cell.stages.rollouts)).collect();
     table.count("prompt_tokens", costs.iter().map(|cost| cost.num_prompt_tokens).collect());
     table.count("generated_tokens", costs.iter().map(|cost| cost.num_generated_tokens).collect());
     table.number("wall_secs", costs.iter().map(|cost| Some(cost.wall_secs)).collect());
+    if costs.iter().any(|cost| cost.money > 0.0) {
+        table.number("money", costs.iter().map(|cost| Some(cost.money)).collect());
+    }
     table
 }
 
 fn count(evidence: &Evidence, cell: &CellRecord) -> Counts {
     let mut counts = Counts::default();
     for prompt in &cell.prompts {
-        let classes = &evidence.classes(cell, prompt.as_str()).classes;
-        let mut distinct: Vec<u32> = classes.iter().flatten().copied().collect();
-        distinct.sort_unstable();
-        distinct.dedup();
-        counts.num_classes += distinct.len() as u64;
+        if let Some(record) = evidence.classes(cell, prompt.as_str()) {
+            let mut distinct: Vec<u32> = record.classes.iter().flatten().copied().collect();
+            distinct.sort_unstable();
+            distinct.dedup();
+            counts.num_classed += 1;
+            counts.num_classes += distinct.len() as u64;
+        }
+        let scores: Vec<Option<f64>> =
+            (0..cell.group_size).map(|i| evidence.rollout_score(cell, prompt, i)).collect();
+        let num_correct = scores.iter().filter(|score| **score == Some(1.0)).count();
+        counts.num_scored += scores.iter().flatten().count() as u64;
+        counts.score_sum += scores.iter().flatten().sum::<f64>();
+        counts.num_correct += num_correct as u64;
+        if scores.iter().all(Option::is_some) {
+            counts.num_whole += 1;
+            counts.num_passed += pass_at_k(cell.group_size, num_correct as u32, cell.group_size);
+        }
         for index in 0..cell.group_size {
             let key = rollout_key(prompt, index);
-            let rollout = &evidence.rollout(cell, &key).rollout;
-            let grade = evidence.rollout_grade(cell, &key);
+            counts.num_wanted += 1;
+            if let Some(grade) = evidence.rollout_grade(cell, &key) {
+                counts.num_graded += 1;
+                counts.num_unanswered += u64::from(grade.answer.is_none());
+            }
+            let Some(record) = evidence.rollout(cell, &key) else { continue };
+            let rollout = &record.rollout;
             counts.num_rollouts += 1;
-            counts.num_correct += u64::from(grade.score.value() == Some(1.0));
-            counts.num_unanswered += u64::from(grade.answer.is_none());
             counts.num_truncated += u64::from(rollout.finish.is_truncated());
+            counts.num_refused += u64::from(rollout.finish == FinishReason::Refused);
             counts.num_tokens += rollout.num_tokens();
             if !rollout.logprobs.is_empty() {
                 let sum: f64 = rollout.logprobs.iter().map(|&logprob| f64::from(logprob)).sum();
+                counts.num_with_logprobs += 1;
                 counts.mean_logprob_sum += sum / rollout.logprobs.len() as f64;
             }
         }
     }
     counts
-}
-
-fn mean_pass_at(evidence: &Evidence, cell: &CellRecord, k: u32) -> f64 {
-    let of_prompt = |prompt: &preceptor_core::PromptId| {
-        let is_correct = |index: &u32| {
-            let grade = evidence.rollout_grade(cell, &rollout_key(prompt, *index));
-            grade.score.value() == Some(1.0)
-        };
-        let num_correct = (0..cell.group_size).filter(is_correct).count() as u32;
-        pass_at_k(cell.group_size, num_correct, k)
-    };
-    let sum: f64 = cell.prompts.iter().map(of_prompt).sum();
-    sum / cell.prompts.len().max(1) as f64
 }

@@ -1,15 +1,23 @@
 //! `scores`: what each condition scores, how sure that is, and how it compares.
 //!
-//! - `accuracy` with its 95 % interval is over prompts; a prompt's seeds are averaged first.
-//! - `delta` is the paired difference to `single` with everything else equal; `p_holm` is adjusted
-//!   over all conditions of a benchmark that see no labels.
+//! - `score` with its 95 % interval (`low`, `high`) is over prompts; a prompt's seeds are averaged
+//!   first. For final answers it is the share of prompts that are right; for rubrics with points it is
+//!   `clip(mean, 0, 1)`, with the mean as it was in `unclipped`.
+//! - `delta` is the paired difference to `single` with everything else equal, of scores that are not
+//!   clipped; `p_holm` is adjusted over all conditions of a benchmark that see no labels.
 //! - `standing` says, within a benchmark and without the upper bounds, which condition is best, or
 //!   which are tied for it: their paired difference to the highest one is not told apart from 0.
+//! - `coverage` is the share of wanted scores that are there; `failed` the share of records that could
+//!   not be had because a call failed; `abstained` the share of groups without a pseudo-reference.
+//!
+//! Conditions that differ only in what scores don't depend on, such as the reward, are one row.
 
 use preceptor_core::AggregateOutcome;
-use preceptor_stats::{PairedDifference, clustered_proportion, holm, paired_difference};
+use preceptor_stats::{Estimate, PairedDifference, clustered_mean, holm, paired_difference};
 
-use crate::evidence::{Condition, Evidence};
+use crate::condition::{Condition, identify};
+use crate::evidence::Evidence;
+use crate::score_estimate::score_estimate;
 use crate::table::Table;
 
 /// The aggregator that deltas are against.
@@ -17,6 +25,7 @@ const BASELINE: &str = "single";
 
 struct Row<'a> {
     condition: Condition<'a>,
+    is_rubric: bool,
     scores: Vec<Vec<f64>>,
     delta: Option<PairedDifference>,
     p_holm: Option<f64>,
@@ -25,9 +34,10 @@ struct Row<'a> {
 
 pub(crate) fn scores(evidence: &Evidence) -> Table {
     let mut rows: Vec<Row<'_>> = evidence
-        .conditions()
+        .scored()
         .into_iter()
         .map(|condition| Row {
+            is_rubric: evidence.has_rubric(condition.cell),
             scores: evidence.scores(&condition),
             condition,
             delta: None,
@@ -35,136 +45,132 @@ pub(crate) fn scores(evidence: &Evidence) -> Table {
             standing: "",
         })
         .collect();
-    compare_with_baseline(&mut rows);
-    rank(&mut rows);
+    for row in rows.iter_mut().filter(|row| row.condition.cell.sees_labels) {
+        row.standing = "upper bound";
+    }
+    let families = families(&rows);
+    compare_with_baseline(&mut rows, &families);
+    for family in &families {
+        rank(&mut rows, family);
+    }
 
-    let mut table = Table::new("scores", "Accuracy by condition, with 95 % intervals over prompts");
-    for axis in &evidence.plan.axes {
-        let value = |row: &Row<'_>| row.condition.cell.axes[&axis.key].clone();
-        table.text(&axis.key, rows.iter().map(value).collect());
+    let caption = "Score by condition, with 95 % intervals over prompts. The score is the share of \
+                   prompts whose final answer is right; of rubrics with points, the mean share of \
+                   points, clipped to [0, 1]";
+    let mut table = Table::new("scores", caption);
+    identify(&mut table, evidence, &rows.iter().map(|row| &row.condition).collect::<Vec<_>>());
+    let estimate = |row: &Row<'_>| score_estimate(row.is_rubric, &row.scores);
+    let estimates: Vec<_> = rows.iter().map(estimate).collect();
+    table.estimates(["score", "low", "high"], &estimates);
+    if rows.iter().any(|row| row.is_rubric) {
+        let mean = |row: &Row<'_>| clustered_mean(&row.scores).map(|estimate| estimate.mean);
+        table.number("unclipped", rows.iter().map(mean).collect());
     }
-    // Columns that every condition needs, unless an axis shows them already.
-    let axes: Vec<_> = evidence.plan.axes.iter().map(|axis| axis.key.as_str()).collect();
-    let cell = |row: &Row<'_>| row.condition.cell.clone();
-    if !axes.contains(&"benchmark") {
-        table.text("benchmark", rows.iter().map(|row| cell(row).benchmark).collect());
-    }
-    if !axes.contains(&"aggregator.kind") {
-        table.text("aggregator.kind", rows.iter().map(|row| cell(row).aggregator).collect());
-    }
-    if !axes.contains(&"sampling.group-size") {
-        let size = |row: &Row<'_>| u64::from(row.condition.cell.group_size);
-        table.count("sampling.group-size", rows.iter().map(size).collect());
-    }
-    let estimates: Vec<_> = rows.iter().map(|row| clustered_proportion(&row.scores)).collect();
-    table.number("accuracy", estimates.iter().map(|e| e.map(|e| e.mean)).collect());
-    let interval = |e: &Option<preceptor_stats::Estimate>| e.and_then(|e| e.interval);
-    table.number("low", estimates.iter().map(|e| interval(e).map(|i| i.low)).collect());
-    table.number("high", estimates.iter().map(|e| interval(e).map(|i| i.high)).collect());
-    let delta = |row: &Row<'_>| row.delta.map(|delta| delta.estimate);
-    table.number("delta", rows.iter().map(|row| delta(row).map(|e| e.mean)).collect());
-    let ends = |row: &Row<'_>| delta(row).and_then(|e| e.interval);
-    table.number("delta_low", rows.iter().map(|row| ends(row).map(|i| i.low)).collect());
-    table.number("delta_high", rows.iter().map(|row| ends(row).map(|i| i.high)).collect());
+    let deltas: Vec<Option<Estimate>> =
+        rows.iter().map(|row| row.delta.map(|delta| delta.estimate)).collect();
+    table.estimates(["delta", "delta_low", "delta_high"], &deltas);
     table.number("p_holm", rows.iter().map(|row| row.p_holm).collect());
     table.text("standing", rows.iter().map(|row| row.standing.to_owned()).collect());
     table.count("prompts", rows.iter().map(|row| row.scores.len() as u64).collect());
     table.count("seeds", rows.iter().map(|row| row.condition.cells.len() as u64).collect());
-    table.number("coverage", rows.iter().map(|row| Some(coverage(row))).collect());
-    table.number("abstained", rows.iter().map(|row| Some(abstained(evidence, row))).collect());
-    table.text("grader", rows.iter().map(|row| cell(row).grader).collect());
+    table.number("coverage", rows.iter().map(coverage).collect());
+    let failed =
+        |row: &Row<'_>| share(&row.condition, |cell, key| evidence.grade(cell, key).is_none());
+    table.number("failed", rows.iter().map(failed).collect());
+    let abstained = |row: &Row<'_>| {
+        share(&row.condition, |cell, key| {
+            let outcome = evidence.aggregate(cell, key).map(|record| &record.aggregate.outcome);
+            matches!(outcome, Some(AggregateOutcome::Abstained(_)))
+        })
+    };
+    table.number("abstained", rows.iter().map(abstained).collect());
+    table.text("grader", rows.iter().map(|row| row.condition.cell.grader.clone()).collect());
     table
 }
 
 /// The share of wanted scores that are there.
-fn coverage(row: &Row<'_>) -> f64 {
+fn coverage(row: &Row<'_>) -> Option<f64> {
     let wanted = row.scores.len() * row.condition.cells.len();
     let scored: usize = row.scores.iter().map(Vec::len).sum();
-    if wanted == 0 { 0.0 } else { scored as f64 / wanted as f64 }
+    (wanted > 0).then(|| scored as f64 / wanted as f64)
 }
 
-/// The share of groups without a pseudo-reference.
-fn abstained(evidence: &Evidence, row: &Row<'_>) -> f64 {
-    let mut all = 0.0;
-    let mut abstained = 0.0;
-    for cell in &row.condition.cells {
-        for prompt in &cell.prompts {
-            let outcome = &evidence.aggregate(cell, prompt.as_str()).aggregate.outcome;
-            all += 1.0;
-            abstained += f64::from(u8::from(matches!(outcome, AggregateOutcome::Abstained(_))));
+/// The share of a condition's prompts and seeds of which `is` holds.
+fn share(
+    condition: &Condition<'_>,
+    is: impl Fn(&preceptor_core::record::CellRecord, &str) -> bool,
+) -> Option<f64> {
+    let all: usize = condition.cells.iter().map(|cell| cell.prompts.len()).sum();
+    let of_cell = |cell: &&preceptor_core::record::CellRecord| {
+        cell.prompts.iter().filter(|prompt| is(cell, prompt.as_str())).count()
+    };
+    let part: usize = condition.cells.iter().map(of_cell).sum();
+    (all > 0).then(|| part as f64 / all as f64)
+}
+
+/// Rows whose scores are of one kind: the same benchmark, graded and judged in the same way.
+fn families(rows: &[Row<'_>]) -> Vec<Vec<usize>> {
+    let kind = |row: &Row<'_>| {
+        let cell = row.condition.cell;
+        let judge = cell.axes.iter().filter(|(key, _)| key.starts_with("eval-judge"));
+        let judge: Vec<_> = judge.map(|(_, value)| value.clone()).collect();
+        (cell.benchmark.clone(), cell.grader.clone(), judge)
+    };
+    let mut families: Vec<Vec<usize>> = Vec::new();
+    for i in 0..rows.len() {
+        let known = families.iter_mut().find(|family| kind(&rows[family[0]]) == kind(&rows[i]));
+        match known {
+            Some(family) => family.push(i),
+            None => families.push(vec![i]),
         }
     }
-    if all == 0.0 { 0.0 } else { abstained / all }
+    families
 }
 
-fn compare_with_baseline(rows: &mut [Row<'_>]) {
-    let same_but_aggregator = |a: &Row<'_>, b: &Row<'_>| {
-        let (a, b) = (a.condition.cell, b.condition.cell);
-        a.benchmark == b.benchmark
-            && a.model == b.model
-            && a.group_size == b.group_size
-            && a.prompts == b.prompts
-            && a.stages.rollouts == b.stages.rollouts
-    };
+fn compare_with_baseline(rows: &mut [Row<'_>], families: &[Vec<usize>]) {
     for i in 0..rows.len() {
         if rows[i].condition.cell.aggregator == BASELINE {
             continue;
         }
         let baseline = rows.iter().position(|other| {
-            other.condition.cell.aggregator == BASELINE && same_but_aggregator(&rows[i], other)
+            other.condition.cell.aggregator == BASELINE
+                && rows[i].condition.shares_groups(&other.condition)
         });
         rows[i].delta =
             baseline.and_then(|other| paired_difference(&rows[i].scores, &rows[other].scores));
     }
-    let mut benchmarks: Vec<String> =
-        rows.iter().map(|row| row.condition.cell.benchmark.clone()).collect();
-    benchmarks.dedup();
-    for benchmark in benchmarks {
-        let family: Vec<usize> = (0..rows.len())
-            .filter(|&i| {
-                let cell = rows[i].condition.cell;
-                cell.benchmark == benchmark && !cell.sees_labels && p_value(&rows[i]).is_some()
-            })
+    let p_value = |row: &Row<'_>| row.delta.and_then(|delta| delta.p_value);
+    for family in families {
+        let compared: Vec<usize> = family
+            .iter()
+            .copied()
+            .filter(|&i| !rows[i].condition.cell.sees_labels && p_value(&rows[i]).is_some())
             .collect();
-        let p_values: Vec<f64> = family.iter().filter_map(|&i| p_value(&rows[i])).collect();
-        for (&i, adjusted) in family.iter().zip(holm(&p_values)) {
+        let p_values: Vec<f64> = compared.iter().filter_map(|&i| p_value(&rows[i])).collect();
+        for (&i, adjusted) in compared.iter().zip(holm(&p_values)) {
             rows[i].p_holm = Some(adjusted);
         }
     }
 }
 
-fn p_value(row: &Row<'_>) -> Option<f64> {
-    row.delta.and_then(|delta| delta.p_value)
-}
-
-fn rank(rows: &mut [Row<'_>]) {
-    let mean = |row: &Row<'_>| clustered_proportion(&row.scores).map_or(0.0, |e| e.mean);
-    let mut benchmarks: Vec<String> =
-        rows.iter().map(|row| row.condition.cell.benchmark.clone()).collect();
-    benchmarks.dedup();
-    for benchmark in benchmarks {
-        let ranked: Vec<usize> = (0..rows.len())
-            .filter(|&i| {
-                let cell = rows[i].condition.cell;
-                cell.benchmark == benchmark && !cell.sees_labels
+fn rank(rows: &mut [Row<'_>], family: &[usize]) {
+    let mean = |i: usize| clustered_mean(&rows[i].scores).map(|estimate| estimate.mean);
+    let ranked: Vec<(usize, f64)> = family
+        .iter()
+        .filter(|&&i| !rows[i].condition.cell.sees_labels)
+        .filter_map(|&i| Some((i, mean(i)?)))
+        .collect();
+    let best = ranked.iter().max_by(|(_, a), (_, b)| a.total_cmp(b));
+    let Some(&(best, _)) = best else { return };
+    let is_tied = |i: &usize| {
+        rows[*i].condition.cell.prompts == rows[best].condition.cell.prompts
+            && paired_difference(&rows[*i].scores, &rows[best].scores).is_some_and(|delta| {
+                delta.estimate.interval.is_none_or(|i| i.low <= 0.0 && i.high >= 0.0)
             })
-            .collect();
-        let best =
-            ranked.iter().copied().max_by(|&a, &b| mean(&rows[a]).total_cmp(&mean(&rows[b])));
-        let Some(best) = best else { continue };
-        let is_tied = |&i: &usize| {
-            rows[i].condition.cell.prompts == rows[best].condition.cell.prompts
-                && paired_difference(&rows[i].scores, &rows[best].scores).is_some_and(|delta| {
-                    delta.estimate.interval.is_none_or(|i| i.low <= 0.0 && i.high >= 0.0)
-                })
-        };
-        let tied: Vec<usize> = ranked.into_iter().filter(is_tied).collect();
-        let standing = if tied.len() > 1 { "tied for best" } else { "best" };
-        for i in tied {
-            rows[i].standing = standing;
-        }
-    }
-    for row in rows.iter_mut().filter(|row| row.condition.cell.sees_labels) {
-        row.standing = "upper bound";
+    };
+    let tied: Vec<usize> = ranked.into_iter().map(|(i, _)| i).filter(is_tied).collect();
+    let standing = if tied.len() > 1 { "tied for best" } else { "best" };
+    for i in tied {
+        rows[i].standing = standing;
     }
 }

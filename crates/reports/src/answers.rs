@@ -1,0 +1,67 @@
+//! Whether two pseudo-references give the same answer, as far as records tell.
+//!
+//! 1. Two that are both right give the same answer; one that is right and one that is not don't.
+//! 2. Otherwise a pseudo-reference has the answer class of the rollout that it is, or of a rollout of
+//!    its group whose extracted answer is the same text; classes are compared.
+//! 3. An answer that occurs in no rollout is its own text, without spaces around it.
+//!
+//! No answer and no pseudo-reference are one answer of their own. Equal answers that are written
+//! differently count as different where neither is right and one of them occurs in no rollout.
+
+use preceptor_core::record::{CellRecord, rollout_key};
+use preceptor_core::{AggregateOutcome, Origin, PromptId};
+
+use crate::evidence::Evidence;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    None,
+    Class(u32),
+    Text(String),
+}
+
+/// What the pseudo-reference of one group says.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    answer: Answer,
+    /// Whether it is right; none where that could not be told.
+    pub(crate) is_right: Option<bool>,
+    /// Whether it has an answer that occurs in no rollout.
+    pub(crate) is_new: bool,
+}
+
+impl Given {
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        match (self.is_right, other.is_right) {
+            (Some(true), Some(true)) => true,
+            (Some(a), Some(b)) if a != b => false,
+            _ => self.answer == other.answer,
+        }
+    }
+}
+
+/// The answer of a prompt's pseudo-reference; none where a record of it could not be had.
+pub(crate) fn given(evidence: &Evidence, cell: &CellRecord, prompt: &PromptId) -> Option<Given> {
+    let key = prompt.as_str();
+    let grade = evidence.grade(cell, key)?;
+    let classes = &evidence.classes(cell, key)?.classes;
+    let class = |index: u32| classes.get(index as usize).copied().flatten();
+    let answer = match &evidence.aggregate(cell, key)?.aggregate.outcome {
+        AggregateOutcome::Abstained(_) => Answer::None,
+        AggregateOutcome::Estimated(reference) => match (reference.origin, &grade.answer) {
+            (Origin::Rollout(index), _) => class(index).map_or(Answer::None, Answer::Class),
+            (Origin::Written, None) => Answer::None,
+            (Origin::Written, Some(answer)) => {
+                let gives_it = |index: &u32| {
+                    let grade = evidence.rollout_grade(cell, &rollout_key(prompt, *index));
+                    let other = grade.and_then(|grade| grade.answer.as_deref());
+                    other.is_some_and(|other| other.trim() == answer.trim())
+                };
+                let class = (0..cell.group_size).find(gives_it).and_then(class);
+                class.map_or_else(|| Answer::Text(answer.trim().to_owned()), Answer::Class)
+            }
+        },
+    };
+    let is_new = matches!(answer, Answer::Text(_));
+    Some(Given { answer, is_right: grade.score.value().map(|score| score == 1.0), is_new })
+}

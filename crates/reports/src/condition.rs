@@ -1,0 +1,233 @@
+//! Conditions: points of the matrix, and how tables and figures name them.
+//!
+//! Conditions may share what a table is about: cells that differ in their reward only have the same
+//! scores, and a constant reward is the same for every aggregator. Such conditions are one row; on an
+//! axis where they differ it says `any`.
+
+use preceptor_core::record::{CellRecord, CellStages};
+use preceptor_core::{AggregateOutcome, Digest, Origin};
+
+use crate::evidence::Evidence;
+use crate::table::Table;
+
+/// Stands where the conditions of a row differ.
+pub(crate) const ANY: &str = "any";
+/// The column of an aggregator's kind, which is an axis too.
+pub(crate) const AGGREGATOR: &str = "aggregator.kind";
+/// The column of the group size, which is an axis too.
+pub(crate) const GROUP_SIZE: &str = "sampling.group-size";
+
+/// A point of the matrix: the cells that differ in their seed only.
+#[derive(Clone)]
+pub(crate) struct Condition<'a> {
+    /// Any of the cells; they agree on everything but seed and stages.
+    pub(crate) cell: &'a CellRecord,
+    /// The cells, in the order of the plan's seeds.
+    pub(crate) cells: Vec<&'a CellRecord>,
+    /// A cell of each condition that stands in the same row.
+    alike: Vec<&'a CellRecord>,
+}
+
+impl Condition<'_> {
+    /// Its value on an axis.
+    pub(crate) fn axis(&self, key: &str) -> String {
+        self.agreed(|cell| cell.axes.get(key).cloned().unwrap_or_default())
+    }
+
+    /// What all conditions of the row have, or `any`.
+    pub(crate) fn agreed(&self, of: impl Fn(&CellRecord) -> String) -> String {
+        let value = of(self.cell);
+        let agree = self.alike.iter().all(|cell| of(cell) == value);
+        if agree { value } else { ANY.to_owned() }
+    }
+
+    /// Its reward's name; empty where there is none.
+    pub(crate) fn reward(&self) -> String {
+        self.agreed(|cell| cell.reward.clone().unwrap_or_default())
+    }
+
+    /// What is an upper bound here: `aggregator`, `reward`, both, or nothing.
+    pub(crate) fn sees_labels(&self) -> String {
+        let parts = [
+            (self.alike.iter().all(|cell| cell.sees_labels), "aggregator"),
+            (self.cell.reward_sees_labels, "reward"),
+        ];
+        let parts: Vec<_> = parts.iter().filter(|(sees, _)| *sees).map(|(_, part)| *part).collect();
+        parts.join(" and ")
+    }
+
+    /// The values of the columns that [`identify`] makes.
+    fn identity(&self, evidence: &Evidence) -> Vec<(String, String)> {
+        let axes = evidence.plan.axes.iter().map(|axis| axis.key.as_str());
+        let mut values: Vec<_> = axes.map(|key| (key.to_owned(), self.axis(key))).collect();
+        let mut add = |key: &str, value: String| {
+            if values.iter().all(|(known, _)| known != key) {
+                values.push((key.to_owned(), value));
+            }
+        };
+        add("benchmark", self.cell.benchmark.clone());
+        add(AGGREGATOR, self.agreed(|cell| cell.aggregator.clone()));
+        add(GROUP_SIZE, self.agreed(|cell| cell.group_size.to_string()));
+        values
+    }
+
+    /// How its aggregator is called where several settings of one kind stand side by side.
+    pub(crate) fn estimate_name(&self, evidence: &Evidence) -> String {
+        estimate_name(&self.identity(evidence))
+    }
+
+    /// Whether two conditions are about the same groups, measured in the same way.
+    pub(crate) fn shares_groups(&self, other: &Condition<'_>) -> bool {
+        let groups = |condition: &Condition<'_>| {
+            let stages = condition.cells.iter().map(|cell| &cell.stages);
+            stages.map(|s| (s.rollouts.clone(), s.rollout_grades.clone())).collect::<Vec<_>>()
+        };
+        let (a, b) = (self.cell, other.cell);
+        a.benchmark == b.benchmark
+            && a.group_size == b.group_size
+            && a.prompts == b.prompts
+            && groups(self) == groups(other)
+    }
+}
+
+/// Whether an axis is about how a pseudo-reference is made.
+fn is_of_estimate(key: &str) -> bool {
+    ["aggregator", "anchor", "judge"].iter().any(|part| is_of(key, part))
+}
+
+fn is_of(key: &str, part: &str) -> bool {
+    key == part || key.strip_prefix(part).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The name of an aggregator from a row's identity: its value on the axis `aggregator`, else its kind,
+/// then what else varies about it.
+pub(crate) fn estimate_name(identity: &[(String, String)]) -> String {
+    let value =
+        |key: &str| identity.iter().find(|(known, _)| known == key).map(|(_, v)| v.as_str());
+    let name = value("aggregator").or_else(|| value(AGGREGATOR)).unwrap_or(ANY);
+    let settings = identity.iter().filter(|(key, value)| {
+        is_of_estimate(key) && key != "aggregator" && key != AGGREGATOR && value != ANY
+    });
+    let settings = settings.map(|(key, value)| format!(" {key}={value}"));
+    std::iter::once(name.to_owned()).chain(settings).collect()
+}
+
+/// What a row is about besides its aggregator, reward and group size: the benchmark, then other axes.
+pub(crate) fn setting_name(identity: &[(String, String)]) -> String {
+    let is_setting = |key: &str| !is_of_estimate(key) && !is_of(key, "reward") && key != GROUP_SIZE;
+    let parts = identity.iter().filter(|(key, value)| is_setting(key) && value != ANY);
+    let mut parts: Vec<_> = parts.collect();
+    parts.sort_by_key(|(key, _)| key != "benchmark");
+    let part = |(key, value): &(String, String)| match key.as_str() {
+        "benchmark" | "model" => value.clone(),
+        _ => format!("{key}={value}"),
+    };
+    parts.into_iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// Adds the columns that say which condition each row is about: the axes, then benchmark, kind of
+/// aggregator and group size where no axis shows them. Axes on which no row has a value are left out.
+pub(crate) fn identify(table: &mut Table, evidence: &Evidence, rows: &[&Condition<'_>]) {
+    let identities: Vec<_> = rows.iter().map(|row| row.identity(evidence)).collect();
+    let Some(first) = identities.first() else { return };
+    for (i, (key, _)) in first.iter().enumerate() {
+        let values: Vec<_> = identities.iter().map(|identity| identity[i].1.clone()).collect();
+        if values.iter().any(|value| value != ANY) {
+            table.text(key, values);
+        }
+    }
+}
+
+/// Adds columns for what several aggregators share: benchmark, model, other axes, group size.
+pub(crate) fn identify_groups(table: &mut Table, evidence: &Evidence, rows: &[&Condition<'_>]) {
+    let texts = |of: &dyn Fn(&CellRecord) -> String| rows.iter().map(|row| of(row.cell)).collect();
+    table.text("benchmark", texts(&|cell| cell.benchmark.clone()));
+    table.text("model", texts(&|cell| cell.model.clone()));
+    for axis in &evidence.plan.axes {
+        let key = axis.key.as_str();
+        let is_shown = ["benchmark", "policy.model", GROUP_SIZE].contains(&key);
+        if !is_shown && !is_of_estimate(key) && !is_of(key, "reward") {
+            table.text(key, texts(&|cell| cell.axes.get(key).cloned().unwrap_or_default()));
+        }
+    }
+    table.count("group_size", rows.iter().map(|row| u64::from(row.cell.group_size)).collect());
+}
+
+impl Evidence {
+    /// The conditions, in the plan's order.
+    pub(crate) fn conditions(&self) -> Vec<Condition<'_>> {
+        let mut conditions: Vec<Condition<'_>> = Vec::new();
+        for cell in &self.plan.cells {
+            let known = conditions.iter_mut().find(|condition| condition.cell.axes == cell.axes);
+            match known {
+                Some(condition) => condition.cells.push(cell),
+                None => conditions.push(Condition { cell, cells: vec![cell], alike: vec![cell] }),
+            }
+        }
+        conditions
+    }
+
+    /// The conditions that have the stages which `of` names; those that share them stand together,
+    /// for one with the largest group.
+    pub(crate) fn distinct<'a>(
+        &'a self,
+        of: impl Fn(&'a CellStages) -> Option<Vec<&'a Digest>>,
+    ) -> Vec<Condition<'a>> {
+        let stages = |condition: &Condition<'a>| {
+            condition.cells.iter().map(|cell| of(&cell.stages)).collect::<Option<Vec<_>>>()
+        };
+        let mut distinct: Vec<(Condition<'a>, Vec<Vec<&'a Digest>>)> = Vec::new();
+        for condition in self.conditions() {
+            let Some(stages) = stages(&condition) else { continue };
+            let known = distinct.iter_mut().find(|(known, of_known)| {
+                *of_known == stages
+                    && known.cell.benchmark == condition.cell.benchmark
+                    && known.cell.prompts == condition.cell.prompts
+            });
+            match known {
+                Some((known, _)) => {
+                    known.alike.push(condition.cell);
+                    if condition.cell.group_size > known.cell.group_size {
+                        (known.cell, known.cells) = (condition.cell, condition.cells);
+                    }
+                }
+                None => distinct.push((condition, stages)),
+            }
+        }
+        distinct.into_iter().map(|(condition, _)| condition).collect()
+    }
+
+    /// One condition for each set of scores.
+    pub(crate) fn scored(&self) -> Vec<Condition<'_>> {
+        self.distinct(|stages| Some(vec![&stages.grades]))
+    }
+
+    /// Whether a condition has pseudo-references that a model wrote.
+    pub(crate) fn writes(&self, condition: &Condition<'_>) -> bool {
+        let mut cells = condition.cells.iter();
+        cells.any(|cell| {
+            cell.prompts.iter().any(|prompt| {
+                let record = self.aggregate(cell, prompt.as_str());
+                let outcome = record.map(|record| &record.aggregate.outcome);
+                matches!(outcome, Some(AggregateOutcome::Estimated(s)) if s.origin == Origin::Written)
+            })
+        })
+    }
+
+    /// The scores of a condition: one cluster a prompt, one value a seed. Prompts without a score
+    /// have an empty cluster.
+    pub(crate) fn scores(&self, condition: &Condition<'_>) -> Vec<Vec<f64>> {
+        let prompts = condition.cell.prompts.iter();
+        let scores = prompts.map(|prompt| {
+            let cells = condition.cells.iter();
+            cells.filter_map(|cell| self.score(cell, prompt).value()).collect()
+        });
+        scores.collect()
+    }
+
+    /// The size of the largest group among the conditions of a benchmark.
+    pub(crate) fn largest_group(&self, benchmark: &str) -> u32 {
+        let cells = self.plan.cells.iter().filter(|cell| cell.benchmark == benchmark);
+        cells.map(|cell| cell.group_size).max().unwrap_or(0)
+    }
+}

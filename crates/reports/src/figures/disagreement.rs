@@ -1,0 +1,79 @@
+//! How often two aggregators give different answers to the same group, and who is right then, at the
+//! largest group size. Pairs are those of the aggregator that the table names first.
+
+use std::path::Path;
+
+use super::bars::{Bar, Bars};
+use super::canvas::save;
+use super::score_rows::subjects;
+use super::{Figure, by_setting};
+use crate::Error;
+use crate::html::file_name;
+use crate::table::ReadTable;
+
+struct Row {
+    setting: String,
+    group_size: u32,
+    pair: (String, String),
+    values: [Option<f64>; 5],
+}
+
+pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> {
+    let Some(table) = ReadTable::read_if_there(tables, "disagreement")? else {
+        return Ok(Vec::new());
+    };
+    let mut drawn = Vec::new();
+    for (setting, rows) in by_setting(read(&table)?, |row| &row.setting) {
+        let largest = rows.iter().map(|row| row.group_size).max().unwrap_or(1);
+        let Some(first) = rows.iter().find(|row| row.group_size == largest) else { continue };
+        let first = first.pair.0.clone();
+        let is_shown = |row: &&Row| row.group_size == largest && row.pair.0 == first;
+        let bars: Vec<Bar> = rows.iter().filter(is_shown).enumerate().filter_map(bar).collect();
+        let title = format!("{setting}: answers of {first} and others, G = {largest}");
+        let figure = Bars {
+            title: title.clone(),
+            footer: format!(
+                "right : right where they differ, {first} first; 95 % intervals over prompts"
+            ),
+            axis: "share of groups with different answers",
+            origin: 0.0,
+            shown: (0.0, 0.05),
+            bars,
+        };
+        let name = format!("disagreement-{}", file_name(&setting));
+        drawn.push(save(figures, &name, &format!("{title}."), &figure)?);
+    }
+    Ok(drawn)
+}
+
+fn bar((i, row): (usize, &Row)) -> Option<Bar> {
+    let [share, low, high, a_right, b_right] = row.values;
+    let value = share?;
+    let percent = |value: Option<f64>| {
+        value.map_or_else(|| "-".to_owned(), |value| format!("{:.0} %", value * 100.0))
+    };
+    Some(Bar {
+        name: format!("vs {}", row.pair.1),
+        value,
+        low: low.unwrap_or(value),
+        high: high.unwrap_or(value),
+        text: format!("{} : {}", percent(a_right), percent(b_right)),
+        color: Some(i),
+    })
+}
+
+fn read(table: &ReadTable) -> Result<Vec<Row>, Error> {
+    let (a, b) = (table.texts("a")?, table.texts("b")?);
+    let sizes = table.numbers("group_size")?;
+    let columns = ["differ", "low", "high", "a_right", "b_right"].map(|name| table.numbers(name));
+    let columns = columns.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let row = |(i, subject): (usize, super::score_rows::Subject)| {
+        Some(Row {
+            setting: subject.setting,
+            group_size: sizes[i]? as u32,
+            pair: (a[i].clone(), b[i].clone()),
+            values: std::array::from_fn(|column| columns[column][i]),
+        })
+    };
+    Ok(subjects(table, "group_size")?.into_iter().enumerate().filter_map(row).collect())
+}

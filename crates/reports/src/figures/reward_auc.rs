@@ -1,0 +1,131 @@
+//! How well each reward tells right rollouts from wrong ones, by aggregator, at the largest group
+//! size: the area under the ROC curve within groups, or for rubrics the correlation of reward and
+//! score within groups.
+
+use std::path::Path;
+
+use super::bars::{Bar, Bars};
+use super::canvas::save;
+use super::score_rows::subjects;
+use super::{Figure, by_setting};
+use crate::Error;
+use crate::condition::ANY;
+use crate::html::file_name;
+use crate::table::ReadTable;
+
+struct Row {
+    setting: String,
+    group_size: u32,
+    aggregator: String,
+    reward: String,
+    value: f64,
+    low: f64,
+    high: f64,
+    is_bound: bool,
+    groups: u64,
+}
+
+/// A table with the columns that hold the number.
+struct Source {
+    table: &'static str,
+    column: &'static str,
+    axis: &'static str,
+    origin: f64,
+    shown: (f64, f64),
+}
+
+const SOURCES: [Source; 2] = [
+    Source {
+        table: "audit",
+        column: "group_auc",
+        axis: "AUC of reward against truth, within groups",
+        origin: 0.5,
+        shown: (0.4, 1.0),
+    },
+    Source {
+        table: "reward_correlation",
+        column: "group_correlation",
+        axis: "correlation of reward and score, within groups",
+        origin: 0.0,
+        shown: (-0.1, 1.0),
+    },
+];
+
+pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> {
+    let mut drawn = Vec::new();
+    for source in &SOURCES {
+        let Some(table) = ReadTable::read_if_there(tables, source.table)? else { continue };
+        for (setting, rows) in by_setting(read(&table, source)?, |row| &row.setting) {
+            let largest = rows.iter().map(|row| row.group_size).max().unwrap_or(1);
+            let rows: Vec<_> = rows.into_iter().filter(|row| row.group_size == largest).collect();
+            drawn.push(draw_one(&setting, largest, &rows, source, figures)?);
+        }
+    }
+    Ok(drawn)
+}
+
+fn read(table: &ReadTable, source: &Source) -> Result<Vec<Row>, Error> {
+    let rewards = table.texts("reward")?;
+    let bounds = table.texts("sees_labels")?;
+    let values = table.numbers(source.column)?;
+    let lows = table.numbers(&format!("{}_low", source.column))?;
+    let highs = table.numbers(&format!("{}_high", source.column))?;
+    let groups = table.numbers("mixed_groups")?;
+    let row = |(i, subject): (usize, super::score_rows::Subject)| {
+        let value = values[i]?;
+        Some(Row {
+            setting: subject.setting,
+            group_size: subject.group_size?,
+            aggregator: subject.aggregator,
+            reward: rewards[i].clone(),
+            value,
+            low: lows[i].unwrap_or(value),
+            high: highs[i].unwrap_or(value),
+            is_bound: !bounds[i].is_empty(),
+            groups: groups[i].unwrap_or(0.0) as u64,
+        })
+    };
+    Ok(subjects(table, "sees_labels")?.into_iter().enumerate().filter_map(row).collect())
+}
+
+fn draw_one(
+    setting: &str,
+    group_size: u32,
+    rows: &[Row],
+    source: &Source,
+    folder: &Path,
+) -> Result<Figure, Error> {
+    let title = format!("{setting}: what rewards tell, G = {group_size}");
+    let caption = format!("{title}. Grey: sees labels.");
+    // A colour for each reward.
+    let mut rewards: Vec<&String> = Vec::new();
+    let mut bars = Vec::new();
+    for row in rows {
+        if !rewards.contains(&&row.reward) {
+            rewards.push(&row.reward);
+        }
+        let number = rewards.iter().position(|reward| **reward == row.reward);
+        let name = match row.aggregator == ANY {
+            true => row.reward.clone(),
+            false => format!("{} · {}", row.reward, row.aggregator),
+        };
+        bars.push(Bar {
+            name,
+            value: row.value,
+            low: row.low,
+            high: row.high,
+            text: format!("{:.3} (n {})", row.value, row.groups),
+            color: if row.is_bound { None } else { number },
+        });
+    }
+    let figure = Bars {
+        title,
+        footer: "n: groups whose rollouts differ in both; 95 % intervals over prompts".to_owned(),
+        axis: source.axis,
+        origin: source.origin,
+        shown: source.shown,
+        bars,
+    };
+    let kind = if source.table == "audit" { "reward-auc" } else { "reward-correlation" };
+    save(folder, &format!("{kind}-{}", file_name(setting)), &caption, &figure)
+}

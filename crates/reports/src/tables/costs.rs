@@ -1,0 +1,102 @@
+//! `costs`: what was spent, by stage.
+//!
+//! - `rollouts`: drawing, as the runs that drew noted it.
+//! - `aggregates`: tokens that aggregators spent beyond the rollouts.
+//! - `rewards`: tokens that derivers spent, rubrics and judging together.
+//! - `grades`, `rollout-grades`: tokens of the benchmark's judge, where it asks one.
+//!
+//! A stage that several conditions share is one row, so that rows can be added up. Answers that two
+//! stages asked for and one got from the other's records count in both. `tokens_a_prompt` is over the
+//! prompts of all seeds, read and written together.
+
+use preceptor_core::record::{CellRecord, GradeRecord, rollout_key};
+use preceptor_core::{JudgedCriterion, Usage};
+
+use crate::condition::{Condition, identify};
+use crate::evidence::Evidence;
+use crate::table::Table;
+
+/// What one stage of a condition's cells cost.
+struct Row<'a> {
+    condition: Condition<'a>,
+    stage: &'static str,
+    usage: Usage,
+}
+
+pub(crate) fn costs(evidence: &Evidence) -> Table {
+    let mut rows = Vec::new();
+    for condition in evidence.distinct(|stages| Some(vec![&stages.rollouts])) {
+        let mut usage = Usage::default();
+        for cell in &condition.cells {
+            let cost = evidence.cost(&cell.stages.rollouts);
+            usage += Usage {
+                num_prompt_tokens: cost.num_prompt_tokens,
+                num_generated_tokens: cost.num_generated_tokens,
+            };
+        }
+        rows.push(Row { condition, stage: "rollouts", usage });
+    }
+    let mut add = |stage, conditions: Vec<_>, of: &dyn Fn(&CellRecord, &str) -> Usage| {
+        for condition in conditions {
+            let usage = spent(&condition, of);
+            if usage != Usage::default() {
+                rows.push(Row { condition, stage, usage });
+            }
+        }
+    };
+    add("rollout-grades", evidence.distinct(|s| Some(vec![&s.rollout_grades])), &|cell, key| {
+        let prompt = &evidence.prompt(cell, key).prompt.id;
+        let grades = (0..cell.group_size)
+            .filter_map(|i| evidence.rollout_grade(cell, &rollout_key(prompt, i)));
+        total(grades.map(graded))
+    });
+    add("aggregates", evidence.distinct(|s| Some(vec![&s.aggregates])), &|cell, key| {
+        total(evidence.aggregate(cell, key).iter().map(|record| record.aggregate.usage))
+    });
+    add("grades", evidence.scored(), &|cell, key| {
+        total(evidence.grade(cell, key).into_iter().map(graded))
+    });
+    add("rewards", evidence.distinct(|s| Some(vec![s.rewards.as_ref()?])), &|cell, key| {
+        total(evidence.reward(cell, key).iter().map(|record| record.group.usage))
+    });
+
+    let mut table =
+        Table::new("costs", "Tokens spent, by stage; a stage that is shared counts once");
+    identify(&mut table, evidence, &rows.iter().map(|row| &row.condition).collect::<Vec<_>>());
+    table.text("stage", rows.iter().map(|row| row.stage.to_owned()).collect());
+    table.count("prompt_tokens", rows.iter().map(|row| row.usage.num_prompt_tokens).collect());
+    let generated = rows.iter().map(|row| row.usage.num_generated_tokens);
+    table.count("generated_tokens", generated.collect());
+    let a_prompt = |row: &Row<'_>| {
+        let prompts: usize = row.condition.cells.iter().map(|cell| cell.prompts.len()).sum();
+        let tokens = row.usage.num_prompt_tokens + row.usage.num_generated_tokens;
+        (prompts > 0).then(|| tokens as f64 / prompts as f64)
+    };
+    table.number("tokens_a_prompt", rows.iter().map(a_prompt).collect());
+    table
+}
+
+fn spent(condition: &Condition<'_>, of: &dyn Fn(&CellRecord, &str) -> Usage) -> Usage {
+    let cells = condition.cells.iter();
+    total(cells.flat_map(|cell| cell.prompts.iter().map(move |prompt| of(cell, prompt.as_str()))))
+}
+
+fn total(usages: impl Iterator<Item = Usage>) -> Usage {
+    usages.fold(Usage::default(), |mut total, usage| {
+        total += usage;
+        total
+    })
+}
+
+/// What the judge of one grade spent.
+fn graded(grade: &GradeRecord) -> Usage {
+    total(grade.judged.iter().map(judged_usage))
+}
+
+/// What a judge spent on one answer.
+pub(crate) fn judged_usage(judged: &JudgedCriterion) -> Usage {
+    match judged {
+        JudgedCriterion::Verdict { judged, .. } => judged.usage,
+        JudgedCriterion::Rating { judged, .. } => judged.usage,
+    }
+}

@@ -1,0 +1,100 @@
+//! `disagreement`: how often two aggregators give different answers to the same group, and who is
+//! right then.
+//!
+//! Pairs are of aggregators that see no labels, `single` apart; those that write come first, then the
+//! plan's order. Answers are compared as in `answers.rs`: two right ones are the same, classes of the
+//! group's rollouts are compared where the answer occurs in one, else the extracted text. No answer
+//! and no pseudo-reference are an answer of their own.
+//!
+//! - `differ`: the share of prompts with different answers, seeds averaged first, with its interval;
+//!   `num_differ` of `compared` groups.
+//! - `a_right`, `b_right`: the share of the `num_differ` groups where the one and the other is right.
+//!   Both at once can't be: two right answers are the same.
+
+use preceptor_stats::{Estimate, clustered_proportion};
+
+use crate::answers::{Given, given};
+use crate::condition::{Condition, identify_groups};
+use crate::evidence::Evidence;
+use crate::table::Table;
+
+/// No aggregator that estimates.
+const BASELINE: &str = "single";
+
+#[derive(Default)]
+struct Comparison {
+    differ: Option<Estimate>,
+    num_compared: u64,
+    num_differ: u64,
+    num_a_right: u64,
+    num_b_right: u64,
+}
+
+pub(crate) fn disagreement(evidence: &Evidence) -> Table {
+    let mut conditions = evidence.scored();
+    conditions.retain(|condition| {
+        let cell = condition.cell;
+        cell.aggregator != BASELINE && !cell.sees_labels && !evidence.has_rubric(cell)
+    });
+    conditions.sort_by_key(|condition| !evidence.writes(condition));
+    let answers: Vec<_> = conditions.iter().map(|of| all_given(evidence, of)).collect();
+    let mut pairs: Vec<(usize, usize)> = Vec::new();
+    for a in 0..conditions.len() {
+        let others =
+            (a + 1..conditions.len()).filter(|&b| conditions[a].shares_groups(&conditions[b]));
+        pairs.extend(others.map(|b| (a, b)));
+    }
+    let compared: Vec<Comparison> =
+        pairs.iter().map(|&(a, b)| compare(&answers[a], &answers[b])).collect();
+
+    let caption = "How often two aggregators give different answers to the same group, and who is \
+                   right then";
+    let mut table = Table::new("disagreement", caption);
+    let rows: Vec<&Condition<'_>> = pairs.iter().map(|&(a, _)| &conditions[a]).collect();
+    identify_groups(&mut table, evidence, &rows);
+    let name = |i: usize| conditions[i].estimate_name(evidence);
+    table.text("a", pairs.iter().map(|&(a, _)| name(a)).collect());
+    table.text("b", pairs.iter().map(|&(_, b)| name(b)).collect());
+    let estimates: Vec<_> = compared.iter().map(|one| one.differ).collect();
+    table.estimates(["differ", "low", "high"], &estimates);
+    let counts = |of: fn(&Comparison) -> u64| compared.iter().map(of).collect::<Vec<_>>();
+    table.count("num_differ", counts(|one| one.num_differ));
+    table.count("compared", counts(|one| one.num_compared));
+    let share = |of: fn(&Comparison) -> u64| {
+        let share =
+            |one: &Comparison| (one.num_differ > 0).then(|| of(one) as f64 / one.num_differ as f64);
+        compared.iter().map(share).collect::<Vec<_>>()
+    };
+    table.number("a_right", share(|one| one.num_a_right));
+    table.number("b_right", share(|one| one.num_b_right));
+    table
+}
+
+/// The answers of a condition: one list a prompt, one entry a seed.
+fn all_given(evidence: &Evidence, condition: &Condition<'_>) -> Vec<Vec<Option<Given>>> {
+    let of_prompt =
+        |prompt| condition.cells.iter().map(|cell| given(evidence, cell, prompt)).collect();
+    condition.cell.prompts.iter().map(of_prompt).collect()
+}
+
+fn compare(a: &[Vec<Option<Given>>], b: &[Vec<Option<Given>>]) -> Comparison {
+    let mut result = Comparison::default();
+    let mut clusters = Vec::new();
+    for (a, b) in a.iter().zip(b) {
+        let both = a.iter().zip(b).filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)));
+        let mut cluster = Vec::new();
+        for (a, b) in both {
+            let differ = !a.same_as(b);
+            cluster.push(f64::from(u8::from(differ)));
+            result.num_compared += 1;
+            if differ {
+                result.num_differ += 1;
+                result.num_a_right += u64::from(a.is_right == Some(true));
+                result.num_b_right += u64::from(b.is_right == Some(true));
+            }
+        }
+        clusters.push(cluster);
+    }
+    result.differ = clustered_proportion(&clusters);
+    result
+}

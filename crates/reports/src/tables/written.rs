@@ -1,0 +1,98 @@
+//! `written`: where the texts of aggregators that write come from, and whether they can be right where
+//! no rollout is. Aggregators that only choose can't be; they have no row.
+//!
+//! Over the `written` pseudo-references of a condition:
+//!
+//! - `copied`: the share whose text is a rollout's, white space aside.
+//! - `new_answer`: the share whose answer occurs in no rollout (see `answers.rs`), `new_right` the
+//!   share of these that are right.
+//! - `all_wrong`: groups whose rollouts are all scored and all wrong; `right_when_all_wrong`: how many
+//!   of these have a right pseudo-reference, `share` of them.
+//!
+//! Answers are `-` where texts are scored by rubrics.
+
+use preceptor_core::record::{CellRecord, rollout_key};
+use preceptor_core::{AggregateOutcome, Origin, PromptId};
+
+use crate::answers::given;
+use crate::condition::{Condition, identify};
+use crate::evidence::Evidence;
+use crate::table::Table;
+
+#[derive(Default)]
+struct Counts {
+    has_rubric: bool,
+    num_written: u64,
+    num_copied: u64,
+    num_new: u64,
+    num_new_right: u64,
+    num_all_wrong: u64,
+    num_rescued: u64,
+}
+
+pub(crate) fn written(evidence: &Evidence) -> Table {
+    let mut conditions = evidence.scored();
+    conditions.retain(|condition| evidence.writes(condition));
+    let rows: Vec<&Condition<'_>> = conditions.iter().collect();
+    let counts: Vec<Counts> = rows.iter().map(|row| count(evidence, row)).collect();
+    let numbers = |of: fn(&Counts) -> u64| counts.iter().map(of).collect::<Vec<_>>();
+    let share = |part: fn(&Counts) -> u64, whole: fn(&Counts) -> u64| {
+        let share = |c: &Counts| (whole(c) > 0).then(|| part(c) as f64 / whole(c) as f64);
+        counts.iter().map(share).collect::<Vec<_>>()
+    };
+    let answers = |c: &Counts| if c.has_rubric { 0 } else { c.num_written };
+    let caption = "Where written pseudo-references come from, and whether they are right where no \
+                   rollout is";
+    let mut table = Table::new("written", caption);
+    identify(&mut table, evidence, &rows);
+    table.count("written", numbers(|c| c.num_written));
+    table.number("copied", share(|c| c.num_copied, |c| c.num_written));
+    table.number("new_answer", share(|c| c.num_new, answers));
+    table.number("new_right", share(|c| c.num_new_right, |c| c.num_new));
+    table.count("all_wrong", numbers(|c| c.num_all_wrong));
+    table.count("right_when_all_wrong", numbers(|c| c.num_rescued));
+    table.number("share", share(|c| c.num_rescued, |c| c.num_all_wrong));
+    table
+}
+
+fn count(evidence: &Evidence, condition: &Condition<'_>) -> Counts {
+    let has_rubric = evidence.has_rubric(condition.cell);
+    let mut counts = Counts { has_rubric, ..Counts::default() };
+    for cell in &condition.cells {
+        for prompt in &cell.prompts {
+            count_one(evidence, cell, prompt, &mut counts);
+        }
+    }
+    counts
+}
+
+fn count_one(evidence: &Evidence, cell: &CellRecord, prompt: &PromptId, counts: &mut Counts) {
+    let Some(record) = evidence.aggregate(cell, prompt.as_str()) else { return };
+    let AggregateOutcome::Estimated(reference) = &record.aggregate.outcome else { return };
+    if reference.origin != Origin::Written {
+        return;
+    }
+    counts.num_written += 1;
+    let text = words(&reference.text);
+    let is_copy = |index: u32| {
+        let record = evidence.rollout(cell, &rollout_key(prompt, index));
+        record.is_some_and(|record| words(&record.rollout.text) == text)
+    };
+    counts.num_copied += u64::from((0..cell.group_size).any(is_copy));
+    if counts.has_rubric {
+        return;
+    }
+    let Some(given) = given(evidence, cell, prompt) else { return };
+    let is_right = given.is_right == Some(true);
+    counts.num_new += u64::from(given.is_new);
+    counts.num_new_right += u64::from(given.is_new && is_right);
+    let mut scores = (0..cell.group_size).map(|i| evidence.rollout_score(cell, prompt, i));
+    if scores.all(|score| score.is_some_and(|score| score < 1.0)) {
+        counts.num_all_wrong += 1;
+        counts.num_rescued += u64::from(is_right);
+    }
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}

@@ -1,0 +1,6 @@
+//! Reports of stores that are written by hand, with numbers that can be worked out on paper.
+
+mod bench;
+mod final_answers;
+mod missing_records;
+mod rubrics;
