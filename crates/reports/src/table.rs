@@ -213,8 +213,9 @@ impl ReadTable {
     /// A column as text, whatever type CSV gave it.
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
         let column = self.column(name)?;
-        let text = |i| {
-            column.get(i).map_or_else(|_| String::new(), |value| value.str_value().into_owned())
+        let text = |i| match column.get(i) {
+            Ok(value) if !value.is_null() => value.str_value().into_owned(),
+            _ => String::new(),
         };
         Ok((0..column.len()).map(text).collect())
     }

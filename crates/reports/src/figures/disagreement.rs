@@ -33,7 +33,7 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
         let figure = Bars {
             title: title.clone(),
             footer: format!(
-                "right : right where they differ, {first} first; 95 % intervals over prompts"
+                "x : y is the share right where they differ, {first} first; 95 % intervals over prompts"
             ),
             axis: "share of groups with different answers",
             origin: 0.0,

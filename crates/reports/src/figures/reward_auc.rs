@@ -25,6 +25,12 @@ struct Row {
     groups: u64,
 }
 
+impl Row {
+    fn numbers(&self) -> (f64, f64, f64, u64) {
+        (self.value, self.low, self.high, self.groups)
+    }
+}
+
 /// A table with the columns that hold the number.
 struct Source {
     table: &'static str,
@@ -101,11 +107,17 @@ fn draw_one(
     let mut rewards: Vec<&String> = Vec::new();
     let mut bars = Vec::new();
     for row in rows {
+        // A reward that is the same for every aggregator needs one bar.
+        let same = |other: &&Row| other.reward == row.reward;
+        let all_equal = rows.iter().filter(same).all(|other| other.numbers() == row.numbers());
         if !rewards.contains(&&row.reward) {
             rewards.push(&row.reward);
+        } else if all_equal {
+            continue;
         }
         let number = rewards.iter().position(|reward| **reward == row.reward);
-        let name = match row.aggregator == ANY {
+        let is_alone = rows.iter().filter(same).count() == 1;
+        let name = match row.aggregator == ANY || (all_equal && !is_alone) {
             true => row.reward.clone(),
             false => format!("{} · {}", row.reward, row.aggregator),
         };

@@ -65,8 +65,15 @@ pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Fi
 }
 
 impl Lines {
-    fn rows(&self) -> impl Iterator<Item = &ScoreRow> {
-        self.lines.iter().flat_map(|line| &line.rows)
+    /// The range of scores that is shown. It begins at 0, unless all scores are close together and far
+    /// from it.
+    fn range(&self) -> (f64, f64) {
+        let rows = || self.lines.iter().flat_map(|line| &line.rows);
+        let low = rows().map(|row| row.low).fold(f64::INFINITY, f64::min);
+        let high = rows().map(|row| row.high).fold(0.05, f64::max);
+        let room = (high - low) * 0.1;
+        let bottom = if low > 2.0 * (high - low) { low - room } else { low.min(0.0) * 1.1 };
+        (bottom, (high + room).min(1.05))
     }
 }
 
@@ -80,8 +87,7 @@ impl Drawing for Lines {
         let px = |length: u32| length * scale;
         let font = |size: u32| (FONT, px(size)).into_font();
         let x = |size: u32| f64::from(size).log2();
-        let top = (self.rows().map(|row| row.high).fold(0.05, f64::max) * 1.1).min(1.05);
-        let bottom = self.rows().map(|row| row.low).fold(0.0, f64::min) * 1.1;
+        let (bottom, top) = self.range();
         let (first, last) = (self.sizes[0], self.sizes[self.sizes.len() - 1]);
         let longest = self.lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
         let names = (longest as u32 * 7 + 44).min(SIZE.0 / 2);

@@ -19,9 +19,7 @@
 
 use std::collections::BTreeSet;
 
-use preceptor_stats::{
-    Confusion, Estimate, area_under_curve, clustered_mean, clustered_proportion,
-};
+use preceptor_stats::{Confusion, Estimate, area_under_curve, clustered_proportion};
 
 use super::rewarded::{
     RewardedGroup, flat_share, identify_reward, reasons_text, rewarded_groups, unrewarded_share,
@@ -129,7 +127,7 @@ fn summarize(scores: &[Vec<f64>], groups: &[&RewardedGroup]) -> Audit {
         label_accuracy: clustered_proportion(scores),
         reward_accuracy: clustered_proportion(&agreements),
         auc: area_under_curve(&all),
-        group_auc: clustered_mean(&group_aucs),
+        group_auc: clustered_proportion(&group_aucs),
         num_mixed: group_aucs.iter().map(|group| group.len() as u64).sum(),
         false_positive_rate: rate(counts.false_positives, counts.true_negatives),
         false_negative_rate: rate(counts.false_negatives, counts.true_positives),

@@ -294,6 +294,14 @@ fn the_explorer_holds_rewards_and_filters_and_no_markup_of_models() {
 }
 
 #[test]
+fn a_reward_that_all_aggregators_share_is_one_bar() {
+    let figure = bench().read("figures/reward-auc-sums.svg");
+    let lines: Vec<_> = figure.lines().map(str::trim).collect();
+    assert!(lines.contains(&"constant") && lines.contains(&"answer-match · majority"));
+    assert!(!figure.contains("constant ·"));
+}
+
+#[test]
 fn every_figure_is_drawn_and_drawn_again_from_the_tables() {
     let bench = bench();
     let names = ["score-by-aggregator-sums", "reward-auc-sums", "disagreement-sums--small"];
