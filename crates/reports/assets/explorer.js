@@ -114,8 +114,8 @@ for (const root of document.querySelectorAll(".explorer")) {
     }
     prompt.rollouts.forEach((rollout, index) => {
       const made = element("div", undefined, "rollout");
-      const group = rollout.class === null ? "abstains" : `class ${rollout.class}`;
-      const facts = `${group} · ${rollout["num-tokens"]} tokens · ${rollout.finish} · logprob ${rollout.logprob.toFixed(2)} · ${rollout.extraction} · ${rollout.reason}`;
+      const group = rollout.class === null ? "abstains · " : `class ${rollout.class} · `;
+      const facts = `${data["has-rubric"] ? "" : group}${rollout["num-tokens"]} tokens · ${rollout.finish} · logprob ${rollout.logprob.toFixed(2)} · ${rollout.extraction} · ${rollout.reason}`;
       made.append(
         line(
           element("b", `rollout ${index}`),

@@ -11,7 +11,7 @@ use preceptor_core::{AggregateOutcome, Origin, PromptId, RewardValue};
 use serde::Serialize;
 
 use crate::answers::{Given, given};
-use crate::condition::Condition;
+use crate::condition::{ANY, Condition};
 use crate::evidence::Evidence;
 use crate::judged_view::{JudgedView, judged_views};
 
@@ -260,8 +260,13 @@ impl View<'_, '_> {
         let noted = cell.stages.rewards.as_ref();
         let noted = noted.and_then(|stage| evidence.failure(stage, id.as_str()));
         let failure = group.is_none().then(|| noted.unwrap_or("the group is not whole").to_owned());
+        let estimate = of.estimate_name(evidence);
+        let name = match estimate == ANY {
+            true => of.reward(),
+            false => format!("{} · {estimate}", of.reward()),
+        };
         RewardView {
-            name: format!("{} · {}", of.reward(), of.estimate_name(evidence)),
+            name,
             sees_labels: cell.reward_sees_labels,
             rubric: rubric
                 .map(|rubric| rubric.criteria.iter().map(|one| one.text.clone()).collect())
