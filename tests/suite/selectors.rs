@@ -19,25 +19,32 @@ fn folder() -> PathBuf {
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    value
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|number| number.as_f64().expect("a number"))
+        .collect()
 }
 
 /// The fixture's group as the checkpoint itself scores it.
 fn group(expected: &Value, model: &LocalModel) -> Group {
-    let message =
-        Message { role: Role::User, content: expected["question"].as_str().unwrap().to_owned() };
+    let message = Message {
+        role: Role::User,
+        content: expected["question"].as_str().expect("a text").to_owned(),
+    };
     let body = PromptBody::Chat(vec![message]);
     let prompt = Prompt { id: PromptId::new("selectors"), body };
-    let texts = expected["texts"].as_array().unwrap();
-    let tokens = expected["token_ids"].as_array().unwrap();
+    let texts = expected["texts"].as_array().expect("a list");
+    let tokens = expected["token_ids"].as_array().expect("a list");
     let rollouts = texts.iter().zip(tokens).enumerate().map(|(index, (text, tokens))| {
         let token_ids: Vec<u32> = numbers(tokens).into_iter().map(|id| id as u32).collect();
         let continuation = Continuation::Tokens(token_ids.clone());
         let request = ScoreRequest { prompt: prompt.clone(), continuation };
-        let logprobs = model.score(&[request]).unwrap().remove(0).logprobs;
+        let logprobs = model.score(&[request]).expect("it fits").remove(0).logprobs;
         Rollout {
             index: index as u32,
-            text: text.as_str().unwrap().to_owned(),
+            text: text.as_str().expect("a text").to_owned(),
             token_ids,
             logprobs,
             finish: FinishReason::EndToken,
@@ -50,7 +57,7 @@ fn group(expected: &Value, model: &LocalModel) -> Group {
 
 fn check(expected: &Value, aggregate: &Aggregate) {
     let perplexities = numbers(&expected["perplexities"]);
-    let chosen = expected["chosen"].as_u64().unwrap() as u32;
+    let chosen = expected["chosen"].as_u64().expect("a count") as u32;
     let AggregateOutcome::Estimated(reference) = &aggregate.outcome else {
         panic!("{aggregate:?}")
     };
