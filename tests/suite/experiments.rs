@@ -101,3 +101,24 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
     ];
     insta::assert_snapshot!(messages.join("\n\n"));
 }
+
+#[test]
+fn what_is_wrong_with_a_role_is_named_with_its_line_and_what_is_allowed() {
+    let with = |text: &str| refusal(&format!("{RIGHT}{text}"), &[]);
+    let aggregator = |text: &str| refusal(&RIGHT.replace("kind = \"single\"", text), &[]);
+    let messages = [
+        with("[reward]\nterms = []"),
+        with("[reward]\nkind = \"rubric\""),
+        with("[reward]\nterms = [{ kind = \"answer-mach\" }]"),
+        with("[reward]\nterms = [{ kind = \"format\", weight = \"much\" }]"),
+        with("[reward]\nterms = [{ kind = \"rubric\" }]"),
+        with("[reward]\nterms = [{ kind = \"rubric\", prompt-file = \"none.md\" }]"),
+        with("[reward]\nterms = [{ kind = \"rubric\", prompt-text = \"write criteria\" }]"),
+        with("[reward]\nterms = [{ kind = \"judge\" }]\n[judge]\nmodel = \"m\"\nattempts = 0"),
+        with("[anchor]\ntemperature = -1.0"),
+        with("[grader]\nprofile = \"healthbench-strict\""),
+        aggregator("kind = \"synthesis\"\nfan-in = 1"),
+        aggregator("kind = \"judge-bon\""),
+    ];
+    insta::assert_snapshot!(messages.join("\n\n"));
+}
