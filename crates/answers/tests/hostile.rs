@@ -127,3 +127,12 @@ fn huge_powers_are_told_apart_without_being_written_out() {
     assert!(!equal("2^{100000}", "2^{100001}"));
     assert!(equal("(1+x)^{1000000}", "(x+1)^{1000000}"));
 }
+
+#[test]
+fn a_decimal_with_a_base_is_no_integer_and_no_panic() {
+    // Found by the property test of arbitrary LaTeX.
+    for profile in GraderProfile::ALL {
+        assert!(!profile.grade("", Some("0.5_8}")).equal, "{profile}");
+        let _ = profile.grade("0.5_8", Some("0.5_{8}"));
+    }
+}

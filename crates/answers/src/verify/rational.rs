@@ -25,8 +25,11 @@ impl Rational {
         Self::Small { numerator: value, denominator: 1 }
     }
 
-    /// Reads `whole.fraction`, digits only; `None` past the digit bound.
+    /// Reads `whole.fraction`; `None` past the digit bound, or where something is no digit.
     pub(crate) fn from_digits(whole: &str, fraction: &str) -> Option<Self> {
+        if !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
         let count = whole.len() + fraction.len();
         if count <= 18 {
             let digits = whole.bytes().chain(fraction.bytes());
