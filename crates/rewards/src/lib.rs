@@ -24,6 +24,7 @@ mod outcome;
 #[cfg(test)]
 mod permuting;
 mod rubric_cells;
+mod rubric_config;
 mod rubric_measures;
 mod rubric_parser;
 mod self_proposed;

@@ -19,58 +19,16 @@ use preceptor_core::{
     Generator, GroupReward, Judge, PortError, RewardDeriver, RewardRequest, Sampling,
 };
 use preceptor_text::{Template, TemplateError};
-use serde::{Deserialize, Serialize};
 
 use crate::rubric_cells::Grading;
-use crate::self_proposed::{SelfProposed, Settings, Source};
+pub use crate::rubric_config::Config;
+use crate::self_proposed::{SelfProposed, Source};
 
 /// One line for lists.
 pub const SUMMARY: &str = "the fraction met of criteria written from the question alone";
 
 const PROMPT: &str = include_str!("../prompts/rubric-from-question-v1.md");
 const PLACES: &[&str] = &["count", "question"];
-
-/// Settings of [`RubricFromQuestion`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Config {
-    /// How many criteria the anchor is asked for, 1 to 100. Default: 5 (paper: at least 5).
-    pub num_criteria: u32,
-    /// Fewer make the reply malformed, 1 to `num-criteria`. Default: 3 (our choice: a shorter rubric
-    /// gives too few different rewards to rank a group).
-    pub min_criteria: u32,
-    /// Of more the first count, `num-criteria` to 100. Default: 20 (our choice).
-    pub max_criteria: u32,
-    /// Replies that the anchor is asked for at most until one holds a rubric, 1 to 100. Default: 3 (our
-    /// choice).
-    pub attempts: u32,
-    /// A prompt of your own with the places `{{count}}` and `{{question}}`. It must ask for
-    /// `<criterion>` elements.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt_text: Option<String>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { num_criteria: 5, min_criteria: 3, max_criteria: 20, attempts: 3, prompt_text: None }
-    }
-}
-
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        self.settings().out_of_range()
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            num_criteria: self.num_criteria,
-            min_criteria: self.min_criteria,
-            max_criteria: self.max_criteria,
-            attempts: self.attempts,
-        }
-    }
-}
 
 /// The prompt of `config`: the built-in one or the user's own.
 ///
@@ -100,7 +58,7 @@ impl<'a> RubricFromQuestion<'a> {
         judge: &'a dyn Judge,
     ) -> Result<Self, TemplateError> {
         Ok(Self(SelfProposed {
-            settings: config.settings(),
+            config: config.clone(),
             source: Source::Question,
             grading: Grading::YesNo,
             template: template(config)?,

@@ -17,6 +17,7 @@ use preceptor_judges::{Answer, Asker, Question, ask};
 use preceptor_text::{Template, fence};
 
 use crate::rubric_cells::{Cell, Grading, LIKERT, cells, rating_cell, reward, verdict_cell};
+use crate::rubric_config::Config;
 use crate::rubric_measures::rubric_measures;
 use crate::rubric_parser::{Limits, read_rubric};
 
@@ -29,39 +30,9 @@ pub(crate) enum Source {
     Question,
 }
 
-/// How many criteria, and how often they are asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub(crate) num_criteria: u32,
-    pub(crate) min_criteria: u32,
-    pub(crate) max_criteria: u32,
-    pub(crate) attempts: u32,
-}
-
-impl Settings {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        let Self { num_criteria, min_criteria, max_criteria, attempts } = *self;
-        let wrong = |key, value: u32, allowed| Some((key, value.to_string(), allowed));
-        if !(1..=100).contains(&num_criteria) {
-            return wrong("num-criteria", num_criteria, "1 to 100");
-        }
-        if !(1..=num_criteria).contains(&min_criteria) {
-            return wrong("min-criteria", min_criteria, "1 to `num-criteria`");
-        }
-        if !(num_criteria..=100).contains(&max_criteria) {
-            return wrong("max-criteria", max_criteria, "`num-criteria` to 100");
-        }
-        if !(1..=100).contains(&attempts) {
-            return wrong("attempts", attempts, "1 to 100");
-        }
-        None
-    }
-}
-
 /// Writes rubrics and has them checked.
 pub(crate) struct SelfProposed<'a> {
-    pub(crate) settings: Settings,
+    pub(crate) config: Config,
     pub(crate) source: Source,
     pub(crate) grading: Grading,
     /// Has the places `count` and what the criteria are written from.
@@ -107,7 +78,7 @@ impl SelfProposed<'_> {
         &self,
         requests: &[RewardRequest<'_>],
     ) -> Result<Vec<Option<Judged<Answer<Rubric>>>>, PortError> {
-        let Settings { num_criteria, min_criteria, max_criteria, attempts } = self.settings;
+        let Config { num_criteria, min_criteria, max_criteria, attempts, .. } = self.config;
         let limits = Limits { min: min_criteria as usize, max: max_criteria as usize };
         let question = |request: &RewardRequest<'_>| {
             if request.group.rollouts.is_empty() {
@@ -240,10 +211,11 @@ mod tests {
         anchor: &'a dyn Generator,
         judge: &'a dyn Judge,
     ) -> SelfProposed<'a> {
-        let settings = Settings { num_criteria: 3, min_criteria: 2, max_criteria: 4, attempts: 3 };
+        let config =
+            Config { num_criteria: 3, min_criteria: 2, max_criteria: 4, ..Config::default() };
         let template = Template::new("t", "{{count}} {{reference}}", &["count", "reference"]);
         SelfProposed {
-            settings,
+            config,
             source: Source::Reference,
             grading,
             template: template.unwrap(),
@@ -367,15 +339,15 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_named() {
-        let good = Settings { num_criteria: 5, min_criteria: 3, max_criteria: 20, attempts: 3 };
+        let good = Config::default();
         assert_eq!(good.out_of_range(), None);
-        for (settings, key) in [
-            (Settings { num_criteria: 0, ..good }, "num-criteria"),
-            (Settings { min_criteria: 6, ..good }, "min-criteria"),
-            (Settings { max_criteria: 4, ..good }, "max-criteria"),
-            (Settings { attempts: 0, ..good }, "attempts"),
+        for (config, key) in [
+            (Config { num_criteria: 0, ..good.clone() }, "num-criteria"),
+            (Config { min_criteria: 6, ..good.clone() }, "min-criteria"),
+            (Config { max_criteria: 4, ..good.clone() }, "max-criteria"),
+            (Config { attempts: 0, ..good.clone() }, "attempts"),
         ] {
-            assert_eq!(settings.out_of_range().unwrap().0, key);
+            assert_eq!(config.out_of_range().unwrap().0, key);
         }
     }
 
