@@ -9,7 +9,8 @@
 //! Items with negative points lower the numerator when met and are no part of the denominator. A tag of
 //! an *example* copies the example's score; a tag of an *item* has the same formula over the example's
 //! items with that tag, and no score where none of them has positive points. So each tag has its own
-//! number of examples. Source: OpenAI simple-evals, `healthbench_eval.py`.
+//! number of examples. Where an example and its items have the same tag, the items' score is that of the
+//! tag. Source: OpenAI simple-evals, `healthbench_eval.py`.
 //!
 //! Differs from upstream: an example with a verdict that is missing has no score, and is counted
 //! (`num_unscored`); upstream asks the judge for ever. Bootstrap seeds are given, not drawn.
@@ -47,7 +48,7 @@ pub struct ClippedMean {
     pub bootstrap_std: f64,
     /// Examples with a score.
     pub num_examples: usize,
-    /// Examples whose score is missing with a verdict.
+    /// Examples whose score is missing because a verdict is.
     pub num_unscored: usize,
 }
 
@@ -81,43 +82,52 @@ pub fn rubric_scores(
     responses: &[CheckedResponse],
     seeds: &[u64],
 ) -> BTreeMap<String, ClippedMean> {
-    let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    let mut unscored: BTreeMap<String, usize> = BTreeMap::new();
+    let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut unscored: BTreeMap<&str, usize> = BTreeMap::new();
     for response in responses {
-        let of = |keep: &dyn Fn(&CheckedItem) -> bool| {
-            let kept = response.items.iter().filter(|item| keep(item));
-            kept.map(|item| (item.points, item.met)).collect::<Vec<_>>()
-        };
-        let mut note = |metric: &str, items: &[(f64, Option<bool>)]| {
-            match rubric_score(items) {
-                Some(score) => values.entry(metric.to_owned()).or_default().push(score),
-                None if items.iter().any(|(_, met)| met.is_none()) => {
-                    *unscored.entry(metric.to_owned()).or_default() += 1;
-                }
+        for (metric, items) in metrics_of(response) {
+            match rubric_score(&items) {
+                Some(score) => values.entry(metric).or_default().push(score),
+                None if can_score(&items) => *unscored.entry(metric).or_default() += 1,
                 None => {}
-            };
-        };
-        let all = of(&|_| true);
-        note("overall_score", &all);
-        for tag in &response.tags {
-            note(tag, &all);
-        }
-        let item_tags: BTreeSet<&String> = response.items.iter().flat_map(|i| &i.tags).collect();
-        for tag in item_tags {
-            note(tag, &of(&|item| item.tags.contains(tag)));
+            }
         }
     }
-    let score = |(metric, values): (String, Vec<f64>)| {
+    let score = |(metric, values): (&str, Vec<f64>)| {
         let of = |rows: &[usize]| clipped_mean(rows.iter().map(|&row| values[row]));
         let score = ClippedMean {
             mean: clipped_mean(values.iter().copied()),
             bootstrap_std: bootstrap_std(values.len(), seeds, of).unwrap_or(0.0),
             num_examples: values.len(),
-            num_unscored: unscored.get(&metric).copied().unwrap_or(0),
+            num_unscored: unscored.get(metric).copied().unwrap_or(0),
         };
-        (metric, score)
+        (metric.to_owned(), score)
     };
     values.into_iter().map(score).collect()
+}
+
+/// The items behind each metric of one response.
+fn metrics_of(response: &CheckedResponse) -> BTreeMap<&str, Vec<(f64, Option<bool>)>> {
+    let of = |keep: &dyn Fn(&CheckedItem) -> bool| {
+        let kept = response.items.iter().filter(|item| keep(item));
+        kept.map(|item| (item.points, item.met)).collect::<Vec<_>>()
+    };
+    let all = of(&|_| true);
+    let mut metrics = BTreeMap::from([("overall_score", all.clone())]);
+    metrics.extend(response.tags.iter().map(|tag| (tag.as_str(), all.clone())));
+    let item_tags: BTreeSet<&String> = response.items.iter().flat_map(|i| &i.tags).collect();
+    for tag in item_tags {
+        let items = of(&|item| item.tags.contains(tag));
+        if can_score(&items) {
+            metrics.insert(tag, items);
+        }
+    }
+    metrics
+}
+
+/// Whether some item has positive points.
+fn can_score(items: &[(f64, Option<bool>)]) -> bool {
+    items.iter().any(|(points, _)| *points > 0.0)
 }
 
 /// The expected lowest of `k` scores drawn without replacement from `scores`: the average of the
@@ -209,6 +219,74 @@ mod tests {
         assert_eq!((overall.mean, overall.num_examples, overall.num_unscored), (1.0, 1, 1));
         assert_eq!(scores["a"].num_examples, 2);
         assert!(!scores.contains_key("b"));
+    }
+
+    #[test]
+    fn negative_points_alone_take_a_score_below_zero() {
+        // Nothing wanted is met, both harms are: -8 of 5, and 5 of 5 beside it.
+        let items = vec![
+            item(5.0, Some(false), &["axis:accuracy"]),
+            item(-3.0, Some(true), &["axis:safety"]),
+            item(-5.0, Some(true), &["axis:accuracy"]),
+        ];
+        let pairs: Vec<_> = items.iter().map(|item| (item.points, item.met)).collect();
+        assert_eq!(rubric_score(&pairs), Some(-1.6));
+        let good = vec![item(5.0, Some(true), &["axis:accuracy"])];
+        let both = [response(items.clone(), &["theme:a"]), response(good, &["theme:b"])];
+        // Means -0.3 and (-1 + 1) / 2.
+        let scores = rubric_scores(&both, &[1, 2, 3]);
+        assert_eq!((scores["overall_score"].mean, scores["axis:accuracy"].mean), (0.0, 0.0));
+        assert_eq!((scores["theme:a"].mean, scores["theme:b"].mean), (0.0, 1.0));
+        assert!(!scores.contains_key("axis:safety"));
+        // Every resample of one row is that row.
+        let alone = rubric_scores(&both[..1], &[1, 2, 3]);
+        assert_eq!(alone["overall_score"].bootstrap_std, 0.0);
+    }
+
+    #[test]
+    fn without_positive_points_there_is_no_score_and_none_is_missing() {
+        assert_eq!(rubric_score(&[(-5.0, Some(true))]), None);
+        assert_eq!(rubric_score(&[]), None);
+        let responses = [
+            response(vec![item(-5.0, Some(true), &["a"])], &["t"]),
+            response(vec![item(1.0, Some(true), &["a"]), item(-1.0, None, &["b"])], &["t"]),
+            response(vec![item(2.0, Some(false), &["a", "b"])], &["t"]),
+        ];
+        let counts = |score: ClippedMean| (score.mean, score.num_examples, score.num_unscored);
+        let scores = rubric_scores(&responses, &[]);
+        assert_eq!(counts(scores["overall_score"]), (0.0, 1, 1));
+        assert_eq!(counts(scores["t"]), (0.0, 1, 1));
+        assert_eq!(counts(scores["a"]), (0.5, 2, 0));
+        assert_eq!(counts(scores["b"]), (0.0, 1, 0));
+    }
+
+    #[test]
+    fn the_clip_is_inside_each_resample() {
+        // Two rows, 1 and -1: resamples have the clipped means 1, 0, 0 and 0.
+        let responses = [
+            response(vec![item(1.0, Some(true), &[])], &[]),
+            response(vec![item(1.0, Some(false), &[]), item(-1.0, Some(true), &[])], &[]),
+        ];
+        let means: Vec<f64> = (0..8)
+            .map(|seed| {
+                let rows: Vec<usize> = crate::bootstrap::resample(2, seed).collect();
+                if rows == [0, 0] { 1.0 } else { 0.0 }
+            })
+            .collect();
+        let ones = means.iter().sum::<f64>();
+        assert!(ones > 0.0 && ones < 8.0, "{means:?}");
+        let share = ones / 8.0;
+        let seeds: Vec<u64> = (0..8).collect();
+        let found = rubric_scores(&responses, &seeds)["overall_score"].bootstrap_std;
+        assert!((found - (share * (1.0 - share)).sqrt()).abs() < 1e-12, "{found}");
+    }
+
+    #[test]
+    fn a_tag_of_the_example_and_of_its_items_is_scored_once() {
+        let items = vec![item(1.0, Some(true), &["t"]), item(3.0, Some(false), &[])];
+        let scores = rubric_scores(&[response(items, &["t"])], &[]);
+        assert_eq!((scores["t"].mean, scores["t"].num_examples), (1.0, 1));
+        assert_eq!(scores["overall_score"].mean, 0.25);
     }
 
     proptest! {

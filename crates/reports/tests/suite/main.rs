@@ -2,5 +2,6 @@
 
 mod bench;
 mod final_answers;
+mod healthbench_scores;
 mod missing_records;
 mod rubrics;
