@@ -6,6 +6,7 @@ mod scripted_judge;
 mod scripted_model;
 mod scripted_rollouts;
 mod scripted_scorer;
+pub mod server;
 
 pub use builders::{boxed_group, group, prompt, rollout};
 pub use scripted::ScriptedGenerator;

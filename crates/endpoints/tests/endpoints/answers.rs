@@ -4,9 +4,9 @@ use preceptor_core::{
     FinishReason, GenerationRequest, Generator, Prompt, PromptBody, PromptId, Sampling, Usage,
 };
 use preceptor_endpoints::{Config, Dialect};
+use preceptor_testkit::server::{Act, Server, error, ok, says};
 use serde_json::{Value, json};
 
-use crate::server::{Act, Server, error, ok, says};
 use crate::support::{Heard, config, draw_one, endpoint, request, seed};
 
 fn choosing(choice: Value) -> Act {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use preceptor_core::{CallFailureKind, Generator, PortError, Sampling};
 use preceptor_endpoints::{Config, Error};
+use preceptor_testkit::server::{Act, Server, closed, error, ok, says, truncated};
 
-use crate::server::{Act, Server, closed, error, ok, says, truncated};
 use crate::support::{
     Heard, chain, config, draw_one, endpoint, fail_one, index_of, request, stop_one,
 };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use preceptor_core::{CallFailureKind, Generator, PortError, Sampling};
 use preceptor_endpoints::Config;
+use preceptor_testkit::server::{Server, error, says, truncated};
 
-use crate::server::{Server, error, says, truncated};
 use crate::support::{Heard, chain, config, endpoint, fail_one, request};
 
 /// The server answers in threes: fewer calls at once would never be answered.

@@ -5,5 +5,4 @@ mod failures;
 mod limits;
 mod scoring;
 mod secrets;
-mod server;
 mod support;

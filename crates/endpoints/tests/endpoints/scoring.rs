@@ -2,9 +2,9 @@
 
 use preceptor_core::{Continuation, PortError, Prompt, PromptBody, PromptId, ScoreRequest, Scorer};
 use preceptor_endpoints::{Config, Dialect};
+use preceptor_testkit::server::{Act, Received, Server, error, ok};
 use serde_json::{Value, json};
 
-use crate::server::{Act, Received, Server, error, ok};
 use crate::support::{chain, chat, config, endpoint};
 
 fn text(prompt: &str, continuation: &str) -> ScoreRequest {

@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use log::{LevelFilter, Log, Metadata, Record};
 use preceptor_core::{Generator, Sampling};
 use preceptor_endpoints::{Config, Endpoint, Secret};
+use preceptor_testkit::server::{Act, Received, Server, error, ok, says};
 use serde_json::json;
 
-use crate::server::{Act, Received, Server, error, ok, says};
 use crate::support::{Heard, chain, config, request};
 
 const KEY: &str = "sk-test-0123456789abcdef";

@@ -7,8 +7,7 @@ use preceptor_core::{
     PromptBody, PromptId, Role, Rollout, RolloutSeed, Sampling, Seed, Usage,
 };
 use preceptor_endpoints::{Config, Endpoint};
-
-use crate::server::Server;
+use preceptor_testkit::server::Server;
 
 /// Settings for `server` with waits that tests can bear.
 pub(crate) fn config(server: &Server) -> Config {

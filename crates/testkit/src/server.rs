@@ -1,4 +1,4 @@
-//! A server that answers as a test says, byte for byte.
+//! An HTTP server on this machine that answers as a test says, byte for byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,23 +11,40 @@ use serde_json::{Value, json};
 
 /// A request as it came in.
 #[derive(Clone, Debug)]
-pub(crate) struct Received {
+pub struct Received {
     /// From 0, in the order of arrival.
     pub number: usize,
+    /// What was asked for.
     pub path: String,
     /// The `Authorization` header.
     pub authorization: Option<String>,
+    /// The body, which is JSON.
     pub body: Value,
 }
 
 impl Received {
-    pub(crate) fn seed(&self) -> u64 {
+    /// The seed of the call.
+    ///
+    /// # Panics
+    ///
+    /// If none was sent.
+    pub fn seed(&self) -> u64 {
         self.body["seed"].as_u64().expect("a seed was sent")
+    }
+
+    /// What the last message of a chat says.
+    ///
+    /// # Panics
+    ///
+    /// If the call is no chat.
+    pub fn asked(&self) -> &str {
+        let last = self.body["messages"].as_array().and_then(|messages| messages.last());
+        last.and_then(|last| last["content"].as_str()).expect("a chat")
     }
 }
 
 /// What the server does with a request.
-pub(crate) enum Act {
+pub enum Act {
     /// Answers with a status, more header lines and a body.
     Answer(u16, &'static str, String),
     /// Sends these bytes and closes.
@@ -37,17 +54,17 @@ pub(crate) enum Act {
 }
 
 /// A 200 with this body.
-pub(crate) fn ok(body: Value) -> Act {
+pub fn ok(body: Value) -> Act {
     Act::Answer(200, "", body.to_string())
 }
 
 /// An error with this status and message.
-pub(crate) fn error(status: u16, message: &str) -> Act {
+pub fn error(status: u16, message: &str) -> Act {
     Act::Answer(status, "", json!({"error": {"message": message}}).to_string())
 }
 
 /// A chat's or completion's answer.
-pub(crate) fn says(text: &str) -> Act {
+pub fn says(text: &str) -> Act {
     let choice = json!({"text": text, "message": {"content": text}, "finish_reason": "stop"});
     ok(json!({
         "choices": [choice],
@@ -56,12 +73,12 @@ pub(crate) fn says(text: &str) -> Act {
 }
 
 /// A promise of more bytes than come.
-pub(crate) fn truncated() -> Act {
+pub fn truncated() -> Act {
     Act::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"choices\": [{\"te".to_vec())
 }
 
 /// Nothing at all.
-pub(crate) fn closed() -> Act {
+pub fn closed() -> Act {
     Act::Raw(Vec::new())
 }
 
@@ -74,7 +91,7 @@ struct Seen {
 }
 
 /// A running server; it ends when dropped.
-pub(crate) struct Server {
+pub struct Server {
     address: SocketAddr,
     seen: Arc<Seen>,
     listening: Option<JoinHandle<()>>,
@@ -82,7 +99,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server that does with each request what `script` says.
-    pub(crate) fn start(script: impl Fn(&Received) -> Act + Send + Sync + 'static) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If this machine has no free port.
+    pub fn start(script: impl Fn(&Received) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let seen = Arc::new(Seen::default());
@@ -102,16 +123,18 @@ impl Server {
         Self { address, seen, listening: Some(listening) }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where the interface lies.
+    pub fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    pub(crate) fn received(&self) -> Vec<Received> {
+    /// Every request so far.
+    pub fn received(&self) -> Vec<Received> {
         self.seen.received.lock().expect("no test panicked here").clone()
     }
 
     /// The most requests that were unanswered at the same time.
-    pub(crate) fn most_at_once(&self) -> usize {
+    pub fn most_at_once(&self) -> usize {
         self.seen.most_at_once.load(Ordering::SeqCst)
     }
 }
