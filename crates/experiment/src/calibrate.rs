@@ -3,7 +3,8 @@
 //! - **balanced F1** and accuracy against the labels; where several people have labelled a case, each
 //!   label makes a pair (HealthBench's meta-evaluation);
 //! - **coverage**: verdicts that could be had;
-//! - **test-retest**: the share of cases on which all repeats, drawn from other streams, agree;
+//! - **test-retest**: the share of cases on which all repeats, drawn from other streams, agree, of those
+//!   on which every repeat has a verdict;
 //! - **agreement between judges**: Krippendorff's alpha over their first verdicts;
 //! - **length slope**: how much likelier a wrong "met" gets with a hundred more words in the response,
 //!   **position slope**: with one more place in the list of criteria. Both are least-squares slopes of
@@ -46,7 +47,7 @@ pub struct JudgeQuality {
     pub num_judged: usize,
     /// Why the others have none.
     pub failures: BTreeMap<JudgeFailure, u64>,
-    /// The share of cases on which all repeats agree; none with one repeat.
+    /// The share of cases with a verdict in every repeat on which all agree; none with one repeat.
     pub retest: Option<f64>,
     /// A wrong "met" per hundred words.
     pub length_slope: Option<f64>,
@@ -250,23 +251,29 @@ fn quality(
         by_length.push((case.response.split_whitespace().count() as f64 / 100.0, excess));
         by_position.push((positions[place] as f64, excess));
     }
-    let agrees = |place: usize| {
-        let first = repeats[0][place].met();
-        first.is_some() && repeats.iter().all(|repeat| repeat[place].met() == first)
-    };
-    let num_agreeing = (0..cases.len()).filter(|&place| agrees(place)).count();
     JudgeQuality {
         name,
         confusion: Confusion::of(pairs),
         num_cases: cases.len(),
         num_judged: by_length.len(),
         failures,
-        retest: (repeats.len() > 1).then(|| num_agreeing as f64 / cases.len() as f64),
+        retest: retest(repeats),
         length_slope: slope(&by_length),
         position_slope: slope(&by_position),
         probes,
         cost,
     }
+}
+
+/// The share of cases on which all repeats agree, of those with a verdict in each; none with one repeat.
+fn retest(repeats: &[Vec<Verdict>]) -> Option<f64> {
+    let of_case = |case: usize| -> Option<Vec<bool>> {
+        repeats.iter().map(|verdicts| verdicts[case].met()).collect()
+    };
+    let judged: Vec<Vec<bool>> = (0..repeats[0].len()).filter_map(of_case).collect();
+    let agreeing = judged.iter().filter(|verdicts| verdicts.iter().all(|met| *met == verdicts[0]));
+    let share = agreeing.count() as f64 / judged.len() as f64;
+    (repeats.len() > 1 && !judged.is_empty()).then_some(share)
 }
 
 /// A model whose streams are those of another repeat of the same questions.
@@ -300,5 +307,20 @@ impl Generator for Repeated<'_, '_> {
 impl Scorer for Repeated<'_, '_> {
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError> {
         self.inner.score(requests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_verdict_is_no_disagreement() {
+        let failed = Verdict::Failed(JudgeFailure::Unreadable);
+        let first = vec![Verdict::Met, Verdict::NotMet, Verdict::Met, failed];
+        let second = vec![Verdict::Met, Verdict::Met, failed, failed];
+        assert_eq!(retest(&[first.clone(), second]), Some(0.5));
+        assert_eq!(retest(std::slice::from_ref(&first)), None);
+        assert_eq!(retest(&[vec![failed], vec![failed]]), None);
     }
 }

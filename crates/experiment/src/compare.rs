@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use preceptor_core::PromptId;
 use preceptor_core::record::GradeRecord;
-use preceptor_stats::{Estimate, PairedDifference, clustered_mean, paired_difference};
+use preceptor_stats::{Estimate, PairedDifference, paired_difference, score_estimate};
 use preceptor_store::Store;
 
 use crate::Error;
@@ -16,7 +16,7 @@ use crate::plan::{Cell, Plan};
 pub struct Side {
     /// The condition, for people.
     pub label: String,
-    /// Its mean score over prompts; none without a score.
+    /// Its score over prompts, as reports have it; none without a score.
     pub mean: Option<Estimate>,
     /// Scores that are there.
     pub num_scored: usize,
@@ -42,12 +42,27 @@ pub struct Comparison {
 ///
 /// # Errors
 ///
-/// [`Error::Manifest`] if a selection is of no condition or of several; [`Error::Store`].
+/// [`Error::Manifest`] if a selection is of no condition or of several; [`Error::NotComparable`] if
+/// there is nothing to compare; [`Error::Store`].
 pub fn compare(plan: &Plan, store: &Store, a: &str, b: &str) -> Result<Comparison, Error> {
     let (cells_a, cells_b) = (select(plan, a)?, select(plan, b)?);
+    let refuse = |detail: String| Error::NotComparable { a: a.to_owned(), b: b.to_owned(), detail };
+    if cells_a.iter().map(|cell| cell.id()).eq(cells_b.iter().map(|cell| cell.id())) {
+        return Err(refuse("both are the same condition".to_owned()));
+    }
     let (scores_a, scores_b) = (scores(&cells_a, store)?, scores(&cells_b, store)?);
     let mut prompts: Vec<&PromptId> = scores_a.keys().collect();
     prompts.retain(|prompt| scores_b.contains_key(*prompt));
+    if prompts.is_empty() {
+        let (a, b) = (&cells_a[0].benchmark, &cells_b[0].benchmark);
+        return Err(refuse(format!("no prompt of `{a}` is one of `{b}`")));
+    }
+    for (selection, scores) in [(a, &scores_a), (b, &scores_b)] {
+        if scores.values().all(Vec::is_empty) {
+            let hint = "hint: `preceptor run` makes them";
+            return Err(refuse(format!("no score of `{selection}` is in the store\n{hint}")));
+        }
+    }
     let of = |scores: &BTreeMap<PromptId, Vec<f64>>| {
         prompts.iter().map(|prompt| scores[*prompt].clone()).collect::<Vec<_>>()
     };
@@ -79,7 +94,7 @@ fn side(cells: &[&Cell], scores: &BTreeMap<PromptId, Vec<f64>>) -> Side {
     let seeds = cells.iter().map(|cell| cell.seed.to_string()).collect::<Vec<_>>().join(",");
     Side {
         label: axes.chain([format!("seeds={seeds}")]).collect::<Vec<_>>().join(" "),
-        mean: clustered_mean(&clusters),
+        mean: score_estimate(cells[0].grader.profile().is_none(), &clusters),
         num_scored: clusters.iter().map(Vec::len).sum(),
         num_wanted: cells.iter().map(|cell| cell.tasks.tasks.len()).sum(),
     }

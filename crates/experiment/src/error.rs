@@ -57,6 +57,16 @@ pub enum Error {
         /// How many are missing.
         num_missing: u64,
     },
+    /// Two conditions can't be compared.
+    #[error("compare `{a}` with `{b}`: {detail}")]
+    NotComparable {
+        /// The first selection.
+        a: String,
+        /// The second.
+        b: String,
+        /// Why not, and what to do.
+        detail: String,
+    },
     /// A model or data file is missing or wrong.
     #[error(transparent)]
     Files(#[from] preceptor_files::Error),
@@ -108,6 +118,7 @@ impl Error {
             Self::Manifest(_)
             | Self::NoCells { .. }
             | Self::NoRollouts { .. }
+            | Self::NotComparable { .. }
             | Self::Benchmark(_)
             | Self::Prompt(_)
             | Self::ReadResponses { .. }

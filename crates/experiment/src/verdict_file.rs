@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::catalog::BenchmarkSettings;
+use crate::error::ManifestError;
 use crate::grade_file::load;
 
 /// What recorded verdicts amount to.
@@ -54,6 +55,15 @@ pub fn grade_verdicts(
     files: &Files,
 ) -> Result<VerdictGrade, Error> {
     let tasks = load(benchmark, files)?;
+    if tasks.grader.profile().is_some() {
+        return Err(ManifestError {
+            place: "the command line".to_owned(),
+            excerpt: None,
+            detail: format!("`{}` is graded by comparing answers, not by verdicts", tasks.name),
+            hint: Some("grade responses with `--responses FILE`".to_owned()),
+        }
+        .into());
+    }
     // Upstream's ids have no prefix.
     let by_id: BTreeMap<&str, &Task> = tasks
         .tasks
@@ -93,6 +103,9 @@ pub fn grade_verdicts(
             );
             return Err(error(number, detail));
         }
+    }
+    if verdicts.is_empty() {
+        return Err(error(1, "there is no verdict in it".to_owned()));
     }
     let mut by_prompt: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut responses = Vec::new();

@@ -22,7 +22,6 @@ mod html;
 mod judged_view;
 mod markdown;
 mod provenance;
-mod score_estimate;
 mod table;
 mod tables;
 mod write;

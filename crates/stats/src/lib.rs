@@ -13,6 +13,7 @@ mod paired;
 mod pass_at_k;
 mod power;
 mod rubric_score;
+mod score_estimate;
 
 pub use agreement::{Confusion, area_under_curve, correlation, krippendorff_alpha, slope};
 pub use bootstrap::{bootstrap_std, resample};
@@ -25,3 +26,4 @@ pub use rubric_score::{
     CheckedItem, CheckedResponse, ClippedMean, mean_worst_at_k, rubric_score, rubric_scores,
     worst_at_k,
 };
+pub use score_estimate::score_estimate;

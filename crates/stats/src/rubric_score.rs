@@ -13,7 +13,8 @@
 //! tag. Source: OpenAI simple-evals, `healthbench_eval.py`.
 //!
 //! Differs from upstream: an example with a verdict that is missing has no score, and is counted
-//! (`num_unscored`); upstream asks the judge for ever. Bootstrap seeds are given, not drawn.
+//! (`num_unscored`); upstream asks the judge for ever. Bootstrap seeds are given, not drawn, and
+//! resamples are of the scores by rising size, so that the order of examples decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,7 +94,8 @@ pub fn rubric_scores(
             }
         }
     }
-    let score = |(metric, values): (&str, Vec<f64>)| {
+    let score = |(metric, mut values): (&str, Vec<f64>)| {
+        values.sort_by(f64::total_cmp);
         let of = |rows: &[usize]| clipped_mean(rows.iter().map(|&row| values[row]));
         let score = ClippedMean {
             mean: clipped_mean(values.iter().copied()),
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_clip_is_inside_each_resample() {
-        // Two rows, 1 and -1: resamples have the clipped means 1, 0, 0 and 0.
+        // Two rows, -1 and 1: resamples have the clipped means 0, 0, 0 and 1.
         let responses = [
             response(vec![item(1.0, Some(true), &[])], &[]),
             response(vec![item(1.0, Some(false), &[]), item(-1.0, Some(true), &[])], &[]),
@@ -270,7 +272,7 @@ mod tests {
         let means: Vec<f64> = (0..8)
             .map(|seed| {
                 let rows: Vec<usize> = crate::bootstrap::resample(2, seed).collect();
-                if rows == [0, 0] { 1.0 } else { 0.0 }
+                if rows == [1, 1] { 1.0 } else { 0.0 }
             })
             .collect();
         let ones = means.iter().sum::<f64>();
@@ -279,6 +281,18 @@ mod tests {
         let seeds: Vec<u64> = (0..8).collect();
         let found = rubric_scores(&responses, &seeds)["overall_score"].bootstrap_std;
         assert!((found - (share * (1.0 - share)).sqrt()).abs() < 1e-12, "{found}");
+    }
+
+    #[test]
+    fn the_order_of_examples_decides_nothing() {
+        let of = |met: bool, points: f64| {
+            response(vec![item(9.0, Some(true), &[]), item(points, Some(met), &[])], &[])
+        };
+        let mut responses = [of(true, 1.0), of(false, 3.0), of(true, -20.0), of(true, -3.0)];
+        let before = rubric_scores(&responses, &[4, 5, 6]);
+        responses.reverse();
+        assert_eq!(rubric_scores(&responses, &[4, 5, 6]), before);
+        assert!(before["overall_score"].bootstrap_std > 0.0);
     }
 
     #[test]

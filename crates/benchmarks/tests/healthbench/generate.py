@@ -8,8 +8,8 @@ clipped; a tag of the example copies it; a tag of items has the same formula ove
 where some of them have positive points, and takes the place of an example's tag of the same name; a
 metric is the clipped mean over examples, its spread the standard deviation of the clipped means of
 resamples. Two rules are ours: a missing verdict leaves what it enters without a score, and resample r of
-n rows takes the rows n * (x >> 11) / 2^53, rounded down, of the outputs x of SplitMix64 seeded with
-seeds[r]. Writes expected.json.
+n scores takes number n * (x >> 11) / 2^53, rounded down, of the scores by rising size, for each of n
+outputs x of SplitMix64 seeded with seeds[r]. Writes expected.json.
 """
 
 import json
@@ -117,7 +117,7 @@ def main():
     is_clipped = clips_in_resamples = False
     for name in sorted({name for metrics in scores for name in metrics}):
         all_values = [metrics[name] for metrics in scores if name in metrics]
-        values = [value for value in all_values if value != "missing"]
+        values = sorted(value for value in all_values if value != "missing")
         if not values:
             continue
         given = [resample(len(values), seed) for seed in seeds]

@@ -1,6 +1,9 @@
 //! The command as a process: what it prints, how it exits, what it leaves behind.
 
+mod comparing;
 mod errors;
+mod judging;
 mod process;
 mod resume;
+mod scripted;
 mod tools;

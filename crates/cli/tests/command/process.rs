@@ -34,6 +34,16 @@ impl Folder {
         fs::write(self.path(name), text).expect("writable");
     }
 
+    /// Lets the data set `name` be these rows, for commands whose data folder is `data`.
+    pub(crate) fn write_data(&self, name: &str, rows: &str) {
+        fs::create_dir_all(self.path("data")).expect("writable");
+        fs::create_dir_all(self.path("config")).expect("writable");
+        self.write("data/rows.jsonl", rows);
+        let head = format!("[{name}]\nsummary = \"s\"\nlicense = \"l\"\n");
+        let source = format!("[[{name}.sources]]\nfile = \"rows.jsonl\"\n");
+        self.write("config/data.toml", &format!("{head}{source}"));
+    }
+
     /// A manifest over generated sums for the tiny model, `limit` prompts, groups of 4 and 8.
     pub(crate) fn write_manifest(&self, limit: usize) {
         let manifest = format!(

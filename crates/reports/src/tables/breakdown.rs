@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use preceptor_stats::score_estimate;
+
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
-use crate::score_estimate::score_estimate;
 use crate::table::Table;
 
 pub(crate) fn breakdown(evidence: &Evidence) -> Table {

@@ -13,11 +13,12 @@
 //! Conditions that differ only in what scores don't depend on, such as the reward, are one row.
 
 use preceptor_core::AggregateOutcome;
-use preceptor_stats::{Estimate, PairedDifference, clustered_mean, holm, paired_difference};
+use preceptor_stats::{
+    Estimate, PairedDifference, clustered_mean, holm, paired_difference, score_estimate,
+};
 
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
-use crate::score_estimate::score_estimate;
 use crate::table::Table;
 
 /// The aggregator that deltas are against.

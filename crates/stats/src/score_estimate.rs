@@ -8,10 +8,10 @@
 //! A prompt's seeds are averaged first. An example's rubric score is at most 1 and may be far below 0;
 //! clipping comes after the mean, as HealthBench has it.
 
-use preceptor_stats::{Estimate, Interval, clustered_mean, clustered_proportion};
+use crate::{Estimate, Interval, clustered_mean, clustered_proportion};
 
-/// The score over clusters, one a prompt.
-pub(crate) fn score_estimate(is_rubric: bool, clusters: &[Vec<f64>]) -> Option<Estimate> {
+/// The score over clusters, one a prompt; none without a score.
+pub fn score_estimate(is_rubric: bool, clusters: &[Vec<f64>]) -> Option<Estimate> {
     if !is_rubric {
         return clustered_proportion(clusters);
     }
