@@ -1,5 +1,6 @@
 //! `judge calibrate`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use preceptor_experiment::{Document, JudgeQuality, Models, calibrate};
@@ -15,16 +16,29 @@ use crate::terminal::Terminal;
 
 pub(crate) fn judge(command: &JudgeCommand, output: &Output) -> Result<ExitCode, Failure> {
     let JudgeCommand::Calibrate(arguments) = command;
-    let CalibrateArguments { files, cases, repeats, settings, device, store } = arguments;
-    let documents =
-        files.iter().map(|file| Document::read(file, settings)).collect::<Result<Vec<_>, _>>()?;
-    let mut endpoints = std::collections::BTreeMap::new();
-    for document in &documents {
-        endpoints.extend(preceptor_experiment::endpoints(document)?);
+    let CalibrateArguments { files: manifests, cases, repeats, settings, device, store } =
+        arguments;
+    let documents = manifests
+        .iter()
+        .map(|file| Document::read(file, settings))
+        .collect::<Result<Vec<_>, _>>()?;
+    let files = Files::open(Places::from_env())?;
+    let mut endpoints = BTreeMap::new();
+    for (manifest, document) in manifests.iter().zip(&documents) {
+        for (name, config) in preceptor_experiment::endpoints(document, &files)? {
+            let earlier = endpoints.insert(name.clone(), config.clone());
+            if earlier.is_some_and(|earlier| earlier != config) {
+                let file = manifest.display();
+                let detail = "another of the manifests describes it differently";
+                return Err(Failure::input(
+                    format!("use `[endpoints.{name}]` of `{file}`: {detail}"),
+                    "give one of them another name",
+                ));
+            }
+        }
     }
     let device = Device::parse(device)?;
-    let places = Files::open(Places::from_env())?;
-    let mut models = Models::new(places, device, GenerationOptions::default(), endpoints);
+    let mut models = Models::new(files, device, GenerationOptions::default(), endpoints);
     let store = Store::open(store)?;
     let mut terminal = Terminal::new();
     let calibration = calibrate(&documents, cases, *repeats, &store, &mut models, &mut terminal)?;

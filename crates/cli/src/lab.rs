@@ -37,7 +37,7 @@ pub(crate) fn open(
     let document = Document::read(&arguments.file, &arguments.settings)?;
     let files = Files::open(Places::from_env())?;
     let device = Device::parse(&arguments.device)?;
-    let endpoints = preceptor_experiment::endpoints(&document)?;
+    let endpoints = preceptor_experiment::endpoints(&document, &files)?;
     let mut models = Models::new(files.clone(), device, options, endpoints);
     let resolve_options = ResolveOptions { limit: arguments.limit };
     let mut plan = resolve(&document, &files, &mut models, resolve_options)?;

@@ -26,7 +26,7 @@ pub enum PortError {
         detail: String,
     },
     /// Something below the implementation failed.
-    #[error("{component} failed")]
+    #[error("use {component}")]
     Failed {
         /// Who failed.
         component: &'static str,
@@ -35,7 +35,7 @@ pub enum PortError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The observer asked to stop, for example because the store can't be written.
-    #[error("stopped while results were being kept")]
+    #[error("keep results")]
     Stopped(#[source] Box<dyn Error + Send + Sync>),
 }
 

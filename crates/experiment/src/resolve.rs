@@ -130,22 +130,36 @@ struct ResolvedSampling<'a> {
     stop: &'a [String],
 }
 
-/// The `[endpoints.NAME]` tables of a document: models behind an OpenAI-compatible interface.
+/// The `[endpoints.NAME]` tables of a document: models behind an OpenAI-compatible interface. Their
+/// names must not be those of models in the registry of `files`.
 ///
 /// # Errors
 ///
 /// [`ManifestError`] pointing at what can't be used.
-pub fn endpoints(document: &Document) -> Result<BTreeMap<String, EndpointConfig>, ManifestError> {
+pub fn endpoints(
+    document: &Document,
+    files: &Files,
+) -> Result<BTreeMap<String, EndpointConfig>, ManifestError> {
+    let no_table = |key: &str| {
+        let detail = "`endpoints` holds a table for each: write `[endpoints.NAME]`";
+        document.error_at(key, detail)
+    };
     let tables = match document.table().get("endpoints") {
         None => return Ok(BTreeMap::new()),
         Some(Value::Table(tables)) => tables.clone(),
-        Some(_) => {
-            let detail = "`endpoints` holds a table for each: write `[endpoints.NAME]`";
-            return Err(document.error_at("endpoints", detail));
-        }
+        Some(_) => return Err(no_table("endpoints")),
     };
     let endpoint = |(name, table): (String, Value)| {
         let path = format!("endpoints.{name}");
+        if !table.is_table() {
+            return Err(no_table(&path));
+        }
+        if files.registry().models.contains_key(&name) {
+            let detail = format!("`[{path}]`: `{name}` is the name of a model in the registry");
+            let mut error = document.error_at(&path, detail);
+            error.hint = Some("give the endpoint another name".to_owned());
+            return Err(error);
+        }
         let config: EndpointConfig = read(document, &path, table, &[])?;
         config.validate().map_err(|error| {
             let key = match &error {

@@ -1,5 +1,7 @@
 //! `judge calibrate` on the scripted judges, and `grade` on recorded verdicts and responses.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::process::{Finished, Folder};
@@ -97,6 +99,9 @@ fn cases_and_judges_that_cannot_be_used_are_named() {
     insta::assert_snapshot!(calibrate("none.toml", &[]));
     insta::assert_snapshot!(calibrate("strict.toml", &["--set", "judge.model=nobody"]));
     insta::assert_snapshot!(calibrate("strict.toml", &["--set", "judge.style=prose"]));
+    let other = fs::read_to_string(folder.path("strict.toml")).unwrap();
+    folder.write("other.toml", &other.replace("concurrency = 1", "concurrency = 2"));
+    insta::assert_snapshot!(calibrate("strict.toml", &["other.toml"]));
     let nowhere = ["judge", "calibrate", "strict.toml", "--cases", "nowhere.jsonl"];
     insta::assert_snapshot!(folder.run(&nowhere).said());
     let manifest = ["judge", "calibrate", "nowhere.toml", "--cases", "cases.jsonl"];

@@ -97,5 +97,5 @@ fn a_failed_score_stops() {
     let endpoint = endpoint(&scoring(&server, Dialect::LlamaCpp));
     let error = endpoint.score(&[text("a", "b")]).unwrap_err();
     assert!(matches!(error, PortError::Failed { .. }));
-    insta::assert_snapshot!(chain(&error), @"the endpoint failed: score at endpoint `policy`: rejected: HTTP 400: Only no echo is supported");
+    insta::assert_snapshot!(chain(&error), @"use the endpoint: score at endpoint `policy`: rejected: HTTP 400: Only no echo is supported");
 }
