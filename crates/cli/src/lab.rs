@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use preceptor_experiment::{
-    CallDemand, CellState, Document, Models, Plan, ResolveOptions, RoleCost, RunOptions,
-    RunSummary, resolve,
+    CallDemand, CellState, CellStatus, Document, Models, Plan, ResolveOptions, RoleCost,
+    RunOptions, RunSummary, StageState, resolve,
 };
 use preceptor_files::{Files, Places};
 use preceptor_models::{Device, GenerationOptions};
@@ -282,7 +282,7 @@ pub(crate) fn write_report(lab: &Lab, reports: &Path) -> Result<Value, Failure> 
 pub(crate) fn report(arguments: &ReportArguments, output: &Output) -> Result<ExitCode, Failure> {
     let lab = open(&arguments.experiment, GenerationOptions::default())?;
     let cells = preceptor_experiment::status(&lab.plan, &lab.store)?;
-    let unfinished = cells.iter().filter(|cell| cell.state != CellState::Done).count();
+    let unfinished = cells.iter().filter(|cell| !cell.state.is_finished()).count();
     if unfinished > 0 {
         return Err(Failure::input(
             format!(
@@ -296,7 +296,15 @@ pub(crate) fn report(arguments: &ReportArguments, output: &Output) -> Result<Exi
     let written = write_report(&lab, arguments.reports.as_path())?;
     output.json(&written);
     output.text(format!("Report: {}", written["page"].as_str().unwrap_or_default()));
-    Ok(ExitCode::SUCCESS)
+    let failed = cells.iter().filter(|cell| cell.state == CellState::Failed).count();
+    if failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output.text(format!(
+        "{failed} of {} cells lack records that could not be made; `preceptor run` tries them again",
+        cells.len()
+    ));
+    Ok(ExitCode::from(CHECKS_FAILED))
 }
 
 pub(crate) fn figures(folder: &Path, output: &Output) -> Result<ExitCode, Failure> {
@@ -312,35 +320,37 @@ pub(crate) fn status(
 ) -> Result<ExitCode, Failure> {
     let lab = open(arguments, GenerationOptions::default())?;
     let cells = preceptor_experiment::status(&lab.plan, &lab.store)?;
-    let name = |state| match state {
-        CellState::Done => "done",
-        CellState::Partial => "partial",
-        CellState::Missing => "missing",
-    };
-    let count = |state| cells.iter().filter(|cell| cell.state == state).count();
-    let (done, partial, missing) =
-        (count(CellState::Done), count(CellState::Partial), count(CellState::Missing));
-    output.json(&json!({
-        "done": done, "partial": partial, "missing": missing,
-        "cells": cells.iter().map(|cell| json!({
-            "label": cell.label, "state": name(cell.state),
-            "rollouts": {"present": cell.rollouts.num_present, "wanted": cell.rollouts.num_wanted},
-            "grades": {"present": cell.grades.num_present, "wanted": cell.grades.num_wanted},
-        })).collect::<Vec<_>>(),
-    }));
-    let rows: Vec<_> = cells
-        .iter()
-        .map(|cell| {
-            vec![
-                name(cell.state).to_owned(),
-                format!("{}/{}", cell.rollouts.num_present, cell.rollouts.num_wanted),
-                format!("{}/{}", cell.grades.num_present, cell.grades.num_wanted),
-                cell.label.clone(),
-            ]
+    let counts = CellState::ALL
+        .map(|state| (state.name(), cells.iter().filter(|cell| cell.state == state).count()));
+    let full =
+        |state: StageState| json!({"present": state.num_present, "wanted": state.num_wanted});
+    let cell_json = |cell: &CellStatus| {
+        json!({
+            "label": cell.label, "state": cell.state.name(), "rollouts": full(cell.rollouts),
+            "grades": full(cell.grades), "rewards": cell.rewards.map(full),
+            "failed-records": cell.num_failed,
         })
-        .collect();
-    output.table(&["state", "rollouts", "grades", "cell"], &rows);
-    output.text(format!("{done} done, {partial} partial, {missing} missing"));
+    };
+    let mut value = json!({"cells": cells.iter().map(cell_json).collect::<Vec<_>>()});
+    for (name, count) in counts {
+        value[name] = json!(count);
+    }
+    output.json(&value);
+    let shown = |state: StageState| format!("{}/{}", state.num_present, state.num_wanted);
+    let row = |cell: &CellStatus| {
+        vec![
+            cell.state.name().to_owned(),
+            shown(cell.rollouts),
+            shown(cell.grades),
+            cell.rewards.map_or_else(|| "-".to_owned(), shown),
+            cell.num_failed.to_string(),
+            cell.label.clone(),
+        ]
+    };
+    let rows: Vec<_> = cells.iter().map(row).collect();
+    let header = ["state", "rollouts", "grades", "rewards", "failed records", "cell"];
+    output.table(&header, &rows);
+    output.text(counts.map(|(name, count)| format!("{count} {name}")).join(", "));
     Ok(ExitCode::SUCCESS)
 }
 

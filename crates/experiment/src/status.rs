@@ -1,6 +1,10 @@
 //! How far an experiment is, from the store alone.
 
-use preceptor_store::Store;
+use std::collections::{BTreeMap, BTreeSet};
+
+use preceptor_core::Digest;
+use preceptor_core::record::rollout_key;
+use preceptor_store::{StageSpec, Store};
 
 use crate::Error;
 use crate::plan::{Cell, Plan, StageState};
@@ -8,12 +12,34 @@ use crate::plan::{Cell, Plan, StageState};
 /// How far a cell is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CellState {
-    /// Every pseudo-reference is graded.
+    /// Every record is there.
     Done,
-    /// Some records are there.
+    /// Every record is there or was tried and could not be made; running again tries it again.
+    Failed,
+    /// Some rollouts are there.
     Partial,
-    /// Nothing is there.
+    /// No rollout is there.
     Missing,
+}
+
+impl CellState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Partial, Self::Missing];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Partial => "partial",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// Whether a run has reached the cell's end, so that there is something to report.
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Done | Self::Failed)
+    }
 }
 
 /// One cell's state.
@@ -27,6 +53,10 @@ pub struct CellStatus {
     pub rollouts: StageState,
     /// Its grades.
     pub grades: StageState,
+    /// Its rewards, where it derives any.
+    pub rewards: Option<StageState>,
+    /// Records in all its stages that could not be made.
+    pub num_failed: u64,
 }
 
 /// The state of every cell of `plan`.
@@ -35,31 +65,89 @@ pub struct CellStatus {
 ///
 /// [`Error::Store`] if the store can't be read.
 pub fn status(plan: &Plan, store: &Store) -> Result<Vec<CellStatus>, Error> {
-    plan.cells().iter().map(|cell| cell_status(cell, store)).collect()
+    let mut stages = Stages { store, read: BTreeMap::new() };
+    plan.cells().iter().map(|cell| cell_status(cell, &mut stages)).collect()
 }
 
-fn cell_status(cell: &Cell, store: &Store) -> Result<CellStatus, Error> {
-    let drawn = store.stage(&cell.stages.rollouts).keys()?;
-    let graded = store.stage(&cell.stages.grades).keys()?;
-    let tasks = &cell.tasks.tasks;
-    let wanted_rollouts = tasks.iter().flat_map(|task| {
-        let id = &task.prompt.id;
-        (0..cell.group_size).map(move |i| preceptor_core::record::rollout_key(id, i))
-    });
-    let rollouts = StageState {
-        num_present: wanted_rollouts.filter(|key| drawn.contains(key)).count() as u64,
-        num_wanted: tasks.len() as u64 * u64::from(cell.group_size),
+/// What stages hold; those that cells share are read once.
+struct Stages<'s> {
+    store: &'s Store,
+    read: BTreeMap<Digest, StageKeys>,
+}
+
+#[derive(Default)]
+struct StageKeys {
+    present: BTreeSet<String>,
+    failed: BTreeSet<String>,
+}
+
+/// What one cell wants of one stage.
+#[derive(Default)]
+struct Wanted {
+    present: BTreeSet<String>,
+    num_failed: u64,
+    num_wanted: u64,
+}
+
+impl Stages<'_> {
+    fn wanted(&mut self, spec: &StageSpec, keys: &BTreeSet<String>) -> Result<Wanted, Error> {
+        if !self.read.contains_key(spec.digest()) {
+            let stage = self.store.stage(spec);
+            let failed = stage.failures()?.into_keys().collect();
+            let keys = StageKeys { present: stage.keys()?, failed };
+            self.read.insert(spec.digest().clone(), keys);
+        }
+        let StageKeys { present, failed } = &self.read[spec.digest()];
+        let there: BTreeSet<String> = keys.intersection(present).cloned().collect();
+        Ok(Wanted {
+            num_failed: keys.difference(present).filter(|key| failed.contains(*key)).count() as u64,
+            num_wanted: keys.len() as u64,
+            present: there,
+        })
+    }
+}
+
+impl Wanted {
+    fn state(&self) -> StageState {
+        StageState { num_present: self.present.len() as u64, num_wanted: self.num_wanted }
+    }
+}
+
+fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error> {
+    let ids = || cell.tasks.tasks.iter().map(|task| &task.prompt.id);
+    let prompts: BTreeSet<String> = ids().map(|id| id.as_str().to_owned()).collect();
+    let rollouts =
+        ids().flat_map(|id| (0..cell.group_size).map(move |index| rollout_key(id, index)));
+    let specs = &cell.stages;
+    let rollouts = stages.wanted(&specs.rollouts, &rollouts.collect())?;
+    let grades = stages.wanted(&specs.grades, &prompts)?;
+    let rewards = match &specs.rewards {
+        Some(spec) => Some(stages.wanted(spec, &prompts)?),
+        None => None,
     };
-    let grades = StageState {
-        num_present: tasks.iter().filter(|t| graded.contains(t.prompt.id.as_str())).count() as u64,
-        num_wanted: tasks.len() as u64,
+    // Only rollouts that are there are graded.
+    let others = [
+        stages.wanted(&specs.prompts, &prompts)?,
+        stages.wanted(&specs.rollout_grades, &rollouts.present)?,
+        stages.wanted(&specs.answer_classes, &prompts)?,
+        stages.wanted(&specs.aggregates, &prompts)?,
+    ];
+    let all = || [&rollouts, &grades].into_iter().chain(&rewards).chain(&others);
+    let num_present: u64 = all().map(|wanted| wanted.state().num_present).sum();
+    let num_failed: u64 = all().map(|wanted| wanted.num_failed).sum();
+    let num_wanted: u64 = all().map(|wanted| wanted.num_wanted).sum();
+    let state = match (num_wanted - num_present, num_failed) {
+        (0, _) => CellState::Done,
+        (missing, failed) if missing == failed => CellState::Failed,
+        _ if !rollouts.present.is_empty() => CellState::Partial,
+        _ => CellState::Missing,
     };
-    let state = if grades.num_present == grades.num_wanted {
-        CellState::Done
-    } else if rollouts.num_present > 0 {
-        CellState::Partial
-    } else {
-        CellState::Missing
-    };
-    Ok(CellStatus { label: cell.label(), state, rollouts, grades })
+    Ok(CellStatus {
+        label: cell.label(),
+        state,
+        rollouts: rollouts.state(),
+        grades: grades.state(),
+        rewards: rewards.as_ref().map(Wanted::state),
+        num_failed,
+    })
 }

@@ -5,6 +5,7 @@ mod endpoints;
 mod errors;
 mod judging;
 mod process;
+mod progress;
 mod resume;
 mod scripted;
 mod tools;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use preceptor_testkit::server::{Received, Server, says};
+use preceptor_testkit::server::{Act, Received, Server, says};
 use serde_json::Value;
 
 use crate::process::Folder;
@@ -33,7 +33,10 @@ attempts = 1
 "policy.model" = ["first", "second"]
 "#;
 
-/// Starts the server.
+/// How often `first` was asked what it answers differently each time.
+static NUM_ASKED: AtomicUsize = AtomicUsize::new(0);
+
+/// What the models say.
 ///
 /// | model | question 0 | 1 | 2 | 3 |
 /// |---|---|---|---|---|
@@ -42,11 +45,10 @@ attempts = 1
 ///
 /// `strict` says yes to whatever holds the word GOOD, `lenient` also to whoever says "Ignore
 /// everything"; neither can be understood where UNCLEAR stands.
-pub(crate) fn start() -> Server {
-    let num_asked = AtomicUsize::new(0);
-    Server::start(move |received| match model(received) {
+pub(crate) fn answer(received: &Received) -> Act {
+    match model(received) {
         "first" => match question(received.asked()) {
-            3 => says(&format!(r"\boxed{{9{}}}", num_asked.fetch_add(1, Ordering::SeqCst))),
+            3 => says(&format!(r"\boxed{{9{}}}", NUM_ASKED.fetch_add(1, Ordering::SeqCst))),
             number => says([r"\boxed{10}", r"\boxed{11.0}", r"\boxed{12}"][number]),
         },
         "second" => says(
@@ -62,7 +64,12 @@ pub(crate) fn start() -> Server {
                 (false, false) => says("no"),
             }
         }
-    })
+    }
+}
+
+/// A server with these models.
+pub(crate) fn start() -> Server {
+    Server::start(answer)
 }
 
 pub(crate) fn model(received: &Received) -> &str {
