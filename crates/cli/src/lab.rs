@@ -248,7 +248,7 @@ fn roles_json(summary: &RunSummary) -> Value {
 pub(crate) fn finish(summary: &RunSummary, output: &Output) -> Result<ExitCode, Failure> {
     for (role, cost) in &summary.roles {
         let mut line = format!(
-            "{role}: {} calls, {} were in the store, {} tokens read, {} written",
+            "{role}: {} calls, {} answered by earlier ones, {} tokens read, {} written",
             cost.num_calls,
             cost.num_reused,
             cost.usage.num_prompt_tokens,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use preceptor_core::Usage;
-use preceptor_experiment::Progress;
+use preceptor_experiment::{Progress, Unit};
 
 /// Seconds between two plain lines.
 const LINE_EVERY_SECS: u64 = 20;
@@ -20,6 +20,7 @@ pub(crate) struct Terminal {
 /// The stage that is being filled.
 struct Stage {
     label: String,
+    unit: Unit,
     num_at_start: u64,
     num_done: u64,
     num_wanted: u64,
@@ -30,19 +31,10 @@ struct Stage {
 
 impl Terminal {
     pub(crate) fn new() -> Self {
-        let now = now();
         Self {
             bar: None,
             is_terminal: std::io::stderr().is_terminal(),
-            stage: Stage {
-                label: String::new(),
-                num_at_start: 0,
-                num_done: 0,
-                num_wanted: 0,
-                usage: Usage::default(),
-                started: now,
-                last_line: now,
-            },
+            stage: Stage::new("", Unit::Rollouts, 0, 0),
         }
     }
 
@@ -60,24 +52,70 @@ fn now() -> Instant {
 }
 
 impl Stage {
-    fn speed(&self) -> f64 {
-        let secs = self.started.elapsed().as_secs_f64();
-        if secs > 0.0 { self.usage.num_generated_tokens as f64 / secs } else { 0.0 }
+    fn new(label: &str, unit: Unit, num_present: u64, num_wanted: u64) -> Self {
+        let now = now();
+        Self {
+            label: label.to_owned(),
+            unit,
+            num_at_start: num_present,
+            num_done: num_present,
+            num_wanted,
+            usage: Usage::default(),
+            started: now,
+            last_line: now,
+        }
     }
 
-    fn time_left(&self) -> Option<Duration> {
+    /// Tokens of what the stage counts: texts are read, everything else is written.
+    fn num_tokens(&self) -> u64 {
+        match self.unit {
+            Unit::Texts => self.usage.num_prompt_tokens,
+            Unit::Rollouts | Unit::Replies => self.usage.num_generated_tokens,
+        }
+    }
+
+    fn speed(&self, elapsed: Duration) -> f64 {
+        let secs = elapsed.as_secs_f64();
+        if secs > 0.0 { self.num_tokens() as f64 / secs } else { 0.0 }
+    }
+
+    fn time_left(&self, elapsed: Duration) -> Option<Duration> {
         let done = self.num_done - self.num_at_start;
         let left = self.num_wanted - self.num_done;
-        (done > 0).then(|| {
-            let secs = self.started.elapsed().as_secs_f64() / done as f64 * left as f64;
-            Duration::from_secs_f64(secs)
-        })
+        (done > 0).then(|| elapsed.mul_f64(left as f64 / done as f64))
     }
 
-    fn summary(&self) -> String {
-        let left =
-            self.time_left().map_or_else(String::new, |left| format!(", {} left", time(left)));
-        format!("{:.0} tokens/s{left}", self.speed())
+    /// What the store holds before the stage is filled.
+    fn at_start(&self) -> String {
+        let Self { label, num_at_start, num_wanted, .. } = self;
+        let unit = self.unit.name();
+        match num_at_start == num_wanted {
+            true => format!("{label}: all {num_wanted} {unit} are in the store"),
+            false => format!("{label}: {num_at_start} of {num_wanted} {unit} are in the store"),
+        }
+    }
+
+    fn summary(&self, elapsed: Duration) -> String {
+        let left = self.time_left(elapsed);
+        let left = left.map_or_else(String::new, |left| format!(", {} left", time(left)));
+        format!("{:.0} tokens/s{left}", self.speed(elapsed))
+    }
+
+    fn on_the_way(&self, elapsed: Duration) -> String {
+        let Self { label, num_done, num_wanted, .. } = self;
+        format!("{label}: {num_done}/{num_wanted} {}, {}", self.unit.name(), self.summary(elapsed))
+    }
+
+    /// What there is in the end; not everything where calls failed.
+    fn at_end(&self, elapsed: Duration) -> String {
+        let Self { label, num_done, num_wanted, .. } = self;
+        let unit = self.unit.name();
+        let count = match num_done == num_wanted {
+            true => format!("{num_wanted} {unit}"),
+            false => format!("{num_done} of {num_wanted} {unit}"),
+        };
+        let (tokens, speed) = (self.num_tokens(), self.speed(elapsed));
+        format!("{label}: {count} done in {} ({tokens} tokens, {speed:.0} a second)", time(elapsed))
     }
 }
 
@@ -92,27 +130,16 @@ pub(crate) fn time(duration: Duration) -> String {
 }
 
 impl Progress for Terminal {
-    fn stage_started(&mut self, label: &str, num_present: u64, num_wanted: u64) {
-        let now = now();
-        self.stage = Stage {
-            label: label.to_owned(),
-            num_at_start: num_present,
-            num_done: num_present,
-            num_wanted,
-            usage: Usage::default(),
-            started: now,
-            last_line: now,
-        };
-        if num_present == num_wanted {
-            self.line(&format!("{label}: all {num_wanted} rollouts are in the store"));
-        } else if self.is_terminal {
+    fn stage_started(&mut self, label: &str, unit: Unit, num_present: u64, num_wanted: u64) {
+        self.stage = Stage::new(label, unit, num_present, num_wanted);
+        if num_present < num_wanted && self.is_terminal {
             let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}")
                 .expect("the template is fixed");
             let bar = ProgressBar::new(num_wanted).with_style(style).with_prefix(label.to_owned());
             bar.set_position(num_present);
             self.bar = Some(bar);
         } else {
-            self.line(&format!("{label}: {num_present} of {num_wanted} rollouts are in the store"));
+            self.line(&self.stage.at_start());
         }
     }
 
@@ -125,13 +152,12 @@ impl Progress for Terminal {
 
     fn tokens(&mut self, usage: Usage) {
         self.stage.usage += usage;
+        let elapsed = self.stage.started.elapsed();
         match &self.bar {
-            Some(bar) => bar.set_message(self.stage.summary()),
+            Some(bar) => bar.set_message(self.stage.summary(elapsed)),
             None if self.stage.last_line.elapsed().as_secs() >= LINE_EVERY_SECS => {
                 self.stage.last_line = now();
-                let Stage { label, num_done, num_wanted, .. } = &self.stage;
-                let summary = self.stage.summary();
-                self.line(&format!("{label}: {num_done}/{num_wanted} rollouts, {summary}"));
+                self.line(&self.stage.on_the_way(elapsed));
             }
             None => {}
         }
@@ -143,17 +169,45 @@ impl Progress for Terminal {
             bar.finish_and_clear();
         }
         if drew {
-            let Stage { label, num_wanted, usage, .. } = &self.stage;
-            let took = time(self.stage.started.elapsed());
-            let tokens = usage.num_generated_tokens;
-            let speed = self.stage.speed();
-            self.line(&format!(
-                "{label}: {num_wanted} rollouts done in {took} ({tokens} tokens, {speed:.0} a second)"
-            ));
+            self.line(&self.stage.at_end(self.stage.started.elapsed()));
         }
     }
 
     fn notice(&mut self, text: &str) {
         self.line(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(unit: Unit, num_done: u64) -> String {
+        let mut stage = Stage::new("label", unit, 2, 10);
+        let at_start = stage.at_start();
+        stage.num_done = num_done;
+        stage.usage = Usage { num_prompt_tokens: 400, num_generated_tokens: 100 };
+        let elapsed = Duration::from_secs(20);
+        format!("{at_start}\n{}\n{}", stage.on_the_way(elapsed), stage.at_end(elapsed))
+    }
+
+    #[test]
+    fn lines_name_what_is_counted() {
+        insta::assert_snapshot!(lines(Unit::Rollouts, 10), @"
+        label: 2 of 10 rollouts are in the store
+        label: 10/10 rollouts, 5 tokens/s, 0 s left
+        label: 10 rollouts done in 20 s (100 tokens, 5 a second)
+        ");
+        insta::assert_snapshot!(lines(Unit::Replies, 6), @"
+        label: 2 of 10 replies are in the store
+        label: 6/10 replies, 5 tokens/s, 20 s left
+        label: 6 of 10 replies done in 20 s (100 tokens, 5 a second)
+        ");
+        insta::assert_snapshot!(lines(Unit::Texts, 10), @"
+        label: 2 of 10 texts are in the store
+        label: 10/10 texts, 20 tokens/s, 0 s left
+        label: 10 texts done in 20 s (400 tokens, 20 a second)
+        ");
+        insta::assert_snapshot!(Stage::new("label", Unit::Replies, 3, 3).at_start(), @"label: all 3 replies are in the store");
     }
 }

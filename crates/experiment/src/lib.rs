@@ -44,7 +44,7 @@ pub use grade_file::{FileGrade, benchmark_settings, grade_responses};
 pub use model_host::{ModelHost, Models};
 pub use plan::{Cell, Plan, StageState, StageSummary};
 pub use preceptor_stats::detectable_difference;
-pub use progress::{NoProgress, Progress};
+pub use progress::{NoProgress, Progress, Unit};
 pub use recorded_model::RoleCost;
 pub use regrade::{Moved, Regraded, regraded};
 pub use resolve::{ResolveOptions, endpoints, resolve};

@@ -2,11 +2,33 @@
 
 use preceptor_core::Usage;
 
+/// What is counted while a stage is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Rollouts of the policy.
+    Rollouts,
+    /// Replies of an anchor or a judge.
+    Replies,
+    /// Texts whose log-probabilities are wanted.
+    Texts,
+}
+
+impl Unit {
+    /// The plural.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rollouts => "rollouts",
+            Self::Replies => "replies",
+            Self::Texts => "texts",
+        }
+    }
+}
+
 /// Hears how a run goes on. Nothing of it reaches a record.
 pub trait Progress {
     /// A stage is about to be filled: `num_present` of `num_wanted` records are there.
-    fn stage_started(&mut self, label: &str, num_present: u64, num_wanted: u64) {
-        let _ = (label, num_present, num_wanted);
+    fn stage_started(&mut self, label: &str, unit: Unit, num_present: u64, num_wanted: u64) {
+        let _ = (label, unit, num_present, num_wanted);
     }
 
     /// One more record of the stage is there.
@@ -17,7 +39,7 @@ pub trait Progress {
         let _ = usage;
     }
 
-    /// The stage is full.
+    /// The stage is as full as it gets now.
     fn stage_finished(&mut self) {}
 
     /// Something the user should know, for example a part that is left out.

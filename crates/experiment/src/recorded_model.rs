@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::model_host::ModelHost;
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 
 /// Score requests that are asked and kept together.
 const SCORES_A_BATCH: usize = 64;
@@ -153,28 +153,36 @@ impl RecordedModel<'_, '_> {
         let mut missing: Vec<GenerationRequest> = Vec::new();
         // For each missing request, its number among all.
         let mut numbers = Vec::new();
-        let mut asked = BTreeSet::new();
-        let mut num_wanted = 0;
+        let (mut found, mut asked) = (BTreeSet::new(), BTreeSet::new());
+        let mut num_requested = 0;
         for (number, request) in requests.iter().enumerate() {
             let mut rest = request.rollouts.clone();
-            num_wanted += rest.len() as u64;
+            num_requested += rest.len() as u64;
             rest.retain(|seed| {
                 let key = call_key(&request.prompt.body, &seed.seed);
+                if known.contains_key(&key) {
+                    found.insert(key);
+                    return false;
+                }
                 // The same question in the same call is asked once.
-                !known.contains_key(&key) && asked.insert(key)
+                asked.insert(key)
             });
             if !rest.is_empty() {
                 missing.push(GenerationRequest { prompt: request.prompt.clone(), rollouts: rest });
                 numbers.push(number);
             }
         }
-        let num_present = num_wanted - asked.len() as u64;
-        self.board.add_cost(self.role, |cost| cost.num_reused += num_present);
+        let num_reused = num_requested - asked.len() as u64;
+        self.board.add_cost(self.role, |cost| cost.num_reused += num_reused);
         let answered = if missing.is_empty() {
             Ok(())
         } else {
             let label = format!("{} · {}", self.role, self.name);
-            self.board.progress.borrow_mut().stage_started(&label, num_present, num_wanted);
+            let num_present = found.len() as u64;
+            let num_wanted = num_present + asked.len() as u64;
+            let mut progress = self.board.progress.borrow_mut();
+            progress.stage_started(&label, Unit::Replies, num_present, num_wanted);
+            drop(progress);
             let answered = self.ask(&stage, &missing, &numbers, sampling, &mut known, observer);
             self.board.progress.borrow_mut().stage_finished();
             answered
@@ -258,12 +266,15 @@ impl RecordedModel<'_, '_> {
         let missing: Vec<usize> = (0..requests.len())
             .filter(|&number| !known.contains_key(&keys[number]) && asked.insert(&keys[number]))
             .collect();
-        let num_wanted = requests.len() as u64;
-        let num_present = num_wanted - missing.len() as u64;
-        self.board.add_cost(self.role, |cost| cost.num_reused += num_present);
+        let num_reused = (requests.len() - missing.len()) as u64;
+        self.board.add_cost(self.role, |cost| cost.num_reused += num_reused);
         if !missing.is_empty() {
             let label = format!("{} · {} · log-probabilities", self.role, self.name);
-            self.board.progress.borrow_mut().stage_started(&label, num_present, num_wanted);
+            let num_wanted = keys.iter().collect::<BTreeSet<_>>().len() as u64;
+            let num_present = num_wanted - missing.len() as u64;
+            let mut progress = self.board.progress.borrow_mut();
+            progress.stage_started(&label, Unit::Texts, num_present, num_wanted);
+            drop(progress);
             let model = self.board.open(&self.name)?;
             for batch in missing.chunks(SCORES_A_BATCH) {
                 #[expect(clippy::disallowed_methods, reason = "wall time is recorded as a cost")]

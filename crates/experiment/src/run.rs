@@ -29,7 +29,7 @@ use crate::fill::{Filled, Made, fill};
 use crate::grading::grade_texts;
 use crate::model_host::ModelHost;
 use crate::plan::{Cell, Plan, RolloutDemand};
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::recorded_model::{RecordedModel, RoleCost, Switchboard};
 
 /// Settings of a run that don't reach its results.
@@ -163,7 +163,8 @@ fn fill_rollouts(
         let label = demand.label();
         return Err(Error::NoRollouts { label, num_missing: num_missing as u64 });
     }
-    board.progress.borrow_mut().stage_started(&demand.label(), num_present, num_wanted);
+    let label = demand.label();
+    board.progress.borrow_mut().stage_started(&label, Unit::Rollouts, num_present, num_wanted);
     if !requests.is_empty() {
         let model = board.open(&cell.model_name)?;
         let money_before = board.money(&cell.model_name);

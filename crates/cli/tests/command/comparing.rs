@@ -110,6 +110,11 @@ fn another_reward_moves_rewards_and_flips_advantages() {
     let num_calls = server.received().len();
     let judge = "reward.terms=[{ kind = \"judge\" }]";
     let said = folder.run(&["regrade", "two.toml", "--set", judge, "--reports", "other"]);
+    assert!(
+        said.stderr.contains("judge · strict: 0 of 5 replies are in the store"),
+        "{}",
+        said.stderr
+    );
     insta::assert_snapshot!(said.expect_done().stdout);
     assert!(server.received()[num_calls..].iter().all(|call| model(call) == "strict"));
     assert!(folder.path("other/two/page.html").exists());
