@@ -14,8 +14,8 @@ use preceptor_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::order::seeded_order;
-use crate::outcome::{abstained, chosen, free};
+use crate::lineup::{Lineup, choose_best};
+use crate::outcome::{chosen, free};
 
 /// One line for lists.
 pub const SUMMARY: &str = "the rollout that the judge names as the best";
@@ -49,59 +49,36 @@ impl<'a> JudgeBon<'a> {
 
 impl Aggregator for JudgeBon<'_> {
     fn aggregate(&self, requests: &[AggregateRequest<'_>]) -> Result<Vec<Aggregate>, PortError> {
-        let orders: Vec<Vec<usize>> = requests
-            .iter()
-            .map(|request| {
-                let texts: Vec<_> =
-                    request.group.rollouts.iter().map(|o| o.text.as_str()).collect();
-                seeded_order(&texts, request.seed.derive("order"))
-            })
-            .collect();
-        let asked: Vec<usize> = (0..requests.len()).filter(|&i| orders[i].len() > 1).collect();
-        let shown: Vec<Vec<&str>> = asked
-            .iter()
-            .map(|&i| {
-                let text = |&place: &usize| requests[i].group.rollouts[place].text.as_str();
-                orders[i].iter().map(text).collect()
-            })
-            .collect();
-        let choices: Vec<ChoiceRequest<'_>> = asked
-            .iter()
-            .zip(&shown)
-            .map(|(&i, responses)| ChoiceRequest {
-                prompt: self.config.question.then_some(&requests[i].group.prompt),
-                responses,
-            })
-            .collect();
-        let judged = self.judge.choices(&choices)?;
-        let mut aggregates: Vec<Aggregate> = requests
-            .iter()
-            .map(|request| match request.group.rollouts.first() {
-                Some(only) => free(chosen(only), []),
-                None => abstained(AbstainReason::EmptyGroup),
-            })
-            .collect();
-        for (&i, judged) in asked.iter().zip(judged) {
-            aggregates[i] = outcome(&requests[i], &orders[i], &judged);
-        }
-        Ok(aggregates)
+        choose_best(requests, |lineups| {
+            let texts: Vec<Vec<&str>> = lineups.iter().map(Lineup::texts).collect();
+            let choices: Vec<ChoiceRequest<'_>> = lineups
+                .iter()
+                .zip(&texts)
+                .map(|(lineup, responses)| ChoiceRequest {
+                    prompt: self.config.question.then_some(&lineup.request.group.prompt),
+                    responses,
+                })
+                .collect();
+            let judged = self.judge.choices(&choices)?;
+            Ok(lineups.iter().zip(&judged).map(|(lineup, one)| outcome(lineup, one)).collect())
+        })
     }
 }
 
-fn outcome(request: &AggregateRequest<'_>, order: &[usize], judged: &Judged<Rating>) -> Aggregate {
+fn outcome(lineup: &Lineup<'_>, judged: &Judged<Rating>) -> Aggregate {
     let attempts = f64::from(judged.evidence.num_attempts);
     let aggregate = match judged.answer {
-        Rating::Rated(place) if (place as usize) < order.len() => {
-            let place = place as usize;
-            let rollout = &request.group.rollouts[order[place]];
-            let measures =
-                [("readable", 1.0), ("attempts", attempts), ("place", (place + 1) as f64)];
-            free(chosen(rollout), measures)
-        }
-        Rating::Rated(_) => {
-            let outcome = AggregateOutcome::Abstained(AbstainReason::Unreadable);
-            free(outcome, [("readable", 0.0), ("attempts", attempts)])
-        }
+        Rating::Rated(place) => match lineup.rollouts.get(place as usize) {
+            Some(rollout) => {
+                let place = f64::from(place) + 1.0;
+                let measures = [("readable", 1.0), ("attempts", attempts), ("place", place)];
+                free(chosen(rollout), measures)
+            }
+            None => {
+                let outcome = AggregateOutcome::Abstained(AbstainReason::Unreadable);
+                free(outcome, [("readable", 0.0), ("attempts", attempts)])
+            }
+        },
         Rating::Failed(failure) => {
             let outcome = AggregateOutcome::Abstained(match failure {
                 JudgeFailure::CallFailed => AbstainReason::CallFailed,

@@ -19,6 +19,7 @@ pub mod weighted_majority;
 mod asking;
 mod best;
 mod confidence;
+mod lineup;
 mod order;
 mod outcome;
 mod shown;

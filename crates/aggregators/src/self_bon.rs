@@ -17,7 +17,7 @@ use preceptor_text::{IndexReading, Template, TemplateError, read_index};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Question, ask, kept, unusable, usage};
-use crate::order::seeded_order;
+use crate::lineup::{Lineup, choose_best};
 use crate::outcome::{abstained, chosen, flag, free};
 use crate::shown;
 
@@ -97,34 +97,31 @@ impl<'a> SelfBon<'a> {
         Ok(Self { template: template(config)?, config: config.clone(), policy })
     }
 
-    fn question(&self, request: &AggregateRequest<'_>, shown: &[&str]) -> Question {
-        let prompt = &request.group.prompt;
+    fn question(&self, lineup: &Lineup<'_>) -> Question {
+        let AggregateRequest { group, seed } = lineup.request;
+        let prompt = &group.prompt;
         let question = if self.config.question { shown::question(prompt) } else { String::new() };
+        let shown = lineup.texts();
         let count = shown.len().to_string();
         Question {
             id: PromptId::new(format!("{}/self-bon", prompt.id)),
-            text: self.template.fill(&[&question, &count, &shown::numbered(shown)]),
-            seed: request.seed.derive("reply"),
+            text: self.template.fill(&[&question, &count, &shown::numbered(&shown)]),
+            seed: seed.derive("reply"),
         }
     }
 
-    fn outcome(
-        &self,
-        request: &AggregateRequest<'_>,
-        order: &[usize],
-        reply: Option<&Rollout>,
-    ) -> Aggregate {
-        let rollouts = &request.group.rollouts;
+    fn outcome(&self, lineup: &Lineup<'_>, reply: Option<&Rollout>) -> Aggregate {
+        let Lineup { request, rollouts } = lineup;
         let Some(reply) = reply else { return abstained(AbstainReason::CallFailed) };
-        let named = match read_index(&reply.text, order.len()) {
+        let named = match read_index(&reply.text, rollouts.len()) {
             IndexReading::Index(index) => Some(index - 1),
             IndexReading::Contradictory | IndexReading::Unreadable => None,
         };
         let (outcome, place) = match (named, self.config.on_unreadable) {
-            (Some(place), _) => (chosen(&rollouts[order[place]]), place),
+            (Some(place), _) => (chosen(rollouts[place]), place),
             (None, OnUnreadable::Draw) => {
-                let place = request.seed.derive("draw").draw_below(order.len() as u64) as usize;
-                (chosen(&rollouts[order[place]]), place)
+                let place = request.seed.derive("draw").draw_below(rollouts.len() as u64) as usize;
+                (chosen(rollouts[place]), place)
             }
             (None, OnUnreadable::Abstain) => {
                 let reason = unusable(Some(reply)).unwrap_or(AbstainReason::Unreadable);
@@ -146,35 +143,12 @@ impl Aggregator for SelfBon<'_> {
             max_new_tokens: self.config.max_new_tokens,
             ..Sampling::default()
         };
-        let orders: Vec<Vec<usize>> = requests
-            .iter()
-            .map(|request| {
-                let texts: Vec<_> =
-                    request.group.rollouts.iter().map(|o| o.text.as_str()).collect();
-                seeded_order(&texts, request.seed.derive("order"))
-            })
-            .collect();
-        // Of one rollout there is nothing to choose.
-        let asked: Vec<usize> = (0..requests.len()).filter(|&i| orders[i].len() > 1).collect();
-        let questions = asked.iter().map(|&i| {
-            let shown: Vec<_> = orders[i]
-                .iter()
-                .map(|&place| requests[i].group.rollouts[place].text.as_str())
-                .collect();
-            self.question(&requests[i], &shown)
-        });
-        let replies = ask(self.policy, &sampling, questions.collect())?;
-        let mut aggregates: Vec<Aggregate> = requests
-            .iter()
-            .map(|request| match request.group.rollouts.first() {
-                Some(only) => free(chosen(only), []),
-                None => abstained(AbstainReason::EmptyGroup),
-            })
-            .collect();
-        for (&i, reply) in asked.iter().zip(&replies) {
-            aggregates[i] = self.outcome(&requests[i], &orders[i], reply.as_ref());
-        }
-        Ok(aggregates)
+        choose_best(requests, |lineups| {
+            let questions = lineups.iter().map(|lineup| self.question(lineup)).collect();
+            let replies = ask(self.policy, &sampling, questions)?;
+            let answered = lineups.iter().zip(&replies);
+            Ok(answered.map(|(lineup, reply)| self.outcome(lineup, reply.as_ref())).collect())
+        })
     }
 }
 

@@ -13,11 +13,12 @@
 
 use preceptor_core::{
     Criterion, GroupReward, Judge, Judged, JudgedCriterion, PortError, Reward, RewardDeriver,
-    RewardRequest, UnrewardedReason, Usage, Verdict, VerdictRequest,
+    RewardRequest, UnrewardedReason, Verdict, VerdictRequest,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::{free, judged};
+use crate::each_rollout::{about_each, of_answers};
+use crate::outcome::judged;
 
 /// One line for lists.
 pub const SUMMARY: &str = "1 if the judge finds it equivalent to the pseudo-reference, else 0";
@@ -67,38 +68,20 @@ impl RewardDeriver for JudgeEquivalence<'_> {
         let criteria = std::slice::from_ref(&self.criterion);
         let with_reference = requests.iter().filter_map(|r| Some((r.group, r.reference?)));
         let asked: Vec<VerdictRequest<'_>> = with_reference
-            .flat_map(|(group, reference)| {
-                group.rollouts.iter().map(|rollout| VerdictRequest {
-                    prompt: Some(&group.prompt),
-                    response: &rollout.text,
-                    reference: Some(&reference.text),
-                    criteria,
-                })
-            })
+            .flat_map(|(group, reference)| about_each(group, Some(&reference.text), criteria))
             .collect();
         let mut verdicts = self.judge.verdicts(&asked)?.into_iter().flatten();
-        let mut derived = Vec::with_capacity(requests.len());
-        for request in requests {
+        let of_group = |request: &RewardRequest<'_>| {
             let num_rollouts = request.group.rollouts.len();
-            if request.reference.is_none() {
-                let reason = UnrewardedReason::NoReference;
-                derived.push(GroupReward::unrewarded(num_rollouts, reason));
-                continue;
+            match request.reference {
+                None => GroupReward::unrewarded(num_rollouts, UnrewardedReason::NoReference),
+                Some(_) => {
+                    let verdicts = verdicts.by_ref().take(num_rollouts);
+                    of_answers(verdicts, |verdict| self.reward(verdict))
+                }
             }
-            let mut usage = Usage::default();
-            let rewards: Vec<Reward> = verdicts
-                .by_ref()
-                .take(num_rollouts)
-                .map(|verdict| {
-                    usage += verdict.usage;
-                    self.reward(verdict)
-                })
-                .collect();
-            let num_failed = rewards.iter().filter(|r| r.value.value().is_none()).count();
-            let measures = [("failed-verdicts", num_failed as f64)];
-            derived.push(GroupReward { usage, ..free(rewards, measures) });
-        }
-        Ok(derived)
+        };
+        Ok(requests.iter().map(of_group).collect())
     }
 }
 

@@ -14,11 +14,12 @@
 
 use preceptor_core::{
     Criterion, GroupReward, Judge, Judged, JudgedCriterion, PortError, Rating, Reward,
-    RewardDeriver, RewardRequest, Scale, Usage, VerdictRequest,
+    RewardDeriver, RewardRequest, Scale, VerdictRequest,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::{free, judged};
+use crate::each_rollout::{about_each, of_answers};
+use crate::outcome::judged;
 use crate::rubric_cells::scaled;
 
 /// One line for lists.
@@ -73,34 +74,14 @@ impl<'a> JudgeScalar<'a> {
 impl RewardDeriver for JudgeScalar<'_> {
     fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError> {
         let criteria = std::slice::from_ref(&self.criterion);
-        let asked: Vec<VerdictRequest<'_>> = requests
-            .iter()
-            .flat_map(|request| {
-                request.group.rollouts.iter().map(|rollout| VerdictRequest {
-                    prompt: Some(&request.group.prompt),
-                    response: &rollout.text,
-                    reference: None,
-                    criteria,
-                })
-            })
-            .collect();
+        let asked: Vec<VerdictRequest<'_>> =
+            requests.iter().flat_map(|request| about_each(request.group, None, criteria)).collect();
         let mut ratings = self.judge.ratings(&asked, SCALE)?.into_iter().flatten();
-        let mut derived = Vec::with_capacity(requests.len());
-        for request in requests {
-            let mut usage = Usage::default();
-            let rewards: Vec<Reward> = ratings
-                .by_ref()
-                .take(request.group.rollouts.len())
-                .map(|rating| {
-                    usage += rating.usage;
-                    self.reward(rating)
-                })
-                .collect();
-            let num_failed = rewards.iter().filter(|r| r.value.value().is_none()).count();
-            let measures = [("failed-verdicts", num_failed as f64)];
-            derived.push(GroupReward { usage, ..free(rewards, measures) });
-        }
-        Ok(derived)
+        let of_group = |request: &RewardRequest<'_>| {
+            let ratings = ratings.by_ref().take(request.group.rollouts.len());
+            of_answers(ratings, |rating| self.reward(rating))
+        };
+        Ok(requests.iter().map(of_group).collect())
     }
 }
 

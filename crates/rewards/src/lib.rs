@@ -20,6 +20,7 @@ pub mod rubric;
 pub mod rubric_from_question;
 pub mod rubric_likert;
 
+mod each_rollout;
 mod outcome;
 #[cfg(test)]
 mod permuting;

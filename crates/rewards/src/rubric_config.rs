@@ -48,3 +48,22 @@ impl Config {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let good = Config::default();
+        assert_eq!(good.out_of_range(), None);
+        for (config, key) in [
+            (Config { num_criteria: 0, ..good.clone() }, "num-criteria"),
+            (Config { min_criteria: 6, ..good.clone() }, "min-criteria"),
+            (Config { max_criteria: 4, ..good.clone() }, "max-criteria"),
+            (Config { attempts: 0, ..good.clone() }, "attempts"),
+        ] {
+            assert_eq!(config.out_of_range().unwrap().0, key);
+        }
+    }
+}

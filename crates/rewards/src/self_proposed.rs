@@ -16,6 +16,7 @@ use preceptor_core::{
 use preceptor_judges::{Answer, Asker, Question, ask};
 use preceptor_text::{Template, fence};
 
+use crate::each_rollout::about_each;
 use crate::rubric_cells::{Cell, Grading, LIKERT, cells, rating_cell, reward, verdict_cell};
 use crate::rubric_config::Config;
 use crate::rubric_measures::rubric_measures;
@@ -29,6 +30,9 @@ pub(crate) enum Source {
     /// The question alone.
     Question,
 }
+
+/// What came of asking for a rubric.
+type Written = Judged<Answer<Rubric>>;
 
 /// Writes rubrics and has them checked.
 pub(crate) struct SelfProposed<'a> {
@@ -48,23 +52,21 @@ impl SelfProposed<'_> {
         requests: &[RewardRequest<'_>],
     ) -> Result<Vec<GroupReward>, PortError> {
         let written = self.write(requests)?;
-        let rubric = |i: usize| match &written[i] {
-            Some(Judged { answer: Ok(rubric), .. }) => Some(rubric),
-            _ => None,
-        };
-        let mut grids = self.check(requests, &rubric)?.into_iter();
+        let mut grids = self.check(requests, &written)?.into_iter();
         let mut derived = Vec::with_capacity(requests.len());
-        for (i, request) in requests.iter().enumerate() {
+        for (request, written) in requests.iter().zip(&written) {
             let num_rollouts = request.group.rollouts.len();
-            let mut one = match (&written[i], rubric(i)) {
-                (None, _) => GroupReward::unrewarded(num_rollouts, UnrewardedReason::NoReference),
-                (Some(_), None) => GroupReward::unrewarded(num_rollouts, unwritten(&written[i])),
-                (Some(_), Some(rubric)) => {
+            let unrewarded = |reason| GroupReward::unrewarded(num_rollouts, reason);
+            let mut one = match written.as_ref().map(|written| &written.answer) {
+                None => unrewarded(UnrewardedReason::NoReference),
+                Some(Err(JudgeFailure::CallFailed)) => unrewarded(UnrewardedReason::CallFailed),
+                Some(Err(_)) => unrewarded(UnrewardedReason::NoRubric),
+                Some(Ok(rubric)) => {
                     let grid = grids.by_ref().take(num_rollouts).collect();
                     rewarded(rubric, grid, self.grading)
                 }
             };
-            if let Some(written) = &written[i] {
+            if let Some(written) = written {
                 one.usage += written.usage;
                 one.measures.extend(writing_measures(written));
             }
@@ -74,10 +76,7 @@ impl SelfProposed<'_> {
     }
 
     /// One rubric for each group; none where there is nothing to write it from or for.
-    fn write(
-        &self,
-        requests: &[RewardRequest<'_>],
-    ) -> Result<Vec<Option<Judged<Answer<Rubric>>>>, PortError> {
+    fn write(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<Option<Written>>, PortError> {
         let Config { num_criteria, min_criteria, max_criteria, attempts, .. } = self.config;
         let limits = Limits { min: min_criteria as usize, max: max_criteria as usize };
         let question = |request: &RewardRequest<'_>| {
@@ -106,21 +105,16 @@ impl SelfProposed<'_> {
     }
 
     /// A row of cells for each rollout of each group with a rubric, in order.
-    fn check<'r>(
+    fn check(
         &self,
         requests: &[RewardRequest<'_>],
-        rubric: &impl Fn(usize) -> Option<&'r Rubric>,
+        written: &[Option<Written>],
     ) -> Result<Vec<Vec<Cell>>, PortError> {
-        let with_rubric = requests.iter().enumerate().filter_map(|(i, r)| Some((r, rubric(i)?)));
+        let with_rubric = requests.iter().zip(written).filter_map(|(request, written)| {
+            Some((request.group, written.as_ref()?.answer.as_ref().ok()?))
+        });
         let asked: Vec<VerdictRequest<'_>> = with_rubric
-            .flat_map(|(request, rubric)| {
-                request.group.rollouts.iter().map(|rollout| VerdictRequest {
-                    prompt: Some(&request.group.prompt),
-                    response: &rollout.text,
-                    reference: None,
-                    criteria: &rubric.criteria,
-                })
-            })
+            .flat_map(|(group, rubric)| about_each(group, None, &rubric.criteria))
             .collect();
         let criteria = asked.iter().map(|request| request.criteria);
         match self.grading {
@@ -136,15 +130,8 @@ impl SelfProposed<'_> {
     }
 }
 
-fn unwritten(written: &Option<Judged<Answer<Rubric>>>) -> UnrewardedReason {
-    match written.as_ref().map(|written| &written.answer) {
-        Some(Err(JudgeFailure::CallFailed)) => UnrewardedReason::CallFailed,
-        _ => UnrewardedReason::NoRubric,
-    }
-}
-
 /// `rubric-attempts` (replies asked for) and `malformed-rubrics` (replies without a rubric).
-fn writing_measures(written: &Judged<Answer<Rubric>>) -> BTreeMap<String, f64> {
+fn writing_measures(written: &Written) -> BTreeMap<String, f64> {
     let num_attempts = written.evidence.num_attempts;
     let num_malformed = match written.answer {
         Err(JudgeFailure::Unreadable | JudgeFailure::Contradictory | JudgeFailure::CutOff) => {
@@ -335,20 +322,6 @@ mod tests {
         assert_eq!(values(&derived), [RewardValue::Rewarded(0.75)]);
         assert_eq!(derived.rewards[0].reason, "mean grade 4.00 on 4 criteria");
         assert!(matches!(derived.rewards[0].judged[0], JudgedCriterion::Rating { .. }));
-    }
-
-    #[test]
-    fn settings_out_of_range_are_named() {
-        let good = Config::default();
-        assert_eq!(good.out_of_range(), None);
-        for (config, key) in [
-            (Config { num_criteria: 0, ..good.clone() }, "num-criteria"),
-            (Config { min_criteria: 6, ..good.clone() }, "min-criteria"),
-            (Config { max_criteria: 4, ..good.clone() }, "max-criteria"),
-            (Config { attempts: 0, ..good.clone() }, "attempts"),
-        ] {
-            assert_eq!(config.out_of_range().unwrap().0, key);
-        }
     }
 
     struct Derives<'a>(SelfProposed<'a>);
