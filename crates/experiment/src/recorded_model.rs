@@ -36,7 +36,7 @@ const SCORES_A_BATCH: usize = 64;
 pub struct RoleCost {
     /// Calls that were made.
     pub num_calls: u64,
-    /// Calls that the store answered.
+    /// Questions that an earlier call answered, in another run or in this one.
     pub num_reused: u64,
     /// Tokens read and written.
     pub usage: Usage,

@@ -1,4 +1,4 @@
-//! Builders and scripted ports for tests. Nothing here is used outside tests.
+//! Builders, scripted ports and a scripted HTTP server for tests. Nothing here is used outside tests.
 
 mod builders;
 mod scripted;

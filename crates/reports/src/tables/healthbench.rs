@@ -5,8 +5,8 @@
 //!   a tag of rubric items (`axis:..`, `level:..`), scored over these items alone.
 //! - `score` = clip(mean over examples, 0, 1); an example's score is the points of met items over the
 //!   positive points. One run of upstream is one seed here.
-//! - `bootstrap_std`: the standard deviation of `score` over 1000 resamples of the examples, with the
-//!   seeds 0 to 999.
+//! - `bootstrap_std`: the standard deviation of `score` over 1000 resamples of the examples' scores by
+//!   rising size, with the seeds 0 to 999.
 //! - `examples` have a score; `unscored` have none: a verdict failed, there was no pseudo-reference, or
 //!   a call failed.
 
