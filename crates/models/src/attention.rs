@@ -1,10 +1,13 @@
 //! The seam between a decoder and whatever keeps its keys and values.
 //!
 //! A forward pass sees rows: tokens of any number of sequences, packed. Everything but attention
-//! works row by row; attention asks an [`Attend`], which knows the rows' sequences. [`PlainAttention`]
-//! has no memory and is written in burn operations (training, reference); [`KvCache`]s remember.
+//! works row by row; attention asks an [`Attend`], which knows the rows' sequences.
+//! [`SegmentAttention`] has no memory (training, reference); [`KvCache`]s remember.
 
 use burn::tensor::{Tensor, TensorData, activation};
+
+use crate::gradients;
+use crate::kernels::{self, Family, Part};
 
 /// The numbers that shape a layer's attention.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,14 +110,93 @@ pub fn causal_attention(
     mixed.swap_dims(0, 1).reshape([rows, num_heads * head_dim])
 }
 
-/// Attention without memory: every sequence of the pass starts at its first token.
-#[derive(Clone, Debug)]
-pub struct PlainAttention {
-    /// Lengths of the sequences, in the order of the rows.
-    pub lengths: Vec<usize>,
+/// Consecutive rows of a pass: a whole sequence, or what continues one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Number of rows.
+    pub len: usize,
+    /// The segment whose rows come before these in the sequence: an earlier one without parent.
+    pub parent: Option<usize>,
 }
 
-impl Attend for PlainAttention {
+/// Attention without memory: every sequence is whole in the pass, as in training. The rollouts of a
+/// group share the rows of their prompt, and gradients flow into it from all of them.
+#[derive(Clone, Debug)]
+pub struct SegmentAttention {
+    segments: Vec<Segment>,
+    first_rows: Vec<usize>,
+}
+
+impl SegmentAttention {
+    /// For a pass whose rows are `segments`, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If a parent is not an earlier segment without parent.
+    pub fn new(segments: Vec<Segment>) -> Self {
+        for (number, segment) in segments.iter().enumerate() {
+            let parent_is_root =
+                |parent: usize| parent < number && segments[parent].parent.is_none();
+            assert!(segment.parent.is_none_or(parent_is_root), "the parent is an earlier root");
+        }
+        let first_rows = segments
+            .iter()
+            .scan(0, |next, segment| {
+                *next += segment.len;
+                Some(*next - segment.len)
+            })
+            .collect();
+        Self { segments, first_rows }
+    }
+
+    /// Whole sequences of these lengths.
+    pub fn sequences(lengths: impl IntoIterator<Item = usize>) -> Self {
+        Self::new(lengths.into_iter().map(|len| Segment { len, parent: None }).collect())
+    }
+
+    /// The position in its sequence of every row.
+    pub fn positions(&self) -> Vec<u32> {
+        let position = |x: usize| u32::try_from(x).expect("sequences are shorter");
+        let rows = self.segments.iter().flat_map(|segment| {
+            let before = segment.parent.map_or(0, |parent| self.segments[parent].len);
+            (before..before + segment.len).map(position)
+        });
+        rows.collect()
+    }
+
+    /// The segments.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The first row of each segment.
+    pub fn first_rows(&self) -> &[usize] {
+        &self.first_rows
+    }
+
+    fn part(&self, segment: usize) -> Part {
+        Part { first_row: self.first_rows[segment], len: self.segments[segment].len }
+    }
+
+    /// Roots with what continues them.
+    pub(crate) fn families(&self) -> Vec<Family> {
+        let mut places = vec![0; self.segments.len()];
+        let mut families: Vec<Family> = Vec::new();
+        for (number, segment) in self.segments.iter().enumerate() {
+            match segment.parent {
+                Some(parent) => families[places[parent]].continuations.push(self.part(number)),
+                None => {
+                    places[number] = families.len();
+                    let prompt = self.part(number);
+                    families.push(Family { prompt, continuations: Vec::new() });
+                }
+            }
+        }
+        families
+    }
+}
+
+impl Attend for SegmentAttention {
     fn attend(
         &mut self,
         _layer: usize,
@@ -123,12 +205,22 @@ impl Attend for PlainAttention {
         k: &Tensor<2>,
         v: &Tensor<2>,
     ) -> Tensor<2> {
-        let mut first = 0;
-        let mut parts = Vec::with_capacity(self.lengths.len());
-        for len in &self.lengths {
-            let rows = |x: &Tensor<2>| x.clone().narrow(0, first, *len);
-            parts.push(causal_attention(shape, rows(q), rows(k), rows(v)));
-            first += len;
+        if shape.head_dim.is_multiple_of(kernels::LANES)
+            && let Some(mixed) = gradients::attend(self, shape, [q, k, v])
+        {
+            return mixed;
+        }
+        let mut parts = Vec::with_capacity(self.segments.len());
+        for (number, segment) in self.segments.iter().enumerate() {
+            let rows = |x: &Tensor<2>, number: usize| {
+                let part = self.part(number);
+                x.clone().narrow(0, part.first_row, part.len)
+            };
+            let seen = |x: &Tensor<2>| match segment.parent {
+                Some(parent) => Tensor::cat(vec![rows(x, parent), rows(x, number)], 0),
+                None => rows(x, number),
+            };
+            parts.push(causal_attention(shape, rows(q, number), seen(k), seen(v)));
         }
         Tensor::cat(parts, 0)
     }

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::attention::Attend;
+use crate::ops::{self, Linear};
 
 /// The numbers that callers outside of a family need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,4 +43,39 @@ pub trait Decoder: Send + Sync {
     ///
     /// `[r, hidden_size]` to `[r, vocab_size]`.
     fn logits(&self, hidden: &Tensor<2>) -> Tensor<2>;
+
+    /// The log-probabilities of `targets`, one for each hidden state, and the entropy (in nats) of
+    /// each distribution; under autodiff without more logits in memory than needed.
+    ///
+    /// # Shapes
+    ///
+    /// `[r, hidden_size]` to `[r]` and `r` numbers.
+    fn token_logprobs(&self, hidden: &Tensor<2>, targets: &[u32]) -> (Tensor<1>, Vec<f32>) {
+        ops::plain_token_logprobs(self.logits(hidden), targets)
+    }
+
+    /// Its weights, always in the same order, a tied one once.
+    fn weights_mut(&mut self) -> Vec<WeightMut<'_>>;
+
+    /// The same decoder, its numbers shared until one of the two gets others.
+    fn clone_box(&self) -> Box<dyn Decoder>;
+}
+
+/// A weight in its place.
+#[derive(Debug)]
+pub enum WeightMut<'a> {
+    /// A matrix, or several of a checkpoint above one another.
+    Matrix {
+        /// The checkpoint's names with their numbers of rows, from the top.
+        parts: Vec<(String, usize)>,
+        /// The matrix `[out, in]`.
+        linear: &'a mut Linear,
+    },
+    /// The weight of a norm.
+    Vector {
+        /// The checkpoint's name.
+        name: String,
+        /// `[d]`.
+        tensor: &'a mut Tensor<1>,
+    },
 }

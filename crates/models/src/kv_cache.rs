@@ -3,9 +3,14 @@
 //! A sequence holds its own tokens and points to its parent, the prompt its group shares. Keys lie
 //! as the attention kernel reads them, in panels of 16 positions; see [`crate::kernels`].
 
-use burn::tensor::Tensor;
+use std::ops::Range;
 
-use crate::attention::{Attend, AttentionShape, KvCache, SequenceId, Span, causal_attention};
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+
+use crate::attention::{
+    Attend, AttentionShape, KvCache, Segment, SegmentAttention, SequenceId, Span, causal_attention,
+};
 use crate::kernels::{AttentionTask, Isa, KeyValueRun, LANES, RowsRef, attend_tile, for_each_task};
 use crate::ops::{filled_rows, on_cpu, rows_of};
 
@@ -53,6 +58,34 @@ impl HeadStore {
             self.values[at..][..LANES].copy_from_slice(value);
         }
     }
+
+    /// Writes key head `head` of `rows` of `k` and `v` from `position` on.
+    fn write_rows(
+        &mut self,
+        position: usize,
+        head: usize,
+        rows: Range<usize>,
+        k: RowsRef<'_>,
+        v: RowsRef<'_>,
+        shape: &AttentionShape,
+    ) {
+        let columns = head * shape.head_dim..(head + 1) * shape.head_dim;
+        for (number, row) in rows.enumerate() {
+            let (key, value) = (&k.row(row)[columns.clone()], &v.row(row)[columns.clone()]);
+            self.write(position + number, key, value);
+        }
+    }
+
+    /// The first `len` positions.
+    fn run(&self, len: usize) -> KeyValueRun<'_> {
+        KeyValueRun { len, keys: &self.keys, values: &self.values, capacity: self.capacity }
+    }
+}
+
+/// The tensor's CPU storage, in dense rows.
+fn cpu_rows(x: &Tensor<2>) -> FlexTensor {
+    let flex = on_cpu(x).expect("CPU tensors in single precision");
+    if rows_of(&flex).is_some() { flex } else { flex.to_contiguous() }
 }
 
 #[derive(Clone, Debug)]
@@ -119,7 +152,6 @@ impl CpuKvCache {
 
     /// Writes the pass's keys and values of one layer behind what is there.
     fn append(&mut self, layer: usize, shape: &AttentionShape, k: RowsRef<'_>, v: RowsRef<'_>) {
-        let head_dim = shape.head_dim;
         let mut first_row = 0;
         for span in &self.spans {
             let sequence = self.sequences.get_mut(span.sequence);
@@ -129,12 +161,9 @@ impl CpuKvCache {
             let heads = &mut sequence.layers[layer];
             heads.resize_with(shape.num_kv_heads, HeadStore::default);
             for (head, store) in heads.iter_mut().enumerate() {
-                store.reserve(sequence.len + span.len, head_dim);
-                for row in 0..span.len {
-                    let key = &k.row(first_row + row)[head * head_dim..][..head_dim];
-                    let value = &v.row(first_row + row)[head * head_dim..][..head_dim];
-                    store.write(sequence.len + row, key, value);
-                }
+                store.reserve(sequence.len + span.len, shape.head_dim);
+                let rows = first_row..first_row + span.len;
+                store.write_rows(sequence.len, head, rows, k, v, shape);
             }
             first_row += span.len;
         }
@@ -148,13 +177,7 @@ impl CpuKvCache {
             let sequence = self.sequences.get(id);
             let len = sequence.len + new;
             if len > 0 {
-                let store = &sequence.layers[layer][head];
-                runs.push(KeyValueRun {
-                    len,
-                    keys: &store.keys,
-                    values: &store.values,
-                    capacity: store.capacity,
-                });
+                runs.push(sequence.layers[layer][head].run(len));
             }
             next = sequence.parent.map(|parent| (parent, 0));
         }
@@ -172,45 +195,90 @@ impl Attend for CpuKvCache {
         k: &Tensor<2>,
         v: &Tensor<2>,
     ) -> Tensor<2> {
-        let flex = [q, k, v].map(|x| {
-            let flex = on_cpu(x).expect("this cache is for CPU tensors");
-            if rows_of(&flex).is_some() { flex } else { flex.to_contiguous() }
-        });
+        let flex = [q, k, v].map(cpu_rows);
         let [q, k, v] = [0, 1, 2].map(|i| rows_of(&flex[i]).expect("contiguous rows are dense"));
         self.append(layer, shape, k, v);
 
-        let group = shape.num_heads / shape.num_kv_heads;
-        let mut tasks = Vec::new();
-        let mut first_row = 0;
-        let mut work = 0;
-        for span in &self.spans {
-            let before = self.len(span.sequence);
-            for row in (0..span.len).step_by(TILE_ROWS) {
-                let rows = TILE_ROWS.min(span.len - row);
-                for head in 0..shape.num_kv_heads {
-                    let task = AttentionTask {
-                        first_row: first_row + row,
-                        rows,
-                        first_position: before + row,
-                        first_head: head * group,
-                        heads: group,
-                        head_dim: shape.head_dim,
-                        scale: shape.scale,
-                        window: shape.window,
-                    };
-                    work += rows * group * (before + row + rows) * shape.head_dim;
-                    tasks.push((*span, head, task));
-                }
-            }
-            first_row += span.len;
-        }
+        let spans: Vec<_> =
+            self.spans.iter().map(|span| (span.len, self.len(span.sequence))).collect();
         let this = &*self;
-        filled_rows(q.rows(), shape.num_heads * shape.head_dim, |out| {
-            for_each_task(tasks.len(), work >= 1 << 16, |task| {
-                let (span, head, task) = &tasks[task];
-                let runs = this.runs(span.sequence, layer, *head, span.len);
-                attend_tile(Isa::best(), task, q, &runs, out);
-            });
+        attend_spans(shape, q, &spans, |number, head| {
+            let span = this.spans[number];
+            this.runs(span.sequence, layer, head, span.len)
+        })
+    }
+}
+
+/// Attends with the rows of spans, given as their length and the position of their first row, one
+/// after the other. `runs` gives a span's keys under a key head, its own included.
+fn attend_spans<'a>(
+    shape: &AttentionShape,
+    q: RowsRef<'_>,
+    spans: &[(usize, usize)],
+    runs: impl Fn(usize, usize) -> Vec<KeyValueRun<'a>> + Sync + Send,
+) -> Tensor<2> {
+    let group = shape.num_heads / shape.num_kv_heads;
+    let mut tasks = Vec::new();
+    let (mut first_row, mut work) = (0, 0);
+    for (number, (len, before)) in spans.iter().enumerate() {
+        for row in (0..*len).step_by(TILE_ROWS) {
+            let rows = TILE_ROWS.min(len - row);
+            for head in 0..shape.num_kv_heads {
+                let task = AttentionTask {
+                    first_row: first_row + row,
+                    rows,
+                    first_position: before + row,
+                    first_head: head * group,
+                    heads: group,
+                    head_dim: shape.head_dim,
+                    scale: shape.scale,
+                    window: shape.window,
+                };
+                work += rows * group * (before + row + rows) * shape.head_dim;
+                tasks.push((number, head, task));
+            }
+        }
+        first_row += len;
+    }
+    filled_rows(q.rows(), shape.num_heads * shape.head_dim, |out| {
+        for_each_task(tasks.len(), work >= 1 << 16, |task| {
+            let (number, head, task) = &tasks[task];
+            attend_tile(Isa::best(), task, q, &runs(*number, *head), out);
+        });
+    })
+}
+
+impl SegmentAttention {
+    /// Attention as [`CpuKvCache`] computes it, to the bit, of CPU tensors outside of autodiff.
+    pub(crate) fn forward_on_cpu(
+        &self,
+        shape: &AttentionShape,
+        q: &Tensor<2>,
+        k: &Tensor<2>,
+        v: &Tensor<2>,
+    ) -> Tensor<2> {
+        let flex = [q, k, v].map(cpu_rows);
+        let [q, k, v] = [0, 1, 2].map(|i| rows_of(&flex[i]).expect("contiguous rows are dense"));
+        let stores: Vec<Vec<HeadStore>> = self
+            .segments()
+            .iter()
+            .zip(self.first_rows())
+            .map(|(segment, first_row)| {
+                let head = |head: usize| {
+                    let mut store = HeadStore::default();
+                    store.reserve(segment.len, shape.head_dim);
+                    store.write_rows(0, head, *first_row..first_row + segment.len, k, v, shape);
+                    store
+                };
+                (0..shape.num_kv_heads).map(head).collect()
+            })
+            .collect();
+        let before = |segment: &Segment| segment.parent.map_or(0, |p| self.segments()[p].len);
+        let spans: Vec<_> = self.segments().iter().map(|s| (s.len, before(s))).collect();
+        attend_spans(shape, q, &spans, |number, head| {
+            let parent = self.segments()[number].parent;
+            let sequence = parent.into_iter().chain([number]);
+            sequence.map(|s| stores[s][head].run(self.segments()[s].len)).collect()
         })
     }
 }

@@ -20,6 +20,7 @@ mod error;
 mod families;
 mod generate;
 mod gguf;
+mod gradients;
 mod hf_folder;
 mod kernels;
 mod kv_cache;
@@ -34,10 +35,10 @@ mod tokenizer;
 mod weights;
 
 pub use attention::{
-    Attend, AttentionShape, KvCache, PlainAttention, SequenceId, Span, causal_attention,
+    Attend, AttentionShape, KvCache, Segment, SegmentAttention, SequenceId, Span, causal_attention,
 };
 pub use chat_template::ChatTemplate;
-pub use decoder::{Decoder, DecoderSpec};
+pub use decoder::{Decoder, DecoderSpec, WeightMut};
 pub use device::Device;
 pub use engine::CounterValues;
 pub use error::Error;

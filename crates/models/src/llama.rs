@@ -14,12 +14,12 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::attention::{Attend, AttentionShape};
-use crate::decoder::{Decoder, DecoderSpec};
+use crate::decoder::{Decoder, DecoderSpec, WeightMut};
 use crate::device::Device;
 use crate::families::Family;
 use crate::gguf::GgufFile;
 use crate::hf_folder::{HfWeights, JsonFile};
-use crate::ops::{Linear, RopeAngles, add, rms_norm, rope, silu_mul};
+use crate::ops::{self, Linear, RopeAngles, add, rms_norm, rope, silu_mul};
 use crate::rope_frequencies::{RopeConfig, RopeScaling};
 use crate::weights::WeightSource;
 
@@ -158,6 +158,38 @@ impl LlamaConfig {
         Ok(())
     }
 
+    fn q_width(&self) -> usize {
+        self.num_heads * self.head_dim
+    }
+
+    fn kv_width(&self) -> usize {
+        self.num_kv_heads * self.head_dim
+    }
+
+    /// Queries, keys and values of a layer, with their numbers of rows.
+    fn qkv_parts(&self, layer: usize) -> Vec<(String, usize)> {
+        vec![
+            (block_name(layer, "self_attn.q_proj"), self.q_width()),
+            (block_name(layer, "self_attn.k_proj"), self.kv_width()),
+            (block_name(layer, "self_attn.v_proj"), self.kv_width()),
+        ]
+    }
+
+    fn output_parts(&self, layer: usize) -> Vec<(String, usize)> {
+        vec![(block_name(layer, "self_attn.o_proj"), self.hidden_size)]
+    }
+
+    fn gate_up_parts(&self, layer: usize) -> Vec<(String, usize)> {
+        vec![
+            (block_name(layer, "mlp.gate_proj"), self.intermediate_size),
+            (block_name(layer, "mlp.up_proj"), self.intermediate_size),
+        ]
+    }
+
+    fn down_parts(&self, layer: usize) -> Vec<(String, usize)> {
+        vec![(block_name(layer, "mlp.down_proj"), self.hidden_size)]
+    }
+
     /// The shape of every layer's attention.
     pub fn attention(&self) -> AttentionShape {
         AttentionShape {
@@ -168,6 +200,17 @@ impl LlamaConfig {
             window: None,
         }
     }
+}
+
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const NORM: &str = "model.norm.weight";
+const HEAD: &str = "lm_head.weight";
+const ATTENTION_NORM: &str = "input_layernorm";
+const FEED_FORWARD_NORM: &str = "post_attention_layernorm";
+
+/// The Hugging Face name of a layer's weight.
+fn block_name(layer: usize, part: &str) -> String {
+    format!("model.layers.{layer}.{part}.weight")
 }
 
 const ROPE_DIVISORS: &str = "rope_freqs.weight";
@@ -247,8 +290,7 @@ impl LlamaBlock {
         attend: &mut dyn Attend,
     ) -> Tensor<2> {
         let shape = config.attention();
-        let (q_width, kv_width) =
-            (shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim);
+        let (q_width, kv_width) = (config.q_width(), config.kv_width());
         let normed = rms_norm(&x_rd, &self.attention_norm, config.norm_eps);
         let qkv = self.qkv.forward(&normed);
         let q = rope(&qkv.clone().narrow(1, 0, q_width), angles);
@@ -294,8 +336,7 @@ impl Llama {
     ) -> Result<Self, Error> {
         let burn = device.burn();
         let LlamaConfig { hidden_size: d, intermediate_size, vocab_size, .. } = config;
-        let (q_width, kv_width) =
-            (config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim);
+        let (q_width, kv_width) = (config.q_width(), config.kv_width());
         let linear = |parts: &[(String, usize)], inner: usize| -> Result<Linear, Error> {
             let mut all = Vec::new();
             for (name, out) in parts {
@@ -318,36 +359,22 @@ impl Llama {
         };
         let mut blocks = Vec::new();
         for layer in 0..config.num_layers {
-            let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
             blocks.push(LlamaBlock {
-                attention_norm: vector(&name("input_layernorm"))?,
-                qkv: linear(
-                    &[
-                        (name("self_attn.q_proj"), q_width),
-                        (name("self_attn.k_proj"), kv_width),
-                        (name("self_attn.v_proj"), kv_width),
-                    ],
-                    d,
-                )?,
-                output: linear(&[(name("self_attn.o_proj"), d)], q_width)?,
-                feed_forward_norm: vector(&name("post_attention_layernorm"))?,
-                gate_up: linear(
-                    &[
-                        (name("mlp.gate_proj"), intermediate_size),
-                        (name("mlp.up_proj"), intermediate_size),
-                    ],
-                    d,
-                )?,
-                down: linear(&[(name("mlp.down_proj"), d)], intermediate_size)?,
+                attention_norm: vector(&block_name(layer, ATTENTION_NORM))?,
+                qkv: linear(&config.qkv_parts(layer), d)?,
+                output: linear(&config.output_parts(layer), q_width)?,
+                feed_forward_norm: vector(&block_name(layer, FEED_FORWARD_NORM))?,
+                gate_up: linear(&config.gate_up_parts(layer), d)?,
+                down: linear(&config.down_parts(layer), intermediate_size)?,
             });
         }
         let head = if config.tied_embeddings {
             None
         } else {
-            Some(linear(&[("lm_head.weight".to_owned(), vocab_size)], d)?)
+            Some(linear(&[(HEAD.to_owned(), vocab_size)], d)?)
         };
-        let embedding = linear(&[("model.embed_tokens.weight".to_owned(), vocab_size)], d)?;
-        let norm = vector("model.norm.weight")?;
+        let embedding = linear(&[(EMBEDDING.to_owned(), vocab_size)], d)?;
+        let norm = vector(NORM)?;
         let block = (q_width + 2 * kv_width) * d + q_width * d + 3 * intermediate_size * d + 2 * d;
         let tables = if config.tied_embeddings { 1 } else { 2 };
         let spec = DecoderSpec {
@@ -388,6 +415,37 @@ impl Decoder for Llama {
 
     fn logits(&self, hidden: &Tensor<2>) -> Tensor<2> {
         self.head.as_ref().unwrap_or(&self.embedding).forward(hidden)
+    }
+
+    fn token_logprobs(&self, hidden: &Tensor<2>, targets: &[u32]) -> (Tensor<1>, Vec<f32>) {
+        ops::token_logprobs(hidden, self.head.as_ref().unwrap_or(&self.embedding), targets)
+    }
+
+    fn weights_mut(&mut self) -> Vec<WeightMut<'_>> {
+        let config = &self.config;
+        let matrix = |parts: Vec<(String, usize)>, linear| WeightMut::Matrix { parts, linear };
+        let vector = |name: String, tensor| WeightMut::Vector { name, tensor };
+        let mut weights =
+            vec![matrix(vec![(EMBEDDING.to_owned(), config.vocab_size)], &mut self.embedding)];
+        for (layer, block) in self.blocks.iter_mut().enumerate() {
+            weights.extend([
+                vector(block_name(layer, ATTENTION_NORM), &mut block.attention_norm),
+                matrix(config.qkv_parts(layer), &mut block.qkv),
+                matrix(config.output_parts(layer), &mut block.output),
+                vector(block_name(layer, FEED_FORWARD_NORM), &mut block.feed_forward_norm),
+                matrix(config.gate_up_parts(layer), &mut block.gate_up),
+                matrix(config.down_parts(layer), &mut block.down),
+            ]);
+        }
+        weights.push(vector(NORM.to_owned(), &mut self.norm));
+        if let Some(head) = &mut self.head {
+            weights.push(matrix(vec![(HEAD.to_owned(), config.vocab_size)], head));
+        }
+        weights
+    }
+
+    fn clone_box(&self) -> Box<dyn Decoder> {
+        Box::new(self.clone())
     }
 }
 

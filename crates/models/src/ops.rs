@@ -9,6 +9,7 @@
 use burn::tensor::{Shape, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
+use crate::gradients;
 use crate::kernels::{self, Isa, LANES, PanelsView, RowsMut, RowsRef};
 
 /// The tensor's CPU storage, if it has one and no gradients are recorded.
@@ -37,7 +38,11 @@ pub(crate) fn filled_rows(rows: usize, cols: usize, fill: impl FnOnce(RowsMut)) 
 }
 
 /// A CPU tensor over `data` from number `start` on.
-fn from_vec<const D: usize>(data: Vec<f32>, shape: [usize; D], start: usize) -> Tensor<D> {
+pub(crate) fn from_vec<const D: usize>(
+    data: Vec<f32>,
+    shape: [usize; D],
+    start: usize,
+) -> Tensor<D> {
     let contiguous = burn_flex::Layout::contiguous(Shape::from(shape));
     let strides = contiguous.strides().to_vec();
     let layout = burn_flex::Layout::new(Shape::from(shape), strides, start);
@@ -73,6 +78,11 @@ impl Linear {
         Self { weight: LinearWeight::Panels { panels, out } }
     }
 
+    /// Around panels for `out` outputs.
+    pub(crate) fn from_panels(panels: Tensor<3>, out: usize) -> Self {
+        Self { weight: LinearWeight::Panels { panels, out } }
+    }
+
     /// The weight as `[out, in]`, copied if it is packed.
     pub fn to_tensor(&self) -> Tensor<2> {
         match &self.weight {
@@ -100,8 +110,12 @@ impl Linear {
     /// `[r, in]` to `[r, out]`.
     pub fn forward(&self, x_rd: &Tensor<2>) -> Tensor<2> {
         match &self.weight {
-            LinearWeight::Rows(weight) => x_rd.clone().matmul(weight.clone().transpose()),
+            LinearWeight::Rows(weight) => gradients::linear(x_rd, weight)
+                .unwrap_or_else(|| x_rd.clone().matmul(weight.clone().transpose())),
             LinearWeight::Panels { panels, out } => {
+                if let Some(y) = gradients::frozen_linear(x_rd, panels, *out) {
+                    return y;
+                }
                 let [rows, inner] = x_rd.dims();
                 let flex = on_cpu(x_rd).expect("packed weights are used with CPU tensors only");
                 let flex = if rows_of(&flex).is_some() { flex } else { flex.to_contiguous() };
@@ -145,7 +159,7 @@ impl Linear {
     }
 }
 
-fn panels_view(panels: &FlexTensor, out: usize, inner: usize) -> PanelsView<'_> {
+pub(crate) fn panels_view(panels: &FlexTensor, out: usize, inner: usize) -> PanelsView<'_> {
     let len = out.div_ceil(LANES) * inner * LANES;
     let data = &panels.storage::<f32>()[panels.layout().start_offset()..];
     PanelsView::new(&data[..len], out, inner)
@@ -165,6 +179,9 @@ pub fn rms_norm(x_rd: &Tensor<2>, weight_d: &Tensor<1>, eps: f64) -> Tensor<2> {
         return filled_rows(x.rows(), x.cols(), |out| {
             kernels::rms_norm(Isa::best(), x, weight, eps as f32, out);
         });
+    }
+    if let Some(y) = gradients::rms_norm(x_rd, weight_d, eps) {
+        return y;
     }
     let mean_r1 = x_rd.clone().powi_scalar(2).mean_dim(1);
     let scale_r1 = (mean_r1 + eps).sqrt().recip();
@@ -213,6 +230,9 @@ pub fn rope(x_rd: &Tensor<2>, angles: &RopeAngles) -> Tensor<2> {
             kernels::rope(Isa::best(), x, cos, sin, out);
         });
     }
+    if let Some(y) = gradients::rope(x_rd, angles) {
+        return y;
+    }
     let [rows, cols] = x_rd.dims();
     let half = angles.cos.dims()[1];
     let x_rhd = x_rd.clone().reshape([rows, cols / (2 * half), 2 * half]);
@@ -253,8 +273,36 @@ pub fn silu_mul(gate_up: &Tensor<2>) -> Tensor<2> {
     {
         return filled_rows(x.rows(), width, |out| kernels::silu_mul(Isa::best(), x, out));
     }
+    if let Some(y) = gradients::silu_mul(gate_up) {
+        return y;
+    }
     let gate = gate_up.clone().narrow(1, 0, width);
     burn::tensor::activation::silu(gate) * gate_up.clone().narrow(1, width, width)
+}
+
+/// The log-probabilities of `targets` under a head, and the entropy (in nats) of each row's
+/// distribution.
+///
+/// # Shapes
+///
+/// `[r, d]` to `[r]` and `r` numbers.
+pub fn token_logprobs(hidden: &Tensor<2>, head: &Linear, targets: &[u32]) -> (Tensor<1>, Vec<f32>) {
+    if hidden.is_autodiff()
+        && let Some(found) = gradients::token_logprobs(hidden, &head.to_tensor(), targets)
+    {
+        return found;
+    }
+    plain_token_logprobs(head.forward(hidden), targets)
+}
+
+/// The same from logits `[r, v]`, in burn operations.
+pub fn plain_token_logprobs(logits: Tensor<2>, targets: &[u32]) -> (Tensor<1>, Vec<f32>) {
+    let logprobs = burn::tensor::activation::log_softmax(logits, 1);
+    let bare = logprobs.clone().without_autodiff();
+    let entropies = (bare.clone().exp() * bare).sum_dim(1).neg();
+    let ids: Vec<i64> = targets.iter().map(|id| i64::from(*id)).collect();
+    let index = Tensor::from_data(TensorData::new(ids, [targets.len(), 1]), &logprobs.device());
+    (logprobs.gather(1, index).reshape([targets.len()]), to_vec(entropies))
 }
 
 /// The numbers of a tensor, row by row.

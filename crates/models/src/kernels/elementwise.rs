@@ -8,7 +8,8 @@ use super::{Isa, LANES, RowsMut, RowsRef, for_each_task};
 /// Numbers a task should have at least.
 const TASK_SIZE: usize = 1 << 14;
 
-fn by_rows(rows: usize, cols: usize, run: impl Fn(usize) + Sync + Send) {
+/// Runs `run` for every row, several rows a task.
+pub(crate) fn by_rows(rows: usize, cols: usize, run: impl Fn(usize) + Sync + Send) {
     let rows_a_task = (TASK_SIZE / cols.max(1)).max(1);
     let tasks = rows.div_ceil(rows_a_task);
     for_each_task(tasks, tasks > 1, |task| {

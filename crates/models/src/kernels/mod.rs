@@ -12,7 +12,9 @@
 //! [`crate::ops`].
 
 mod attention;
+mod attention_backward;
 mod elementwise;
+mod elementwise_backward;
 mod exp;
 mod gemm;
 mod isa;
@@ -21,9 +23,13 @@ mod parallel;
 mod softmax;
 
 pub(crate) use attention::{AttentionTask, KeyValueRun, attend_tile};
+pub(crate) use attention_backward::{
+    AttentionGradients, AttentionInputs, Family, HeadGroup, Part, attend_backward,
+};
 pub(crate) use elementwise::{add, rms_norm, rope, silu_mul};
+pub(crate) use elementwise_backward::{rms_norm_backward, silu_mul_backward, softmax_backward};
 pub(crate) use gemm::gemm;
 pub(crate) use isa::Isa;
-pub(crate) use panels::{LANES, PanelsView, pack_rows};
-pub(crate) use parallel::{RowsMut, RowsRef, for_each_task};
-pub(crate) use softmax::{log_sum_exp, weights_at_temperature};
+pub(crate) use panels::{LANES, PanelsView, pack_columns, pack_rows, pack_transposed};
+pub(crate) use parallel::{RowsMut, RowsRef, for_each_task, transpose};
+pub(crate) use softmax::{LogSumExp, log_sum_exp, log_sum_exps, weights_at_temperature};

@@ -1,12 +1,14 @@
 //! Weights laid out for [`super::gemm()`]: panels of 16 output columns, each panel input by input.
 
-use super::for_each_task;
+use super::{RowsMut, RowsRef, for_each_task};
 
 /// Output columns of a panel: one vector of AVX-512, two of AVX2.
 pub(crate) const LANES: usize = 16;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
+/// Lines of 16 numbers below which one thread is quicker than waking others.
+const PARALLEL_LINES: usize = 1 << 12;
 
 /// A packed matrix of `rows` outputs and `inner` inputs.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +59,8 @@ pub(crate) fn pack_rows(weight: &[f32], rows: usize, inner: usize) -> (Vec<f32>,
     assert_eq!(weight.len(), rows * inner, "not a matrix of that shape");
     let num_panels = rows.div_ceil(LANES);
     let len = num_panels * inner * LANES;
-    let mut packed = vec![0.0_f32; len + LANES - 1];
-    let start = packed.as_ptr().align_offset(LINE).min(LANES - 1);
-    let base = super::RowsMut::new(&mut packed[start..start + len], inner * LANES);
+    let (mut packed, start) = aligned_zeros(len);
+    let base = RowsMut::new(&mut packed[start..][..len], inner * LANES);
     for_each_task(num_panels, true, |panel| {
         // SAFETY: each task writes its own panel, which is one row of `base`.
         let out = unsafe { base.slice(panel, 0, inner * LANES) };
@@ -70,6 +71,51 @@ pub(crate) fn pack_rows(weight: &[f32], rows: usize, inner: usize) -> (Vec<f32>,
             }
         }
     });
+    (packed, start)
+}
+
+/// Packs the columns of `x` `[inner][columns]` as the outputs of a product, as [`pack_rows`] does the
+/// rows of a matrix.
+pub(crate) fn pack_columns(x: RowsRef<'_>) -> (Vec<f32>, usize) {
+    let (inner, columns) = (x.rows(), x.cols());
+    let num_panels = columns.div_ceil(LANES);
+    let (mut packed, start) = aligned_zeros(num_panels * inner * LANES);
+    let base = RowsMut::new(&mut packed[start..][..num_panels * inner * LANES], inner * LANES);
+    for_each_task(num_panels, num_panels * inner >= PARALLEL_LINES, |panel| {
+        // SAFETY: each task writes its own panel, which is one row of `base`.
+        let out = unsafe { base.slice(panel, 0, inner * LANES) };
+        let width = LANES.min(columns - panel * LANES);
+        for (row, lanes) in out.chunks_exact_mut(LANES).enumerate() {
+            lanes[..width].copy_from_slice(&x.row(row)[panel * LANES..][..width]);
+        }
+    });
+    (packed, start)
+}
+
+/// Packs the inputs of a packed matrix as outputs: the panels of its transpose.
+pub(crate) fn pack_transposed(panels: PanelsView<'_>) -> (Vec<f32>, usize) {
+    let (rows, inner) = (panels.rows(), panels.inner());
+    let num_panels = inner.div_ceil(LANES);
+    let (mut packed, start) = aligned_zeros(num_panels * rows * LANES);
+    let base = RowsMut::new(&mut packed[start..][..num_panels * rows * LANES], rows * LANES);
+    for_each_task(num_panels, num_panels * rows >= PARALLEL_LINES, |panel| {
+        // SAFETY: each task writes its own panel, which is one row of `base`.
+        let out = unsafe { base.slice(panel, 0, rows * LANES) };
+        let width = LANES.min(inner - panel * LANES);
+        for (row, lanes) in out.chunks_exact_mut(LANES).enumerate() {
+            let from = &panels.panel(row / LANES)[panel * LANES * LANES + row % LANES..];
+            for (lane, value) in lanes[..width].iter_mut().enumerate() {
+                *value = from[lane * LANES];
+            }
+        }
+    });
+    (packed, start)
+}
+
+/// Zeros for `len` numbers that begin at a cache line, and where they begin.
+fn aligned_zeros(len: usize) -> (Vec<f32>, usize) {
+    let packed = vec![0.0_f32; len + LANES - 1];
+    let start = packed.as_ptr().align_offset(LINE).min(LANES - 1);
     (packed, start)
 }
 
@@ -88,5 +134,21 @@ mod tests {
             view.copy_row(r, &mut row);
             assert_eq!(row, weight[r * inner..][..inner]);
         }
+    }
+
+    #[test]
+    fn packed_columns_are_the_packed_rows_of_the_transpose() {
+        let (rows, inner) = (21, 37);
+        let weight: Vec<f32> = (0..rows * inner).map(|i| i as f32).collect();
+        let transposed: Vec<f32> =
+            (0..rows * inner).map(|i| weight[i % rows * inner + i / rows]).collect();
+        let (packed, start) = pack_rows(&transposed, inner, rows);
+        let expected = &packed[start..][..inner.div_ceil(LANES) * rows * LANES];
+        let (columns, start) = pack_columns(RowsRef::new(&weight, rows, inner, inner));
+        assert_eq!(columns[start..][..expected.len()], *expected);
+        let (packed, start) = pack_rows(&weight, rows, inner);
+        let view = PanelsView::new(&packed[start..][..2 * inner * LANES], rows, inner);
+        let (transposed, start) = pack_transposed(view);
+        assert_eq!(transposed[start..][..expected.len()], *expected);
     }
 }

@@ -111,3 +111,28 @@ pub(crate) fn for_each_task(num_tasks: usize, parallel: bool, task: impl Fn(usiz
         (0..num_tasks).for_each(task);
     }
 }
+
+/// The columns of `x` as rows.
+pub(crate) fn transpose(x: RowsRef<'_>) -> Vec<f32> {
+    const BLOCK: usize = 16;
+    let (rows, cols) = (x.rows(), x.cols());
+    let mut transposed = vec![0.0_f32; rows * cols];
+    if transposed.is_empty() {
+        return transposed;
+    }
+    let out = RowsMut::new(&mut transposed, rows);
+    for_each_task(cols.div_ceil(BLOCK), rows * cols >= 1 << 16, |task| {
+        let columns = task * BLOCK..((task + 1) * BLOCK).min(cols);
+        for first in (0..rows).step_by(BLOCK) {
+            let last = (first + BLOCK).min(rows);
+            for col in columns.clone() {
+                // SAFETY: row `col` of the transpose belongs to this task alone.
+                let out = unsafe { out.slice(col, first, last - first) };
+                for (value, row) in out.iter_mut().zip(first..last) {
+                    *value = x.row(row)[col];
+                }
+            }
+        }
+    });
+    transposed
+}

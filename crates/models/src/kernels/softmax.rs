@@ -1,5 +1,8 @@
 //! Softmax: over attention scores in single precision, over the vocabulary in double precision.
 
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
+
 use super::exp::{exp_f32, exp_f64};
 use super::isa::per_isa;
 
@@ -61,6 +64,11 @@ impl LogSumExp {
         (f64::from(logit) - self.largest - self.log_sum) as f32
     }
 
+    /// What is taken from a logit before the exponential that makes it a probability.
+    pub(crate) fn shift(&self) -> f32 {
+        (self.largest + self.log_sum) as f32
+    }
+
     /// The largest logit.
     pub(crate) fn largest(&self) -> f64 {
         self.largest
@@ -71,6 +79,30 @@ impl LogSumExp {
 pub(crate) fn log_sum_exp(isa: super::Isa, logits: &[f32]) -> LogSumExp {
     let largest = f64::from(logits.iter().fold(f32::NEG_INFINITY, |most, x| most.max(*x)));
     LogSumExp { largest, log_sum: sum_exp(isa, logits, largest).ln() }
+}
+
+/// The log-sum-exp and the entropy (in nats) of every row of `logits`.
+pub(crate) fn log_sum_exps(isa: super::Isa, logits: &[f32], vocab: usize) -> Vec<(LogSumExp, f32)> {
+    logits
+        .par_chunks_exact(vocab)
+        .map(|logits| {
+            let sum = log_sum_exp(isa, logits);
+            (sum, entropy(isa, logits, sum.shift()))
+        })
+        .collect()
+}
+
+per_isa! {
+    fn entropy(logits: &[f32], shift: f32) -> f32 {
+        let mut sums = [0.0_f32; LANES];
+        for logits in logits.chunks(LANES) {
+            for (sum, logit) in sums.iter_mut().zip(logits) {
+                let logprob = logit - shift;
+                *sum = (-logprob).mul_add(exp_f32(logprob), *sum);
+            }
+        }
+        sum_lanes(&sums)
+    }
 }
 
 const WIDE: usize = 8;

@@ -3,6 +3,7 @@
 mod errors;
 mod formats;
 mod gguf_builder;
+mod gradients;
 mod invariance;
 mod parity;
 mod real;

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Tensor};
 use preceptor_core::{Continuation, Generator, Message, Role, Sampling, ScoreRequest, Scorer};
 use preceptor_models::llama::{Llama, LlamaConfig};
 use preceptor_models::{
-    Decoder, Device, HfWeights, JsonFile, KvCache, PlainAttention, Span, TensorKvCache, ops,
+    Decoder, Device, HfWeights, JsonFile, KvCache, SegmentAttention, Span, TensorKvCache, ops,
     token_logprob,
 };
 
@@ -75,7 +75,7 @@ fn hidden_states_agree_after_every_layer() {
     };
     let positions: Vec<u32> = (0..).take(tokens.len()).collect();
     let angles = llama.angles(&positions);
-    let mut attention = PlainAttention { lengths: vec![tokens.len()] };
+    let mut attention = SegmentAttention::sequences([tokens.len()]);
     let mut hidden = llama.embedding.rows(&tokens);
     check("embed", &hidden);
     for (layer, block) in llama.blocks.iter().enumerate() {
@@ -111,7 +111,7 @@ fn plain_burn_operations_agree_too() {
     llama.norm = vector(&llama.norm);
     let tokens = ids(&expected()["input_ids"]);
     let positions: Vec<u32> = (0..).take(tokens.len()).collect();
-    let mut attention = PlainAttention { lengths: vec![tokens.len()] };
+    let mut attention = SegmentAttention::sequences([tokens.len()]);
     let hidden = llama.forward(&tokens, &positions, &mut attention);
     let logits = ops::to_vec(llama.logits(&hidden));
     let rows: Vec<Vec<f32>> = logits.chunks(llama.config.vocab_size).map(<[f32]>::to_vec).collect();

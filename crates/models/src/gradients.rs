@@ -1,0 +1,384 @@
+//! The operations of [`crate::ops`] as nodes of burn's autodiff graph on the CPU: the kernels of the
+//! forward pass as they are, and kernels of ours for the backward pass.
+//!
+//! A function gives `None` where no input is under autodiff on the CPU in single precision; the
+//! operation is then written with burn's. Inputs outside of autodiff are constants.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, TensorMetadata};
+use burn::tensor::{DType, Tensor};
+use burn_flex::{Flex, FlexTensor};
+
+use crate::attention::{AttentionShape, SegmentAttention};
+use crate::kernels::{
+    self, AttentionGradients, AttentionInputs, HeadGroup, Isa, LogSumExp, RowsMut, RowsRef,
+};
+use crate::ops::{self, Linear, RopeAngles, filled_rows, from_vec, on_cpu, panels_view, rows_of};
+
+/// A tensor in the autodiff graph.
+type Tracked = FloatTensor<Autodiff<Flex>>;
+
+/// What an operation keeps, and the gradients of its `N` inputs.
+trait Gradient<const N: usize>: Clone + Debug + Send + 'static {
+    /// From the gradient of the output, those of the inputs that are `wanted`.
+    fn backward(self, grad: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
+}
+
+#[derive(Debug)]
+struct Node<G>(PhantomData<G>);
+
+impl<G: Gradient<N>, const N: usize> Backward<Flex, N> for Node<G> {
+    type State = G;
+
+    fn backward(self, ops: Ops<G, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let grad = dense(gradients.consume::<Flex>(&ops.node));
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        for (parent, grad) in ops.parents.into_iter().zip(ops.state.backward(grad, wanted)) {
+            if let (Some(parent), Some(grad)) = (parent, grad) {
+                gradients.register::<Flex>(parent.id, grad);
+            }
+        }
+    }
+}
+
+fn record<G: Gradient<N>, const N: usize, const D: usize>(
+    inputs: [Tracked; N],
+    gradient: G,
+    output: Tensor<D>,
+) -> Tensor<D> {
+    let output = primitive(&output);
+    let nodes = inputs.each_ref().map(|input| input.node());
+    let prepared = Node(PhantomData::<G>).prepare::<NoCheckpointing>(nodes).compute_bound();
+    let tracked = match prepared.stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(gradient, output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Tensor::from_primitive::<Autodiff<Flex>>(tracked)
+}
+
+fn tracked<const D: usize>(tensor: &Tensor<D>) -> Option<Tracked> {
+    let tracked = tensor.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
+    (tracked.dtype() == DType::F32).then_some(tracked)
+}
+
+/// Both tensors in the graph, if one of them is.
+fn both<const A: usize, const B: usize>(a: &Tensor<A>, b: &Tensor<B>) -> Option<[Tracked; 2]> {
+    match (tracked(a), tracked(b)) {
+        (None, None) => None,
+        (a_tracked, b_tracked) => Some([
+            a_tracked.or_else(|| tracked(&a.clone().autodiff()))?,
+            b_tracked.or_else(|| tracked(&b.clone().autodiff()))?,
+        ]),
+    }
+}
+
+/// The value of a tracked tensor, outside of the graph.
+fn value<const D: usize>(tracked: &Tracked) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(tracked.primitive().clone())
+}
+
+fn primitive<const D: usize>(tensor: &Tensor<D>) -> FlexTensor {
+    on_cpu(tensor).expect("kernels give CPU tensors in single precision")
+}
+
+/// The same numbers in rows whose last dimension is dense.
+fn dense(flex: FlexTensor) -> FlexTensor {
+    let fine = match flex.layout().shape().num_dims() {
+        2 => rows_of(&flex).is_some(),
+        _ => flex.is_contiguous(),
+    };
+    if fine { flex } else { flex.to_contiguous() }
+}
+
+fn rows(flex: &FlexTensor) -> RowsRef<'_> {
+    rows_of(flex).expect("made dense")
+}
+
+fn numbers(flex: &FlexTensor) -> &[f32] {
+    let len = flex.layout().shape().num_elements();
+    &flex.storage::<f32>()[flex.layout().start_offset()..][..len]
+}
+
+fn vector(data: Vec<f32>) -> FlexTensor {
+    let len = data.len();
+    primitive(&from_vec(data, [len], 0))
+}
+
+/// `a · bᵀ`, where `b` is packed: `[m, k]` and `[n, k]` to `[m, n]`.
+fn product(a: RowsRef<'_>, (packed, start): &(Vec<f32>, usize), n: usize) -> FlexTensor {
+    let mut data = Vec::with_capacity(a.rows() * n);
+    let len = n.div_ceil(kernels::LANES) * a.cols() * kernels::LANES;
+    let panels = kernels::PanelsView::new(&packed[*start..][..len], n, a.cols());
+    kernels::gemm(Isa::best(), a, panels, RowsMut::spare(&mut data, a.rows(), n));
+    // SAFETY: `gemm` has written every number of every row.
+    unsafe { data.set_len(a.rows() * n) };
+    primitive(&from_vec(data, [a.rows(), n], 0))
+}
+
+/// `Σ_r grad[r][out] · x[r][in]`, the gradient of a weight `[out, in]`.
+fn weight_gradient(grad: RowsRef<'_>, x: RowsRef<'_>) -> FlexTensor {
+    let transposed = kernels::transpose(grad);
+    let a = RowsRef::new(&transposed, grad.cols(), grad.rows(), grad.rows());
+    product(a, &kernels::pack_columns(x), x.cols())
+}
+
+/// `x · Wᵀ` for a weight `[out, in]` outside of packed storage.
+pub(crate) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
+    #[derive(Clone, Debug)]
+    struct State {
+        x: FlexTensor,
+        weight: FlexTensor,
+    }
+    impl Gradient<2> for State {
+        fn backward(self, grad: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
+            let (x, weight, grad) = (rows(&self.x), rows(&self.weight), rows(&grad));
+            [
+                wanted[0].then(|| product(grad, &kernels::pack_columns(weight), weight.cols())),
+                wanted[1].then(|| weight_gradient(grad, x)),
+            ]
+        }
+    }
+    let inputs = both(x, weight)?;
+    let x = dense(inputs[0].primitive().clone());
+    let weight = inputs[1].primitive().to_contiguous();
+    let [out, inner] = value::<2>(&inputs[1]).dims();
+    let output = Linear::packed(numbers(&weight), out, inner)
+        .forward(&Tensor::from_primitive::<Flex>(x.clone()));
+    Some(record(inputs, State { x, weight }, output))
+}
+
+/// `x · Wᵀ` for a packed, frozen weight.
+pub(crate) fn frozen_linear(x: &Tensor<2>, panels: &Tensor<3>, out: usize) -> Option<Tensor<2>> {
+    #[derive(Clone, Debug)]
+    struct State {
+        panels: FlexTensor,
+        out: usize,
+        inner: usize,
+    }
+    impl Gradient<1> for State {
+        fn backward(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+            let panels = panels_view(&self.panels, self.out, self.inner);
+            [Some(product(rows(&grad), &kernels::pack_transposed(panels), self.inner))]
+        }
+    }
+    let input = tracked(x)?;
+    let output = Linear::from_panels(panels.clone(), out).forward(&value(&input));
+    let state = State { panels: primitive(panels), out, inner: panels.dims()[1] };
+    Some(record([input], state, output))
+}
+
+/// [`ops::rms_norm`].
+pub(crate) fn rms_norm(x: &Tensor<2>, weight: &Tensor<1>, eps: f64) -> Option<Tensor<2>> {
+    #[derive(Clone, Debug)]
+    struct State {
+        x: FlexTensor,
+        weight: FlexTensor,
+        eps: f32,
+    }
+    impl Gradient<2> for State {
+        fn backward(self, grad: FlexTensor, _: [bool; 2]) -> [Option<FlexTensor>; 2] {
+            let (x, weight) = (rows(&self.x), numbers(&self.weight));
+            let mut weight_grad = Vec::new();
+            let x_grad = filled_rows(x.rows(), x.cols(), |out| {
+                let grad = rows(&grad);
+                weight_grad =
+                    kernels::rms_norm_backward(Isa::best(), x, weight, self.eps, grad, out);
+            });
+            [Some(primitive(&x_grad)), Some(vector(weight_grad))]
+        }
+    }
+    let inputs = both(x, weight)?;
+    let output = ops::rms_norm(&value(&inputs[0]), &value(&inputs[1]), eps);
+    let [x, weight] = inputs.each_ref().map(|input| dense(input.primitive().clone()));
+    Some(record(inputs, State { x, weight, eps: eps as f32 }, output))
+}
+
+/// [`ops::rope`].
+pub(crate) fn rope(x: &Tensor<2>, angles: &RopeAngles) -> Option<Tensor<2>> {
+    #[derive(Clone, Debug)]
+    struct State {
+        /// Turns back.
+        angles: RopeAngles,
+    }
+    impl Gradient<1> for State {
+        fn backward(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+            [Some(primitive(&ops::rope(&Tensor::from_primitive::<Flex>(grad), &self.angles)))]
+        }
+    }
+    let input = tracked(x)?;
+    let output = ops::rope(&value(&input), angles);
+    let back = RopeAngles { cos: angles.cos.clone(), sin: angles.sin.clone().neg() };
+    Some(record([input], State { angles: back }, output))
+}
+
+/// [`ops::silu_mul`].
+pub(crate) fn silu_mul(gate_up: &Tensor<2>) -> Option<Tensor<2>> {
+    #[derive(Clone, Debug)]
+    struct State {
+        gate_up: FlexTensor,
+    }
+    impl Gradient<1> for State {
+        fn backward(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+            let gate_up = rows(&self.gate_up);
+            let out = filled_rows(gate_up.rows(), gate_up.cols(), |out| {
+                kernels::silu_mul_backward(Isa::best(), gate_up, rows(&grad), out);
+            });
+            [Some(primitive(&out))]
+        }
+    }
+    let input = tracked(gate_up)?;
+    let output = ops::silu_mul(&value(&input));
+    let gate_up = dense(input.primitive().clone());
+    Some(record([input], State { gate_up }, output))
+}
+
+/// Attention of the segments' rows; see [`SegmentAttention`].
+pub(crate) fn attend(
+    attention: &SegmentAttention,
+    shape: &AttentionShape,
+    [q, k, v]: [&Tensor<2>; 3],
+) -> Option<Tensor<2>> {
+    #[derive(Clone, Debug)]
+    struct State {
+        attention: SegmentAttention,
+        shape: AttentionShape,
+        inputs: [FlexTensor; 3],
+    }
+    impl Gradient<3> for State {
+        fn backward(self, grad: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
+            let AttentionShape { num_heads, num_kv_heads, head_dim, scale, window } = self.shape;
+            let [q, k, v] = self.inputs.each_ref().map(rows);
+            let inputs = AttentionInputs { q, k, v, grad: rows(&grad) };
+            let families = self.attention.families();
+            let tasks = families.len() * num_kv_heads;
+            let mut grads = [q, k, v].map(|x| vec![0.0_f32; x.rows() * x.cols()]);
+            let [q_grad, k_grad, v_grad] = &mut grads;
+            let gradients = AttentionGradients {
+                q: RowsMut::new(q_grad, q.cols()),
+                k: RowsMut::new(k_grad, k.cols()),
+                v: RowsMut::new(v_grad, v.cols()),
+            };
+            kernels::for_each_task(tasks, true, |task| {
+                let (family, kv_head) = (&families[task / num_kv_heads], task % num_kv_heads);
+                let heads = num_heads / num_kv_heads;
+                let group = HeadGroup { kv_head, heads, head_dim, scale, window };
+                kernels::attend_backward(Isa::best(), family, group, inputs, gradients);
+            });
+            let widths = [q.cols(), k.cols(), v.cols()];
+            let tensors = grads.into_iter().zip(widths).map(|(grad, width)| {
+                let shape = [grad.len() / width, width];
+                Some(primitive(&from_vec(grad, shape, 0)))
+            });
+            let tensors: Vec<_> = tensors.collect();
+            tensors.try_into().expect("three of them")
+        }
+    }
+    let [first, second] = both(q, k)?;
+    let inputs = [first, second, both(q, v)?[1].clone()];
+    let kept = inputs.each_ref().map(|input| dense(input.primitive().clone()));
+    let [q, k, v] = kept.each_ref().map(|x| Tensor::<2>::from_primitive::<Flex>(x.clone()));
+    let output = attention.forward_on_cpu(shape, &q, &k, &v);
+    let state = State { attention: attention.clone(), shape: *shape, inputs: kept };
+    Some(record(inputs, state, output))
+}
+
+/// Rows of logits that are held at once, in numbers: 256 MiB.
+const LOGITS_AT_ONCE: usize = 1 << 26;
+
+/// How many of `rows` rows go through a head of `vocab` tokens at once.
+fn rows_at_once(rows: usize, vocab: usize) -> usize {
+    (LOGITS_AT_ONCE / vocab).clamp(1, rows.max(1))
+}
+
+/// The log-probabilities of `targets`, and the entropy of each row's distribution, of hidden states
+/// `[r, d]` under a head `[v, d]`. Logits are made for a part of the rows at a time and made again
+/// for the gradient.
+pub(crate) fn token_logprobs(
+    hidden: &Tensor<2>,
+    head: &Tensor<2>,
+    targets: &[u32],
+) -> Option<(Tensor<1>, Vec<f32>)> {
+    #[derive(Clone, Debug)]
+    struct State {
+        hidden: FlexTensor,
+        head: FlexTensor,
+        packed: Linear,
+        rows: Vec<(LogSumExp, u32)>,
+    }
+    impl Gradient<2> for State {
+        fn backward(self, grad: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
+            let (hidden, head, grad) = (rows(&self.hidden), rows(&self.head), numbers(&grad));
+            let packed_columns = wanted[0].then(|| kernels::pack_columns(head));
+            let mut hidden_grad = Vec::with_capacity(hidden.rows() * hidden.cols());
+            let mut head_grad: Option<Tensor<2>> = None;
+            let at_once = rows_at_once(hidden.rows(), head.rows());
+            for first in (0..hidden.rows()).step_by(at_once) {
+                let part = first..(first + at_once).min(hidden.rows());
+                let part_hidden = primitive(&row_range(&self.hidden, &part));
+                let logits =
+                    self.packed.forward(&Tensor::from_primitive::<Flex>(part_hidden.clone()));
+                let weighted: Vec<_> = part
+                    .clone()
+                    .map(|row| (self.rows[row].0, self.rows[row].1, grad[row]))
+                    .collect();
+                let mut data = ops::to_vec(logits);
+                kernels::softmax_backward(
+                    Isa::best(),
+                    RowsMut::new(&mut data, head.rows()),
+                    &weighted,
+                );
+                let logits_grad = RowsRef::new(&data, part.len(), head.rows(), head.rows());
+                if let Some(packed) = &packed_columns {
+                    let part = product(logits_grad, packed, hidden.cols());
+                    hidden_grad.extend_from_slice(numbers(&part));
+                }
+                if wanted[1] {
+                    let part = weight_gradient(logits_grad, rows(&part_hidden));
+                    let part = Tensor::from_primitive::<Flex>(part);
+                    head_grad = Some(match head_grad.take() {
+                        Some(sum) => ops::add(sum, part),
+                        None => part,
+                    });
+                }
+            }
+            let shape = [hidden.rows(), hidden.cols()];
+            let hidden_grad = wanted[0].then(|| primitive(&from_vec(hidden_grad, shape, 0)));
+            [hidden_grad, head_grad.as_ref().map(primitive)]
+        }
+    }
+    let inputs = both(hidden, head)?;
+    let kept = dense(inputs[0].primitive().clone());
+    let weight = inputs[1].primitive().to_contiguous();
+    let [vocab, inner] = value::<2>(&inputs[1]).dims();
+    let packed = Linear::packed(numbers(&weight), vocab, inner);
+    let mut logprobs = Vec::with_capacity(targets.len());
+    let mut entropies = Vec::with_capacity(targets.len());
+    let mut sums = Vec::with_capacity(targets.len());
+    let at_once = rows_at_once(targets.len(), vocab);
+    for first in (0..targets.len()).step_by(at_once) {
+        let part = first..(first + at_once).min(targets.len());
+        let logits = ops::to_vec(packed.forward(&row_range(&kept, &part)));
+        let found = kernels::log_sum_exps(Isa::best(), &logits, vocab);
+        for ((logits, (sum, entropy)), target) in
+            logits.chunks_exact(vocab).zip(found).zip(&targets[part])
+        {
+            logprobs.push(sum.logprob(logits[*target as usize]));
+            entropies.push(entropy);
+            sums.push((sum, *target));
+        }
+    }
+    let output: Tensor<1> = from_vec(logprobs, [targets.len()], 0);
+    let state = State { hidden: kept, head: weight, packed, rows: sums };
+    Some((record(inputs, state, output), entropies))
+}
+
+fn row_range(x: &FlexTensor, range: &std::ops::Range<usize>) -> Tensor<2> {
+    Tensor::<2>::from_primitive::<Flex>(x.clone()).narrow(0, range.start, range.len())
+}
