@@ -18,7 +18,7 @@ use crate::{
 #[non_exhaustive]
 pub enum PortError {
     /// The caller asked for something that the implementation can't do.
-    #[error("{component} can't do this: {detail}")]
+    #[error("use {component}: {detail}")]
     Unsupported {
         /// Who refuses.
         component: &'static str,

@@ -122,11 +122,11 @@ mod tests {
         let sampling = Sampling { stop, ..Sampling::default() };
         insta::assert_snapshot!(
             Dialect::OpenAi.check(&sampling).unwrap_err(),
-            @"the endpoint can't do this: dialect `openai` takes at most 4 stop strings, but there are 5"
+            @"use the endpoint: dialect `openai` takes at most 4 stop strings, but there are 5"
         );
         insta::assert_snapshot!(
             Dialect::Ollama.check(&filtered[1]).unwrap_err(),
-            @"the endpoint can't do this: dialect `ollama` has no `min-p`, but it is 0.05; use 0, or a server that speaks `vllm` or `llama-cpp`"
+            @"use the endpoint: dialect `ollama` has no `min-p`, but it is 0.05; use 0, or a server that speaks `vllm` or `llama-cpp`"
         );
     }
 

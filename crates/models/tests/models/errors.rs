@@ -203,7 +203,7 @@ fn messages_for_requests() {
     assert_eq!(scores[1].logprobs.len(), 1);
     let hot = Sampling { temperature: -1.0, ..Sampling::default() };
     let refused = model.generate(&[request(text_prompt("a"), 1)], &hot, &mut Heard::default());
-    insta::assert_snapshot!(refused.expect_err("refused"), @"the local model can't do this: sample with `temperature` = -1, expected a number from 0 up");
+    insta::assert_snapshot!(refused.expect_err("refused"), @"use the local model: sample with `temperature` = -1, expected a number from 0 up");
     let unknown = ScoreRequest {
         prompt: text_prompt("short"),
         continuation: Continuation::Tokens(vec![999]),
