@@ -8,6 +8,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 
 use crate::gradients;
 use crate::kernels::{self, Family, Part};
+use crate::ops;
 
 /// The numbers that shape a layer's attention.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -205,10 +206,13 @@ impl Attend for SegmentAttention {
         k: &Tensor<2>,
         v: &Tensor<2>,
     ) -> Tensor<2> {
-        if shape.head_dim.is_multiple_of(kernels::LANES)
-            && let Some(mixed) = gradients::attend(self, shape, [q, k, v])
-        {
-            return mixed;
+        if shape.head_dim.is_multiple_of(kernels::LANES) {
+            if [q, k, v].into_iter().all(|x| ops::on_cpu(x).is_some()) {
+                return self.forward_on_cpu(shape, q, k, v);
+            }
+            if let Some(mixed) = gradients::attend(self, shape, [q, k, v]) {
+                return mixed;
+            }
         }
         let mut parts = Vec::with_capacity(self.segments.len());
         for (number, segment) in self.segments.iter().enumerate() {

@@ -17,6 +17,7 @@ use crate::Error;
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    source: String,
     path: PathBuf,
     digest: Digest,
     bos_token: Option<String>,
@@ -52,9 +53,19 @@ impl ChatTemplate {
         environment.add_filter("tojson", to_json);
         let path = path.to_owned();
         environment
-            .add_template_owned(NAME, source)
+            .add_template_owned(NAME, source.clone())
             .map_err(|error| Error::Template { path: path.clone(), detail: error.to_string() })?;
-        Ok(Self { environment, path, digest, bos_token, eos_token })
+        Ok(Self { environment, source, path, digest, bos_token, eos_token })
+    }
+
+    /// The template's text.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The tokens that begin and end a text, as the template may spell them.
+    pub(crate) fn bos_and_eos(&self) -> [Option<&str>; 2] {
+        [self.bos_token.as_deref(), self.eos_token.as_deref()]
     }
 
     /// The digest of the template's text.

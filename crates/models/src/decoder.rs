@@ -30,6 +30,10 @@ pub trait Decoder: Send + Sync {
     /// The configuration in one canonical text, however the files spelt it.
     fn canonical_config(&self) -> String;
 
+    /// The `config.json` that makes it, as transformers 5 writes it; none where that has no words for
+    /// the configuration.
+    fn hf_config(&self) -> Option<serde_json::Value>;
+
     /// Final hidden states of the given tokens.
     ///
     /// # Shapes

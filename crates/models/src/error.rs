@@ -17,6 +17,15 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A file or folder can't be written.
+    #[error("write `{}`", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// A model's folder lacks a file.
     #[error("find `{file}` in `{}`\nhint: {hint}", folder.display())]
     MissingFile {
@@ -60,6 +69,26 @@ pub enum Error {
         allowed: String,
         /// What to do.
         hint: &'static str,
+    },
+    /// Settings of adapters that make no sense for the model.
+    #[error("adapt the model: `lora.{key}` is {found}, expected {expected}")]
+    Lora {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        found: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// Stored values that are not those of the parameters being trained.
+    #[error(
+        "take the values of parameter `{name}`: {detail}\nhint: they may belong to another model or other adapter settings"
+    )]
+    Parameters {
+        /// The parameter.
+        name: String,
+        /// What is wrong.
+        detail: String,
     },
     /// A tensor is not in the weights.
     #[error("load tensor `{tensor}` of `{}`: it is not there ({present} tensors are)\nhint: the configuration may belong to other weights", path.display())]

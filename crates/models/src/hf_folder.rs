@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -177,10 +178,7 @@ impl HfWeights {
                     hint: "the index lists this shard; fetch the model again",
                 });
             }
-            let read_error = |source| Error::Read { path: path.clone(), source };
-            let handle = File::open(&path).map_err(read_error)?;
-            // SAFETY: read only; see `GgufFile::open`.
-            let map = unsafe { Mmap::map(&handle) }.map_err(read_error)?;
+            let map = map(&path)?;
             for name in parse(&path, &map)?.names() {
                 this.owners.insert(name.to_owned(), this.shards.len());
             }
@@ -228,26 +226,53 @@ impl WeightSource for HfWeights {
                 expected: shape.to_vec(),
             });
         }
-        let data = tensor.data();
-        Ok(match tensor.dtype() {
-            Dtype::F32 => {
-                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            Dtype::F16 => {
-                data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            }
-            Dtype::BF16 => {
-                data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            }
-            other => {
-                return Err(Error::Unsupported {
-                    path: path.clone(),
-                    what: format!("tensor `{name}` of type"),
-                    found: format!("{other:?}"),
-                    allowed: "F32, F16, BF16".to_owned(),
-                    hint: "save the model in one of these types",
-                });
-            }
-        })
+        numbers(path, name, &tensor)
     }
+}
+
+/// The numbers of a tensor in single precision.
+fn numbers(path: &Path, name: &str, tensor: &TensorView<'_>) -> Result<Vec<f32>, Error> {
+    let data = tensor.data();
+    Ok(match tensor.dtype() {
+        Dtype::F32 => {
+            data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        }
+        Dtype::F16 => {
+            data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        Dtype::BF16 => {
+            data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        other => {
+            return Err(Error::Unsupported {
+                path: path.to_owned(),
+                what: format!("tensor `{name}` of type"),
+                found: format!("{other:?}"),
+                allowed: "F32, F16, BF16".to_owned(),
+                hint: "save the model in one of these types",
+            });
+        }
+    })
+}
+
+/// Shapes and numbers of every tensor in a safetensors file.
+///
+/// # Errors
+///
+/// [`Error::Read`], [`Error::Malformed`] or [`Error::Unsupported`].
+pub fn read_all(path: &Path) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, Error> {
+    let map = map(path)?;
+    let tensors = parse(path, &map)?;
+    let read = |(name, tensor): (String, TensorView<'_>)| {
+        let values = numbers(path, &name, &tensor)?;
+        Ok((name, (tensor.shape().to_vec(), values)))
+    };
+    tensors.tensors().into_iter().map(read).collect()
+}
+
+fn map(path: &Path) -> Result<Mmap, Error> {
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    let handle = File::open(path).map_err(read_error)?;
+    // SAFETY: read only; see `GgufFile::open`.
+    unsafe { Mmap::map(&handle) }.map_err(read_error)
 }

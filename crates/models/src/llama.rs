@@ -11,6 +11,7 @@ use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::Error;
 use crate::attention::{Attend, AttentionShape};
@@ -402,6 +403,44 @@ impl Decoder for Llama {
 
     fn canonical_config(&self) -> String {
         serde_json::to_string(&self.config).expect("numbers and names are valid JSON")
+    }
+
+    fn hf_config(&self) -> Option<Value> {
+        let LlamaConfig { rope, .. } = &self.config;
+        let mut rope_parameters = match &rope.scaling {
+            RopeScaling::None => json!({ "rope_type": "default" }),
+            RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+                json!({
+                    "rope_type": "llama3",
+                    "factor": factor,
+                    "low_freq_factor": low_freq_factor,
+                    "high_freq_factor": high_freq_factor,
+                    "original_max_position_embeddings": *original_context as u64,
+                })
+            }
+            RopeScaling::Divisors(_) => return None,
+        };
+        rope_parameters["rope_theta"] = json!(rope.theta);
+        Some(json!({
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "dtype": "float32",
+            "vocab_size": self.config.vocab_size,
+            "hidden_size": self.config.hidden_size,
+            "intermediate_size": self.config.intermediate_size,
+            "num_hidden_layers": self.config.num_layers,
+            "num_attention_heads": self.config.num_heads,
+            "num_key_value_heads": self.config.num_kv_heads,
+            "head_dim": self.config.head_dim,
+            "max_position_embeddings": self.config.context_length,
+            "rms_norm_eps": self.config.norm_eps,
+            "rope_parameters": rope_parameters,
+            "tie_word_embeddings": self.config.tied_embeddings,
+            "hidden_act": "silu",
+            "attention_bias": false,
+            "mlp_bias": false,
+        }))
     }
 
     fn forward(&self, ids: &[u32], positions: &[u32], attend: &mut dyn Attend) -> Tensor<2> {

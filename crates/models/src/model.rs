@@ -235,6 +235,12 @@ impl Model {
         &*self.decoder
     }
 
+    /// Takes other weights of the same shape; `weights` names them in the identity.
+    pub fn set_decoder(&mut self, decoder: Box<dyn Decoder>, weights: Digest) {
+        self.decoder = decoder;
+        self.identity.weights = weights;
+    }
+
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer

@@ -11,6 +11,7 @@ use burn_flex::{Flex, FlexTensor};
 
 use crate::gradients;
 use crate::kernels::{self, Isa, LANES, PanelsView, RowsMut, RowsRef};
+use crate::lora::Adapter;
 
 /// The tensor's CPU storage, if it has one and no gradients are recorded.
 pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
@@ -55,6 +56,7 @@ pub(crate) fn from_vec<const D: usize>(
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: LinearWeight,
+    adapters: Vec<Adapter>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,22 +70,54 @@ enum LinearWeight {
 impl Linear {
     /// From a checkpoint's `[out, in]` matrix as a burn tensor; gradients can flow.
     pub fn from_tensor(weight_oi: Tensor<2>) -> Self {
-        Self { weight: LinearWeight::Rows(weight_oi) }
+        Self { weight: LinearWeight::Rows(weight_oi), adapters: Vec::new() }
     }
 
     /// Packed for the CPU kernel.
     pub fn packed(weight: &[f32], out: usize, inner: usize) -> Self {
         let (data, start) = kernels::pack_rows(weight, out, inner);
         let panels = from_vec(data, [out.div_ceil(LANES), inner, LANES], start);
-        Self { weight: LinearWeight::Panels { panels, out } }
+        Self { weight: LinearWeight::Panels { panels, out }, adapters: Vec::new() }
     }
 
     /// Around panels for `out` outputs.
     pub(crate) fn from_panels(panels: Tensor<3>, out: usize) -> Self {
-        Self { weight: LinearWeight::Panels { panels, out } }
+        Self { weight: LinearWeight::Panels { panels, out }, adapters: Vec::new() }
     }
 
-    /// The weight as `[out, in]`, copied if it is packed.
+    /// Adds an adapter of rows below those of the adapters before it.
+    ///
+    /// # Panics
+    ///
+    /// If its rows don't lie below.
+    pub fn adapt(&mut self, adapter: Adapter) {
+        let end = |adapter: &Adapter| adapter.first_row + adapter.b.dims()[0];
+        assert!(self.adapters.last().is_none_or(|last| end(last) <= adapter.first_row));
+        assert!(end(&adapter) <= self.shape()[0], "rows that the matrix does not have");
+        self.adapters.push(adapter);
+    }
+
+    /// What the adapters add to `x · Wᵀ`.
+    fn adaptation(&self, x_rd: &Tensor<2>) -> Tensor<2> {
+        let (rows, device) = (x_rd.dims()[0], x_rd.device().inner());
+        let mut parts = Vec::new();
+        let mut column = 0;
+        let fill = |parts: &mut Vec<Tensor<2>>, column: usize, to: usize| {
+            if to > column {
+                parts.push(Tensor::zeros([rows, to - column], &device));
+            }
+        };
+        for Adapter { first_row, a, b, scale } in &self.adapters {
+            fill(&mut parts, column, *first_row);
+            let inner = Self::from_tensor(a.clone()).forward(x_rd);
+            parts.push(Self::from_tensor(b.clone()).forward(&inner) * *scale);
+            column = first_row + b.dims()[0];
+        }
+        fill(&mut parts, column, self.shape()[0]);
+        Tensor::cat(parts, 1)
+    }
+
+    /// The weight as `[out, in]`, without adapters, copied if it is packed.
     pub fn to_tensor(&self) -> Tensor<2> {
         match &self.weight {
             LinearWeight::Rows(weight) => weight.clone(),
@@ -103,12 +137,17 @@ impl Linear {
         }
     }
 
-    /// `x · Wᵀ`.
+    /// `x · Wᵀ`, and what the adapters add.
     ///
     /// # Shapes
     ///
     /// `[r, in]` to `[r, out]`.
     pub fn forward(&self, x_rd: &Tensor<2>) -> Tensor<2> {
+        let y = self.product(x_rd);
+        if self.adapters.is_empty() { y } else { y + self.adaptation(x_rd) }
+    }
+
+    fn product(&self, x_rd: &Tensor<2>) -> Tensor<2> {
         match &self.weight {
             LinearWeight::Rows(weight) => gradients::linear(x_rd, weight)
                 .unwrap_or_else(|| x_rd.clone().matmul(weight.clone().transpose())),
@@ -303,6 +342,11 @@ pub fn plain_token_logprobs(logits: Tensor<2>, targets: &[u32]) -> (Tensor<1>, V
     let ids: Vec<i64> = targets.iter().map(|id| i64::from(*id)).collect();
     let index = Tensor::from_data(TensorData::new(ids, [targets.len(), 1]), &logprobs.device());
     (logprobs.gather(1, index).reshape([targets.len()]), to_vec(entropies))
+}
+
+/// `sum += x`, in place.
+pub(crate) fn add_to(sum: &mut [f32], x: &[f32]) {
+    kernels::add_to(Isa::best(), sum, x);
 }
 
 /// The numbers of a tensor, row by row.

@@ -33,6 +33,15 @@ impl Tokenizer {
         Ok(Self { inner, path: path.to_owned(), digest: Digest::of(json) })
     }
 
+    /// The text of a `tokenizer.json` that makes this tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if the library can't write it.
+    pub fn to_json(&self) -> Result<String, Error> {
+        self.inner.to_string(true).map_err(|e| self.error(&e))
+    }
+
     /// The digest of the `tokenizer.json`.
     pub fn digest(&self) -> &Digest {
         &self.digest

@@ -1,5 +1,8 @@
 //! Root-mean-square norm, rotary embedding, sums and the gated activation, row by row.
 
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
+
 use super::exp::exp_f32;
 use super::isa::per_isa;
 use super::softmax::sum_lanes;
@@ -85,6 +88,22 @@ per_isa! {
     fn add_row(x: &[f32], y: &[f32], out: &mut [f32]) {
         for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
             *out = x + y;
+        }
+    }
+}
+
+/// `sum += x`.
+pub(crate) fn add_to(isa: Isa, sum: &mut [f32], x: &[f32]) {
+    assert_eq!(sum.len(), x.len(), "summands differ in length");
+    sum.par_chunks_mut(TASK_SIZE)
+        .zip(x.par_chunks(TASK_SIZE))
+        .for_each(|(sum, x)| add_to_chunk(isa, sum, x));
+}
+
+per_isa! {
+    fn add_to_chunk(sum: &mut [f32], x: &[f32]) {
+        for (sum, x) in sum.iter_mut().zip(x) {
+            *sum += x;
         }
     }
 }

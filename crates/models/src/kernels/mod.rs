@@ -26,7 +26,7 @@ pub(crate) use attention::{AttentionTask, KeyValueRun, attend_tile};
 pub(crate) use attention_backward::{
     AttentionGradients, AttentionInputs, Family, HeadGroup, Part, attend_backward,
 };
-pub(crate) use elementwise::{add, rms_norm, rope, silu_mul};
+pub(crate) use elementwise::{add, add_to, rms_norm, rope, silu_mul};
 pub(crate) use elementwise_backward::{rms_norm_backward, silu_mul_backward, softmax_backward};
 pub(crate) use gemm::gemm;
 pub(crate) use isa::Isa;

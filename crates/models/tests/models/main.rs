@@ -8,3 +8,4 @@ mod invariance;
 mod parity;
 mod real;
 mod support;
+mod training;

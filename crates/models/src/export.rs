@@ -1,0 +1,267 @@
+//! Models as Hugging Face folders, adapters as peft's, weights in single precision.
+//!
+//! A folder is written beside its place under another name and moved there when it is whole; what
+//! is there already is never overwritten.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, View};
+use serde_json::{Value, json};
+
+use crate::decoder::WeightMut;
+use crate::hf_folder::{JsonFile, read_all};
+use crate::lora::LoraConfig;
+use crate::trainable::Trainable;
+use crate::{Error, Model, ops};
+
+const ADAPTER: &str = "adapter_model.safetensors";
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+struct Numbers {
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Numbers {
+    fn new(shape: Vec<usize>, values: &[f32]) -> Self {
+        Self { shape, bytes: values.iter().flat_map(|x| x.to_le_bytes()).collect() }
+    }
+}
+
+impl View for Numbers {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Writes named numbers as one safetensors file.
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub fn write_safetensors<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
+) -> Result<(), Error> {
+    let views: BTreeMap<&str, Numbers> = tensors
+        .into_iter()
+        .map(|(name, shape, values)| (name, Numbers::new(shape.to_vec(), values)))
+        .collect();
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| Error::Write {
+        path: path.to_owned(),
+        source: std::io::Error::other(error),
+    })
+}
+
+/// A folder that appears under its name when it is whole.
+struct NewFolder {
+    partial: PathBuf,
+    path: PathBuf,
+}
+
+impl NewFolder {
+    fn begin(path: &Path) -> Result<Self, Error> {
+        let error = |source| Error::Write { path: path.to_owned(), source };
+        if path.exists() {
+            return Err(error(std::io::Error::other("it is there already; choose another place")));
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".partial-{}", std::process::id()));
+        let partial = path.with_file_name(name);
+        fs::create_dir_all(&partial).map_err(error)?;
+        Ok(Self { partial, path: path.to_owned() })
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<(), Error> {
+        let path = self.partial.join(file);
+        fs::write(&path, text).map_err(|source| Error::Write { path, source })
+    }
+
+    fn write_json(&self, file: &str, value: &Value) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(value).expect("values are valid JSON");
+        self.write(file, &format!("{text}\n"))
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        fs::rename(&self.partial, &self.path)
+            .map_err(|source| Error::Write { path: self.path.clone(), source })
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        // Nothing half-written stays; after a success there is nothing to remove.
+        let _ = fs::remove_dir_all(&self.partial);
+    }
+}
+
+impl Model {
+    /// Writes the model as a Hugging Face folder that transformers and [`Model::load`] read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`], also where the folder is there already; [`Error::Unsupported`] for a
+    /// configuration that `config.json` has no words for.
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
+        let config = self.decoder().hf_config().ok_or_else(|| Error::Unsupported {
+            path: self.path().to_owned(),
+            what: "exporting a rope scaling of".to_owned(),
+            found: "one divisor a frequency".to_owned(),
+            allowed: "scalings with a name".to_owned(),
+            hint: "load the model from a Hugging Face folder instead of a GGUF file",
+        })?;
+        let new = NewFolder::begin(folder)?;
+        let end_tokens: Vec<u32> = self.end_tokens().iter().copied().collect();
+        new.write_json("config.json", &with(config, "eos_token_id", json!(end_tokens)))?;
+        new.write_json("generation_config.json", &json!({ "eos_token_id": end_tokens }))?;
+        new.write("tokenizer.json", &self.tokenizer().to_json()?)?;
+        let mut settings = json!({ "tokenizer_class": "PreTrainedTokenizerFast" });
+        if let Some(template) = self.template() {
+            new.write("chat_template.jinja", template.source())?;
+            for (key, token) in ["bos_token", "eos_token"].into_iter().zip(template.bos_and_eos()) {
+                if let Some(token) = token {
+                    settings[key] = json!(token);
+                }
+            }
+        }
+        new.write_json("tokenizer_config.json", &settings)?;
+
+        let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+        for weight in self.decoder().clone_box().weights_mut() {
+            match weight {
+                WeightMut::Matrix { parts, linear } => {
+                    let [_, inner] = linear.shape();
+                    let mut values = ops::to_vec(linear.to_tensor());
+                    for (name, rows) in parts {
+                        let rest = values.split_off(rows * inner);
+                        tensors.push((name, vec![rows, inner], values));
+                        values = rest;
+                    }
+                }
+                WeightMut::Vector { name, tensor } => {
+                    let values = ops::to_vec(tensor.clone());
+                    tensors.push((name, vec![values.len()], values));
+                }
+            }
+        }
+        let tensors = tensors.iter().map(|(name, shape, values)| (&**name, &**shape, &**values));
+        write_safetensors(&new.partial.join("model.safetensors"), tensors)?;
+        new.finish()
+    }
+}
+
+fn with(mut table: Value, key: &str, value: Value) -> Value {
+    table[key] = value;
+    table
+}
+
+impl Trainable {
+    /// Writes the adapters as peft does; `base` names the model they belong to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lora`] where there are no adapters, [`Error::Write`].
+    pub fn save_adapter(&self, folder: &Path, base: &str) -> Result<(), Error> {
+        let lora = self.lora_config().ok_or_else(|| Error::Lora {
+            key: "rank",
+            found: "missing: all weights are trained".to_owned(),
+            expected: "adapters".to_owned(),
+        })?;
+        let new = NewFolder::begin(folder)?;
+        new.write_json(
+            ADAPTER_CONFIG,
+            &json!({
+                "peft_type": "LORA",
+                "task_type": "CAUSAL_LM",
+                "base_model_name_or_path": base,
+                "r": lora.rank,
+                "lora_alpha": lora.alpha(),
+                "lora_dropout": 0.0,
+                "target_modules": lora.targets,
+                "bias": "none",
+                "fan_in_fan_out": false,
+                "inference_mode": true,
+                "use_rslora": false,
+                "use_dora": false,
+            }),
+        )?;
+        let parameters = self.parameters().iter();
+        let tensors = parameters.map(|p| (&*p.name, &*p.shape, &*p.values));
+        write_safetensors(&new.partial.join(ADAPTER), tensors)?;
+        new.finish()
+    }
+
+    /// Continues with the adapters that peft or [`Self::save_adapter`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for kinds of adapters that are not implemented, [`Error::Lora`] for
+    /// targets that the model lacks, [`Error::Parameters`] for tensors of another shape or name.
+    pub fn load_adapter(model: &Model, folder: &Path) -> Result<Self, Error> {
+        let file = |name: &str| {
+            let path = folder.join(name);
+            if path.is_file() {
+                return Ok(path);
+            }
+            let hint = "an adapter is a folder as peft writes it";
+            Err(Error::MissingFile { folder: folder.to_owned(), file: name.to_owned(), hint })
+        };
+        let config = JsonFile::read(&file(ADAPTER_CONFIG)?)?;
+        let plain: [(&str, &[Value]); 8] = [
+            ("peft_type", &[json!("LORA")]),
+            ("bias", &[Value::Null, json!("none")]),
+            ("use_dora", &[Value::Null, json!(false)]),
+            ("use_rslora", &[Value::Null, json!(false)]),
+            ("fan_in_fan_out", &[Value::Null, json!(false)]),
+            ("modules_to_save", &[Value::Null, json!([])]),
+            ("rank_pattern", &[Value::Null, json!({})]),
+            ("alpha_pattern", &[Value::Null, json!({})]),
+        ];
+        for (key, allowed) in plain {
+            let found = config.get(key).cloned().unwrap_or(Value::Null);
+            if !allowed.contains(&found) {
+                return Err(Error::Unsupported {
+                    path: config.path().to_owned(),
+                    what: format!("`{key}`"),
+                    found: found.to_string(),
+                    allowed: allowed.last().map(ToString::to_string).unwrap_or_default(),
+                    hint: "plain LoRA adapters can be read",
+                });
+            }
+        }
+        let rank = config
+            .integer("r")?
+            .ok_or_else(|| config.config_error("r", "nothing", "a whole number above 0"))?;
+        let targets = config.get("target_modules").and_then(Value::as_array).ok_or_else(|| {
+            config.config_error("target_modules", "no list", "a list of projections")
+        })?;
+        let targets = targets
+            .iter()
+            .map(|target| {
+                target.as_str().map(str::to_owned).ok_or_else(|| {
+                    config.config_error("target_modules", &target.to_string(), "projections")
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        let lora = LoraConfig { rank, alpha: config.float("lora_alpha")?, targets };
+        let mut this = Self::lora(model, &lora, preceptor_core::Seed::root(0))?;
+        this.set_values(read_all(&file(ADAPTER)?)?)?;
+        Ok(this)
+    }
+}

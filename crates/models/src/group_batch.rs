@@ -1,0 +1,72 @@
+//! Groups of a prompt and its rollouts, laid out for one pass: each prompt is read once, and only the
+//! rows that predict a rollout's tokens are asked for.
+
+use burn::tensor::{Tensor, TensorData};
+
+use crate::Decoder;
+use crate::attention::{Segment, SegmentAttention};
+
+/// A prompt and what follows it, as tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenGroup<'a> {
+    /// The prompt, at least one token.
+    pub prompt: &'a [u32],
+    /// The rollouts.
+    pub rollouts: &'a [Vec<u32>],
+}
+
+/// The rows of one pass.
+#[derive(Clone, Debug)]
+pub struct GroupBatch {
+    ids: Vec<u32>,
+    attention: SegmentAttention,
+    /// The row that predicts each token of each rollout.
+    rows: Vec<i64>,
+    targets: Vec<u32>,
+}
+
+impl GroupBatch {
+    /// Lays out groups. A rollout's last token is predicted but not read.
+    ///
+    /// # Panics
+    ///
+    /// If a prompt is empty.
+    pub fn new(groups: &[TokenGroup<'_>]) -> Self {
+        let (mut ids, mut segments) = (Vec::new(), Vec::new());
+        let (mut rows, mut targets) = (Vec::new(), Vec::new());
+        let row = |row: usize| i64::try_from(row).expect("a pass has fewer rows");
+        for group in groups {
+            assert!(!group.prompt.is_empty(), "a prompt has tokens");
+            let parent = segments.len();
+            segments.push(Segment { len: group.prompt.len(), parent: None });
+            ids.extend_from_slice(group.prompt);
+            let last_of_prompt = ids.len() - 1;
+            for rollout in group.rollouts {
+                let Some(read) = rollout.len().checked_sub(1) else { continue };
+                rows.push(row(last_of_prompt));
+                rows.extend((ids.len()..ids.len() + read).map(row));
+                targets.extend_from_slice(rollout);
+                if read > 0 {
+                    segments.push(Segment { len: read, parent: Some(parent) });
+                    ids.extend_from_slice(&rollout[..read]);
+                }
+            }
+        }
+        Self { ids, attention: SegmentAttention::new(segments), rows, targets }
+    }
+
+    /// Rows that the pass reads.
+    pub fn num_rows(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The log-probabilities of all rollout tokens, rollout after rollout, and the entropy (in nats)
+    /// of each distribution they were drawn from.
+    pub fn token_logprobs(&self, decoder: &dyn Decoder) -> (Tensor<1>, Vec<f32>) {
+        let mut attention = self.attention.clone();
+        let hidden = decoder.forward(&self.ids, &attention.positions(), &mut attention);
+        let rows = TensorData::new(self.rows.clone(), [self.rows.len()]);
+        let rows = Tensor::from_data(rows, &hidden.device().inner());
+        decoder.token_logprobs(&hidden.select(0, rows), &self.targets)
+    }
+}

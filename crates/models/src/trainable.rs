@@ -1,0 +1,343 @@
+//! A model's weights while they are trained: values on the host, a decoder under autodiff made from
+//! them for every pass, gradients back by name.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Gradients, Tensor, TensorData};
+use preceptor_core::Seed;
+use rand_chacha::rand_core::Rng;
+
+use crate::decoder::WeightMut;
+use crate::lora::{Adapter, LoraConfig};
+use crate::ops::{self, Linear};
+use crate::{Decoder, Error, Model};
+
+/// A weight that is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// The checkpoint's name of a weight; of an adapter's matrix, peft's.
+    pub name: String,
+    /// One or two sizes, the last one dense.
+    pub shape: Vec<usize>,
+    /// The numbers.
+    pub values: Vec<f32>,
+}
+
+/// A weight of the decoder, as far as it is trained.
+#[derive(Clone, Debug)]
+enum Place {
+    /// All of it, part by part: indices of parameters.
+    Whole {
+        parameters: Vec<usize>,
+    },
+    /// Adapters of some parts.
+    Adapted {
+        adapters: Vec<AdapterPlace>,
+    },
+    Frozen,
+}
+
+#[derive(Clone, Debug)]
+struct AdapterPlace {
+    first_row: usize,
+    a: usize,
+    b: usize,
+}
+
+/// The trained weights of a model.
+pub struct Trainable {
+    decoder: Box<dyn Decoder>,
+    lora: Option<LoraConfig>,
+    parameters: Vec<Parameter>,
+    /// One for each of the decoder's weights.
+    places: Vec<Place>,
+    device: burn::tensor::Device,
+}
+
+impl std::fmt::Debug for Trainable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { lora, parameters, .. } = self;
+        f.debug_struct("Trainable")
+            .field("lora", lora)
+            .field("parameters", &parameters.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Trainable {
+    /// All weights of a model.
+    pub fn full(model: &Model) -> Self {
+        let mut decoder = model.decoder().clone_box();
+        let (mut parameters, mut places) = (Vec::new(), Vec::new());
+        for weight in decoder.weights_mut() {
+            let first = parameters.len();
+            match weight {
+                WeightMut::Matrix { parts, linear } => {
+                    let [_, inner] = linear.shape();
+                    let mut values = ops::to_vec(linear.to_tensor());
+                    for (name, rows) in parts {
+                        let rest = values.split_off(rows * inner);
+                        let shape = vec![rows, inner];
+                        parameters.push(Parameter { name, shape, values });
+                        values = rest;
+                    }
+                }
+                WeightMut::Vector { name, tensor } => {
+                    let values = ops::to_vec(tensor.clone());
+                    parameters.push(Parameter { name, shape: vec![values.len()], values });
+                }
+            }
+            places.push(Place::Whole { parameters: (first..parameters.len()).collect() });
+        }
+        let device = model.device().burn().clone();
+        Self { decoder, lora: None, parameters, places, device }
+    }
+
+    /// Adapters of a model: `A` uniform as peft begins it, `B` zero, so that nothing changes yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lora`] for settings that don't fit the model.
+    pub fn lora(model: &Model, config: &LoraConfig, seed: Seed) -> Result<Self, Error> {
+        let mut decoder = model.decoder().clone_box();
+        let (mut parameters, mut places, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for weight in decoder.weights_mut() {
+            let WeightMut::Matrix { parts, linear } = weight else {
+                places.push(Place::Frozen);
+                continue;
+            };
+            let [_, inner] = linear.shape();
+            let (mut adapters, mut first_row) = (Vec::new(), 0);
+            for (name, rows) in parts {
+                if config.adapts(&name) {
+                    let module = name.strip_suffix(".weight").unwrap_or(&name);
+                    let matrix = |side: &str, shape: [usize; 2], values| Parameter {
+                        name: format!("base_model.model.{module}.lora_{side}.weight"),
+                        shape: shape.to_vec(),
+                        values,
+                    };
+                    let mut stream = seed.derive(&name).rng();
+                    let bound = 1.0 / (inner as f32).sqrt();
+                    let uniform = |_| {
+                        let unit = (stream.next_u32() >> 8) as f32 / (1 << 24) as f32;
+                        bound * (2.0 * unit - 1.0)
+                    };
+                    let a = (0..config.rank * inner).map(uniform).collect();
+                    adapters.push(AdapterPlace {
+                        first_row,
+                        a: parameters.len(),
+                        b: parameters.len() + 1,
+                    });
+                    parameters.push(matrix("A", [config.rank, inner], a));
+                    parameters.push(matrix(
+                        "B",
+                        [rows, config.rank],
+                        vec![0.0; rows * config.rank],
+                    ));
+                }
+                first_row += rows;
+                names.push(name);
+            }
+            places.push(if adapters.is_empty() {
+                Place::Frozen
+            } else {
+                Place::Adapted { adapters }
+            });
+        }
+        config.check(&names)?;
+        let device = model.device().burn().clone();
+        Ok(Self { decoder, lora: Some(config.clone()), parameters, places, device })
+    }
+
+    /// The settings of the adapters; none where all weights are trained.
+    pub fn lora_config(&self) -> Option<&LoraConfig> {
+        self.lora.as_ref()
+    }
+
+    /// What is trained, always in the same order.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The same, to change the values. Shapes must stay.
+    pub fn parameters_mut(&mut self) -> &mut [Parameter] {
+        &mut self.parameters
+    }
+
+    /// Takes the values of parameters by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameters`] if a parameter is missing, unknown or of another shape; nothing is
+    /// changed then.
+    pub fn set_values(
+        &mut self,
+        mut values: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    ) -> Result<(), Error> {
+        let mut found = Vec::with_capacity(self.parameters.len());
+        for parameter in &self.parameters {
+            let error = |detail: String| Error::Parameters { name: parameter.name.clone(), detail };
+            match values.remove(&parameter.name) {
+                Some((shape, values)) if shape == parameter.shape => found.push(values),
+                Some((shape, _)) => {
+                    let detail = format!("found shape {shape:?}, expected {:?}", parameter.shape);
+                    return Err(error(detail));
+                }
+                None => return Err(error("it is missing".to_owned())),
+            }
+        }
+        if let Some(name) = values.into_keys().next() {
+            return Err(Error::Parameters {
+                name,
+                detail: "the model has none of that name".to_owned(),
+            });
+        }
+        for (parameter, values) in self.parameters.iter_mut().zip(found) {
+            parameter.values = values;
+        }
+        Ok(())
+    }
+
+    fn matrix(&self, parameter: usize) -> Tensor<2> {
+        let Parameter { shape, values, .. } = &self.parameters[parameter];
+        Tensor::from_data(TensorData::new(values.clone(), [shape[0], shape[1]]), &self.device)
+    }
+
+    /// A decoder whose trained weights are leaves of a new autodiff graph.
+    pub fn graph(&self) -> Graph {
+        let mut decoder = self.decoder.clone_box();
+        let mut leaves = Vec::new();
+        for (weight, place) in decoder.weights_mut().into_iter().zip(&self.places) {
+            match (weight, place) {
+                (WeightMut::Matrix { linear, .. }, Place::Whole { parameters }) => {
+                    let leaf = self.stacked(parameters).autodiff().require_grad();
+                    *linear = Linear::from_tensor(leaf.clone());
+                    leaves.push((self.lengths(parameters), Leaf::Matrix(leaf)));
+                }
+                (WeightMut::Vector { tensor, .. }, Place::Whole { parameters }) => {
+                    let values = self.parameters[parameters[0]].values.clone();
+                    let len = values.len();
+                    let leaf = Tensor::from_data(TensorData::new(values, [len]), &self.device);
+                    let leaf = leaf.autodiff().require_grad();
+                    *tensor = leaf.clone();
+                    leaves.push((self.lengths(parameters), Leaf::Vector(leaf)));
+                }
+                (WeightMut::Matrix { linear, .. }, Place::Adapted { adapters }) => {
+                    let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
+                    for AdapterPlace { first_row, a, b } in adapters {
+                        let [a_leaf, b_leaf] =
+                            [*a, *b].map(|p| self.matrix(p).autodiff().require_grad());
+                        leaves.push((self.lengths(&[*a]), Leaf::Matrix(a_leaf.clone())));
+                        leaves.push((self.lengths(&[*b]), Leaf::Matrix(b_leaf.clone())));
+                        let first_row = *first_row;
+                        linear.adapt(Adapter { first_row, a: a_leaf, b: b_leaf, scale });
+                    }
+                }
+                _ => {}
+            }
+        }
+        Graph { decoder, leaves }
+    }
+
+    /// Parameters with the lengths of their values.
+    fn lengths(&self, parameters: &[usize]) -> Vec<(usize, usize)> {
+        parameters.iter().map(|p| (*p, self.parameters[*p].values.len())).collect()
+    }
+
+    /// Parameters above one another: the whole matrix.
+    fn stacked(&self, parameters: &[usize]) -> Tensor<2> {
+        let inner = self.parameters[parameters[0]].shape[1];
+        let mut values = Vec::new();
+        for parameter in parameters {
+            values.extend_from_slice(&self.parameters[*parameter].values);
+        }
+        let shape = [values.len() / inner, inner];
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
+    }
+
+    /// A decoder to sample with: the weights of now, adapters merged, packed where there are kernels.
+    pub fn merged(&self, device: &crate::Device) -> Box<dyn Decoder> {
+        let mut decoder = self.decoder.clone_box();
+        let pack = |matrix: Tensor<2>| {
+            let [out, inner] = matrix.dims();
+            if device.has_kernels() {
+                Linear::packed(&ops::to_vec(matrix), out, inner)
+            } else {
+                Linear::from_tensor(matrix)
+            }
+        };
+        for (weight, place) in decoder.weights_mut().into_iter().zip(&self.places) {
+            match (weight, place) {
+                (WeightMut::Matrix { linear, .. }, Place::Whole { parameters }) => {
+                    *linear = pack(self.stacked(parameters));
+                }
+                (WeightMut::Vector { tensor, .. }, Place::Whole { parameters }) => {
+                    let values = self.parameters[parameters[0]].values.clone();
+                    let len = values.len();
+                    *tensor = Tensor::from_data(TensorData::new(values, [len]), &self.device);
+                }
+                (WeightMut::Matrix { linear, .. }, Place::Adapted { adapters }) => {
+                    let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
+                    let [_, inner] = linear.shape();
+                    let mut matrix = linear.to_tensor();
+                    for AdapterPlace { first_row, a, b } in adapters {
+                        let product = self.matrix(*b).matmul(self.matrix(*a)) * scale;
+                        let rows = *first_row..first_row + product.dims()[0];
+                        let sum = matrix.clone().slice([rows.clone(), 0..inner]) + product;
+                        matrix = matrix.slice_assign([rows, 0..inner], sum);
+                    }
+                    *linear = pack(matrix);
+                }
+                _ => {}
+            }
+        }
+        decoder
+    }
+}
+
+enum Leaf {
+    Matrix(Tensor<2>),
+    Vector(Tensor<1>),
+}
+
+/// A decoder under autodiff.
+pub struct Graph {
+    decoder: Box<dyn Decoder>,
+    /// Each with the parameters it holds, one after the other, and their lengths.
+    leaves: Vec<(Vec<(usize, usize)>, Leaf)>,
+}
+
+impl std::fmt::Debug for Graph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Graph").field("leaves", &self.leaves.len()).finish_non_exhaustive()
+    }
+}
+
+impl Graph {
+    /// The decoder.
+    pub fn decoder(&self) -> &dyn Decoder {
+        &*self.decoder
+    }
+
+    /// Adds the gradients of every parameter to `sums`, which has one entry a parameter, in their
+    /// order; an empty one stands for zeros.
+    pub fn add_gradients(&self, gradients: &mut Gradients, sums: &mut [Vec<f32>]) {
+        for (parameters, leaf) in &self.leaves {
+            let gradient = match leaf {
+                Leaf::Matrix(leaf) => leaf.grad_remove(gradients).map(ops::to_vec),
+                Leaf::Vector(leaf) => leaf.grad_remove(gradients).map(ops::to_vec),
+            };
+            let Some(mut gradient) = gradient else { continue };
+            for (parameter, len) in parameters {
+                let rest = gradient.split_off(*len);
+                let sum = &mut sums[*parameter];
+                if sum.is_empty() {
+                    *sum = gradient;
+                } else {
+                    ops::add_to(sum, &gradient);
+                }
+                gradient = rest;
+            }
+        }
+    }
+}

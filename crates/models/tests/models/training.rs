@@ -1,0 +1,201 @@
+//! Trained weights: adapters against peft, passes against sampling, what is written against what is
+//! read.
+
+use std::fs;
+use std::path::Path;
+
+use preceptor_core::{Continuation, ScoreRequest, Scorer, Seed};
+use preceptor_models::{
+    Decoder, Device, Error, GenerationOptions, GroupBatch, LocalModel, LoraConfig, Model,
+    SegmentAttention, TokenGroup, Trainable, ops,
+};
+
+use crate::support::{fixtures, floats, ids, json, llama_folder, load, text_prompt};
+
+fn adapter_folder() -> std::path::PathBuf {
+    llama_folder().join("lora")
+}
+
+fn tokens() -> Vec<u32> {
+    ids(&json(&llama_folder().join("expected.json"))["input_ids"])
+}
+
+fn logits(decoder: &dyn Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut attention = SegmentAttention::sequences([tokens.len()]);
+    let hidden = decoder.forward(tokens, &attention.positions(), &mut attention);
+    let logits = decoder.logits(&hidden.without_autodiff());
+    ops::to_vec(logits).chunks(decoder.spec().vocab_size).map(<[f32]>::to_vec).collect()
+}
+
+fn check_adapted(logits: &[Vec<f32>]) {
+    let expected = json(&fixtures().join("llama/lora/expected.json"));
+    for (position, row) in expected["logits"].as_object().expect("a table") {
+        let got = &logits[position.parse::<usize>().expect("a position")];
+        let differences = got.iter().zip(floats(row)).map(|(a, b)| (a - b).abs());
+        let largest = differences.fold(0.0, f32::max);
+        assert!(largest < 1e-4, "logits at {position}: {largest}");
+    }
+}
+
+#[test]
+fn adapters_give_the_logits_of_peft_apart_and_merged() {
+    let trainable =
+        Trainable::load_adapter(&load(&llama_folder()), &adapter_folder()).expect("peft wrote it");
+    check_adapted(&logits(trainable.graph().decoder(), &tokens()));
+    check_adapted(&logits(&*trainable.merged(&Device::cpu()), &tokens()));
+}
+
+#[test]
+fn new_adapters_change_nothing_yet_and_learn() {
+    let model = load(&llama_folder());
+    let config =
+        LoraConfig { rank: 4, alpha: None, targets: ["q_proj".into(), "v_proj".into()].into() };
+    let trainable = Trainable::lora(&model, &config, Seed::root(1)).expect("two projections");
+    assert_eq!(trainable.parameters().len(), 2 * 2 * 4);
+    let tokens = tokens();
+    let graph = trainable.graph();
+    let before = logits(model.decoder(), &tokens);
+    assert!(logits(graph.decoder(), &tokens) == before, "to the bit");
+    let mut attention = SegmentAttention::sequences([tokens.len()]);
+    let hidden = graph.decoder().forward(&tokens, &attention.positions(), &mut attention);
+    let (logprobs, _) = graph.decoder().token_logprobs(&hidden, &tokens);
+    let mut sums = vec![Vec::new(); trainable.parameters().len()];
+    graph.add_gradients(&mut logprobs.sum().backward(), &mut sums);
+    for (parameter, gradient) in trainable.parameters().iter().zip(&sums) {
+        let moves = gradient.iter().any(|g| *g != 0.0);
+        // With `B` at zero, nothing reaches `A` yet.
+        assert_eq!(moves, parameter.name.contains("lora_B"), "{}", parameter.name);
+        assert_eq!(gradient.len(), parameter.values.len());
+    }
+}
+
+#[test]
+fn a_pass_over_groups_gives_the_log_probabilities_of_the_scorer() {
+    let model = load(&llama_folder());
+    let rollouts = [vec![21, 40, 7], vec![300], vec![], (30..90).collect::<Vec<u32>>()];
+    let prompts = ["Two and two", "A longer prompt, of several words."];
+    let tokenized = prompts.map(|p| model.prompt_tokens(&text_prompt(p)).expect("tokens"));
+    let trainable = Trainable::full(&model);
+    let groups = tokenized.each_ref().map(|prompt| TokenGroup { prompt, rollouts: &rollouts });
+    let graph = trainable.graph();
+    let batch = GroupBatch::new(&groups);
+    let read: usize = tokenized.iter().map(Vec::len).sum::<usize>() + 2 * (2 + 59);
+    assert_eq!(batch.num_rows(), read, "a prompt is read once");
+    let (logprobs, entropies) = batch.token_logprobs(graph.decoder());
+    let logprobs = ops::to_vec(logprobs.without_autodiff());
+    assert_eq!((logprobs.len(), entropies.len()), (2 * 64, 2 * 64));
+
+    let requests: Vec<_> = prompts
+        .iter()
+        .flat_map(|prompt| rollouts.iter().map(move |rollout| (prompt, rollout)))
+        .map(|(prompt, rollout)| ScoreRequest {
+            prompt: text_prompt(prompt),
+            continuation: Continuation::Tokens(rollout.clone()),
+        })
+        .collect();
+    let local = LocalModel::new(model, GenerationOptions::default());
+    let scores = local.score(&requests).expect("scores");
+    let scored: Vec<f32> = scores.into_iter().flat_map(|score| score.logprobs).collect();
+    assert!(logprobs == scored, "to the bit: one forward implementation");
+}
+
+#[test]
+fn what_is_saved_is_loaded_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut model = load(&llama_folder());
+    let trainable = Trainable::load_adapter(&model, &adapter_folder()).expect("peft wrote it");
+
+    let adapter = folder.path().join("adapter");
+    trainable.save_adapter(&adapter, "llama").expect("writes");
+    let again = Trainable::load_adapter(&model, &adapter).expect("we wrote it");
+    assert!(again.parameters() == trainable.parameters());
+    assert_eq!(again.lora_config(), trainable.lora_config());
+
+    model.set_decoder(trainable.merged(&Device::cpu()), model.identity().weights.clone());
+    let merged = folder.path().join("merged");
+    model.save(&merged).expect("writes");
+    let loaded = load(&merged);
+    assert_eq!(loaded.canonical_config(), model.canonical_config());
+    assert_eq!(loaded.end_tokens(), model.end_tokens());
+    check_adapted(&logits(loaded.decoder(), &tokens()));
+    let prompt = crate::support::chat_prompt("Hello, you 22!");
+    assert_eq!(
+        loaded.prompt_tokens(&prompt).expect("tokens"),
+        model.prompt_tokens(&prompt).expect("tokens")
+    );
+
+    let refused = model.save(&merged).expect_err("it is there");
+    assert!(matches!(&refused, Error::Write { .. }), "{refused}");
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("reads").collect();
+    assert_eq!(left.len(), 2, "nothing half-written stays");
+}
+
+#[test]
+fn full_training_starts_from_the_model() {
+    let model = load(&llama_folder());
+    let trainable = Trainable::full(&model);
+    let names: Vec<&str> = trainable.parameters().iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names.len(), 4 * 9 + 3);
+    assert!(names.contains(&"model.layers.3.self_attn.k_proj.weight"));
+    let tokens = tokens();
+    let rows = logits(&*trainable.merged(&Device::cpu()), &tokens);
+    assert!(rows == logits(model.decoder(), &tokens), "to the bit");
+}
+
+fn changed_adapter(file: &str, change: impl Fn(String) -> String) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        fs::copy(adapter_folder().join(file), folder.path().join(file)).expect("copies");
+    }
+    let path = folder.path().join(file);
+    let text = fs::read_to_string(&path).expect("a text");
+    fs::write(&path, change(text)).expect("writes");
+    refused(folder.path())
+}
+
+fn refused(folder: &Path) -> String {
+    let model: Model = load(&llama_folder());
+    let error = Trainable::load_adapter(&model, folder).expect_err("refused");
+    error.to_string().replace(&folder.display().to_string(), "[adapter]")
+}
+
+#[test]
+fn messages_for_adapters() {
+    let config = |from: &'static str, to: &'static str| {
+        changed_adapter("adapter_config.json", move |text| {
+            assert!(text.contains(from));
+            text.replace(from, to)
+        })
+    };
+    insta::assert_snapshot!(config("\"use_dora\": false", "\"use_dora\": true"), @r###"
+use `[adapter]/adapter_config.json`: `use_dora` `true` is not supported, only false
+hint: plain LoRA adapters can be read
+"###);
+    insta::assert_snapshot!(config("\"r\": 4", "\"r\": 0"), @r###"adapt the model: `lora.rank` is 0, expected a whole number above 0"###);
+    insta::assert_snapshot!(config("\"r\": 4", "\"r\": 8"), @r###"
+take the values of parameter `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`: found shape [4, 64], expected [8, 64]
+hint: they may belong to another model or other adapter settings
+"###);
+    insta::assert_snapshot!(config("\"k_proj\"", "\"c_attn\""), @r###"adapt the model: `lora.targets` is `c_attn`, expected `down_proj`, `gate_proj`, `k_proj`, `o_proj`, `q_proj`, `up_proj`, `v_proj`"###);
+    insta::assert_snapshot!(config("\"k_proj\",", ""), @r###"
+take the values of parameter `base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight`: the model has none of that name
+hint: they may belong to another model or other adapter settings
+"###);
+    let folder = tempfile::tempdir().expect("a folder");
+    insta::assert_snapshot!(refused(folder.path()), @r###"
+find `adapter_config.json` in `[adapter]`
+hint: an adapter is a folder as peft writes it
+"###);
+    fs::copy(
+        adapter_folder().join("adapter_config.json"),
+        folder.path().join("adapter_config.json"),
+    )
+    .expect("copies");
+    let whole = fs::read(adapter_folder().join("adapter_model.safetensors")).expect("reads");
+    fs::write(folder.path().join("adapter_model.safetensors"), &whole[..whole.len() / 2])
+        .expect("writes");
+    insta::assert_snapshot!(refused(folder.path()), @r###"
+parse `[adapter]/adapter_model.safetensors`: it is not a whole safetensors file of 39312 bytes: incomplete metadata, file not fully covered
+hint: the file may be incomplete; fetch it again and compare its digest
+"###);
+}
