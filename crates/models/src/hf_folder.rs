@@ -255,12 +255,15 @@ fn numbers(path: &Path, name: &str, tensor: &TensorView<'_>) -> Result<Vec<f32>,
     })
 }
 
+/// Tensors by name: shape and numbers.
+pub type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// Shapes and numbers of every tensor in a safetensors file.
 ///
 /// # Errors
 ///
 /// [`Error::Read`], [`Error::Malformed`] or [`Error::Unsupported`].
-pub fn read_all(path: &Path) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, Error> {
+pub fn read_all(path: &Path) -> Result<NamedTensors, Error> {
     let map = map(path)?;
     let tensors = parse(path, &map)?;
     let read = |(name, tensor): (String, TensorView<'_>)| {

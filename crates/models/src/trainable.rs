@@ -1,13 +1,12 @@
 //! A model's weights while they are trained: values on the host, a decoder under autodiff made from
 //! them for every pass, gradients back by name.
 
-use std::collections::BTreeMap;
-
 use burn::tensor::{Gradients, Tensor, TensorData};
 use preceptor_core::Seed;
 use rand_chacha::rand_core::Rng;
 
 use crate::decoder::WeightMut;
+use crate::hf_folder::NamedTensors;
 use crate::lora::{Adapter, LoraConfig};
 use crate::ops::{self, Linear};
 use crate::{Decoder, Error, Model};
@@ -170,10 +169,7 @@ impl Trainable {
     ///
     /// [`Error::Parameters`] if a parameter is missing, unknown or of another shape; nothing is
     /// changed then.
-    pub fn set_values(
-        &mut self,
-        mut values: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    ) -> Result<(), Error> {
+    pub fn set_values(&mut self, mut values: NamedTensors) -> Result<(), Error> {
         let mut found = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
             let error = |detail: String| Error::Parameters { name: parameter.name.clone(), detail };
