@@ -1,0 +1,227 @@
+//! A model that learns: weights, optimiser and learning rate together, and one update of them.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use preceptor_models::{GroupBatch, TokenGroup, Trainable};
+
+use crate::objective::{Batch, Metrics, Objective, Sequence, Totals};
+use crate::optimizer::{AdamW, AdamWConfig, OptimizerState, Parameter};
+use crate::schedule::Schedule;
+use crate::{Error, GradientNorm, clip_factor};
+
+/// A prompt with its rollouts or targets, and what the objective knows of each.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Tokens of the prompt, 1 or more.
+    pub prompt: Vec<u32>,
+    /// Tokens of each rollout, 1 or more.
+    pub rollouts: Vec<Vec<u32>>,
+    /// One for each rollout.
+    pub sequences: Vec<Sequence>,
+}
+
+/// What an update was.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The loss before the update.
+    pub loss: f64,
+    /// What was measured over the tokens.
+    pub metrics: Metrics,
+    /// Mean entropy of the distributions the tokens were drawn from, in nats.
+    pub entropy: f64,
+    /// Norm of all gradients together, before clipping.
+    pub gradient_norm: f64,
+    /// Norm of the gradient of each parameter, before clipping, in their order.
+    pub gradient_norms: Vec<f64>,
+    /// The learning rate of this update.
+    pub learning_rate: f64,
+    /// Rows that were read: prompts once a micro-batch, and rollouts.
+    pub num_rows: usize,
+    /// Passes forward and backward that the gradient was added up from.
+    pub num_micro_batches: usize,
+    /// Time forward, backward and in the optimiser.
+    pub time: [Duration; 3],
+}
+
+/// Trained weights with their optimiser.
+#[derive(Debug)]
+pub struct Learner {
+    trainable: Trainable,
+    optimizer: AdamW,
+    schedule: Schedule,
+    max_gradient_norm: f64,
+    rows_a_micro_batch: usize,
+}
+
+impl Learner {
+    /// A learner that has seen nothing. `rows_a_micro_batch` bounds the memory of a pass: as many
+    /// rollouts as fit go through at once, and a longer one alone.
+    pub fn new(
+        trainable: Trainable,
+        optimizer: &AdamWConfig,
+        schedule: Schedule,
+        rows_a_micro_batch: usize,
+    ) -> Self {
+        Self {
+            optimizer: AdamW::new(optimizer, &parameters(&trainable)),
+            max_gradient_norm: optimizer.max_gradient_norm,
+            trainable,
+            schedule,
+            rows_a_micro_batch,
+        }
+    }
+
+    /// A learner that goes on from the state of an optimiser; `trainable` has the weights of then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OptimizerState`] if the state belongs to other parameters.
+    pub fn restore(
+        trainable: Trainable,
+        optimizer: &AdamWConfig,
+        state: OptimizerState,
+        schedule: Schedule,
+        rows_a_micro_batch: usize,
+    ) -> Result<Self, Error> {
+        let restored = AdamW::restore(optimizer, &parameters(&trainable), state)?;
+        let new = Self::new(trainable, optimizer, schedule, rows_a_micro_batch);
+        Ok(Self { optimizer: restored, ..new })
+    }
+
+    /// The weights.
+    pub fn trainable(&self) -> &Trainable {
+        &self.trainable
+    }
+
+    /// What the optimiser remembers.
+    pub fn optimizer_state(&self) -> &OptimizerState {
+        self.optimizer.state()
+    }
+
+    /// One update towards a lower loss of `groups`.
+    ///
+    /// Gradients of micro-batches add up to those of the whole, up to the rounding of the sum.
+    ///
+    /// # Errors
+    ///
+    /// What the objective refuses; [`Error::NonFiniteGradient`]. Weights and optimiser are then as
+    /// they were.
+    pub fn update(&mut self, groups: &[Group], objective: &dyn Objective) -> Result<Report, Error> {
+        let sequences: Vec<Sequence> =
+            groups.iter().flat_map(|group| group.sequences.iter().cloned()).collect();
+        let totals = Totals::of(&sequences);
+        let mut gradients = vec![Vec::new(); self.trainable.parameters().len()];
+        let mut report = Report {
+            loss: 0.0,
+            metrics: Metrics::default(),
+            entropy: 0.0,
+            gradient_norm: 0.0,
+            gradient_norms: Vec::new(),
+            learning_rate: self.schedule.rate(self.optimizer.state().num_updates),
+            num_rows: 0,
+            num_micro_batches: 0,
+            time: [Duration::ZERO; 3],
+        };
+        let mut first = 0;
+        for parts in micro_batches(groups, self.rows_a_micro_batch) {
+            let start = Instant::now();
+            let graph = self.trainable.graph();
+            let of = |(group, rollouts): &(usize, Range<usize>)| TokenGroup {
+                prompt: &groups[*group].prompt,
+                rollouts: &groups[*group].rollouts[rollouts.clone()],
+            };
+            let batch = GroupBatch::new(&parts.iter().map(of).collect::<Vec<_>>());
+            let (logprobs, entropies) = batch.token_logprobs(graph.decoder());
+            let last = first + parts.iter().map(|(_, rollouts)| rollouts.len()).sum::<usize>();
+            let sequences = &sequences[first..last];
+            let loss = objective.loss(logprobs, Batch { sequences, totals })?;
+            report.time[0] += start.elapsed();
+
+            let start = Instant::now();
+            report.loss += f64::from(loss.loss.clone().into_scalar::<f32>());
+            report.metrics = report.metrics.merged(loss.metrics);
+            report.entropy += entropies.iter().copied().map(f64::from).sum::<f64>();
+            report.num_rows += batch.num_rows();
+            report.num_micro_batches += 1;
+            graph.add_gradients(&mut loss.loss.backward(), &mut gradients);
+            report.time[1] += start.elapsed();
+            first = last;
+        }
+        report.entropy /= totals.num_tokens.max(1) as f64;
+
+        let start = Instant::now();
+        let mut norm = GradientNorm::default();
+        for (parameter, gradient) in self.trainable.parameters().iter().zip(&mut gradients) {
+            gradient.resize(parameter.values.len(), 0.0);
+            report.gradient_norms.push(norm.add(&parameter.name, gradient)?);
+        }
+        report.gradient_norm = norm.value();
+        let factor = clip_factor(report.gradient_norm, self.max_gradient_norm);
+        let mut update = self.optimizer.begin(report.learning_rate, factor);
+        for (index, parameter) in self.trainable.parameters_mut().iter_mut().enumerate() {
+            update.apply(index, &mut parameter.values, &gradients[index]);
+        }
+        report.time[2] = start.elapsed();
+        Ok(report)
+    }
+}
+
+fn parameters(trainable: &Trainable) -> Vec<Parameter> {
+    let known = |p: &preceptor_models::Parameter| Parameter {
+        name: p.name.clone(),
+        shape: p.shape.clone(),
+    };
+    trainable.parameters().iter().map(known).collect()
+}
+
+/// Rollouts of groups in their order, cut into passes of at most `rows` rows where a rollout and its
+/// prompt fit into that.
+fn micro_batches(groups: &[Group], rows: usize) -> Vec<Vec<(usize, Range<usize>)>> {
+    let mut batches: Vec<Vec<(usize, Range<usize>)>> = Vec::new();
+    let mut held: Option<usize> = None;
+    for (number, group) in groups.iter().enumerate() {
+        for (index, rollout) in group.rollouts.iter().enumerate() {
+            let continues = batches
+                .last()
+                .and_then(|batch| batch.last())
+                .is_some_and(|(last, _)| *last == number);
+            let prompt = if continues { 0 } else { group.prompt.len() };
+            let more = held.map(|held| held + prompt + rollout.len());
+            let Some(more) = more.filter(|more| *more <= rows) else {
+                batches.push(vec![(number, index..index + 1)]);
+                held = Some(group.prompt.len() + rollout.len());
+                continue;
+            };
+            held = Some(more);
+            let batch = batches.last_mut().expect("the first rollout begins one");
+            match batch.last_mut() {
+                Some((_, rollouts)) if continues => rollouts.end = index + 1,
+                _ => batch.push((number, index..index + 1)),
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(prompt: usize, lengths: &[usize]) -> Group {
+        let rollouts: Vec<Vec<u32>> = lengths.iter().map(|len| vec![1; *len]).collect();
+        let sequence = |len: &usize| Sequence { num_tokens: *len, sampled: None };
+        let sequences = lengths.iter().map(sequence).collect();
+        Group { prompt: vec![1; prompt], rollouts, sequences }
+    }
+
+    #[test]
+    fn passes_hold_as_many_rollouts_as_fit_and_a_longer_one_alone() {
+        let groups = [group(10, &[5, 5, 5]), group(3, &[2, 90]), group(4, &[1])];
+        let found = micro_batches(&groups, 25);
+        let expected = [vec![(0, 0..3)], vec![(1, 0..1)], vec![(1, 1..2)], vec![(2, 0..1)]];
+        assert_eq!(found, expected);
+        assert_eq!(micro_batches(&groups, 1000), [vec![(0, 0..3), (1, 0..2), (2, 0..1)]]);
+        assert_eq!(micro_batches(&groups, 1).len(), 6);
+    }
+}

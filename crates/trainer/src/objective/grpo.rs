@@ -1,0 +1,261 @@
+//! `grpo`: group-relative policy optimisation and its relatives.
+//!
+//! ```text
+//! r_t    = pi(o_t | q, o_<t) / pi_old(o_t | q, o_<t)                  ratio `token`
+//!        = sg[s] pi(o_t) / sg[pi(o_t)],  s = exp(mean_t log r_t)      ratio `sequence`
+//! term_t = -min(r_t A, clip(r_t, 1 - clip-low, 1 + clip-high) A) + loss-kl.coefficient k_t
+//! L      = 1/N sum_i 1/|o_i| sum_t term_t                             `sequence-mean-token-mean`
+//!        = 1/T sum_i         sum_t term_t                             `token-mean`
+//!        = 1/N 1/max-new-tokens sum_i sum_t term_t                    `constant`
+//! k_t    = l, l^2 / 2, exp(-l) + l - 1  for  l = log pi - log pi_ref  `k1`, `k2`, `k3`
+//! ```
+//!
+//! N rollouts and T tokens in the whole batch, `sg` stops the gradient. Advantages A come from
+//! [`crate::advantages`], where KL in the reward, baseline and `std` act.
+//!
+//! Sources: GRPO (Shao et al. 2024, arXiv 2402.03300); `token-mean` and `clip-high` from DAPO (Yu et
+//! al. 2025, arXiv 2503.14476); `constant` and `std = false` from Dr. GRPO (Liu et al. 2025, arXiv
+//! 2503.20783); ratio `sequence` from GSPO (Zheng et al. 2025, arXiv 2507.18071, its token form with
+//! equal advantages, whose gradient is that of the sequence form); estimators from Schulman 2020,
+//! *Approximating KL divergence*.
+//!
+//! Differs from the paper: GRPO has its KL term in the loss; here it is in the reward by default, as
+//! in *Compute as Teacher*. The ratio is not bounded before it is clipped: one that overflows is an error.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::tokens::{Tokens, check_finite, sampled};
+use super::{Batch, Loss, Metrics, Objective, Sampled, Sequence, Totals};
+use crate::Error;
+use crate::advantages::{Baseline, Normalization};
+
+/// One line for lists.
+pub const SUMMARY: &str = "clipped policy gradient with group-normalised advantages";
+
+/// How the terms of tokens become one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aggregation {
+    /// The mean over rollouts of the mean over tokens.
+    #[default]
+    SequenceMeanTokenMean,
+    /// The mean over all tokens.
+    TokenMean,
+    /// The sum over all tokens, divided by the number of rollouts times the most tokens a rollout may have.
+    Constant,
+}
+
+/// What the probability ratio is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ratio {
+    /// Each token.
+    #[default]
+    Token,
+    /// The rollout: the geometric mean of its tokens' ratios.
+    Sequence,
+}
+
+/// An estimator of the KL divergence from the reference at one token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KlEstimator {
+    /// The log-ratio. Its gradient does not depend on the reference.
+    K1,
+    /// Half the square of the log-ratio.
+    K2,
+    /// `exp(-l) + l - 1` for the log-ratio `l`.
+    #[default]
+    K3,
+}
+
+/// The KL term of the loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct LossKl {
+    /// Estimator: `k1`, `k2` or `k3`. Default: `k3` (GRPO).
+    pub estimator: KlEstimator,
+    /// Weight of the term, 0 to 1000. Default: 0 (*Compute as Teacher* has its KL term in the reward).
+    pub coefficient: f64,
+}
+
+impl Default for LossKl {
+    fn default() -> Self {
+        Self { estimator: KlEstimator::K3, coefficient: 0.0 }
+    }
+}
+
+/// Settings of [`Grpo`], and of the advantages it is given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// How the terms of tokens become one number: `sequence-mean-token-mean`, `token-mean` or
+    /// `constant`. Default: `sequence-mean-token-mean` (paper).
+    pub aggregation: Aggregation,
+    /// How far below 1 a ratio counts, 0 to 1. Default: 0.2 (verl 0.5).
+    pub clip_low: f64,
+    /// How far above 1 a ratio counts, 0 to 1000. Default: 0.2 (verl 0.5); DAPO: 0.28.
+    pub clip_high: f64,
+    /// What the ratio is of: `token` or `sequence`. Default: `token` (paper).
+    pub ratio: Ratio,
+    /// Whether advantages are divided by the standard deviation of the group. Default: true (paper).
+    pub std: bool,
+    /// What rewards are compared with: `group-mean` or `leave-one-out`. Default: `group-mean` (paper).
+    pub baseline: Baseline,
+    /// Weight of the KL divergence from the reference in the reward, 0 to 1000, per nat. Default:
+    /// 0.001 (paper).
+    pub reward_kl: f64,
+    /// The KL term of the loss. Default: none.
+    pub loss_kl: LossKl,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            aggregation: Aggregation::SequenceMeanTokenMean,
+            clip_low: 0.2,
+            clip_high: 0.2,
+            ratio: Ratio::Token,
+            std: true,
+            baseline: Baseline::GroupMean,
+            reward_kl: 1e-3,
+            loss_kl: LossKl::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The first setting outside its range: key, value, what is allowed.
+    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        let ranges = [
+            ("clip-low", self.clip_low, 1.0, "0 to 1"),
+            ("clip-high", self.clip_high, 1000.0, "0 to 1000"),
+            ("reward-kl", self.reward_kl, 1000.0, "0 to 1000"),
+            ("loss-kl.coefficient", self.loss_kl.coefficient, 1000.0, "0 to 1000"),
+        ];
+        let mut ranges = ranges.into_iter();
+        let wrong = ranges.find(|&(_, value, most, _)| !(0.0..=most).contains(&value));
+        wrong.map(|(key, value, _, allowed)| (key, value.to_string(), allowed))
+    }
+
+    /// How the rewards of a group become advantages.
+    pub fn normalization(&self) -> Normalization {
+        Normalization { std: self.std, baseline: self.baseline }
+    }
+
+    /// Whether log-probabilities of a KL reference are needed.
+    pub fn needs_reference(&self) -> bool {
+        self.reward_kl > 0.0 || self.loss_kl.coefficient > 0.0
+    }
+}
+
+/// The clipped policy gradient.
+#[derive(Clone, Debug)]
+pub struct Grpo {
+    config: Config,
+    max_new_tokens: u32,
+}
+
+impl Grpo {
+    /// The objective of `config` for rollouts of at most `max_new_tokens`, 1 or more.
+    ///
+    /// # Panics
+    ///
+    /// If `max_new_tokens` is 0.
+    pub fn new(config: &Config, max_new_tokens: u32) -> Self {
+        assert!(max_new_tokens > 0, "rollouts have tokens");
+        Self { config: config.clone(), max_new_tokens }
+    }
+
+    fn weight(&self, sequence: &Sequence, totals: Totals) -> f64 {
+        let denominator = match self.config.aggregation {
+            Aggregation::SequenceMeanTokenMean => totals.num_sequences * sequence.num_tokens,
+            Aggregation::TokenMean => totals.num_tokens,
+            Aggregation::Constant => totals.num_sequences * self.max_new_tokens as usize,
+        };
+        1.0 / denominator as f64
+    }
+
+    /// Values of the log-ratios of the current to the sampling policy, one a token.
+    fn log_ratios(&self, current: &[f32], old: &[f32]) -> Vec<f32> {
+        let pairs = current.iter().zip(old);
+        match self.config.ratio {
+            Ratio::Token => pairs.map(|(current, old)| current - old).collect(),
+            Ratio::Sequence => {
+                let sum: f64 = pairs.map(|(&new, &old)| f64::from(new) - f64::from(old)).sum();
+                vec![(sum / current.len() as f64) as f32; current.len()]
+            }
+        }
+    }
+
+    /// The KL term of every token, times its coefficient.
+    fn kl(&self, tokens: &Tokens<'_>) -> Result<Tensor<1>, Error> {
+        let mut constants = Vec::new();
+        for (index, (sequence, current)) in tokens.sequences().enumerate() {
+            let reference = sequence.sampled.as_ref().and_then(|s| s.reference_logprobs.as_ref());
+            let reference = reference.ok_or(Error::Missing {
+                what: "log-probabilities of the KL reference",
+                sequence: index,
+                hint: "score the rollouts with the reference, or set `loss-kl.coefficient` to 0",
+            })?;
+            if self.config.loss_kl.estimator == KlEstimator::K3 {
+                let pairs = current.iter().zip(reference);
+                let ratios: Vec<_> =
+                    pairs.map(|(new, reference)| (reference - new).exp()).collect();
+                check_finite("the probability ratio in `loss-kl`", index, &ratios)?;
+            }
+            constants.extend_from_slice(reference);
+        }
+        let log_ratio = tokens.logprobs() - tokens.constant_of(constants);
+        let kl = match self.config.loss_kl.estimator {
+            KlEstimator::K1 => log_ratio,
+            KlEstimator::K2 => log_ratio.clone() * log_ratio * 0.5,
+            KlEstimator::K3 => log_ratio.clone().neg().exp() + log_ratio - 1.0,
+        };
+        Ok(kl * self.config.loss_kl.coefficient)
+    }
+}
+
+impl Objective for Grpo {
+    fn loss(&self, logprobs: Tensor<1>, batch: Batch<'_>) -> Result<Loss, Error> {
+        let tokens = Tokens::new(logprobs, batch)?;
+        let mut metrics = Metrics { num_tokens: batch.num_tokens(), ..Metrics::default() };
+        let (mut log_ratios, mut advantages) = (Vec::new(), Vec::new());
+        for (index, (sequence, current)) in tokens.sequences().enumerate() {
+            let sampled = sampled(index, sequence)?;
+            let values = self.log_ratios(current, &sampled.old_logprobs);
+            let ratios: Vec<_> = values.iter().map(|log_ratio| log_ratio.exp()).collect();
+            check_finite("the probability ratio", index, &ratios)?;
+            log_ratios.extend(values);
+            advantages.extend(std::iter::repeat_n(sampled.advantage as f32, current.len()));
+            measure(&mut metrics, current, sampled);
+        }
+        // The difference is 0 and holds the gradient.
+        let log_ratio = tokens.logprobs() - tokens.values() + tokens.constant_of(log_ratios);
+        let ratio = log_ratio.exp();
+        let advantages = tokens.constant_of(advantages);
+        let (low, high) = (1.0 - self.config.clip_low, 1.0 + self.config.clip_high);
+        let bounded = ratio.clone().clamp(low, high) * advantages.clone();
+        let unbounded = ratio * advantages;
+        let clips = bounded.clone().lower(unbounded.clone());
+        metrics.num_clipped = clips.clone().int().sum().into_scalar::<i64>() as usize;
+        let mut terms = -unbounded.mask_where(clips, bounded);
+        if self.config.loss_kl.coefficient > 0.0 {
+            terms = terms + self.kl(&tokens)?;
+        }
+        let weights = tokens.constant(|sequence| self.weight(sequence, batch.totals));
+        Ok(Loss { loss: (terms * weights).sum(), metrics })
+    }
+}
+
+fn measure(metrics: &mut Metrics, current: &[f32], sampled: &Sampled) {
+    for (token, &new) in current.iter().enumerate() {
+        let new = f64::from(new);
+        metrics.sum_logprob += new;
+        metrics.from_sampling.add(new - f64::from(sampled.old_logprobs[token]));
+        if let Some(reference) = &sampled.reference_logprobs {
+            metrics.from_reference.add(f64::from(reference[token]) - new);
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! A folder of fixtures against this build: what another implementation computed, and how far we are
+//! from it.
+//!
+//! A folder holds a checkpoint in Hugging Face layout and any of:
+//!
+//! | file | says |
+//! |---|---|
+//! | `expected.json` | logits and log-probabilities of a text, its greedy continuation, the losses of a few updates on it |
+//! | `train_expected.json` | groups of rollouts; losses, clip fractions, gradient norms and log-probabilities after one update for several objectives |
+//! | `lora/` | an adapter as peft writes it, and the logits with it, in its own `expected.json` |
+//!
+//! The schema is that of `tests/fixtures/parity`, whose scripts make such folders.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use preceptor_models::{
+    Decoder, Device, GroupBatch, Model, SegmentAttention, TokenGroup, Trainable, ops, token_logprob,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::learner::{Group, Learner, Report};
+use crate::objective::grpo::{self, Aggregation, Grpo, KlEstimator, LossKl, Ratio};
+use crate::objective::sft::{self, Sft};
+use crate::objective::{Objective, Sampled, Sequence};
+use crate::{AdamWConfig, Decay, Schedule, ScheduleConfig, advantages, reward_with_kl};
+
+/// Absolute, of logits and log-probabilities.
+const LOGITS: f64 = 1e-4;
+/// Relative, of losses.
+const LOSS: f64 = 1e-4;
+/// Relative, of gradient norms.
+const GRADIENT_NORM: f64 = 1e-3;
+/// Absolute, of a rollout's log-probability after an update: Adam's first step is a step of the
+/// gradient's sign, so the rounding of gradients near zero shows.
+const AFTER_UPDATE: f64 = 2e-2;
+
+/// How far this build is from a reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// What was compared.
+    pub what: String,
+    /// How many numbers.
+    pub compared: usize,
+    /// The largest difference.
+    pub largest: f64,
+    /// The largest difference that is allowed.
+    pub tolerance: f64,
+    /// Whether differences are shares of the reference's number.
+    pub relative: bool,
+}
+
+impl Comparison {
+    /// Whether every number is near enough; a difference that is no number is not.
+    pub fn holds(&self) -> bool {
+        self.largest <= self.tolerance
+    }
+
+    fn new(what: impl Into<String>, tolerance: f64, relative: bool) -> Self {
+        Self { what: what.into(), compared: 0, largest: 0.0, tolerance, relative }
+    }
+
+    fn add(&mut self, found: f64, expected: f64) {
+        let scale = if self.relative { expected.abs().max(f64::MIN_POSITIVE) } else { 1.0 };
+        let difference = (found - expected).abs() / scale;
+        self.compared += 1;
+        // A difference that is no number is the largest of all.
+        if difference > self.largest || !difference.is_finite() {
+            self.largest = if difference.is_nan() { f64::INFINITY } else { difference };
+        }
+    }
+
+    fn add_all(&mut self, found: &[f32], expected: &[f64]) {
+        if found.len() != expected.len() {
+            self.largest = f64::INFINITY;
+        }
+        for (found, expected) in found.iter().zip(expected) {
+            self.add(f64::from(*found), *expected);
+        }
+    }
+}
+
+/// Why a folder can't be compared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParityError {
+    /// A fixture can't be read.
+    #[error("read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A fixture has another schema.
+    #[error("read the fixture `{}`: {detail}\nhint: fixtures are made by the scripts in tests/fixtures/parity", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        detail: String,
+    },
+    /// There is nothing to compare with.
+    #[error("compare `{}`: it has neither `expected.json` nor `train_expected.json`\nhint: fixtures are made by the scripts in tests/fixtures/parity", folder.display())]
+    Nothing {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The checkpoint or its adapter can't be loaded.
+    #[error(transparent)]
+    Model(#[from] preceptor_models::Error),
+    /// An update can't be computed.
+    #[error(transparent)]
+    Update(#[from] crate::Error),
+}
+
+/// Compares this build on `device` with what the fixtures of `folder` say.
+///
+/// # Errors
+///
+/// What keeps the comparison from being made; a difference past its tolerance is no error.
+pub fn check(folder: &Path, device: &Device) -> Result<Vec<Comparison>, ParityError> {
+    let expected: Option<Expected> = read(&folder.join("expected.json"))?;
+    let training: Option<Training> = read(&folder.join("train_expected.json"))?;
+    if expected.is_none() && training.is_none() {
+        return Err(ParityError::Nothing { folder: folder.to_owned() });
+    }
+    let model = Model::load(folder, device)?;
+    let mut found = Vec::new();
+    if let Some(expected) = &expected {
+        found.extend(forward(&model, expected));
+        found.extend(updates_on_a_text(&model, expected)?);
+        found.extend(adapter(&model, folder, expected)?);
+    }
+    if let Some(training) = &training {
+        found.extend(objectives(&model, training)?);
+    }
+    Ok(found)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ParityError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes =
+        fs::read(path).map_err(|source| ParityError::Read { path: path.to_owned(), source })?;
+    let parsed = serde_json::from_slice(&bytes).map_err(|error| ParityError::Schema {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    })?;
+    Ok(Some(parsed))
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    input_ids: Vec<u32>,
+    /// By position.
+    logits: BTreeMap<usize, Vec<f64>>,
+    next_token_logprobs: Vec<f64>,
+    greedy_ids: Vec<u32>,
+    train: TextTraining,
+}
+
+#[derive(Deserialize)]
+struct TextTraining {
+    loss_before_step: Vec<f64>,
+    total_grad_norm: f64,
+}
+
+#[derive(Deserialize)]
+struct Adapted {
+    logits: BTreeMap<usize, Vec<f64>>,
+}
+
+#[derive(Deserialize)]
+struct Training {
+    max_new_tokens: u32,
+    reward_kl_coefficient: f64,
+    groups: Vec<GroupFixture>,
+    variants: BTreeMap<String, Variant>,
+    sft: Outcome,
+}
+
+#[derive(Deserialize)]
+struct GroupFixture {
+    prompt_ids: Vec<u32>,
+    scores: Vec<f64>,
+    rollouts: Vec<RolloutFixture>,
+}
+
+#[derive(Deserialize)]
+struct RolloutFixture {
+    ids: Vec<u32>,
+    logprobs: Vec<f64>,
+    old_logprobs: Vec<f32>,
+    ref_logprobs: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Variant {
+    settings: Settings,
+    clip_fraction: f64,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    aggregation: Aggregation,
+    #[serde(default)]
+    reward_kl: bool,
+    #[serde(default)]
+    loss_kl: f64,
+    #[serde(default)]
+    ratio: Ratio,
+    clip_low: Option<f64>,
+    clip_high: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    loss: f64,
+    grad_norm: f64,
+    grad_norms: BTreeMap<String, f64>,
+    after_step_sequence_logprobs: Vec<Vec<f64>>,
+}
+
+fn logits(decoder: &dyn Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut attention = SegmentAttention::sequences([tokens.len()]);
+    let hidden = decoder.forward(tokens, &attention.positions(), &mut attention);
+    let logits = decoder.logits(&hidden.without_autodiff());
+    ops::to_vec(logits).chunks(decoder.spec().vocab_size).map(<[f32]>::to_vec).collect()
+}
+
+fn compare_logits(
+    what: &str,
+    rows: &[Vec<f32>],
+    expected: &BTreeMap<usize, Vec<f64>>,
+) -> Comparison {
+    let mut comparison = Comparison::new(what, LOGITS, false);
+    for (position, expected) in expected {
+        comparison.add_all(rows.get(*position).map_or(&[][..], |row| row), expected);
+    }
+    comparison
+}
+
+fn forward(model: &Model, expected: &Expected) -> Vec<Comparison> {
+    let tokens = &expected.input_ids;
+    let rows = logits(model.decoder(), tokens);
+    let found: Vec<f32> =
+        rows.iter().zip(&tokens[1..]).map(|(row, next)| token_logprob(row, *next)).collect();
+    let mut logprobs = Comparison::new("log-probabilities", LOGITS, false);
+    logprobs.add_all(&found, &expected.next_token_logprobs);
+
+    let mut greedy = Comparison::new("greedy tokens (wrong ones)", 0.0, false);
+    let mut continued = tokens.clone();
+    for expected in &expected.greedy_ids {
+        let last = logits(model.decoder(), &continued).pop().unwrap_or_default();
+        let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap_or(0);
+        greedy.compared += 1;
+        greedy.largest += f64::from(u8::from(best != *expected as usize));
+        continued.push(*expected);
+    }
+    vec![compare_logits("logits", &rows, &expected.logits), logprobs, greedy]
+}
+
+/// The optimiser of the fixtures, without clipping where `max_gradient_norm` is 0.
+fn learner(model: &Model, max_gradient_norm: f64) -> Learner {
+    let schedule =
+        ScheduleConfig { kind: Decay::Constant, learning_rate: 1e-3, warm_up_updates: 0 };
+    let optimizer = AdamWConfig { max_gradient_norm, ..AdamWConfig::default() };
+    Learner::new(Trainable::full(model), &optimizer, Schedule::new(&schedule, 1), usize::MAX)
+}
+
+fn updates_on_a_text(model: &Model, expected: &Expected) -> Result<Vec<Comparison>, ParityError> {
+    let TextTraining { loss_before_step, total_grad_norm } = &expected.train;
+    let mut losses = Comparison::new("losses before each update on a text", LOSS, true);
+    let mut norms = Comparison::new("gradient norm on a text", GRADIENT_NORM, true);
+    let mut learner = learner(model, 0.0);
+    let target = expected.input_ids[1..].to_vec();
+    let sequences = vec![Sequence { num_tokens: target.len(), sampled: None }];
+    let group =
+        Group { prompt: expected.input_ids[..1].to_vec(), rollouts: vec![target], sequences };
+    for (step, expected) in loss_before_step.iter().enumerate() {
+        let report =
+            learner.update(std::slice::from_ref(&group), &Sft::new(&sft::Config::default()))?;
+        losses.add(report.loss, *expected);
+        // Updates are steps of signs at first: rounding moves later losses a little more.
+        losses.tolerance = LOSS * (step + 1) as f64;
+        if step == 0 {
+            norms.add(report.gradient_norm, *total_grad_norm);
+        }
+    }
+    Ok(vec![losses, norms])
+}
+
+fn adapter(
+    model: &Model,
+    folder: &Path,
+    expected: &Expected,
+) -> Result<Vec<Comparison>, ParityError> {
+    let folder = folder.join("lora");
+    let Some(adapted) = read::<Adapted>(&folder.join("expected.json"))? else {
+        return Ok(Vec::new());
+    };
+    let trainable = Trainable::load_adapter(model, &folder)?;
+    let apart = logits(trainable.graph().decoder(), &expected.input_ids);
+    let merged = logits(&*trainable.merged(model.device()), &expected.input_ids);
+    Ok(vec![
+        compare_logits("logits with the adapter", &apart, &adapted.logits),
+        compare_logits("logits with the adapter merged", &merged, &adapted.logits),
+    ])
+}
+
+fn objectives(model: &Model, training: &Training) -> Result<Vec<Comparison>, ParityError> {
+    let mut comparisons = Vec::new();
+    let mut logprobs = Comparison::new("log-probabilities of rollouts", LOGITS, false);
+    for (found, expected) in sequence_logprobs(&Trainable::full(model), training)
+        .into_iter()
+        .zip(training.groups.iter().flat_map(|group| &group.rollouts))
+    {
+        logprobs.add_all(&found, &expected.logprobs);
+    }
+    comparisons.push(logprobs);
+    for (name, Variant { settings, clip_fraction, outcome }) in &training.variants {
+        let default = grpo::Config::default();
+        let config = grpo::Config {
+            aggregation: settings.aggregation,
+            ratio: settings.ratio,
+            clip_low: settings.clip_low.unwrap_or(default.clip_low),
+            clip_high: settings.clip_high.unwrap_or(default.clip_high),
+            reward_kl: if settings.reward_kl { training.reward_kl_coefficient } else { 0.0 },
+            loss_kl: LossKl { estimator: KlEstimator::K3, coefficient: settings.loss_kl },
+            ..default
+        };
+        let groups = rollout_groups(training, &config)?;
+        let objective = Grpo::new(&config, training.max_new_tokens);
+        let report = compare_update(
+            model,
+            training,
+            &groups,
+            &objective,
+            (name, outcome),
+            &mut comparisons,
+        )?;
+        let mut clipped = Comparison::new(format!("{name}: clip fraction"), 1e-9, false);
+        clipped.add(report.metrics.clip_fraction().unwrap_or(f64::NAN), *clip_fraction);
+        comparisons.push(clipped);
+    }
+    let targets = training.groups.iter().map(|group| {
+        let target = group.rollouts[0].ids.clone();
+        let sequences = vec![Sequence { num_tokens: target.len(), sampled: None }];
+        Group { prompt: group.prompt_ids.clone(), rollouts: vec![target], sequences }
+    });
+    let targets: Vec<Group> = targets.collect();
+    let objective = Sft::new(&sft::Config::default());
+    compare_update(
+        model,
+        training,
+        &targets,
+        &objective,
+        ("sft", &training.sft),
+        &mut comparisons,
+    )?;
+    Ok(comparisons)
+}
+
+fn rollout_groups(training: &Training, config: &grpo::Config) -> Result<Vec<Group>, ParityError> {
+    let reward = |score: &f64, rollout: &RolloutFixture| {
+        let RolloutFixture { old_logprobs, ref_logprobs, .. } = rollout;
+        Some(reward_with_kl(*score, config.reward_kl, old_logprobs, ref_logprobs))
+    };
+    let rewards: Vec<Vec<_>> = training
+        .groups
+        .iter()
+        .map(|group| group.scores.iter().zip(&group.rollouts).map(|(s, r)| reward(s, r)).collect())
+        .collect();
+    let advantages = advantages(&rewards, config.normalization())?;
+    let groups = training.groups.iter().zip(advantages).map(|(group, advantages)| {
+        let sequence = |(rollout, advantage): (&RolloutFixture, Option<f64>)| Sequence {
+            num_tokens: rollout.ids.len(),
+            sampled: Some(Sampled {
+                advantage: advantage.unwrap_or(0.0),
+                old_logprobs: rollout.old_logprobs.clone(),
+                reference_logprobs: Some(rollout.ref_logprobs.clone()),
+            }),
+        };
+        Group {
+            prompt: group.prompt_ids.clone(),
+            rollouts: group.rollouts.iter().map(|rollout| rollout.ids.clone()).collect(),
+            sequences: group.rollouts.iter().zip(advantages.advantages).map(sequence).collect(),
+        }
+    });
+    Ok(groups.collect())
+}
+
+fn compare_update(
+    model: &Model,
+    training: &Training,
+    groups: &[Group],
+    objective: &dyn Objective,
+    (name, outcome): (&str, &Outcome),
+    comparisons: &mut Vec<Comparison>,
+) -> Result<Report, ParityError> {
+    let mut learner = learner(model, 1.0);
+    let report = learner.update(groups, objective)?;
+    let mut loss = Comparison::new(format!("{name}: loss"), LOSS, true);
+    loss.add(report.loss, outcome.loss);
+    let mut norm = Comparison::new(format!("{name}: gradient norm"), GRADIENT_NORM, true);
+    norm.add(report.gradient_norm, outcome.grad_norm);
+    let mut norms =
+        Comparison::new(format!("{name}: gradient norm by weight"), GRADIENT_NORM, true);
+    let parameters = learner.trainable().parameters();
+    for (parameter, found) in parameters.iter().zip(&report.gradient_norms) {
+        norms.add(*found, outcome.grad_norms.get(&parameter.name).copied().unwrap_or(f64::NAN));
+    }
+    let mut after =
+        Comparison::new(format!("{name}: log-probability after an update"), AFTER_UPDATE, false);
+    let found = sequence_logprobs(learner.trainable(), training);
+    let sums = found.iter().map(|logprobs| logprobs.iter().copied().map(f64::from).sum::<f64>());
+    for (found, expected) in sums.zip(outcome.after_step_sequence_logprobs.iter().flatten()) {
+        after.add(found, *expected);
+    }
+    comparisons.extend([loss, norm, norms, after]);
+    Ok(report)
+}
+
+/// The log-probabilities of every rollout's tokens, group after group.
+fn sequence_logprobs(trainable: &Trainable, training: &Training) -> Vec<Vec<f32>> {
+    let graph = trainable.graph();
+    let rollouts: Vec<Vec<Vec<u32>>> = training
+        .groups
+        .iter()
+        .map(|group| group.rollouts.iter().map(|rollout| rollout.ids.clone()).collect())
+        .collect();
+    let groups: Vec<_> = training
+        .groups
+        .iter()
+        .zip(&rollouts)
+        .map(|(group, rollouts)| TokenGroup { prompt: &group.prompt_ids, rollouts })
+        .collect();
+    let (logprobs, _) = GroupBatch::new(&groups).token_logprobs(graph.decoder());
+    let mut rest = ops::to_vec(logprobs.without_autodiff());
+    rollouts
+        .iter()
+        .flatten()
+        .map(|rollout| {
+            let tail = rest.split_off(rollout.len());
+            std::mem::replace(&mut rest, tail)
+        })
+        .collect()
+}

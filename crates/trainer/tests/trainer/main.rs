@@ -1,0 +1,9 @@
+//! Tests of the crate from outside: parity with references, gradients, the effect of every setting.
+
+mod adamw;
+mod fixtures;
+mod gradients;
+mod micro_batches;
+mod parity;
+mod settings;
+mod support;
