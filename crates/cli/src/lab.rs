@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use preceptor_experiment::{
-    CallDemand, CellState, CellStatus, Document, Models, Plan, ResolveOptions, RoleCost,
+    CallDemand, CellState, CellStatus, Document, Expense, Models, Plan, ResolveOptions, RoleCost,
     RunOptions, RunSummary, StageState, resolve,
 };
 use preceptor_files::{Files, Places};
@@ -71,6 +71,7 @@ pub(crate) fn plan(arguments: &ExperimentArguments, output: &Output) -> Result<E
 fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
     let stages = lab.plan.summarize(&lab.store)?;
     let calls = lab.plan.call_demands(&lab.store)?;
+    let expenses = lab.plan.expenses(&lab.store, &lab.models)?;
     let record = lab.plan.record();
     let missing: u64 = stages.iter().map(|s| s.state.num_wanted - s.state.num_present).sum();
     let tokens: u64 = stages.iter().map(|s| s.max_new_tokens).sum();
@@ -99,6 +100,10 @@ fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
             "label": c.label, "present": c.state.num_present, "wanted": c.state.num_wanted,
             "replies": c.num_replies, "judged": c.num_judged, "scored": c.num_scored,
             "rollouts-read": c.num_rollouts_read,
+        })).collect::<Vec<_>>(),
+        "expenses": expenses.iter().map(|e| json!({
+            "endpoint": e.endpoint, "prompt-tokens": e.usage.num_prompt_tokens,
+            "generated-tokens": e.usage.num_generated_tokens, "money": e.money,
         })).collect::<Vec<_>>(),
         "missing-rollouts": missing,
         "max-new-tokens": tokens,
@@ -159,6 +164,13 @@ fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
             "Counts are of first attempts; the same question to the same model is asked once.",
         );
         output.text("");
+    }
+    for Expense { endpoint, usage, money } in &expenses {
+        let money = money.map_or_else(|| "no prices given".to_owned(), |m| format!("{m:.4} money"));
+        output.text(format!(
+            "At `{endpoint}` up to about {} tokens are read and {} written, retries not counted: {money}.",
+            usage.num_prompt_tokens, usage.num_generated_tokens
+        ));
     }
     match estimated_secs {
         _ if missing == 0 => output.text("Nothing is to be drawn."),

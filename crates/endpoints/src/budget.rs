@@ -11,6 +11,13 @@ use preceptor_core::Usage;
 /// Prices are for this many tokens.
 const TOKENS_A_PRICE: f64 = 1e6;
 
+/// The price of `usage` where a million tokens cost this much.
+pub(crate) fn price(prompt_price: f64, generated_price: f64, usage: Usage) -> f64 {
+    (usage.num_prompt_tokens as f64 * prompt_price
+        + usage.num_generated_tokens as f64 * generated_price)
+        / TOKENS_A_PRICE
+}
+
 /// What an endpoint has cost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
@@ -58,9 +65,7 @@ impl Purse {
     }
 
     fn money(&self, usage: Usage) -> f64 {
-        (usage.num_prompt_tokens as f64 * self.prompt_price
-            + usage.num_generated_tokens as f64 * self.generated_price)
-            / TOKENS_A_PRICE
+        price(self.prompt_price, self.generated_price, usage)
     }
 
     /// Sets `most` aside; false if the budget does not hold it.

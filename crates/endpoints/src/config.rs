@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use preceptor_core::{Digest, ModelIdentity};
+use preceptor_core::{Digest, ModelIdentity, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::budget;
 use crate::request::{OWN_KEYS, sorted};
 use crate::{Dialect, Error, Secret};
 
@@ -160,8 +161,8 @@ impl Config {
         if let Some(budget) = self.budget {
             let fits = budget.is_finite() && budget > 0.0;
             check(fits, "budget", &budget, "allowed is more than 0; leave it out for no limit")?;
-            let priced = self.prompt_price > 0.0 || self.generated_price > 0.0;
-            check(priced, "budget", &budget, "it needs `prompt-price` or `generated-price`")?;
+            let is_priced = self.price(Usage::default()).is_some();
+            check(is_priced, "budget", &budget, "it needs `prompt-price` or `generated-price`")?;
         }
         let scores = !self.scoring || self.dialect.can_score();
         check(scores, "scoring", &true, "it needs the dialect `vllm` or `llama-cpp`")?;
@@ -189,6 +190,12 @@ impl Config {
             Some(key) if !key.trim().is_empty() => Secret::new(key).map(Some),
             _ => Err(Error::NoKey { variable: variable.clone() }),
         }
+    }
+
+    /// The price of `usage`; none where no price is given.
+    pub fn price(&self, usage: Usage) -> Option<f64> {
+        let is_priced = self.prompt_price > 0.0 || self.generated_price > 0.0;
+        is_priced.then(|| budget::price(self.prompt_price, self.generated_price, usage))
     }
 
     /// What the store knows the model by: its name and what changes its answers. Addresses, keys,
@@ -305,6 +312,14 @@ mod tests {
         "#);
         assert!(valid().validate().is_ok());
         assert!(extra("reasoning_effort").validate().is_ok());
+    }
+
+    #[test]
+    fn a_price_is_for_a_million_tokens() {
+        let usage = Usage { num_prompt_tokens: 500_000, num_generated_tokens: 2_000_000 };
+        assert_eq!(valid().price(usage), None);
+        let priced = Config { prompt_price: 0.5, generated_price: 2.0, ..valid() };
+        assert_eq!(priced.price(usage), Some(4.25));
     }
 
     #[test]

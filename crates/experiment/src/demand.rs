@@ -1,14 +1,26 @@
-//! What a plan will ask of models beyond its rollouts, before anything is asked.
+//! What a plan will ask of models, before anything is asked: calls, tokens, money.
+//!
+//! Calls are counted. Tokens are guessed, from above, for somebody who has to pay for them: every rollout
+//! and every reply is taken to be as long as it may be, a token to be four characters, and our own part
+//! of a question to have the length of our longest prompt file. What is asked again because it failed
+//! or could not be read is not in it, nor is it taken off that equal questions are asked once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use preceptor_benchmarks::Grader;
+use preceptor_core::Usage;
 use preceptor_core::record::rollout_key;
 use preceptor_store::{StageSpec, Store};
 
 use crate::Error;
-use crate::catalog::{AggregatorSettings, RewardSettings};
+use crate::catalog::{AggregatorSettings, JudgeSettings, RewardSettings};
+use crate::model_host::ModelHost;
 use crate::plan::{Cell, Plan, StageState};
+
+/// Characters of a token: about what English text has.
+const CHARACTERS_A_TOKEN: u64 = 4;
+/// Tokens of our longest prompt file, without what is filled in.
+const TOKENS_AN_INSTRUCTION: u64 = 250;
 
 /// What one group costs: the first attempt of each call, so a floor where replies can't be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +90,95 @@ impl RewardSettings {
     }
 }
 
+/// Who is asked, and how long a reply may be.
+#[derive(Clone, Copy, Debug)]
+struct Asked<'a> {
+    model: &'a str,
+    max_new_tokens: u32,
+}
+
+impl Cell {
+    /// Who writes or scores for the aggregator.
+    fn aggregator_asks(&self) -> Asked<'_> {
+        let max_new_tokens = match &self.aggregator {
+            AggregatorSettings::SelfBon(config) => config.max_new_tokens,
+            _ => self.anchor.sampling.max_new_tokens,
+        };
+        let is_policy = self.aggregator.entry().needs.policy;
+        let model = if is_policy { &self.model_name } else { &self.anchor.name };
+        Asked { model, max_new_tokens }
+    }
+
+    /// Who writes rubrics.
+    fn reward_asks(&self) -> Asked<'_> {
+        let max_new_tokens = self.anchor.sampling.max_new_tokens;
+        Asked { model: &self.anchor.name, max_new_tokens }
+    }
+
+    fn judge_asks(&self) -> Option<Asked<'_>> {
+        let judge = self.judge.as_ref()?;
+        let max_new_tokens = match &judge.settings {
+            JudgeSettings::Llm(config) => config.max_new_tokens,
+            JudgeSettings::Margin(_) => 0,
+        };
+        Some(Asked { model: &judge.name, max_new_tokens })
+    }
+
+    fn eval_judge_asks(&self) -> Option<Asked<'_>> {
+        let judge = self.eval_judge.as_ref()?;
+        let max_new_tokens = judge.sampling.max_new_tokens;
+        Some(Asked { model: &judge.settings.model, max_new_tokens })
+    }
+
+    /// The mean tokens of a prompt.
+    fn prompt_tokens(&self) -> u64 {
+        let texts = self.tasks.tasks.iter().map(|task| task.prompt.display_text());
+        let num_characters: usize = texts.map(|text| text.chars().count()).sum();
+        let num_prompts = self.tasks.tasks.len().max(1) as u64;
+        (num_characters as u64).div_ceil(num_prompts * CHARACTERS_A_TOKEN)
+    }
+
+    /// Tokens of `calls`, by model.
+    fn usage(
+        &self,
+        calls: Calls,
+        writer: Asked<'_>,
+        judge: Option<Asked<'_>>,
+    ) -> BTreeMap<String, Usage> {
+        let mut usage = BTreeMap::new();
+        let mut add = |asked: Asked<'_>, num_questions: u64, num_texts: u64, num_replies: u64| {
+            if num_questions == 0 {
+                return;
+            }
+            let a_question = TOKENS_AN_INSTRUCTION + self.prompt_tokens();
+            let a_text = u64::from(self.sampling.max_new_tokens);
+            let tokens: &mut Usage = usage.entry(asked.model.to_owned()).or_default();
+            tokens.num_prompt_tokens += num_questions * a_question + num_texts * a_text;
+            tokens.num_generated_tokens += num_replies * u64::from(asked.max_new_tokens);
+        };
+        // Where there is a judge it is the one who reads rollouts; who writes rubrics reads a
+        // pseudo-reference.
+        let is_judged = calls.judged > 0;
+        let num_texts = if is_judged { calls.replies } else { calls.rollouts_read };
+        add(writer, calls.replies + calls.scored, num_texts, calls.replies);
+        if let Some(judge) = judge {
+            add(judge, calls.judged, calls.rollouts_read, calls.judged);
+        }
+        usage
+    }
+}
+
+/// What a plan will take from one endpoint: see the head of this module for how rough it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expense {
+    /// Its name.
+    pub endpoint: String,
+    /// Tokens to be read and written.
+    pub usage: Usage,
+    /// Their price; none where the endpoint has no price.
+    pub money: Option<f64>,
+}
+
 /// A stage beyond the rollouts for which models are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallDemand {
@@ -93,9 +194,49 @@ pub struct CallDemand {
     pub num_scored: u64,
     /// Rollouts that are read for it, each as often as it is read.
     pub num_rollouts_read: u64,
+    /// Tokens of all that, by model, guessed from above.
+    pub usage: BTreeMap<String, Usage>,
 }
 
 impl Plan {
+    /// The tokens of what is still to be asked, by model, guessed from above; its keys are the models
+    /// that will be asked.
+    pub(crate) fn usage(
+        &self,
+        store: &Store,
+        only_stored_rollouts: bool,
+    ) -> Result<BTreeMap<String, Usage>, Error> {
+        let mut usage: BTreeMap<String, Usage> = BTreeMap::new();
+        for (demand, summary) in self.rollout_demands().iter().zip(self.summarize(store)?) {
+            let num_missing = summary.state.num_wanted - summary.state.num_present;
+            if num_missing > 0 && !only_stored_rollouts {
+                *usage.entry(demand.cell.model_name.clone()).or_default() += Usage {
+                    num_prompt_tokens: num_missing * demand.cell.prompt_tokens(),
+                    num_generated_tokens: summary.max_new_tokens,
+                };
+            }
+        }
+        for (model, tokens) in self.call_demands(store)?.into_iter().flat_map(|d| d.usage) {
+            *usage.entry(model).or_default() += tokens;
+        }
+        Ok(usage)
+    }
+
+    /// What is still to be taken from each endpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] if the store can't be read.
+    pub fn expenses(&self, store: &Store, models: &dyn ModelHost) -> Result<Vec<Expense>, Error> {
+        let remote =
+            self.usage(store, false)?.into_iter().filter(|(name, _)| models.is_remote(name));
+        let expense = |(name, usage): (String, Usage)| {
+            let money = models.price(&name, usage);
+            Expense { endpoint: name, usage, money }
+        };
+        Ok(remote.map(expense).collect())
+    }
+
     /// The stages for which models are asked beyond the rollouts, each once.
     ///
     /// # Errors
@@ -109,28 +250,33 @@ impl Plan {
             let stages = &cell.stages;
             let name = cell.aggregator.entry().name;
             let place = format!("{} · G {size} · seed {}", cell.benchmark, cell.seed);
-            let mut add = |label: String, spec: &StageSpec, keys: Vec<String>, calls: Calls| {
-                if calls != Calls::default() && seen.insert(spec.digest().clone()) {
-                    demands.push(demand(label, store, spec, &keys, calls)?);
-                }
-                Ok::<(), Error>(())
-            };
+            let mut add =
+                |label: String, spec: &StageSpec, keys: Vec<String>, calls: Calls, usage| {
+                    if calls != Calls::default() && seen.insert(spec.digest().clone()) {
+                        demands.push(demand(label, store, spec, &keys, calls, usage)?);
+                    }
+                    Ok::<(), Error>(())
+                };
             let prompts = || -> Vec<String> {
                 let tasks = cell.tasks.tasks.iter();
                 tasks.map(|task| task.prompt.id.as_str().to_owned()).collect()
             };
-            let aggregator = cell.aggregator.calls(size);
-            add(format!("{name} · {place}"), &stages.aggregates, prompts(), aggregator)?;
+            let (writer, judge) = (cell.aggregator_asks(), cell.judge_asks());
+            let calls = cell.aggregator.calls(size);
+            let usage = cell.usage(calls, writer, judge);
+            add(format!("{name} · {place}"), &stages.aggregates, prompts(), calls, usage)?;
             let num_items = mean_items(cell);
             if cell.grader == Grader::HealthBenchStrict {
-                let items =
+                let calls =
                     Calls { judged: num_items, rollouts_read: num_items, ..Calls::default() };
+                let usage = || cell.usage(calls, writer, cell.eval_judge_asks());
                 let rollouts = cell.tasks.tasks.iter().flat_map(|task| {
                     (0..cell.group_size).map(|index| rollout_key(&task.prompt.id, index))
                 });
                 let label = format!("grades of rollouts · {place}");
-                add(label, &stages.rollout_grades, rollouts.collect(), items)?;
-                add(format!("grades of {name} · {place}"), &stages.grades, prompts(), items)?;
+                add(label, &stages.rollout_grades, rollouts.collect(), calls, usage())?;
+                let label = format!("grades of {name} · {place}");
+                add(label, &stages.grades, prompts(), calls, usage())?;
             }
             let Some(spec) = &stages.rewards else { continue };
             let mut calls = Calls::default();
@@ -141,7 +287,10 @@ impl Plan {
                 calls.rollouts_read += term.rollouts_read;
             }
             let reward = cell.reward_name().unwrap_or_default();
-            add(format!("reward {reward} of {name} · {place}"), spec, prompts(), calls)?;
+            let judge_name = cell.axes.get("judge").filter(|_| calls.judged > 0);
+            let by = judge_name.map_or_else(String::new, |judge| format!(" by {judge}"));
+            let label = format!("reward {reward}{by} of {name} · {place}");
+            add(label, spec, prompts(), calls, cell.usage(calls, cell.reward_asks(), judge))?;
         }
         Ok(demands)
     }
@@ -160,10 +309,16 @@ fn demand(
     spec: &StageSpec,
     keys: &[String],
     calls: Calls,
+    mut usage: BTreeMap<String, Usage>,
 ) -> Result<CallDemand, Error> {
     let present = store.stage(spec).keys()?;
     let num_present = keys.iter().filter(|key| present.contains(*key)).count() as u64;
     let missing = keys.len() as u64 - num_present;
+    for tokens in usage.values_mut() {
+        tokens.num_prompt_tokens *= missing;
+        tokens.num_generated_tokens *= missing;
+    }
+    usage.retain(|_, _| missing > 0);
     Ok(CallDemand {
         label,
         state: StageState { num_present, num_wanted: keys.len() as u64 },
@@ -171,6 +326,7 @@ fn demand(
         num_judged: missing * calls.judged,
         num_scored: missing * calls.scored,
         num_rollouts_read: missing * calls.rollouts_read,
+        usage,
     })
 }
 

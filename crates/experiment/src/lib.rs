@@ -37,7 +37,7 @@ pub use catalog::{
     AggregatorSettings, BenchmarkSettings, Entry, JudgeSettings, Needs, RewardSettings,
 };
 pub use compare::{Comparison, Side, compare};
-pub use demand::CallDemand;
+pub use demand::{CallDemand, Expense};
 pub use document::Document;
 pub use error::{Error, ManifestError};
 pub use grade_file::{FileGrade, benchmark_settings, grade_responses};

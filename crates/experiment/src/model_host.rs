@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use preceptor_core::{LanguageModel, ModelIdentity};
+use preceptor_core::{LanguageModel, ModelIdentity, Usage};
 use preceptor_endpoints::{Config as EndpointConfig, Endpoint};
 use preceptor_files::{Files, SamplingDefaults};
 use preceptor_models::{Device, GenerationOptions, LocalModel, Model};
@@ -22,7 +22,7 @@ pub trait ModelHost {
     /// The sampling its authors recommend.
     fn sampling_defaults(&self, name: &str) -> SamplingDefaults;
 
-    /// Opens the model: loads it, or gets ready to call it.
+    /// Opens the model: loads it, or gets ready to call it, which takes its key.
     ///
     /// # Errors
     ///
@@ -33,6 +33,12 @@ pub trait ModelHost {
     fn is_remote(&self, name: &str) -> bool {
         let _ = name;
         false
+    }
+
+    /// What `usage` costs; none where no price is given.
+    fn price(&self, name: &str, usage: Usage) -> Option<f64> {
+        let _ = (name, usage);
+        None
     }
 
     /// The money that its calls have cost so far.
@@ -125,6 +131,10 @@ impl ModelHost for Models {
 
     fn is_remote(&self, name: &str) -> bool {
         self.endpoint_configs.contains_key(name)
+    }
+
+    fn price(&self, name: &str, usage: Usage) -> Option<f64> {
+        self.endpoint_configs.get(name)?.price(usage)
     }
 
     fn money(&self, name: &str) -> f64 {

@@ -74,6 +74,7 @@ pub fn run(
             left_out.part, left_out.num_cells, left_out.reason
         ));
     }
+    check_endpoints(plan, store, models, options)?;
     let board = Switchboard::new(models, store, progress);
     let demands = plan.rollout_demands();
     for demand in &demands {
@@ -96,6 +97,22 @@ impl RunSummary {
     fn note(&mut self, filled: Filled) {
         self.num_failed += filled.num_failed;
     }
+}
+
+/// Opens the endpoints that will be called, so that a key that is missing stops the run before anything
+/// was paid for.
+fn check_endpoints(
+    plan: &Plan,
+    store: &Store,
+    models: &mut dyn ModelHost,
+    options: RunOptions,
+) -> Result<(), Error> {
+    for name in plan.usage(store, options.only_stored_rollouts)?.into_keys() {
+        if models.is_remote(&name) {
+            models.open(&name)?;
+        }
+    }
+    Ok(())
 }
 
 /// The rollouts of a stage by prompt, each list by rising index.

@@ -13,6 +13,7 @@ use preceptor_testkit::server::{Act, Received, Server, error, ok, says};
 use serde_json::json;
 
 use crate::process::{Finished, Folder, num_lines};
+use crate::scripted::json as read_json;
 
 const KEY: &str = "sk-process-0123456789abcdef";
 
@@ -191,6 +192,64 @@ fn a_key_that_is_not_there_stops_the_run_before_any_call() {
     no_key(&folder, &broken);
     insta::assert_snapshot!(broken.said());
     assert!(server.received().is_empty());
+}
+
+#[test]
+fn the_key_of_a_judge_is_asked_for_before_the_first_rollout() {
+    let folder = Folder::new();
+    let server = Server::start(answer);
+    write_remote(&folder, &server);
+    let manifest = fs::read_to_string(folder.path("remote.toml")).unwrap();
+    let judge = manifest.replace("[judge]\nmodel = \"remote\"", "[judge]\nmodel = \"judge\"");
+    let endpoint = format!(
+        "[endpoints.judge]\nbase-urls = [\"{}\"]\nmodel = \"judge\"\nkey-env = \"JUDGE_KEY\"\n",
+        server.url()
+    );
+    folder.write("remote.toml", &format!("{judge}{endpoint}"));
+    let run = |key: Option<&str>| {
+        let mut command = folder.command(&["run", "remote.toml"]);
+        command
+            .env("TEST_KEY", KEY)
+            .env_remove("JUDGE_KEY")
+            .envs(key.map(|key| ("JUDGE_KEY", key)));
+        folder.finish(&mut command)
+    };
+    insta::assert_snapshot!(run(None).said());
+    assert!(server.received().is_empty());
+    run(Some("sk-judge")).expect_done();
+    // Nobody is asked any more, so nobody's key is needed.
+    folder.finish(folder.command(&["run", "remote.toml"]).env_remove("TEST_KEY")).expect_done();
+}
+
+#[test]
+fn the_plan_says_what_endpoints_will_cost() {
+    let folder = Folder::new();
+    let server = Server::start(answer);
+    write_remote(&folder, &server);
+    let shown = || {
+        let plan = folder.run(&["plan", "remote.toml"]).expect_done().stdout;
+        plan.lines().filter(|line| line.starts_with("At ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    insta::assert_snapshot!(
+        shown().join("\n"),
+        @"At `remote` up to about 37440 tokens are read and 49152 written, retries not counted: no prices given."
+    );
+    let right = fs::read_to_string(folder.path("remote.toml")).unwrap();
+    let prices = "prompt-price = 2.0\ngenerated-price = 10.0\nmax-retries = 1";
+    folder.write("remote.toml", &right.replace("max-retries = 1", prices));
+    insta::assert_snapshot!(
+        shown().join("\n"),
+        @"At `remote` up to about 37440 tokens are read and 49152 written, retries not counted: 0.5664 money."
+    );
+    let plan = || read_json(&folder.run(&["--json", "plan", "remote.toml"]).expect_done().stdout);
+    let expense = &plan()["expenses"][0];
+    let number = |key: &str| expense[key].as_f64().expect("a number");
+    // 48 rollouts and as many verdicts, each of up to 512 tokens.
+    assert_eq!(number("generated-tokens"), 2.0 * 48.0 * 512.0);
+    let money = (2.0 * number("prompt-tokens") + 10.0 * number("generated-tokens")) / 1e6;
+    assert!((number("money") - money).abs() < 1e-9);
+    run(&folder, "runs").expect_done();
+    assert_eq!(plan()["expenses"], json!([]));
 }
 
 #[test]
