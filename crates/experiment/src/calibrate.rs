@@ -24,9 +24,11 @@ use preceptor_judges::{ProbeReport, run_probes};
 use preceptor_stats::{Confusion, krippendorff_alpha, slope};
 use preceptor_store::Store;
 use serde::Deserialize;
+use toml::Table;
 
 use crate::Error;
 use crate::document::Document;
+use crate::error::ManifestError;
 use crate::model_host::ModelHost;
 use crate::progress::Progress;
 use crate::reading::optional_table;
@@ -117,9 +119,7 @@ pub fn calibrate(
     let mut judges = Vec::new();
     let mut first_verdicts: Vec<Vec<Verdict>> = Vec::new();
     for document in documents {
-        let mut table = document.table().clone();
-        let table = optional_table(document, &mut table, "judge")?;
-        let judge = roles::judge(document, models, table)?;
+        let judge = roles::judge(document, models, judge_table(document)?)?;
         let board = Switchboard::new(models, store, progress);
         let repeats = (0..num_repeats.max(1))
             .map(|repeat| verdicts(&board, &judge, &cases, repeat))
@@ -137,6 +137,25 @@ pub fn calibrate(
         krippendorff_alpha(&(0..cases.len()).map(of_case).collect::<Vec<_>>())
     });
     Ok(Calibration { judges, alpha: alpha.flatten() })
+}
+
+/// The `[judge]` table, which names a model.
+fn judge_table(document: &Document) -> Result<Table, ManifestError> {
+    let mut table = document.table().clone();
+    let has_table = table.contains_key("judge");
+    let judge = optional_table(document, &mut table, "judge")?;
+    if judge.contains_key("model") {
+        return Ok(judge);
+    }
+    let (place, detail) = match has_table {
+        true => ("judge", "`[judge]` has no `model`"),
+        false => ("", "there is no table `[judge]`"),
+    };
+    let mut error = document.error_at(place, detail);
+    let hint =
+        "write `[judge]` with `model = \"..\"`, the model or endpoint that is to be measured";
+    error.hint = Some(hint.to_owned());
+    Err(error)
 }
 
 fn read_cases(path: &Path) -> Result<Vec<Case>, Error> {

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use preceptor_core::{LanguageModel, ModelIdentity, Usage};
 use preceptor_endpoints::{Config as EndpointConfig, Endpoint};
-use preceptor_files::{Files, SamplingDefaults};
+use preceptor_files::{Error as FilesError, Files, SamplingDefaults};
 use preceptor_models::{Device, GenerationOptions, LocalModel, Model};
 
 use crate::Error;
+use crate::reading::nearest;
 
 /// Gives models by the name that manifests use.
 pub trait ModelHost {
@@ -85,10 +86,21 @@ impl Models {
         match self.loaded.take() {
             Some((loaded, model)) if loaded == name => Ok(model),
             _ => {
-                let located = self.files.model(name)?;
+                let located = self.files.model(name).map_err(|error| self.with_endpoints(error))?;
                 Ok(Model::load(&located.path, &self.device)?)
             }
         }
+    }
+
+    /// The error about a name that is unknown, with the names of endpoints among the known ones.
+    fn with_endpoints(&self, error: FilesError) -> FilesError {
+        let FilesError::UnknownName { what, name, .. } = error else { return error };
+        let models = self.files.registry().models.keys();
+        let names: Vec<&str> =
+            models.chain(self.endpoint_configs.keys()).map(String::as_str).collect();
+        let known = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let nearest = nearest(&name, &names).map(str::to_owned);
+        FilesError::UnknownName { what, name, nearest, known }
     }
 }
 

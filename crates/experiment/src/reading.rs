@@ -8,6 +8,7 @@ use crate::error::ManifestError;
 
 /// Least similarity (Jaro-Winkler) at which a known key is suggested for an unknown one.
 const MIN_SIMILARITY: f64 = 0.75;
+
 pub(crate) fn names_of(entries: &[crate::Entry]) -> Vec<&'static str> {
     entries.iter().map(|entry| entry.name).collect()
 }
@@ -154,7 +155,8 @@ fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
     Some((unknown.to_owned(), known))
 }
 
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known name that is most alike, if one is alike at all.
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|known| (strsim::jaro_winkler(known, name), *known));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= MIN_SIMILARITY).then_some(best.1)

@@ -97,6 +97,7 @@ fn cases_and_judges_that_cannot_be_used_are_named() {
     folder.write("cases.jsonl", good);
     folder.write("none.toml", "title = \"j\"\n");
     insta::assert_snapshot!(calibrate("none.toml", &[]));
+    insta::assert_snapshot!(calibrate("none.toml", &["--set", "judge.style=yes-no"]));
     insta::assert_snapshot!(calibrate("strict.toml", &["--set", "judge.model=nobody"]));
     insta::assert_snapshot!(calibrate("strict.toml", &["--set", "judge.style=prose"]));
     let other = fs::read_to_string(folder.path("strict.toml")).unwrap();
