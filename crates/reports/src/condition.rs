@@ -29,9 +29,14 @@ pub(crate) struct Condition<'a> {
 }
 
 impl Condition<'_> {
-    /// Its value on an axis.
+    /// Its value on an axis; on that of a judge or an anchor who is not asked, `any`.
     pub(crate) fn axis(&self, key: &str) -> String {
-        self.agreed(|cell| cell.axes.get(key).cloned().unwrap_or_default())
+        self.agreed(|cell| {
+            let is_idle = is_of(key, "judge") && cell.judge.is_none()
+                || is_of(key, "anchor") && cell.anchor.is_none();
+            let value = cell.axes.get(key).filter(|_| !is_idle);
+            value.map_or_else(|| ANY.to_owned(), String::clone)
+        })
     }
 
     /// What all conditions of the row have, or `any`.

@@ -65,6 +65,11 @@ impl Bench {
         self.cells.borrow_mut().push(cell);
     }
 
+    /// Changes every cell that was planned.
+    pub(crate) fn change(&self, change: impl FnMut(&mut CellRecord)) {
+        self.cells.borrow_mut().iter_mut().for_each(change);
+    }
+
     /// Writes the report over `axes`.
     pub(crate) fn report(&self, axes: &[&str]) -> Result<(), Error> {
         let axis = |key: &&str| AxisRecord { key: (*key).to_owned(), values: Vec::new() };

@@ -147,6 +147,21 @@ fn conditions_that_share_scores_are_one_row() {
 }
 
 #[test]
+fn a_judge_who_is_not_asked_is_no_part_of_a_condition() {
+    let bench = bench();
+    bench.change(|cell| {
+        cell.axes.insert("judge".to_owned(), "strict".to_owned());
+        cell.judge = (cell.aggregator == "synthesis").then(|| "small".to_owned());
+    });
+    bench.report(&["aggregator.kind", "judge", "reward"]).expect("a test's own data");
+    for (aggregator, judge) in [("majority", "any"), ("synthesis", "strict")] {
+        assert_eq!(bench.cell("scores", &[("aggregator.kind", aggregator)], "judge"), judge);
+    }
+    let pair = [("a", "synthesis judge=strict"), ("b", "majority")];
+    assert_eq!(bench.number("disagreement", &pair, "compared"), 4.0);
+}
+
+#[test]
 fn rewards_are_audited_against_the_label() {
     let bench = bench();
     let row = |aggregator| [("aggregator.kind", aggregator), ("reward", "answer-match")];
