@@ -8,7 +8,7 @@ use toml::Table;
 
 /// Crates that may be used in one place only.
 const HOMES: [(&str, &[&str]); 8] = [
-    ("burn", &["models"]),
+    ("burn", &["models", "trainer"]),
     ("burn-flex", &["models"]),
     ("polars", &["reports"]),
     ("plotters", &["reports"]),

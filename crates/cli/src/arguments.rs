@@ -50,6 +50,14 @@ pub(crate) enum Command {
     /// List, fetch, verify and show benchmark data.
     #[command(subcommand)]
     Data(FilesCommand),
+    /// Compare this build, on a device, with what another implementation computed.
+    Parity {
+        /// A folder of fixtures: a checkpoint with `expected.json` and `train_expected.json`.
+        folder: PathBuf,
+        /// Where to compute: `cpu`, `wgpu:N` or `cuda:N`.
+        #[arg(long, default_value = "cpu")]
+        device: String,
+    },
     /// Check the store.
     #[command(subcommand)]
     Store(StoreCommand),

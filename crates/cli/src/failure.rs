@@ -82,6 +82,15 @@ impl From<preceptor_models::Error> for Failure {
     }
 }
 
+impl From<preceptor_trainer::parity::ParityError> for Failure {
+    fn from(error: preceptor_trainer::parity::ParityError) -> Self {
+        match error {
+            preceptor_trainer::parity::ParityError::Model(error) => error.into(),
+            error => Self::new(&error, INPUT),
+        }
+    }
+}
+
 impl From<preceptor_store::Error> for Failure {
     fn from(error: preceptor_store::Error) -> Self {
         Self::new(&error, ENVIRONMENT)

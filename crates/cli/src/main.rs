@@ -9,6 +9,7 @@ mod grade;
 mod judge;
 mod lab;
 mod output;
+mod parity;
 mod terminal;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Answers(command) => answers::answers(command, &output),
         Command::Models(command) => files::models(command, &output),
         Command::Data(command) => files::data(command, &output),
+        Command::Parity { folder, device } => parity::parity(folder, device, &output),
         Command::Store(command) => lab::store(command, &output),
     };
     match result {

@@ -11,6 +11,9 @@
 //! Dr. GRPO without the division (Liu et al. 2025, arXiv 2503.20783), leave-one-out from RLOO
 //! (Ahmadian et al. 2024, arXiv 2402.14740); degrees of freedom and 1e-6 as in verl 0.5.
 //!
+//! Where rewards differ by their KL terms only, `std` divides beta out again: such a group pulls towards
+//! the reference with advantages of size 1, however small beta is.
+//!
 //! A group whose rewards are all equal *after* the KL term has advantages of exactly 0. A rollout
 //! without a reward takes no part: the statistics are those of the others, it gets no advantage and
 //! belongs in no batch, so it adds no term to the loss and is in none of its denominators. A group with
@@ -205,6 +208,18 @@ mod tests {
         let group = one(&[with_kl(-1.0), with_kl(-0.5)], STD);
         assert_eq!(group.signal, Signal::Varied);
         assert!(group.advantages[0] > Some(0.5), "further from the reference is worse");
+    }
+
+    #[test]
+    fn std_divides_the_coefficient_out_where_rewards_are_equal() {
+        let group = |coefficient| {
+            let with_kl = |old: f32| Some(reward_with_kl(1.0, coefficient, &[old], &[-1.0]));
+            one(&[with_kl(-1.0), with_kl(-0.5), with_kl(-0.7)], STD)
+        };
+        let (small, large) = (group(0.01), group(1.0));
+        for (small, large) in small.advantages.iter().zip(&large.advantages) {
+            assert!((small.unwrap() - large.unwrap()).abs() < 1e-3);
+        }
     }
 
     #[test]

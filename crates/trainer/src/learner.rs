@@ -1,7 +1,6 @@
 //! A model that learns: weights, optimiser and learning rate together, and one update of them.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
 
 use preceptor_models::{GroupBatch, TokenGroup, Trainable};
 
@@ -40,8 +39,6 @@ pub struct Report {
     pub num_rows: usize,
     /// Passes forward and backward that the gradient was added up from.
     pub num_micro_batches: usize,
-    /// Time forward, backward and in the optimiser.
-    pub time: [Duration; 3],
 }
 
 /// Trained weights with their optimiser.
@@ -121,11 +118,9 @@ impl Learner {
             learning_rate: self.schedule.rate(self.optimizer.state().num_updates),
             num_rows: 0,
             num_micro_batches: 0,
-            time: [Duration::ZERO; 3],
         };
         let mut first = 0;
         for parts in micro_batches(groups, self.rows_a_micro_batch) {
-            let start = Instant::now();
             let graph = self.trainable.graph();
             let of = |(group, rollouts): &(usize, Range<usize>)| TokenGroup {
                 prompt: &groups[*group].prompt,
@@ -136,21 +131,17 @@ impl Learner {
             let last = first + parts.iter().map(|(_, rollouts)| rollouts.len()).sum::<usize>();
             let sequences = &sequences[first..last];
             let loss = objective.loss(logprobs, Batch { sequences, totals })?;
-            report.time[0] += start.elapsed();
 
-            let start = Instant::now();
             report.loss += f64::from(loss.loss.clone().into_scalar::<f32>());
             report.metrics = report.metrics.merged(loss.metrics);
             report.entropy += entropies.iter().copied().map(f64::from).sum::<f64>();
             report.num_rows += batch.num_rows();
             report.num_micro_batches += 1;
             graph.add_gradients(&mut loss.loss.backward(), &mut gradients);
-            report.time[1] += start.elapsed();
             first = last;
         }
         report.entropy /= totals.num_tokens.max(1) as f64;
 
-        let start = Instant::now();
         let mut norm = GradientNorm::default();
         for (parameter, gradient) in self.trainable.parameters().iter().zip(&mut gradients) {
             gradient.resize(parameter.values.len(), 0.0);
@@ -162,7 +153,6 @@ impl Learner {
         for (index, parameter) in self.trainable.parameters_mut().iter_mut().enumerate() {
             update.apply(index, &mut parameter.values, &gradients[index]);
         }
-        report.time[2] = start.elapsed();
         Ok(report)
     }
 }

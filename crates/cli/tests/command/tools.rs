@@ -1,10 +1,11 @@
 //! The commands around a run.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::process::Folder;
+use crate::process::{Folder, TINY_MODEL};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
@@ -80,4 +81,48 @@ fn lists_name_what_is_there() {
     insta::assert_snapshot!(folder.run(&["models", "list"]).expect_done().stdout);
     insta::assert_snapshot!(folder.run(&["data", "list"]).expect_done().stdout);
     insta::assert_snapshot!(folder.run(&["models", "show", "smollm2-135m"]).expect_done().stdout);
+}
+
+/// Copies a folder's files, without folders in it.
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("writable");
+    for entry in fs::read_dir(from).expect("readable").filter_map(Result::ok) {
+        if entry.path().is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("writable");
+        }
+    }
+}
+
+#[test]
+fn fixtures_are_compared_and_a_wrong_number_is_found() {
+    let folder = Folder::new();
+    let found = json(&folder.run(&["--json", "parity", TINY_MODEL]).expect_done().stdout);
+    assert_eq!((&found["holds"], &found["device"]), (&true.into(), &"cpu".into()));
+    let text = folder.run(&["parity", TINY_MODEL]).expect_done().stdout;
+    assert!(
+        text.contains("gspo: gradient norm by weight") && text.contains("hold on cpu"),
+        "{text}"
+    );
+
+    let changed = folder.path("fixture");
+    copy_files(Path::new(TINY_MODEL), &changed);
+    let path = changed.join("train_expected.json");
+    let mut fixture: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    fixture["variants"]["gspo"]["loss"] = 0.05.into();
+    fs::write(&path, fixture.to_string()).unwrap();
+    let wrong = folder.run(&["--json", "parity", "fixture"]);
+    assert_eq!(wrong.code, Some(1), "{}", wrong.said());
+    let wrong = json(&wrong.stdout);
+    let fails = |c: &&Value| c["holds"] == false;
+    let failed: Vec<_> = wrong["comparisons"].as_array().unwrap().iter().filter(fails).collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0]["what"], "gspo: loss");
+
+    fixture["variants"]["gspo"]["settings"]["clip_lower"] = 0.1.into();
+    fs::write(&path, fixture.to_string()).unwrap();
+    insta::assert_snapshot!(folder.run(&["parity", "fixture"]).said());
+    fs::write(&path, "{").unwrap();
+    insta::assert_snapshot!(folder.run(&["parity", "fixture"]).said());
+    insta::assert_snapshot!(folder.run(&["parity", "nowhere"]).said());
+    insta::assert_snapshot!(folder.run(&["parity", "fixture", "--device", "cuda:0"]).said());
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! N rollouts and T tokens in the whole batch, `sg` stops the gradient. Advantages A come from
-//! [`crate::advantages`], where KL in the reward, baseline and `std` act.
+//! [`crate::advantages()`], where KL in the reward, baseline and `std` act.
 //!
 //! Sources: GRPO (Shao et al. 2024, arXiv 2402.03300); `token-mean` and `clip-high` from DAPO (Yu et
 //! al. 2025, arXiv 2503.14476); `constant` and `std = false` from Dr. GRPO (Liu et al. 2025, arXiv
@@ -257,5 +257,50 @@ fn measure(metrics: &mut Metrics, current: &[f32], sampled: &Sampled) {
         if let Some(reference) = &sampled.reference_logprobs {
             metrics.from_reference.add(f64::from(reference[token]) - new);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    /// A rollout whose tokens became twice and half as likely.
+    fn loss(config: &Config, advantage: f64) -> (f32, Metrics) {
+        let (old_logprobs, ln_2) = (vec![-1.0, -1.0], std::f32::consts::LN_2);
+        let sampled = Sampled { advantage, old_logprobs, reference_logprobs: None };
+        let sequences = [Sequence { num_tokens: 2, sampled: Some(sampled) }];
+        let logprobs = Tensor::from_data([-1.0 + ln_2, -1.0 - ln_2], &Device::flex());
+        let grpo = Grpo::new(config, 5);
+        let loss = grpo.loss(logprobs, Batch::whole(&sequences)).unwrap();
+        (loss.loss.into_scalar::<f32>(), loss.metrics)
+    }
+
+    #[test]
+    fn a_gain_counts_up_to_the_bound_and_a_loss_in_full() {
+        let (good, metrics) = loss(&Config::default(), 1.0);
+        assert!((good + (1.2 + 0.5) / 2.0).abs() < 1e-6, "{good}");
+        assert_eq!(metrics.clip_fraction(), Some(0.5));
+        let (bad, metrics) = loss(&Config::default(), -1.0);
+        assert!((bad - (2.0 + 0.8) / 2.0).abs() < 1e-6, "{bad}");
+        assert_eq!(metrics.clip_fraction(), Some(0.5));
+        assert!((metrics.from_sampling.mean_ratio().unwrap() - 1.25).abs() < 1e-6);
+        assert_eq!(metrics.from_reference.k1(), None);
+    }
+
+    #[test]
+    fn the_ratio_of_a_sequence_is_the_geometric_mean() {
+        let sequence = Config { ratio: Ratio::Sequence, ..Config::default() };
+        let (found, metrics) = loss(&sequence, 3.0);
+        assert!((found + 3.0).abs() < 1e-6, "{found}");
+        assert_eq!(metrics.num_clipped, 0);
+    }
+
+    #[test]
+    fn constant_divides_by_the_most_tokens() {
+        let constant = Config { aggregation: Aggregation::Constant, ..Config::default() };
+        let (found, _) = loss(&constant, 1.0);
+        assert!((found + (1.2 + 0.5) / 5.0).abs() < 1e-6, "{found}");
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the crate from outside: parity with references, gradients, the effect of every setting.
 
 mod adamw;
+mod checkpoints;
 mod fixtures;
 mod gradients;
 mod micro_batches;

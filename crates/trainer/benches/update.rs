@@ -1,0 +1,85 @@
+//! Tokens a second of a whole update on this machine, as JSON on the standard output: forward,
+//! backward and AdamW of all weights on 4 sequences of 256 tokens, the loss of every token; the same
+//! work in `tools/bench/update_peers.py`. Best and median of the repeats, and the largest memory the
+//! process has held.
+//!
+//! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS]`
+
+use std::path::Path;
+use std::time::Instant;
+
+use preceptor_models::{Device, Model, Trainable};
+use preceptor_trainer::objective::Sequence;
+use preceptor_trainer::objective::sft::{self, Sft};
+use preceptor_trainer::{AdamWConfig, Group, Learner, Schedule, ScheduleConfig};
+use serde_json::json;
+
+/// The binary's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const SEQUENCES: usize = 4;
+const TOKENS: usize = 256;
+
+fn token(sequence: usize, position: usize) -> u32 {
+    u32::try_from(1000 + (sequence * 7919 + position * 104_729) % 40_000).expect("small")
+}
+
+fn group(sequence: usize) -> Group {
+    let tokens: Vec<u32> = (0..=TOKENS).map(|position| token(sequence, position)).collect();
+    Group {
+        prompt: tokens[..1].to_vec(),
+        rollouts: vec![tokens[1..].to_vec()],
+        sequences: vec![Sequence { num_tokens: TOKENS, sampled: None }],
+    }
+}
+
+/// A number of `/proc/self/status` in MiB, where the system tells.
+fn memory(key: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let Some(path) = arguments.first() else {
+        println!("skipped: name a model file or folder");
+        return;
+    };
+    let repeats: usize = arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(5);
+    let model = match Model::load(Path::new(path), &Device::cpu()) {
+        Ok(model) => model,
+        Err(error) => {
+            eprintln!("failed to {error}");
+            std::process::exit(2);
+        }
+    };
+    let groups: Vec<Group> = (0..SEQUENCES).map(group).collect();
+    let schedule = ScheduleConfig { learning_rate: 1e-5, ..ScheduleConfig::default() };
+    let schedule = Schedule::new(&schedule, repeats as u64);
+    let trainable = Trainable::full(&model);
+    drop(model);
+    let mut learner = Learner::new(trainable, &AdamWConfig::default(), schedule, usize::MAX);
+    let objective = Sft::new(&sft::Config::default());
+    let (mut walls, mut losses) = (Vec::new(), Vec::new());
+    for _ in 0..repeats {
+        let start = Instant::now();
+        let (report, ()) = rayon::join(|| learner.update(&groups, &objective), || ());
+        walls.push(start.elapsed().as_secs_f64());
+        losses.push(report.expect("the loss is a number").loss);
+    }
+    walls.sort_by(f64::total_cmp);
+    let tokens = (SEQUENCES * TOKENS) as f64;
+    let report = json!({
+        "engine": "preceptor",
+        "threads": rayon::current_num_threads(),
+        "tokens_per_wall_second": tokens / walls[0],
+        "tokens_per_wall_second_median": tokens / walls[walls.len() / 2],
+        "peak_memory_mib": memory("VmHWM"),
+        "losses": losses,
+    });
+    println!("{}", serde_json::to_string_pretty(&report).expect("numbers are valid JSON"));
+}

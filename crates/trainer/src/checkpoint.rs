@@ -1,0 +1,292 @@
+//! Training states on disk: weights or adapters, what the optimiser remembers, and where the run was.
+//!
+//! A checkpoint is a folder `step-000012`:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `weights.safetensors` | every trained parameter |
+//! | `optimizer.safetensors` | both moments of each, as `first.NAME` and `second.NAME` |
+//! | `checkpoint.json` | the step, the number of updates, the model it began from, digests of the two files, and what the caller keeps |
+//!
+//! It is written under another name and renamed when it is whole and on the disk, so a killed process
+//! leaves the last one as it was. Reading checks both digests before anything is used. All numbers are
+//! kept bit for bit.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use preceptor_core::Digest;
+use preceptor_models::{Trainable, read_safetensors, write_safetensors};
+use serde::{Deserialize, Serialize};
+
+use crate::optimizer::{Moments, OptimizerState};
+
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const DESCRIPTION: &str = "checkpoint.json";
+/// Of the folder's layout.
+const FORMAT: u32 = 1;
+
+/// What goes with the numbers.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Description {
+    format: u32,
+    /// Steps of the training loop so far.
+    pub step: u64,
+    /// Updates of the weights so far.
+    pub num_updates: u64,
+    /// The digest of the weights that training began from.
+    pub base: Digest,
+    /// What the loop needs to go on, and what it is a loop of.
+    pub state: serde_json::Value,
+    weights: Digest,
+    optimizer: Digest,
+}
+
+/// A checkpoint that was read.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// What goes with the numbers.
+    pub description: Description,
+    /// What the optimiser remembered.
+    pub optimizer: OptimizerState,
+}
+
+/// Why a checkpoint can't be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// A file can't be written.
+    #[error("write the checkpoint `{}`\nhint: the checkpoint before it is whole; make room and run again", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file can't be read.
+    #[error("read the checkpoint `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is not what was written.
+    #[error("read the checkpoint `{}`: {detail}\nhint: delete this folder to go on from the checkpoint before it", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        detail: String,
+    },
+    /// The checkpoint is another model's.
+    #[error("read the checkpoint `{}`: it began from weights {found}, this run from {expected}\nhint: it belongs to another model or other settings", path.display())]
+    OtherModel {
+        /// The folder.
+        path: PathBuf,
+        /// Digest of the weights it began from.
+        found: Digest,
+        /// Digest of the weights of this run.
+        expected: Digest,
+    },
+    /// Weights can't be written, or read into this model.
+    #[error(transparent)]
+    Model(#[from] preceptor_models::Error),
+}
+
+/// The checkpoints of one training run.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    keep: usize,
+}
+
+impl Checkpoints {
+    /// The checkpoints in `folder`, of which the last `keep` stay (at least one).
+    pub fn new(folder: impl Into<PathBuf>, keep: usize) -> Self {
+        Self { folder: folder.into(), keep: keep.max(1) }
+    }
+
+    /// The steps that have a checkpoint, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Read`]; a folder that is not there has none.
+    pub fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
+        let error = |source| CheckpointError::Read { path: self.folder.clone(), source };
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(error(source)),
+        };
+        let mut steps = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(error)?.file_name();
+            let step = name.to_str().and_then(|name| name.strip_prefix("step-"));
+            steps.extend(step.and_then(|step| step.parse::<u64>().ok()));
+        }
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// Where the checkpoint of a step lies.
+    pub fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("step-{step:06}"))
+    }
+
+    /// Writes a checkpoint and then removes those that are too old. One that is there already stays
+    /// as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Write`], [`CheckpointError::Read`] or [`CheckpointError::Model`]; older
+    /// checkpoints are then as they were.
+    pub fn write(
+        &self,
+        step: u64,
+        base: &Digest,
+        trainable: &Trainable,
+        optimizer: &OptimizerState,
+        state: serde_json::Value,
+    ) -> Result<(), CheckpointError> {
+        let path = self.path(step);
+        if path.is_dir() {
+            return Ok(());
+        }
+        let partial = self.folder.join(format!(".partial-{step:06}-{}", std::process::id()));
+        let written = self.write_into(&partial, step, base, trainable, optimizer, state);
+        let renamed = written.and_then(|()| {
+            fs::rename(&partial, &path).map_err(|source| CheckpointError::Write { path, source })
+        });
+        if renamed.is_err() {
+            // What was begun is of no use to anyone.
+            let _ = fs::remove_dir_all(&partial);
+        }
+        renamed?;
+        let steps = self.steps()?;
+        for old in &steps[..steps.len().saturating_sub(self.keep)] {
+            let path = self.path(*old);
+            fs::remove_dir_all(&path).map_err(|source| CheckpointError::Write { path, source })?;
+        }
+        Ok(())
+    }
+
+    fn write_into(
+        &self,
+        partial: &Path,
+        step: u64,
+        base: &Digest,
+        trainable: &Trainable,
+        optimizer: &OptimizerState,
+        state: serde_json::Value,
+    ) -> Result<(), CheckpointError> {
+        fs::create_dir_all(partial)
+            .map_err(|source| CheckpointError::Write { path: partial.to_owned(), source })?;
+        let parameters = trainable.parameters();
+        let weights = partial.join(WEIGHTS);
+        write_safetensors(&weights, parameters.iter().map(|p| (&*p.name, &*p.shape, &*p.values)))?;
+        let names: Vec<[String; 2]> = optimizer
+            .moments
+            .iter()
+            .map(|moments| ["first", "second"].map(|which| format!("{which}.{}", moments.name)))
+            .collect();
+        let moments = optimizer.moments.iter().zip(&names).zip(parameters);
+        let tensors = moments.flat_map(|((moments, [first, second]), parameter)| {
+            let shape = &*parameter.shape;
+            [(&**first, shape, &*moments.first), (&**second, shape, &*moments.second)]
+        });
+        let moments_path = partial.join(OPTIMIZER);
+        write_safetensors(&moments_path, tensors)?;
+        let description = Description {
+            format: FORMAT,
+            step,
+            num_updates: optimizer.num_updates,
+            base: base.clone(),
+            state,
+            weights: digest(&weights)?,
+            optimizer: digest(&moments_path)?,
+        };
+        let text = serde_json::to_string_pretty(&description).expect("plain data");
+        let path = partial.join(DESCRIPTION);
+        fs::write(&path, text)
+            .map_err(|source| CheckpointError::Write { path: path.clone(), source })?;
+        for path in [weights, moments_path, path] {
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(|source| CheckpointError::Write { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// Reads the checkpoint of a step into `trainable`.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Read`], [`CheckpointError::Damaged`], [`CheckpointError::OtherModel`] or
+    /// [`CheckpointError::Model`]; `trainable` is then as it was.
+    pub fn read(
+        &self,
+        step: u64,
+        base: &Digest,
+        trainable: &mut Trainable,
+    ) -> Result<Checkpoint, CheckpointError> {
+        let folder = self.path(step);
+        let path = folder.join(DESCRIPTION);
+        let text = fs::read(&path)
+            .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
+        let damaged = |path: &Path, detail: String| CheckpointError::Damaged {
+            path: path.to_owned(),
+            detail,
+        };
+        let description: Description =
+            serde_json::from_slice(&text).map_err(|error| damaged(&path, error.to_string()))?;
+        if description.format != FORMAT {
+            return Err(damaged(
+                &path,
+                format!("found format {}, expected {FORMAT}", description.format),
+            ));
+        }
+        if description.base != *base {
+            let (found, expected) = (description.base, base.clone());
+            return Err(CheckpointError::OtherModel { path: folder, found, expected });
+        }
+        let checked = |name: &str, expected: &Digest| {
+            let path = folder.join(name);
+            let found = digest(&path)?;
+            if found != *expected {
+                return Err(damaged(&path, format!("its digest is {found}, expected {expected}")));
+            }
+            Ok(read_safetensors(&path)?)
+        };
+        let weights = checked(WEIGHTS, &description.weights)?;
+        let mut moments = checked(OPTIMIZER, &description.optimizer)?;
+        let mut found = Vec::with_capacity(trainable.parameters().len());
+        for parameter in trainable.parameters() {
+            let mut take = |which: &str| {
+                let name = format!("{which}.{}", parameter.name);
+                match moments.remove(&name) {
+                    Some((shape, values)) if shape == parameter.shape => Ok(values),
+                    _ => Err(damaged(
+                        &folder.join(OPTIMIZER),
+                        format!("`{name}` is missing or misshapen"),
+                    )),
+                }
+            };
+            let (first, second) = (take("first")?, take("second")?);
+            found.push(Moments { name: parameter.name.clone(), first, second });
+        }
+        trainable.set_values(weights)?;
+        let optimizer = OptimizerState { num_updates: description.num_updates, moments: found };
+        Ok(Checkpoint { description, optimizer })
+    }
+}
+
+fn digest(path: &Path) -> Result<Digest, CheckpointError> {
+    let bytes =
+        fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
+    Ok(Digest::of(&bytes))
+}
