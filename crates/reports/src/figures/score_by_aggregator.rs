@@ -20,7 +20,7 @@ pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Fi
         value: row.score,
         low: row.low,
         high: row.high,
-        text: format!("{:.3}", row.score),
+        text: text(row),
         color: if row.is_bound { None } else { colors.next() },
     };
     let bars = Bars {
@@ -32,4 +32,12 @@ pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Fi
         bars: rows.iter().map(&mut bar).collect(),
     };
     save(folder, &format!("score-by-aggregator-{}", file_name(setting)), &caption, &bars)
+}
+
+/// The score, and how much of it is there where some is not.
+fn text(row: &ScoreRow) -> String {
+    match row.coverage < 1.0 {
+        true => format!("{:.3} ({:.0} % scored)", row.score, 100.0 * row.coverage),
+        false => format!("{:.3}", row.score),
+    }
 }

@@ -16,6 +16,8 @@ pub(super) struct ScoreRow {
     pub(super) is_bound: bool,
     pub(super) prompts: u32,
     pub(super) seeds: u32,
+    /// The share of wanted scores that are there.
+    pub(super) coverage: f64,
     pub(super) grader: String,
 }
 
@@ -55,6 +57,7 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
     let (mean, low, high) =
         (table.numbers("score")?, table.numbers("low")?, table.numbers("high")?);
     let (prompts, seeds) = (table.numbers("prompts")?, table.numbers("seeds")?);
+    let coverage = table.numbers("coverage")?;
     let row = |(i, subject): (usize, Subject)| {
         let score = mean[i]?;
         Some(ScoreRow {
@@ -67,6 +70,7 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
             is_bound: standing[i] == "upper bound",
             prompts: prompts[i]? as u32,
             seeds: seeds[i]? as u32,
+            coverage: coverage[i]?,
             grader: grader[i].clone(),
         })
     };

@@ -127,6 +127,13 @@ fn a_mean_below_zero_is_clipped_and_shown_as_it_was() {
 }
 
 #[test]
+fn a_bar_says_how_much_was_scored_where_some_was_not() {
+    let figure = bench().read("figures/score-by-aggregator-healthbench.svg");
+    let lines: Vec<_> = figure.lines().map(str::trim).collect();
+    assert!(lines.contains(&"0.000") && lines.contains(&"1.000 (50 % scored)"));
+}
+
+#[test]
 fn every_metric_counts_its_own_examples() {
     let bench = bench();
     let metric = |aggregator, name| [("aggregator.kind", aggregator), ("metric", name)];
