@@ -38,6 +38,8 @@ struct Source {
     axis: &'static str,
     origin: f64,
     shown: (f64, f64),
+    /// The groups that have the number.
+    groups: &'static str,
 }
 
 const SOURCES: [Source; 2] = [
@@ -47,6 +49,7 @@ const SOURCES: [Source; 2] = [
         axis: "AUC of reward against truth, within groups",
         origin: 0.5,
         shown: (0.4, 1.0),
+        groups: "groups with right and wrong rollouts",
     },
     Source {
         table: "reward_correlation",
@@ -54,6 +57,7 @@ const SOURCES: [Source; 2] = [
         axis: "correlation of reward and score, within groups",
         origin: 0.0,
         shown: (-0.1, 1.0),
+        groups: "groups whose rollouts differ in both",
     },
 ];
 
@@ -132,7 +136,7 @@ fn draw_one(
     }
     let figure = Bars {
         title,
-        footer: "n: groups whose rollouts differ in both; 95 % intervals over prompts".to_owned(),
+        footer: format!("n: {}; 95 % intervals over prompts", source.groups),
         axis: source.axis,
         origin: source.origin,
         shown: source.shown,

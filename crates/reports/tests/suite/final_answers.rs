@@ -314,6 +314,8 @@ fn a_reward_that_all_aggregators_share_is_one_bar() {
     let lines: Vec<_> = figure.lines().map(str::trim).collect();
     assert!(lines.contains(&"constant") && lines.contains(&"answer-match · majority"));
     assert!(!figure.contains("constant ·"));
+    // A constant has its AUC in every group that has both kinds.
+    assert!(figure.contains("n: groups with right and wrong rollouts"));
 }
 
 #[test]
