@@ -22,7 +22,17 @@ use crate::arguments::{Arguments, Command};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Lets the allocator keep what is freed for the next pass: pages that go back to the system and come
+/// again cleared cost a twentieth of reading a prompt and a third of a training update.
+fn keep_freed_memory() {
+    /// `mi_option_purge_delay` of mimalloc 3; -1 is never.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: nothing else sets options, and no other thread is there yet.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
+}
+
 fn main() -> ExitCode {
+    keep_freed_memory();
     let arguments = Arguments::parse();
     let output = output::Output::new(arguments.json);
     let result = match &arguments.command {

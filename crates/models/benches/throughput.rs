@@ -134,7 +134,14 @@ fn measured(
     })
 }
 
+/// As in the binary: freed memory is kept (`mi_option_purge_delay` of mimalloc 3 is never).
+fn keep_freed_memory() {
+    // SAFETY: nothing else sets options, and no other thread is there yet.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
+}
+
 fn main() {
+    keep_freed_memory();
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let Some(path) = arguments.first() else {

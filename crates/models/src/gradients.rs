@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -18,7 +19,7 @@ use burn_flex::{Flex, FlexTensor};
 
 use crate::attention::{AttentionShape, SegmentAttention};
 use crate::kernels::{
-    self, AttentionGradients, AttentionInputs, HeadGroup, Isa, LogSumExp, RowsMut, RowsRef,
+    self, AttentionGradients, AttentionInputs, HeadGroup, Isa, LogSumExp, Packed, RowsMut, RowsRef,
 };
 use crate::ops::{self, Linear, RopeAngles, filled_rows, from_vec, on_cpu, panels_view, rows_of};
 
@@ -112,21 +113,17 @@ fn vector(data: Vec<f32>) -> FlexTensor {
 }
 
 /// `a · bᵀ`, where `b` is packed: `[m, k]` and `[n, k]` to `[m, n]`.
-fn product(a: RowsRef<'_>, (packed, start): &(Vec<f32>, usize), n: usize) -> FlexTensor {
-    let mut data = Vec::with_capacity(a.rows() * n);
-    let len = n.div_ceil(kernels::LANES) * a.cols() * kernels::LANES;
-    let panels = kernels::PanelsView::new(&packed[*start..][..len], n, a.cols());
-    kernels::gemm(Isa::best(), a, panels, RowsMut::spare(&mut data, a.rows(), n));
-    // SAFETY: `gemm` has written every number of every row.
-    unsafe { data.set_len(a.rows() * n) };
-    primitive(&from_vec(data, [a.rows(), n], 0))
+fn product(a: RowsRef<'_>, packed: &Packed) -> Tensor<2> {
+    let product = packed.times(a);
+    let width = product.len().checked_div(a.rows()).unwrap_or(0);
+    from_vec(product, [a.rows(), width], 0)
 }
 
 /// `Σ_r grad[r][out] · x[r][in]`, the gradient of a weight `[out, in]`.
 fn weight_gradient(grad: RowsRef<'_>, x: RowsRef<'_>) -> FlexTensor {
     let transposed = kernels::transpose(grad);
     let a = RowsRef::new(&transposed, grad.cols(), grad.rows(), grad.rows());
-    product(a, &kernels::pack_columns(x), x.cols())
+    primitive(&product(a, &Packed::columns(x)))
 }
 
 /// `x · Wᵀ` for a weight `[out, in]` outside of packed storage.
@@ -140,7 +137,7 @@ pub(crate) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
         fn backward(self, grad: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
             let (x, weight, grad) = (rows(&self.x), rows(&self.weight), rows(&grad));
             [
-                wanted[0].then(|| product(grad, &kernels::pack_columns(weight), weight.cols())),
+                wanted[0].then(|| primitive(&product(grad, &Packed::columns(weight)))),
                 wanted[1].then(|| weight_gradient(grad, x)),
             ]
         }
@@ -149,8 +146,7 @@ pub(crate) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let x = dense(inputs[0].primitive().clone());
     let weight = inputs[1].primitive().to_contiguous();
     let [out, inner] = value::<2>(&inputs[1]).dims();
-    let output = Linear::packed(numbers(&weight), out, inner)
-        .forward(&Tensor::from_primitive::<Flex>(x.clone()));
+    let output = product(rows(&x), &Packed::rows(numbers(&weight), out, inner));
     Some(record(inputs, State { x, weight }, output))
 }
 
@@ -165,7 +161,7 @@ pub(crate) fn frozen_linear(x: &Tensor<2>, panels: &Tensor<3>, out: usize) -> Op
     impl Gradient<1> for State {
         fn backward(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
             let panels = panels_view(&self.panels, self.out, self.inner);
-            [Some(product(rows(&grad), &kernels::pack_transposed(panels), self.inner))]
+            [Some(primitive(&product(rows(&grad), &Packed::transposed(panels))))]
         }
     }
     let input = tracked(x)?;
@@ -309,26 +305,24 @@ pub(crate) fn token_logprobs(
     struct State {
         hidden: FlexTensor,
         head: FlexTensor,
-        packed: Linear,
+        packed: Arc<Packed>,
         rows: Vec<(LogSumExp, u32)>,
     }
     impl Gradient<2> for State {
         fn backward(self, grad: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
             let (hidden, head, grad) = (rows(&self.hidden), rows(&self.head), numbers(&grad));
-            let packed_columns = wanted[0].then(|| kernels::pack_columns(head));
+            let packed_columns = wanted[0].then(|| Packed::columns(head));
             let mut hidden_grad = Vec::with_capacity(hidden.rows() * hidden.cols());
             let mut head_grad: Option<Tensor<2>> = None;
             let at_once = rows_at_once(hidden.rows(), head.rows());
             for first in (0..hidden.rows()).step_by(at_once) {
                 let part = first..(first + at_once).min(hidden.rows());
                 let part_hidden = primitive(&row_range(&self.hidden, &part));
-                let logits =
-                    self.packed.forward(&Tensor::from_primitive::<Flex>(part_hidden.clone()));
                 let weighted: Vec<_> = part
                     .clone()
                     .map(|row| (self.rows[row].0, self.rows[row].1, grad[row]))
                     .collect();
-                let mut data = ops::to_vec(logits);
+                let mut data = self.packed.times(rows(&part_hidden));
                 kernels::softmax_backward(
                     Isa::best(),
                     RowsMut::new(&mut data, head.rows()),
@@ -336,8 +330,7 @@ pub(crate) fn token_logprobs(
                 );
                 let logits_grad = RowsRef::new(&data, part.len(), head.rows(), head.rows());
                 if let Some(packed) = &packed_columns {
-                    let part = product(logits_grad, packed, hidden.cols());
-                    hidden_grad.extend_from_slice(numbers(&part));
+                    hidden_grad.extend(packed.times(logits_grad));
                 }
                 if wanted[1] {
                     let part = weight_gradient(logits_grad, rows(&part_hidden));
@@ -357,14 +350,14 @@ pub(crate) fn token_logprobs(
     let kept = dense(inputs[0].primitive().clone());
     let weight = inputs[1].primitive().to_contiguous();
     let [vocab, inner] = value::<2>(&inputs[1]).dims();
-    let packed = Linear::packed(numbers(&weight), vocab, inner);
+    let packed = Arc::new(Packed::rows(numbers(&weight), vocab, inner));
     let mut logprobs = Vec::with_capacity(targets.len());
     let mut entropies = Vec::with_capacity(targets.len());
     let mut sums = Vec::with_capacity(targets.len());
     let at_once = rows_at_once(targets.len(), vocab);
     for first in (0..targets.len()).step_by(at_once) {
         let part = first..(first + at_once).min(targets.len());
-        let logits = ops::to_vec(packed.forward(&row_range(&kept, &part)));
+        let logits = packed.times(rows(&primitive(&row_range(&kept, &part))));
         let found = kernels::log_sum_exps(Isa::best(), &logits, vocab);
         for ((logits, (sum, entropy)), target) in
             logits.chunks_exact(vocab).zip(found).zip(&targets[part])

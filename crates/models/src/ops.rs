@@ -352,7 +352,7 @@ pub(crate) fn add_to(sum: &mut [f32], x: &[f32]) {
 /// The numbers of a tensor, row by row.
 pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.into_data().convert::<f32>();
-    data.try_to_vec().expect("the numbers were just converted")
+    data.try_into_vec().expect("the numbers were just converted")
 }
 
 #[cfg(test)]

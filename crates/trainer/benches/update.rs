@@ -41,8 +41,15 @@ fn memory(key: &str) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
+/// As in the binary: freed memory is kept (`mi_option_purge_delay` of mimalloc 3 is never).
+fn keep_freed_memory() {
+    // SAFETY: nothing else sets options, and no other thread is there yet.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
+}
+
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn main() {
+    keep_freed_memory();
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let Some(path) = arguments.first() else {

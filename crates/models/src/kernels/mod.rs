@@ -30,6 +30,6 @@ pub(crate) use elementwise::{add, add_to, rms_norm, rope, silu_mul};
 pub(crate) use elementwise_backward::{rms_norm_backward, silu_mul_backward, softmax_backward};
 pub(crate) use gemm::gemm;
 pub(crate) use isa::Isa;
-pub(crate) use panels::{LANES, PanelsView, pack_columns, pack_rows, pack_transposed};
+pub(crate) use panels::{LANES, Packed, PanelsView, pack_rows};
 pub(crate) use parallel::{RowsMut, RowsRef, for_each_task, transpose};
 pub(crate) use softmax::{LogSumExp, log_sum_exp, log_sum_exps, weights_at_temperature};

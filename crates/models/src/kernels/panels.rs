@@ -1,6 +1,8 @@
 //! Weights laid out for [`super::gemm()`]: panels of 16 output columns, each panel input by input.
 
-use super::{RowsMut, RowsRef, for_each_task};
+use std::cell::RefCell;
+
+use super::{Isa, RowsMut, RowsRef, for_each_task, gemm};
 
 /// Output columns of a panel: one vector of AVX-512, two of AVX2.
 pub(crate) const LANES: usize = 16;
@@ -56,15 +58,23 @@ impl<'a> PanelsView<'a> {
 /// Packs `[rows][inner]` into panels; missing columns of the last panel are zero. Gives the storage
 /// and where in it the panels begin, which is the start of a cache line.
 pub(crate) fn pack_rows(weight: &[f32], rows: usize, inner: usize) -> (Vec<f32>, usize) {
+    pack_rows_in(Vec::new(), weight, rows, inner)
+}
+
+fn pack_rows_in(storage: Vec<f32>, weight: &[f32], rows: usize, inner: usize) -> (Vec<f32>, usize) {
     assert_eq!(weight.len(), rows * inner, "not a matrix of that shape");
     let num_panels = rows.div_ceil(LANES);
     let len = num_panels * inner * LANES;
-    let (mut packed, start) = aligned_zeros(len);
+    let (mut packed, start) = aligned(storage, len);
     let base = RowsMut::new(&mut packed[start..][..len], inner * LANES);
     for_each_task(num_panels, true, |panel| {
         // SAFETY: each task writes its own panel, which is one row of `base`.
         let out = unsafe { base.slice(panel, 0, inner * LANES) };
-        for lane in 0..LANES.min(rows - panel * LANES) {
+        let width = LANES.min(rows - panel * LANES);
+        if width < LANES {
+            out.fill(0.0);
+        }
+        for lane in 0..width {
             let row = &weight[(panel * LANES + lane) * inner..][..inner];
             for (value, target) in row.iter().zip(out.chunks_exact_mut(LANES)) {
                 target[lane] = *value;
@@ -76,10 +86,10 @@ pub(crate) fn pack_rows(weight: &[f32], rows: usize, inner: usize) -> (Vec<f32>,
 
 /// Packs the columns of `x` `[inner][columns]` as the outputs of a product, as [`pack_rows`] does the
 /// rows of a matrix.
-pub(crate) fn pack_columns(x: RowsRef<'_>) -> (Vec<f32>, usize) {
+fn pack_columns(storage: Vec<f32>, x: RowsRef<'_>) -> (Vec<f32>, usize) {
     let (inner, columns) = (x.rows(), x.cols());
     let num_panels = columns.div_ceil(LANES);
-    let (mut packed, start) = aligned_zeros(num_panels * inner * LANES);
+    let (mut packed, start) = aligned(storage, num_panels * inner * LANES);
     let base = RowsMut::new(&mut packed[start..][..num_panels * inner * LANES], inner * LANES);
     for_each_task(num_panels, num_panels * inner >= PARALLEL_LINES, |panel| {
         // SAFETY: each task writes its own panel, which is one row of `base`.
@@ -87,16 +97,17 @@ pub(crate) fn pack_columns(x: RowsRef<'_>) -> (Vec<f32>, usize) {
         let width = LANES.min(columns - panel * LANES);
         for (row, lanes) in out.chunks_exact_mut(LANES).enumerate() {
             lanes[..width].copy_from_slice(&x.row(row)[panel * LANES..][..width]);
+            lanes[width..].fill(0.0);
         }
     });
     (packed, start)
 }
 
 /// Packs the inputs of a packed matrix as outputs: the panels of its transpose.
-pub(crate) fn pack_transposed(panels: PanelsView<'_>) -> (Vec<f32>, usize) {
+fn pack_transposed(storage: Vec<f32>, panels: PanelsView<'_>) -> (Vec<f32>, usize) {
     let (rows, inner) = (panels.rows(), panels.inner());
     let num_panels = inner.div_ceil(LANES);
-    let (mut packed, start) = aligned_zeros(num_panels * rows * LANES);
+    let (mut packed, start) = aligned(storage, num_panels * rows * LANES);
     let base = RowsMut::new(&mut packed[start..][..num_panels * rows * LANES], rows * LANES);
     for_each_task(num_panels, num_panels * rows >= PARALLEL_LINES, |panel| {
         // SAFETY: each task writes its own panel, which is one row of `base`.
@@ -107,14 +118,78 @@ pub(crate) fn pack_transposed(panels: PanelsView<'_>) -> (Vec<f32>, usize) {
             for (lane, value) in lanes[..width].iter_mut().enumerate() {
                 *value = from[lane * LANES];
             }
+            lanes[width..].fill(0.0);
         }
     });
     (packed, start)
 }
 
-/// Zeros for `len` numbers that begin at a cache line, and where they begin.
-fn aligned_zeros(len: usize) -> (Vec<f32>, usize) {
-    let packed = vec![0.0_f32; len + LANES - 1];
+thread_local! {
+    /// Storage of packings that are gone, for those to come: fresh pages cost as much as packing.
+    static SPARE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A matrix that is packed for one product; its storage is used again afterwards.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    data: Vec<f32>,
+    start: usize,
+    rows: usize,
+    inner: usize,
+}
+
+impl Packed {
+    fn view(&self) -> PanelsView<'_> {
+        let len = self.rows.div_ceil(LANES) * self.inner * LANES;
+        PanelsView::new(&self.data[self.start..][..len], self.rows, self.inner)
+    }
+
+    /// The rows of a dense matrix as outputs.
+    pub(crate) fn rows(weight: &[f32], rows: usize, inner: usize) -> Self {
+        let (data, start) = pack_rows_in(spare(), weight, rows, inner);
+        Self { data, start, rows, inner }
+    }
+
+    /// The columns of `x` as outputs.
+    pub(crate) fn columns(x: RowsRef<'_>) -> Self {
+        let (data, start) = pack_columns(spare(), x);
+        Self { data, start, rows: x.cols(), inner: x.rows() }
+    }
+
+    /// The inputs of a packed matrix as outputs.
+    pub(crate) fn transposed(panels: PanelsView<'_>) -> Self {
+        let (data, start) = pack_transposed(spare(), panels);
+        Self { data, start, rows: panels.inner(), inner: panels.rows() }
+    }
+
+    /// `a` times the packed matrix: `[m, inner]` to `[m, rows]`.
+    pub(crate) fn times(&self, a: RowsRef<'_>) -> Vec<f32> {
+        let mut product = Vec::with_capacity(a.rows() * self.rows);
+        gemm(Isa::best(), a, self.view(), RowsMut::spare(&mut product, a.rows(), self.rows));
+        // SAFETY: `gemm` has written every number of every row.
+        unsafe { product.set_len(a.rows() * self.rows) };
+        product
+    }
+}
+
+impl Drop for Packed {
+    fn drop(&mut self) {
+        let data = std::mem::take(&mut self.data);
+        SPARE.with_borrow_mut(|spare| spare.push(data));
+    }
+}
+
+/// The largest storage that is free.
+fn spare() -> Vec<f32> {
+    SPARE.with_borrow_mut(|spare| {
+        spare.sort_by_key(Vec::capacity);
+        spare.pop().unwrap_or_default()
+    })
+}
+
+/// Room for `len` numbers that begin at a cache line, and where they begin.
+fn aligned(mut packed: Vec<f32>, len: usize) -> (Vec<f32>, usize) {
+    packed.resize(len + LANES - 1, 0.0);
     let start = packed.as_ptr().align_offset(LINE).min(LANES - 1);
     (packed, start)
 }
@@ -144,11 +219,12 @@ mod tests {
             (0..rows * inner).map(|i| weight[i % rows * inner + i / rows]).collect();
         let (packed, start) = pack_rows(&transposed, inner, rows);
         let expected = &packed[start..][..inner.div_ceil(LANES) * rows * LANES];
-        let (columns, start) = pack_columns(RowsRef::new(&weight, rows, inner, inner));
+        let (columns, start) =
+            pack_columns(vec![7.0; 900], RowsRef::new(&weight, rows, inner, inner));
         assert_eq!(columns[start..][..expected.len()], *expected);
         let (packed, start) = pack_rows(&weight, rows, inner);
         let view = PanelsView::new(&packed[start..][..2 * inner * LANES], rows, inner);
-        let (transposed, start) = pack_transposed(view);
+        let (transposed, start) = pack_transposed(vec![7.0; 3], view);
         assert_eq!(transposed[start..][..expected.len()], *expected);
     }
 }
