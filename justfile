@@ -28,9 +28,10 @@ check:
     just test
     git diff --exit-code
 
-# Throughput beside transformers (and llama.cpp with `--f32-gguf FILE`); needs torch, transformers and gguf from pip.
+# Throughput beside transformers (and llama.cpp with `--f32-gguf FILE`) and updates beside torch; needs torch, transformers, accelerate and gguf from pip.
 bench *ARGS:
     python3 tools/bench/peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf "$@"
+    python3 tools/bench/update_peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf
     cargo bench --package preceptor-answers --bench verify
 
 # Agreement of the graders with Math-Verify; needs math-verify==0.9.0 from pip and PRECEPTOR_DATA_DIR.
