@@ -119,6 +119,9 @@ fn what_is_wrong_with_a_role_is_named_with_its_line_and_what_is_allowed() {
         with("[grader]\nprofile = \"healthbench-strict\""),
         aggregator("kind = \"synthesis\"\nfan-in = 1"),
         aggregator("kind = \"judge-bon\""),
+        with(
+            "[reward]\nterms = [{ kind = \"judge-scalar\" }]\n[judge]\nmodel = \"m\"\nkind = \"margin\"",
+        ),
     ];
     insta::assert_snapshot!(messages.join("\n\n"));
 }

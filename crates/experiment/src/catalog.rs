@@ -39,17 +39,26 @@ pub struct Needs {
     pub anchor: bool,
     /// The judge.
     pub judge: bool,
+    /// Grades or choices of the judge, beyond yes and no.
+    pub grades: bool,
     /// The pseudo-reference.
     pub reference: bool,
 }
 
 impl Needs {
-    const NOTHING: Self =
-        Self { labels: false, policy: false, anchor: false, judge: false, reference: false };
+    const NOTHING: Self = Self {
+        labels: false,
+        policy: false,
+        anchor: false,
+        judge: false,
+        grades: false,
+        reference: false,
+    };
     const LABELS: Self = Self { labels: true, ..Self::NOTHING };
     const POLICY: Self = Self { policy: true, ..Self::NOTHING };
     const ANCHOR: Self = Self { anchor: true, ..Self::NOTHING };
     const JUDGE: Self = Self { judge: true, ..Self::NOTHING };
+    const GRADES: Self = Self { judge: true, grades: true, ..Self::NOTHING };
     const REFERENCE: Self = Self { reference: true, ..Self::NOTHING };
 
     /// What either needs.
@@ -59,6 +68,7 @@ impl Needs {
             policy: self.policy || other.policy,
             anchor: self.anchor || other.anchor,
             judge: self.judge || other.judge,
+            grades: self.grades || other.grades,
             reference: self.reference || other.reference,
         }
     }
@@ -160,7 +170,7 @@ plug_ins! {
         |config, context| Ok(Box::new(MutualPredictability::new(config, context.policy, context.policy.identity())?));
     SelfBon(self_bon::Config) = "self-bon", self_bon::SUMMARY, Needs::POLICY,
         |config, context| Ok(Box::new(SelfBon::new(config, context.policy)?));
-    JudgeBon(judge_bon::Config) = "judge-bon", judge_bon::SUMMARY, Needs::JUDGE,
+    JudgeBon(judge_bon::Config) = "judge-bon", judge_bon::SUMMARY, Needs::GRADES,
         |config, context| Ok(Box::new(JudgeBon::new(config, context.judge())));
     Medoid(medoid::Config) = "medoid", medoid::SUMMARY, Needs::NOTHING,
         |config, _| Ok(Box::new(Medoid::new(config)));
@@ -303,11 +313,11 @@ plug_ins! {
         |config, context| Ok(Box::new(RubricReward::new(config, context.anchor.model, context.anchor.sampling, context.judge())?));
     RubricFromQuestion(rubric_from_question::Config) = "rubric-from-question", rubric_from_question::SUMMARY, Needs::ANCHOR.and(Needs::JUDGE),
         |config, context| Ok(Box::new(RubricFromQuestion::new(config, context.anchor.model, context.anchor.sampling, context.judge())?));
-    RubricLikert(rubric_likert::Config) = "rubric-likert", rubric_likert::SUMMARY, Needs::REFERENCE.and(Needs::ANCHOR).and(Needs::JUDGE),
+    RubricLikert(rubric_likert::Config) = "rubric-likert", rubric_likert::SUMMARY, Needs::REFERENCE.and(Needs::ANCHOR).and(Needs::GRADES),
         |config, context| Ok(Box::new(RubricLikert::new(config, context.anchor.model, context.anchor.sampling, context.judge())?));
     JudgeEquivalence(judge_equivalence::Config) = "judge", judge_equivalence::SUMMARY, Needs::REFERENCE.and(Needs::JUDGE),
         |config, context| Ok(Box::new(JudgeEquivalence::new(config, context.judge())));
-    JudgeScalar(judge_scalar::Config) = "judge-scalar", judge_scalar::SUMMARY, Needs::JUDGE,
+    JudgeScalar(judge_scalar::Config) = "judge-scalar", judge_scalar::SUMMARY, Needs::GRADES,
         |config, context| Ok(Box::new(JudgeScalar::new(config, context.judge())));
     LengthPenalty(length_penalty::Config) = "length-penalty", length_penalty::SUMMARY, Needs::NOTHING,
         |config, _| Ok(Box::new(LengthPenalty::new(config)));
@@ -378,6 +388,11 @@ impl JudgeSettings {
             Self::Llm(config) => config.out_of_range(),
             Self::Margin(config) => config.out_of_range(),
         }
+    }
+
+    /// Whether it grades and chooses, beyond yes and no.
+    pub(crate) fn grades(&self) -> bool {
+        matches!(self, Self::Llm(_))
     }
 
     /// The digest of the prompts that its model is shown.

@@ -336,6 +336,9 @@ impl Resolver<'_> {
             true => Some(roles::judge(self.document, self.models, judge)?),
             false => None,
         };
+        if needs.grades && judge.as_ref().is_some_and(|judge| !judge.settings.grades()) {
+            return Err(roles::no_grades(self.document, names).into());
+        }
         let eval_judge = match has_final_answers {
             true => None,
             false => {

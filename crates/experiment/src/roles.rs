@@ -159,6 +159,20 @@ pub(crate) fn judge(
     Ok(CellJudge { identity: models.identify(&name)?, name, settings, prompt })
 }
 
+/// The error about a judge who only says yes or no where a cell needs more.
+pub(crate) fn no_grades(document: &Document, names: &BTreeMap<String, String>) -> ManifestError {
+    let cell = names.iter().map(|(key, value)| format!("{key}={value}"));
+    let cell = cell.collect::<Vec<_>>().join(" ");
+    let of = if cell.is_empty() { String::new() } else { format!(" (cell {cell})") };
+    let entries = AggregatorSettings::ALL.iter().chain(RewardSettings::ALL);
+    let who = entries.filter(|entry| entry.needs.grades).map(|entry| format!("`{}`", entry.name));
+    let who = who.collect::<Vec<_>>().join(", ");
+    let detail = format!("this judge only says yes or no; {who} need grades or a choice{of}");
+    let mut error = document.error_at("judge.kind", detail);
+    error.hint = Some("use a judge of kind `llm`".to_owned());
+    error
+}
+
 /// The benchmark's judge.
 pub(crate) fn eval_judge(
     document: &Document,
