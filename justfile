@@ -34,10 +34,12 @@ bench *ARGS:
     python3 tools/bench/update_peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf
     cargo bench --package preceptor-answers --bench verify
 
-# Agreement of the graders with Math-Verify; needs math-verify==0.9.0 from pip and PRECEPTOR_DATA_DIR.
+# Agreement with Math-Verify, and of what is exported with transformers and peft; needs math-verify==0.9.0, torch, transformers and peft from pip, and PRECEPTOR_DATA_DIR.
 parity-python:
     cargo build --release --package preceptor-answers --example grade_pairs
     python3 crates/answers/tests/math_verify/generate.py --grader "${CARGO_TARGET_DIR:-target}/release/examples/grade_pairs"
+    cargo build --release --package preceptor-models --example export
+    python3 crates/models/tests/export/check.py --export "${CARGO_TARGET_DIR:-target}/release/examples/export"
 
 # Draw the figures of every committed report again from its tables.
 figures:
