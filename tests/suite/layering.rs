@@ -110,6 +110,7 @@ fn the_crates_that_reward_and_estimate_cannot_name_a_label() {
     assert!(!reaches_labels("rewards"));
     assert!(!reaches_labels("judges"));
     assert!(!reaches_labels("models"));
+    assert!(!reaches_labels("trainer"));
     assert!(!reaches_labels("reports"));
     assert!(reaches_labels("experiment"));
 }
