@@ -5,14 +5,7 @@
 
 use std::path::Path;
 
-use preceptor_models::{Decoder, Device, Error, Model, SegmentAttention, Trainable, ops};
-
-fn logits(decoder: &dyn Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
-    let mut attention = SegmentAttention::sequences([tokens.len()]);
-    let hidden = decoder.forward(tokens, &attention.positions(), &mut attention);
-    let numbers = ops::to_vec(decoder.logits(&hidden));
-    numbers.chunks(decoder.spec().vocab_size).map(<[f32]>::to_vec).collect()
-}
+use preceptor_models::{Device, Error, Model, Trainable, sequence_logits};
 
 fn export(model: &Path, adapter: &Path, out: &Path, tokens: &[u32]) -> Result<(), Error> {
     let mut model = Model::load(model, &Device::cpu())?;
@@ -21,7 +14,7 @@ fn export(model: &Path, adapter: &Path, out: &Path, tokens: &[u32]) -> Result<()
     let weights = model.identity().weights.clone();
     model.set_decoder(trainable.merged(model.device()), weights);
     model.save(&out.join("merged"))?;
-    println!("{}", serde_json::json!(logits(model.decoder(), tokens)));
+    println!("{}", serde_json::json!(sequence_logits(model.decoder(), tokens)));
     Ok(())
 }
 

@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, View};
 use serde_json::{Value, json};
 
-use crate::decoder::WeightMut;
 use crate::hf_folder::{JsonFile, read_all};
 use crate::lora::LoraConfig;
-use crate::trainable::Trainable;
-use crate::{Error, Model, ops};
+use crate::trainable::{Parameter, Trainable};
+use crate::{Error, Model};
 
 const ADAPTER: &str = "adapter_model.safetensors";
 const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -98,6 +97,11 @@ impl NewFolder {
         self.write(file, &format!("{text}\n"))
     }
 
+    fn write_parameters(&self, file: &str, parameters: &[Parameter]) -> Result<(), Error> {
+        let tensors = parameters.iter().map(|p| (&*p.name, &*p.shape, &*p.values));
+        write_safetensors(&self.partial.join(file), tensors)
+    }
+
     fn finish(self) -> Result<(), Error> {
         fs::rename(&self.partial, &self.path)
             .map_err(|source| Error::Write { path: self.path.clone(), source })
@@ -142,26 +146,7 @@ impl Model {
         }
         new.write_json("tokenizer_config.json", &settings)?;
 
-        let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
-        for weight in self.decoder().clone_box().weights_mut() {
-            match weight {
-                WeightMut::Matrix { parts, linear } => {
-                    let [_, inner] = linear.shape();
-                    let mut values = ops::to_vec(linear.to_tensor());
-                    for (name, rows) in parts {
-                        let rest = values.split_off(rows * inner);
-                        tensors.push((name, vec![rows, inner], values));
-                        values = rest;
-                    }
-                }
-                WeightMut::Vector { name, tensor } => {
-                    let values = ops::to_vec(tensor.clone());
-                    tensors.push((name, vec![values.len()], values));
-                }
-            }
-        }
-        let tensors = tensors.iter().map(|(name, shape, values)| (&**name, &**shape, &**values));
-        write_safetensors(&new.partial.join("model.safetensors"), tensors)?;
+        new.write_parameters("model.safetensors", Trainable::full(self).parameters())?;
         new.finish()
     }
 }
@@ -201,9 +186,7 @@ impl Trainable {
                 "use_dora": false,
             }),
         )?;
-        let parameters = self.parameters().iter();
-        let tensors = parameters.map(|p| (&*p.name, &*p.shape, &*p.values));
-        write_safetensors(&new.partial.join(ADAPTER), tensors)?;
+        new.write_parameters(ADAPTER, self.parameters())?;
         new.finish()
     }
 

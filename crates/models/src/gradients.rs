@@ -114,9 +114,7 @@ fn vector(data: Vec<f32>) -> FlexTensor {
 
 /// `a · bᵀ`, where `b` is packed: `[m, k]` and `[n, k]` to `[m, n]`.
 fn product(a: RowsRef<'_>, packed: &Packed) -> Tensor<2> {
-    let product = packed.times(a);
-    let width = product.len().checked_div(a.rows()).unwrap_or(0);
-    from_vec(product, [a.rows(), width], 0)
+    from_vec(packed.times(a), [a.rows(), packed.outputs()], 0)
 }
 
 /// `Σ_r grad[r][out] · x[r][in]`, the gradient of a weight `[out, in]`.

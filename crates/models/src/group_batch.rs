@@ -3,8 +3,20 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::Decoder;
 use crate::attention::{Segment, SegmentAttention};
+use crate::{Decoder, ops};
+
+/// The logits after every token of a sequence that is read from its start, outside of autodiff.
+///
+/// # Shapes
+///
+/// A row of `vocab_size` numbers for each token.
+pub fn sequence_logits(decoder: &dyn Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut attention = SegmentAttention::sequences([tokens.len()]);
+    let hidden = decoder.forward(tokens, &attention.positions(), &mut attention);
+    let logits = ops::to_vec(decoder.logits(&hidden.without_autodiff()));
+    logits.chunks(decoder.spec().vocab_size).map(<[f32]>::to_vec).collect()
+}
 
 /// A prompt and what follows it, as tokens.
 #[derive(Clone, Copy, Debug)]

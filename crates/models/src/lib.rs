@@ -49,7 +49,7 @@ pub use error::Error;
 pub use export::write_safetensors;
 pub use families::{FAMILIES, Family};
 pub use gguf::{GgufFile, GgufValue};
-pub use group_batch::{GroupBatch, TokenGroup};
+pub use group_batch::{GroupBatch, TokenGroup, sequence_logits};
 pub use hf_folder::{HfWeights, JsonFile, NamedTensors, read_all as read_safetensors};
 pub use kv_cache::{CpuKvCache, TensorKvCache};
 pub use local_model::{GenerationOptions, LocalModel};

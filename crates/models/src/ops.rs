@@ -160,12 +160,7 @@ impl Linear {
                 let flex = if rows_of(&flex).is_some() { flex } else { flex.to_contiguous() };
                 let x = rows_of(&flex).expect("contiguous rows are dense");
                 let panels = on_cpu(panels).expect("packed weights are CPU tensors");
-                // Not zeroed first: on several threads, one thread's clearing would be waited for.
-                let mut data = Vec::with_capacity(rows * out);
-                let view = panels_view(&panels, *out, inner);
-                kernels::gemm(Isa::best(), x, view, RowsMut::spare(&mut data, rows, *out));
-                // SAFETY: `gemm` has written every number of every row.
-                unsafe { data.set_len(rows * out) };
+                let data = kernels::product(x, panels_view(&panels, *out, inner));
                 from_vec(data, [rows, *out], 0)
             }
         }

@@ -194,9 +194,11 @@ impl Trainable {
         Ok(())
     }
 
-    fn matrix(&self, parameter: usize) -> Tensor<2> {
-        let Parameter { shape, values, .. } = &self.parameters[parameter];
-        Tensor::from_data(TensorData::new(values.clone(), [shape[0], shape[1]]), &self.device)
+    /// The vector of a parameter.
+    fn vector(&self, parameter: usize) -> Tensor<1> {
+        let values = self.parameters[parameter].values.clone();
+        let len = values.len();
+        Tensor::from_data(TensorData::new(values, [len]), &self.device)
     }
 
     /// A decoder whose trained weights are leaves of a new autodiff graph.
@@ -211,10 +213,7 @@ impl Trainable {
                     leaves.push((self.lengths(parameters), Leaf::Matrix(leaf)));
                 }
                 (WeightMut::Vector { tensor, .. }, Place::Whole { parameters }) => {
-                    let values = self.parameters[parameters[0]].values.clone();
-                    let len = values.len();
-                    let leaf = Tensor::from_data(TensorData::new(values, [len]), &self.device);
-                    let leaf = leaf.autodiff().require_grad();
+                    let leaf = self.vector(parameters[0]).autodiff().require_grad();
                     *tensor = leaf.clone();
                     leaves.push((self.lengths(parameters), Leaf::Vector(leaf)));
                 }
@@ -222,7 +221,7 @@ impl Trainable {
                     let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
                     for AdapterPlace { first_row, a, b } in adapters {
                         let [a_leaf, b_leaf] =
-                            [*a, *b].map(|p| self.matrix(p).autodiff().require_grad());
+                            [*a, *b].map(|p| self.stacked(&[p]).autodiff().require_grad());
                         leaves.push((self.lengths(&[*a]), Leaf::Matrix(a_leaf.clone())));
                         leaves.push((self.lengths(&[*b]), Leaf::Matrix(b_leaf.clone())));
                         let first_row = *first_row;
@@ -268,16 +267,14 @@ impl Trainable {
                     *linear = pack(self.stacked(parameters));
                 }
                 (WeightMut::Vector { tensor, .. }, Place::Whole { parameters }) => {
-                    let values = self.parameters[parameters[0]].values.clone();
-                    let len = values.len();
-                    *tensor = Tensor::from_data(TensorData::new(values, [len]), &self.device);
+                    *tensor = self.vector(parameters[0]);
                 }
                 (WeightMut::Matrix { linear, .. }, Place::Adapted { adapters }) => {
                     let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
                     let [_, inner] = linear.shape();
                     let mut matrix = linear.to_tensor();
                     for AdapterPlace { first_row, a, b } in adapters {
-                        let product = self.matrix(*b).matmul(self.matrix(*a)) * scale;
+                        let product = self.stacked(&[*b]).matmul(self.stacked(&[*a])) * scale;
                         let rows = *first_row..first_row + product.dims()[0];
                         let sum = matrix.clone().slice([rows.clone(), 0..inner]) + product;
                         matrix = matrix.slice_assign([rows, 0..inner], sum);

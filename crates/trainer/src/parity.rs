@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use preceptor_models::{
-    Decoder, Device, GroupBatch, Model, SegmentAttention, TokenGroup, Trainable, ops, token_logprob,
+    Device, GroupBatch, Model, TokenGroup, Trainable, ops, sequence_logits, token_logprob,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -229,13 +229,6 @@ struct Outcome {
     after_step_sequence_logprobs: Vec<Vec<f64>>,
 }
 
-fn logits(decoder: &dyn Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
-    let mut attention = SegmentAttention::sequences([tokens.len()]);
-    let hidden = decoder.forward(tokens, &attention.positions(), &mut attention);
-    let logits = decoder.logits(&hidden.without_autodiff());
-    ops::to_vec(logits).chunks(decoder.spec().vocab_size).map(<[f32]>::to_vec).collect()
-}
-
 fn compare_logits(
     what: &str,
     rows: &[Vec<f32>],
@@ -250,7 +243,7 @@ fn compare_logits(
 
 fn forward(model: &Model, expected: &Expected) -> Vec<Comparison> {
     let tokens = &expected.input_ids;
-    let rows = logits(model.decoder(), tokens);
+    let rows = sequence_logits(model.decoder(), tokens);
     let found: Vec<f32> =
         rows.iter().zip(&tokens[1..]).map(|(row, next)| token_logprob(row, *next)).collect();
     let mut logprobs = Comparison::new("log-probabilities", LOGITS, false);
@@ -259,7 +252,7 @@ fn forward(model: &Model, expected: &Expected) -> Vec<Comparison> {
     let mut greedy = Comparison::new("greedy tokens (wrong ones)", 0.0, false);
     let mut continued = tokens.clone();
     for expected in &expected.greedy_ids {
-        let last = logits(model.decoder(), &continued).pop().unwrap_or_default();
+        let last = sequence_logits(model.decoder(), &continued).pop().unwrap_or_default();
         let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap_or(0);
         greedy.compared += 1;
         greedy.largest += f64::from(u8::from(best != *expected as usize));
@@ -308,8 +301,8 @@ fn adapter(
         return Ok(Vec::new());
     };
     let trainable = Trainable::load_adapter(model, &folder)?;
-    let apart = logits(trainable.graph().decoder(), &expected.input_ids);
-    let merged = logits(&*trainable.merged(model.device()), &expected.input_ids);
+    let apart = sequence_logits(trainable.graph().decoder(), &expected.input_ids);
+    let merged = sequence_logits(&*trainable.merged(model.device()), &expected.input_ids);
     Ok(vec![
         compare_logits("logits with the adapter", &apart, &adapted.logits),
         compare_logits("logits with the adapter merged", &merged, &adapted.logits),

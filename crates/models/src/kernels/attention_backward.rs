@@ -4,6 +4,7 @@
 //! continues it) and a key head make a task, its parts one after the other, so that gradients of the
 //! shared keys and values are sums in a fixed order.
 
+use super::elementwise::add_to_chunk;
 use super::gemm::PanelProduct;
 use super::isa::per_isa;
 use super::softmax::{exp_scores, sum_lanes};
@@ -78,10 +79,17 @@ pub(crate) fn attend_backward(
         .chain(family.continuations.iter().map(|part| (family.prompt, *part)));
     for (before, part) in parts.filter(|(_, part)| part.len > 0) {
         let rows = [before, part];
-        let keys = Gathered::new(inputs.k, &rows, kv_column, head_dim);
-        let values = Gathered::new(inputs.v, &rows, kv_column, head_dim);
-        let mut key_grads = vec![0.0_f32; keys.rows * head_dim];
-        let mut value_grads = vec![0.0_f32; keys.rows * head_dim];
+        let seen = before.len + part.len;
+        let key_rows = gather(inputs.k, &rows, kv_column, head_dim);
+        let value_rows = gather(inputs.v, &rows, kv_column, head_dim);
+        let keys = Keys {
+            rows: seen,
+            keys_out: as_outputs(&key_rows, head_dim),
+            keys_in: as_inputs(&key_rows, head_dim),
+            values_out: as_outputs(&value_rows, head_dim),
+        };
+        let mut key_grads = vec![0.0_f32; seen * head_dim];
+        let mut value_grads = vec![0.0_f32; seen * head_dim];
         for head in kv_head * heads..(kv_head + 1) * heads {
             for first in (0..part.len).step_by(BLOCK) {
                 let len = BLOCK.min(part.len - first);
@@ -93,7 +101,6 @@ pub(crate) fn attend_backward(
                     head,
                     inputs,
                     &keys,
-                    &values,
                     gradients.q,
                     &mut key_grads,
                     &mut value_grads,
@@ -111,41 +118,58 @@ pub(crate) fn attend_backward(
                         gradients.v.slice(rows.first_row + row, kv_column, head_dim),
                     )
                 };
-                add(isa, &key_grads[at..][..head_dim], k);
-                add(isa, &value_grads[at..][..head_dim], v);
+                add_to_chunk(isa, k, &key_grads[at..][..head_dim]);
+                add_to_chunk(isa, v, &value_grads[at..][..head_dim]);
             }
             from += rows.len;
         }
     }
 }
 
-/// One head's keys or values of a part, in both layouts that products want.
-struct Gathered {
+/// One head's keys and values that a part sees, laid out for products.
+struct Keys {
     rows: usize,
-    /// `[rows / 16][head_dim][16]`: rows are outputs.
-    as_outputs: Vec<f32>,
-    /// `[head_dim / 16][rows][16]`: rows are inputs.
-    as_inputs: Vec<f32>,
+    /// See [`as_outputs`].
+    keys_out: Vec<f32>,
+    /// See [`as_inputs`].
+    keys_in: Vec<f32>,
+    /// See [`as_outputs`].
+    values_out: Vec<f32>,
 }
 
-impl Gathered {
-    fn new(x: RowsRef<'_>, parts: &[Part], column: usize, head_dim: usize) -> Self {
-        let rows = parts.iter().map(|part| part.len).sum::<usize>();
-        let mut as_outputs = vec![0.0_f32; rows.next_multiple_of(LANES) * head_dim];
-        let mut as_inputs = vec![0.0_f32; rows * head_dim];
-        let numbered = parts.iter().flat_map(|part| part.first_row..part.first_row + part.len);
-        for (number, row) in numbered.enumerate() {
-            let row = &x.row(row)[column..][..head_dim];
-            let panel = &mut as_outputs[number / LANES * head_dim * LANES..];
-            for (value, lanes) in row.iter().zip(panel.chunks_exact_mut(LANES)) {
-                lanes[number % LANES] = *value;
-            }
-            for (panel, values) in row.chunks_exact(LANES).enumerate() {
-                as_inputs[(panel * rows + number) * LANES..][..LANES].copy_from_slice(values);
-            }
-        }
-        Self { rows, as_outputs, as_inputs }
+/// One head of the rows of parts, row after row.
+fn gather(x: RowsRef<'_>, parts: &[Part], column: usize, head_dim: usize) -> Vec<f32> {
+    let numbers = parts.iter().flat_map(|part| part.first_row..part.first_row + part.len);
+    let mut rows = Vec::new();
+    for row in numbers {
+        rows.extend_from_slice(&x.row(row)[column..][..head_dim]);
     }
+    rows
+}
+
+/// `[rows][width]` to `[rows / 16][width][16]`: rows are the outputs of a product.
+fn as_outputs(x: &[f32], width: usize) -> Vec<f32> {
+    let rows = x.len() / width;
+    let mut packed = vec![0.0_f32; rows.next_multiple_of(LANES) * width];
+    for (number, row) in x.chunks_exact(width).enumerate() {
+        let panel = &mut packed[number / LANES * width * LANES..];
+        for (value, lanes) in row.iter().zip(panel.chunks_exact_mut(LANES)) {
+            lanes[number % LANES] = *value;
+        }
+    }
+    packed
+}
+
+/// `[rows][width]` to `[width / 16][rows][16]`: rows are the inputs of a product, summed over.
+fn as_inputs(x: &[f32], width: usize) -> Vec<f32> {
+    let rows = x.len() / width;
+    let mut packed = vec![0.0_f32; rows * width];
+    for (number, row) in x.chunks_exact(width).enumerate() {
+        for (panel, values) in row.chunks_exact(LANES).enumerate() {
+            packed[(panel * rows + number) * LANES..][..LANES].copy_from_slice(values);
+        }
+    }
+    packed
 }
 
 /// Some queries of a part.
@@ -166,8 +190,7 @@ impl Block {
         group: HeadGroup,
         head: usize,
         inputs: AttentionInputs<'_>,
-        keys: &Gathered,
-        values: &Gathered,
+        keys: &Keys,
         q_grads: RowsMut,
         key_grads: &mut [f32],
         value_grads: &mut [f32],
@@ -176,19 +199,18 @@ impl Block {
         let column = head * head_dim;
         let seen = self.position + self.len;
         let stride = seen.next_multiple_of(LANES);
-        let block = |x: RowsRef<'_>| {
-            let mut rows = Vec::with_capacity(self.len * head_dim);
-            for row in self.row..self.row + self.len {
-                rows.extend_from_slice(&x.row(row)[column..][..head_dim]);
-            }
-            rows
-        };
-        let (q, grad) = (block(inputs.q), block(inputs.grad));
+        let part = [Part { first_row: self.row, len: self.len }];
+        let q = gather(inputs.q, &part, column, head_dim);
+        let grad = gather(inputs.grad, &part, column, head_dim);
 
-        let mut weights = vec![0.0_f32; self.len * stride];
-        product(isa, &q, head_dim, &keys.as_outputs, head_dim, &mut weights, stride);
-        let mut scores = vec![0.0_f32; self.len * stride];
-        product(isa, &grad, head_dim, &values.as_outputs, head_dim, &mut scores, stride);
+        let whole = |panels: &Vec<f32>, a: &[f32]| {
+            let mut c = vec![0.0_f32; self.len * stride];
+            let panels = Panels { data: panels, depth: head_dim };
+            panels.multiply(isa, (a, head_dim), self.len, head_dim, (&mut c, stride), false);
+            c
+        };
+        let mut weights = whole(&keys.keys_out, &q);
+        let mut scores = whole(&keys.values_out, &grad);
         let lines = weights.chunks_exact_mut(stride).zip(scores.chunks_exact_mut(stride));
         for (row, (weights, scores)) in lines.enumerate() {
             let end = self.position + row + 1;
@@ -197,35 +219,22 @@ impl Block {
             score_gradients(isa, weights, scores, 1.0 / sum, scale);
         }
 
-        // Rows are the inputs of the products that sum over queries.
-        let packed_grad = pack_rows_as_inputs(&grad, self.len, head_dim);
-        let packed_q = pack_rows_as_inputs(&q, self.len, head_dim);
-        let columns = |x: &[f32]| {
-            let mut transposed = vec![0.0_f32; seen * self.len];
+        // Sums over queries, for every key seen.
+        for (x, rows, sums) in [(&weights, &grad, value_grads), (&scores, &q, key_grads)] {
+            let mut columns = vec![0.0_f32; seen * self.len];
             for (row, line) in x.chunks_exact(stride).enumerate() {
                 for (key, value) in line[..seen].iter().enumerate() {
-                    transposed[key * self.len + row] = *value;
+                    columns[key * self.len + row] = *value;
                 }
             }
-            transposed
-        };
-        add_product(
-            isa,
-            &columns(&weights),
-            self.len,
-            &packed_grad,
-            self.len,
-            value_grads,
-            head_dim,
-        );
-        add_product(isa, &columns(&scores), self.len, &packed_q, self.len, key_grads, head_dim);
+            let packed = as_inputs(rows, head_dim);
+            let panels = Panels { data: &packed, depth: self.len };
+            panels.multiply(isa, (&columns, self.len), seen, self.len, (sums, head_dim), true);
+        }
 
         let mut q_grad = vec![0.0_f32; self.len * head_dim];
-        for panel in 0..head_dim / LANES {
-            let panel_keys = &keys.as_inputs[panel * keys.rows * LANES..][..seen * LANES];
-            let out = &mut q_grad[panel * LANES..];
-            run(isa, &scores, stride, self.len, panel_keys, seen, out, head_dim, false);
-        }
+        let panels = Panels { data: &keys.keys_in, depth: keys.rows };
+        panels.multiply(isa, (&scores, stride), self.len, seen, (&mut q_grad, head_dim), false);
         for (row, grad) in q_grad.chunks_exact(head_dim).enumerate() {
             // SAFETY: this task alone writes this head's columns of the family's rows.
             unsafe { q_grads.slice(self.row + row, column, head_dim) }.copy_from_slice(grad);
@@ -251,76 +260,34 @@ per_isa! {
     }
 }
 
-per_isa! {
-    fn add(x: &[f32], out: &mut [f32]) {
-        for (out, x) in out.iter_mut().zip(x) {
-            *out += x;
+/// Panels of 16 columns, `[columns / 16][depth][16]`.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    data: &'a [f32],
+    depth: usize,
+}
+
+impl Panels<'_> {
+    /// `c = a · panels`, or `c += a · panels`, over the first `inner` of the panels' depth, for `rows`
+    /// rows and all columns that `c` has; matrices come with the distance of their rows.
+    fn multiply(
+        self,
+        isa: Isa,
+        (a, a_stride): (&[f32], usize),
+        rows: usize,
+        inner: usize,
+        (c, c_stride): (&mut [f32], usize),
+        accumulate: bool,
+    ) {
+        assert!((rows - 1) * a_stride + inner <= a.len(), "rows outside of the left matrix");
+        for column in (0..c_stride).step_by(LANES) {
+            let panel = &self.data[column * self.depth..][..inner * LANES];
+            let c = &mut c[column..];
+            assert!((rows - 1) * c_stride + LANES <= c.len(), "rows outside of the result");
+            let (a, panel) = (a.as_ptr(), panel.as_ptr());
+            let product = PanelProduct { rows, inner, a, a_stride, panel, next: std::ptr::null() };
+            // SAFETY: the lengths of all three were just checked.
+            unsafe { product.run(isa, c.as_mut_ptr(), c_stride, accumulate) };
         }
     }
-}
-
-/// `[rows][width]` to `[width / 16][rows][16]`.
-fn pack_rows_as_inputs(x: &[f32], rows: usize, width: usize) -> Vec<f32> {
-    let mut packed = vec![0.0_f32; rows * width];
-    for (row, x) in x.chunks_exact(width).enumerate() {
-        for (panel, values) in x.chunks_exact(LANES).enumerate() {
-            packed[(panel * rows + row) * LANES..][..LANES].copy_from_slice(values);
-        }
-    }
-    packed
-}
-
-/// `c = a · panels` for all columns that `c` has.
-fn product(
-    isa: Isa,
-    a: &[f32],
-    inner: usize,
-    panels: &[f32],
-    depth: usize,
-    c: &mut [f32],
-    stride: usize,
-) {
-    let rows = a.len() / inner;
-    for panel in 0..stride / LANES {
-        let values = &panels[panel * depth * LANES..][..depth * LANES];
-        run(isa, a, inner, rows, values, depth, &mut c[panel * LANES..], stride, false);
-    }
-}
-
-/// `c += a · panels`, where `a` may have fewer rows than `c`.
-fn add_product(
-    isa: Isa,
-    a: &[f32],
-    inner: usize,
-    panels: &[f32],
-    depth: usize,
-    c: &mut [f32],
-    width: usize,
-) {
-    let rows = a.len() / inner;
-    for panel in 0..width / LANES {
-        let values = &panels[panel * depth * LANES..][..depth * LANES];
-        run(isa, a, inner, rows, values, depth, &mut c[panel * LANES..], width, true);
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "two matrices, their shapes and strides")]
-fn run(
-    isa: Isa,
-    a: &[f32],
-    a_stride: usize,
-    rows: usize,
-    panel: &[f32],
-    inner: usize,
-    c: &mut [f32],
-    c_stride: usize,
-    accumulate: bool,
-) {
-    assert!((rows - 1) * a_stride + inner <= a.len(), "rows outside of the left matrix");
-    assert!((rows - 1) * c_stride + LANES <= c.len(), "rows outside of the result");
-    assert_eq!(panel.len(), inner * LANES, "a panel of another depth");
-    let (a, panel) = (a.as_ptr(), panel.as_ptr());
-    let product = PanelProduct { rows, inner, a, a_stride, panel, next: std::ptr::null() };
-    // SAFETY: the three lengths were just checked.
-    unsafe { product.run(isa, c.as_mut_ptr(), c_stride, accumulate) };
 }

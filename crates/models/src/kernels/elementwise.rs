@@ -101,7 +101,7 @@ pub(crate) fn add_to(isa: Isa, sum: &mut [f32], x: &[f32]) {
 }
 
 per_isa! {
-    fn add_to_chunk(sum: &mut [f32], x: &[f32]) {
+    pub(crate) fn add_to_chunk(sum: &mut [f32], x: &[f32]) {
         for (sum, x) in sum.iter_mut().zip(x) {
             *sum += x;
         }

@@ -74,6 +74,17 @@ pub(crate) fn gemm(isa: Isa, a: RowsRef<'_>, weights: PanelsView<'_>, out: RowsM
     });
 }
 
+/// The same into new storage, `[m][n]` row by row.
+pub(crate) fn product(a: RowsRef<'_>, weights: PanelsView<'_>) -> Vec<f32> {
+    // Not zeroed first: on several threads, one thread's clearing would be waited for.
+    let (rows, columns) = (a.rows(), weights.rows());
+    let mut data = Vec::with_capacity(rows * columns);
+    gemm(Isa::best(), a, weights, RowsMut::spare(&mut data, rows, columns));
+    // SAFETY: `gemm` has written every number of every row.
+    unsafe { data.set_len(rows * columns) };
+    data
+}
+
 /// Some rows times one panel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PanelProduct {

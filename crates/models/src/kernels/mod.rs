@@ -28,7 +28,7 @@ pub(crate) use attention_backward::{
 };
 pub(crate) use elementwise::{add, add_to, rms_norm, rope, silu_mul};
 pub(crate) use elementwise_backward::{rms_norm_backward, silu_mul_backward, softmax_backward};
-pub(crate) use gemm::gemm;
+pub(crate) use gemm::product;
 pub(crate) use isa::Isa;
 pub(crate) use panels::{LANES, Packed, PanelsView, pack_rows};
 pub(crate) use parallel::{RowsMut, RowsRef, for_each_task, transpose};

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::{Isa, RowsMut, RowsRef, for_each_task, gemm};
+use super::{RowsMut, RowsRef, for_each_task, product};
 
 /// Output columns of a panel: one vector of AVX-512, two of AVX2.
 pub(crate) const LANES: usize = 16;
@@ -164,11 +164,12 @@ impl Packed {
 
     /// `a` times the packed matrix: `[m, inner]` to `[m, rows]`.
     pub(crate) fn times(&self, a: RowsRef<'_>) -> Vec<f32> {
-        let mut product = Vec::with_capacity(a.rows() * self.rows);
-        gemm(Isa::best(), a, self.view(), RowsMut::spare(&mut product, a.rows(), self.rows));
-        // SAFETY: `gemm` has written every number of every row.
-        unsafe { product.set_len(a.rows() * self.rows) };
-        product
+        product(a, self.view())
+    }
+
+    /// Outputs.
+    pub(crate) fn outputs(&self) -> usize {
+        self.rows
     }
 }
 

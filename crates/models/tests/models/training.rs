@@ -6,8 +6,8 @@ use std::path::Path;
 
 use preceptor_core::{Continuation, ScoreRequest, Scorer, Seed};
 use preceptor_models::{
-    Decoder, Device, Error, GenerationOptions, GroupBatch, LocalModel, LoraConfig, Model,
-    SegmentAttention, TokenGroup, Trainable, ops,
+    Device, Error, GenerationOptions, GroupBatch, LocalModel, LoraConfig, Model, SegmentAttention,
+    TokenGroup, Trainable, ops, sequence_logits,
 };
 
 use crate::support::{fixtures, floats, ids, json, llama_folder, load, text_prompt};
@@ -18,13 +18,6 @@ fn adapter_folder() -> std::path::PathBuf {
 
 fn tokens() -> Vec<u32> {
     ids(&json(&llama_folder().join("expected.json"))["input_ids"])
-}
-
-fn logits(decoder: &dyn Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
-    let mut attention = SegmentAttention::sequences([tokens.len()]);
-    let hidden = decoder.forward(tokens, &attention.positions(), &mut attention);
-    let logits = decoder.logits(&hidden.without_autodiff());
-    ops::to_vec(logits).chunks(decoder.spec().vocab_size).map(<[f32]>::to_vec).collect()
 }
 
 fn check_adapted(logits: &[Vec<f32>]) {
@@ -41,8 +34,8 @@ fn check_adapted(logits: &[Vec<f32>]) {
 fn adapters_give_the_logits_of_peft_apart_and_merged() {
     let trainable =
         Trainable::load_adapter(&load(&llama_folder()), &adapter_folder()).expect("peft wrote it");
-    check_adapted(&logits(trainable.graph().decoder(), &tokens()));
-    check_adapted(&logits(&*trainable.merged(&Device::cpu()), &tokens()));
+    check_adapted(&sequence_logits(trainable.graph().decoder(), &tokens()));
+    check_adapted(&sequence_logits(&*trainable.merged(&Device::cpu()), &tokens()));
 }
 
 #[test]
@@ -54,8 +47,8 @@ fn new_adapters_change_nothing_yet_and_learn() {
     assert_eq!(trainable.parameters().len(), 2 * 2 * 4);
     let tokens = tokens();
     let graph = trainable.graph();
-    let before = logits(model.decoder(), &tokens);
-    assert!(logits(graph.decoder(), &tokens) == before, "to the bit");
+    let before = sequence_logits(model.decoder(), &tokens);
+    assert!(sequence_logits(graph.decoder(), &tokens) == before, "to the bit");
     let mut attention = SegmentAttention::sequences([tokens.len()]);
     let hidden = graph.decoder().forward(&tokens, &attention.positions(), &mut attention);
     let (logprobs, _) = graph.decoder().token_logprobs(&hidden, &tokens);
@@ -117,7 +110,7 @@ fn what_is_saved_is_loaded_again() {
     let loaded = load(&merged);
     assert_eq!(loaded.canonical_config(), model.canonical_config());
     assert_eq!(loaded.end_tokens(), model.end_tokens());
-    check_adapted(&logits(loaded.decoder(), &tokens()));
+    check_adapted(&sequence_logits(loaded.decoder(), &tokens()));
     let prompt = crate::support::chat_prompt("Hello, you 22!");
     assert_eq!(
         loaded.prompt_tokens(&prompt).expect("tokens"),
@@ -138,8 +131,8 @@ fn full_training_starts_from_the_model() {
     assert_eq!(names.len(), 4 * 9 + 3);
     assert!(names.contains(&"model.layers.3.self_attn.k_proj.weight"));
     let tokens = tokens();
-    let rows = logits(&*trainable.merged(&Device::cpu()), &tokens);
-    assert!(rows == logits(model.decoder(), &tokens), "to the bit");
+    let rows = sequence_logits(&*trainable.merged(&Device::cpu()), &tokens);
+    assert!(rows == sequence_logits(model.decoder(), &tokens), "to the bit");
 }
 
 fn changed_adapter(file: &str, change: impl Fn(String) -> String) -> String {
