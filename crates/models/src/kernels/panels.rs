@@ -1,4 +1,4 @@
-//! Weights laid out for [`super::gemm()`]: panels of 16 output columns, each panel input by input.
+//! Weights laid out for [`super::product`]: panels of 16 output columns, each panel input by input.
 
 use std::cell::RefCell;
 
