@@ -1,12 +1,14 @@
 //! `plan`, `run`, `report`, `status` and `store verify`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use preceptor_experiment::{
-    CallDemand, CellState, CellStatus, Document, Expense, Models, Plan, ResolveOptions, RoleCost,
-    RunOptions, RunSummary, StageState, resolve,
+    CallDemand, CellState, CellStatus, Document, Expense, ModelHost as _, Models, Plan,
+    ResolveOptions, RoleCost, RunOptions, RunSummary, Speed, StageState, TrainDemand,
+    calibrate_speed, resolve,
 };
 use preceptor_files::{Files, Places};
 use preceptor_models::{Device, GenerationOptions};
@@ -63,12 +65,40 @@ pub(crate) fn open(
 }
 
 pub(crate) fn plan(arguments: &ExperimentArguments, output: &Output) -> Result<ExitCode, Failure> {
-    let lab = open(arguments, GenerationOptions::default())?;
-    print_plan(&lab, output)?;
+    let mut lab = open(arguments, GenerationOptions::default())?;
+    print_plan(&mut lab, output)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
+/// A training with what is known of its model.
+struct Priced {
+    demand: TrainDemand,
+    speed: Option<Speed>,
+    max_flops: Option<f64>,
+}
+
+/// The trainings of a plan; models whose steps nothing is known of are measured for some seconds.
+fn price_trainings(lab: &mut Lab) -> Result<Vec<Priced>, Failure> {
+    let mut speeds: BTreeMap<String, Speed> = BTreeMap::new();
+    let mut priced = Vec::new();
+    for demand in lab.plan.train_demands(&lab.store)? {
+        let is_open = demand.num_present < demand.num_steps && demand.secs_a_step.is_none();
+        if is_open && !speeds.contains_key(&demand.model) {
+            let speed = calibrate_speed(&mut lab.models, &demand.model)?;
+            speeds.insert(demand.model.clone(), speed);
+        }
+        let num_parameters = lab.models.num_parameters(&demand.model);
+        priced.push(Priced {
+            speed: speeds.get(&demand.model).copied(),
+            max_flops: num_parameters.map(|number| demand.max_flops(number)),
+            demand,
+        });
+    }
+    Ok(priced)
+}
+
+fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> {
+    let trainings = price_trainings(lab)?;
     let stages = lab.plan.summarize(&lab.store)?;
     let calls = lab.plan.call_demands(&lab.store)?;
     let expenses = lab.plan.expenses(&lab.store, &lab.models)?;
@@ -105,6 +135,13 @@ fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
             "endpoint": e.endpoint, "prompt-tokens": e.usage.num_prompt_tokens,
             "generated-tokens": e.usage.num_generated_tokens, "money": e.money,
         })).collect::<Vec<_>>(),
+        "trainings": trainings.iter().map(|Priced { demand, speed, max_flops }| json!({
+            "label": demand.label, "steps": demand.num_steps, "present": demand.num_present,
+            "rollouts": demand.num_rollouts, "max-new-tokens": demand.max_new_tokens,
+            "max-trained-tokens": demand.max_trained_tokens, "max-flops": max_flops,
+            "estimated-secs": demand.estimated_secs(*speed),
+        })).collect::<Vec<_>>(),
+        "notices": lab.plan.notices(),
         "missing-rollouts": missing,
         "max-new-tokens": tokens,
         "estimated-secs": estimated_secs,
@@ -165,6 +202,38 @@ fn print_plan(lab: &Lab, output: &Output) -> Result<(), Failure> {
         );
         output.text("");
     }
+    if !trainings.is_empty() {
+        let row = |Priced { demand, speed, max_flops }: &Priced| {
+            let estimate = demand.estimated_secs(*speed);
+            let at_most = if demand.secs_a_step.is_some() { "" } else { "<= " };
+            let estimate = estimate.map(|secs| time(Duration::from_secs_f64(secs)));
+            vec![
+                demand.label.clone(),
+                demand.num_steps.to_string(),
+                demand.num_present.to_string(),
+                demand.num_rollouts.to_string(),
+                demand.max_new_tokens.to_string(),
+                demand.max_trained_tokens.to_string(),
+                max_flops.map_or_else(|| "unknown".to_owned(), |flops| format!("{flops:.1e}")),
+                estimate.map_or_else(|| "unknown".to_owned(), |time| format!("{at_most}{time}")),
+            ]
+        };
+        let header = [
+            "trainings",
+            "steps",
+            "in store",
+            "rollouts",
+            "new tokens <=",
+            "trained on <=",
+            "FLOPs <=",
+            "time",
+        ];
+        output.table(&header, &trainings.iter().map(row).collect::<Vec<_>>());
+        output.text("");
+    }
+    for notice in lab.plan.notices() {
+        output.text(notice);
+    }
     for Expense { endpoint, usage, money } in &expenses {
         let money = money.map_or_else(|| "no prices given".to_owned(), |m| format!("{m:.4} money"));
         output.text(format!(
@@ -211,7 +280,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
     let options = GenerationOptions { max_batch: arguments.batch };
     let mut lab = open(&arguments.experiment, options)?;
     if arguments.dry_run {
-        print_plan(&lab, output)?;
+        print_plan(&mut lab, output)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut terminal = Terminal::new();
@@ -226,6 +295,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
     output.json(&json!({
         "rollouts-drawn": summary.num_rollouts,
         "rollouts-reused": summary.num_reused,
+        "training-steps": summary.num_steps,
         "prompt-tokens": summary.usage.num_prompt_tokens,
         "generated-tokens": summary.usage.num_generated_tokens,
         "left-out": lab.plan.left_out(),
@@ -340,7 +410,7 @@ pub(crate) fn status(
         json!({
             "label": cell.label, "state": cell.state.name(), "rollouts": full(cell.rollouts),
             "grades": full(cell.grades), "rewards": cell.rewards.map(full),
-            "failed-records": cell.num_failed,
+            "steps": cell.steps.map(full), "failed-records": cell.num_failed,
         })
     };
     let mut value = json!({"cells": cells.iter().map(cell_json).collect::<Vec<_>>()});
@@ -355,12 +425,13 @@ pub(crate) fn status(
             shown(cell.rollouts),
             shown(cell.grades),
             cell.rewards.map_or_else(|| "-".to_owned(), shown),
+            cell.steps.map_or_else(|| "-".to_owned(), shown),
             cell.num_failed.to_string(),
             cell.label.clone(),
         ]
     };
     let rows: Vec<_> = cells.iter().map(row).collect();
-    let header = ["state", "rollouts", "grades", "rewards", "failed records", "cell"];
+    let header = ["state", "rollouts", "grades", "rewards", "steps", "failed records", "cell"];
     output.table(&header, &rows);
     output.text(counts.map(|(name, count)| format!("{count} {name}")).join(", "));
     Ok(ExitCode::SUCCESS)

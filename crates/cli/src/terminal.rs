@@ -132,6 +132,9 @@ pub(crate) fn time(duration: Duration) -> String {
 impl Progress for Terminal {
     fn stage_started(&mut self, label: &str, unit: Unit, num_present: u64, num_wanted: u64) {
         self.stage = Stage::new(label, unit, num_present, num_wanted);
+        if let Some(old) = self.bar.take() {
+            old.finish_and_clear();
+        }
         if num_present < num_wanted && self.is_terminal {
             let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}")
                 .expect("the template is fixed");
@@ -160,6 +163,32 @@ impl Progress for Terminal {
                 self.line(&self.stage.on_the_way(elapsed));
             }
             None => {}
+        }
+    }
+
+    fn step_ended(&mut self, label: &str, step: u64, num_steps: u64, text: &str) {
+        if !self.is_terminal {
+            self.line(&format!("{label}: step {step}/{num_steps} · {text}"));
+            return;
+        }
+        let is_known = self.bar.as_ref().is_some_and(|bar| bar.prefix() == label);
+        if !is_known {
+            let style = ProgressStyle::with_template("{prefix} {bar:20} {pos}/{len} {wide_msg}")
+                .expect("the template is fixed");
+            let bar = ProgressBar::new(num_steps).with_style(style).with_prefix(label.to_owned());
+            if let Some(old) = self.bar.replace(bar) {
+                old.finish_and_clear();
+            }
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(step);
+            bar.set_message(text.to_owned());
+        }
+        if step == num_steps {
+            if let Some(bar) = self.bar.take() {
+                bar.finish_and_clear();
+            }
+            self.line(&format!("{label}: {num_steps} steps of training, the last: {text}"));
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, Prompt, PromptBody, PromptId,
-    Rollout, Seed, TokenScores,
+    Rollout, Seed, TokenScores, Usage,
 };
 
 /// Version of every record type here. It is part of each stage's specification.
@@ -149,6 +149,130 @@ pub struct AnswerClassRecord {
     pub classes: Vec<Option<u32>>,
 }
 
+/// The key of a step of training.
+pub fn step_key(step: u64) -> String {
+    format!("{step:06}")
+}
+
+/// The key of a group in a step of training.
+pub fn step_group_key(step: u64, prompt: &PromptId) -> String {
+    format!("{}/{prompt}", step_key(step))
+}
+
+/// One step of training. Stage `train-steps`, keyed by [`step_key`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainStepRecord {
+    /// The step, from 1: the weights after it are those of this number.
+    pub step: u64,
+    /// Numbers by the names of [`STEP_MEASURES`]; one that could not be measured is not there.
+    pub measures: BTreeMap<String, f64>,
+}
+
+/// What is measured of a step of training, each with one line.
+pub const STEP_MEASURES: &[(&str, &str)] = &[
+    ("learning-rate", "rate of the step's last update"),
+    ("loss", "mean loss of the step's updates, each before it"),
+    ("reward-mean", "mean reward of the rollouts, before the KL term"),
+    ("reward-std", "standard deviation of the rewards, all groups together"),
+    ("reward-with-kl-mean", "mean reward less its KL term"),
+    ("kl", "KL divergence of the policy from the KL reference, nats a token (k1, on samples)"),
+    ("entropy", "mean entropy of the policy's distributions, nats a token"),
+    ("clip-fraction", "share of tokens whose clipped term counts"),
+    ("gradient-norm", "mean norm of the gradient over the step's updates, before clipping"),
+    ("tokens-mean", "mean tokens of a rollout or target"),
+    ("tokens-max", "most tokens of a rollout or target"),
+    ("truncated", "share of rollouts that were cut off"),
+    ("left-out", "share of rollouts that take no part in the loss"),
+    ("groups-varied", "share of groups whose rewards differ"),
+    ("groups-zero-variance", "share of groups whose rewards are all equal"),
+    ("groups-too-few-rewards", "share of groups with fewer than two rewards"),
+    ("unique-answers", "mean number of different final answers in a group"),
+    ("no-answer", "share of rollouts without a final answer"),
+    ("score-mean", "mean score of the rollouts against labels, for the record only"),
+    ("reference-score", "mean score of the pseudo-references against labels, for the record only"),
+    ("reference-missing", "share of groups without a pseudo-reference"),
+    ("reference-differs", "share of pseudo-references whose answer is not the majority's"),
+    ("sampler-gap", "largest distance of a token's log-probability between sampler and trainer"),
+];
+
+/// One group of a step of training. Stage `train-groups`, keyed by [`step_group_key`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainGroupRecord {
+    /// The step, from 1.
+    pub step: u64,
+    /// Which prompt.
+    pub prompt: PromptId,
+    /// What the policy answered.
+    pub rollouts: Vec<Rollout>,
+    /// The pseudo-reference, where the reward or the objective uses one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<Aggregate>,
+    /// The rewards, in the order of the rollouts.
+    pub reward: GroupReward,
+    /// The advantage of each rollout; none where it takes no part in the loss.
+    pub advantages: Vec<Option<f64>>,
+    /// Each rollout against the label, for the record only; none where that would take a judge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<Score>,
+    /// The pseudo-reference against the label, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_score: Option<Score>,
+}
+
+/// What a step of training cost. Stage `train-costs`, keyed by [`step_key`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainCostRecord {
+    /// The step, from 1.
+    pub step: u64,
+    /// Wall-clock time by phase.
+    pub seconds: BTreeMap<String, f64>,
+    /// Tokens that the policy read and sampled.
+    pub usage: Usage,
+    /// Rows of the passes forward and backward.
+    pub num_rows: u64,
+}
+
+/// Where the records of a cell's training are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainingRecord {
+    /// The objective's name.
+    pub objective: String,
+    /// Steps that were planned.
+    pub num_steps: u64,
+    /// Whether its rewards or targets come from pseudo-references.
+    pub uses_references: bool,
+    /// [`TrainStepRecord`]s.
+    pub steps: Digest,
+    /// [`TrainGroupRecord`]s.
+    pub groups: Digest,
+    /// [`TrainCostRecord`]s.
+    pub costs: Digest,
+    /// What was measured on the way.
+    pub evaluations: Vec<EvaluationRecord>,
+}
+
+/// One evaluation of a policy on the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EvaluationRecord {
+    /// Steps before it; 0 is the initial policy.
+    pub step: u64,
+    /// `test-time` for prompts that are trained on, `held-out` or `validation`.
+    pub split: String,
+    /// Rollouts a prompt.
+    pub num_rollouts: u32,
+    /// Which prompts, in order.
+    pub prompts: Vec<PromptId>,
+    /// [`RolloutRecord`]s.
+    pub rollouts: Digest,
+    /// [`GradeRecord`]s of them.
+    pub rollout_grades: Digest,
+}
+
 /// What filling (part of) a stage cost. One for each run that added to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -229,8 +353,11 @@ pub struct CellRecord {
     pub prompts: Vec<PromptId>,
     /// Whether texts of the benchmark may be shown on a page that is published.
     pub shareable: bool,
-    /// Where the records are.
+    /// Where the records are. Those of a trained cell are of the policy after training.
     pub stages: CellStages,
+    /// Its training, where the policy is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRecord>,
     /// The resolved settings of the cell, as TOML.
     pub settings: String,
 }

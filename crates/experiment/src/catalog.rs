@@ -26,6 +26,9 @@ use preceptor_rewards::{
     rubric_likert,
 };
 use preceptor_text::TemplateError;
+use preceptor_trainer::Objective;
+use preceptor_trainer::objective::grpo::{self, Grpo};
+use preceptor_trainer::objective::sft::{self, Sft};
 use serde::{Deserialize, Serialize};
 
 /// What a plug-in is given besides the rollouts. It decides what its stage's records depend on.
@@ -363,6 +366,50 @@ impl RewardSettings {
     }
 }
 
+/// What training minimises: the `[train.objective]` table with the `kind` of `[train]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum ObjectiveSettings {
+    /// `grpo`
+    #[serde(rename = "grpo")]
+    Grpo(grpo::Config),
+    /// `sft`
+    #[serde(rename = "sft")]
+    Sft(sft::Config),
+}
+
+impl ObjectiveSettings {
+    /// Every one there is.
+    pub const ALL: &[Entry] = &[
+        Entry { name: "grpo", summary: grpo::SUMMARY, needs: Needs::NOTHING },
+        Entry { name: "sft", summary: sft::SUMMARY, needs: Needs::REFERENCE },
+    ];
+
+    /// The entry of this one.
+    pub fn entry(&self) -> Entry {
+        match self {
+            Self::Grpo(_) => Self::ALL[0],
+            Self::Sft(_) => Self::ALL[1],
+        }
+    }
+
+    /// The first setting outside its range: key, value, what is allowed.
+    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        match self {
+            Self::Grpo(config) => config.out_of_range(),
+            Self::Sft(_) => None,
+        }
+    }
+
+    /// The objective for rollouts of at most `max_new_tokens`.
+    pub(crate) fn build(&self, max_new_tokens: u32) -> Box<dyn Objective> {
+        match self {
+            Self::Grpo(config) => Box::new(Grpo::new(config, max_new_tokens)),
+            Self::Sft(config) => Box::new(Sft::new(config)),
+        }
+    }
+}
+
 /// How a judge is asked: the `[judge]` table less its `model`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
@@ -452,6 +499,11 @@ mod tests {
     fn every_reward_and_judge_is_named_described_and_strict() {
         check::<RewardSettings>(RewardSettings::ALL);
         check::<JudgeSettings>(JudgeSettings::ALL);
+    }
+
+    #[test]
+    fn every_objective_is_named_described_and_strict() {
+        check::<ObjectiveSettings>(ObjectiveSettings::ALL);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use preceptor_benchmarks::Grader;
 use preceptor_core::Usage;
-use preceptor_core::record::rollout_key;
+use preceptor_core::record::{rollout_key, step_key};
 use preceptor_store::{StageSpec, Store};
 
 use crate::Error;
@@ -98,6 +98,17 @@ struct Asked<'a> {
 }
 
 impl Cell {
+    /// What the rewards of a group of `size` cost.
+    fn reward_calls(&self, size: u64, num_items: u64) -> Calls {
+        let terms = self.reward.iter().map(|term| term.settings.calls(size, num_items));
+        terms.fold(Calls::default(), |calls, term| Calls {
+            replies: calls.replies + term.replies,
+            judged: calls.judged + term.judged,
+            scored: calls.scored + term.scored,
+            rollouts_read: calls.rollouts_read + term.rollouts_read,
+        })
+    }
+
     /// Who writes or scores for the aggregator.
     fn aggregator_asks(&self) -> Asked<'_> {
         let max_new_tokens = match &self.aggregator {
@@ -131,7 +142,7 @@ impl Cell {
     }
 
     /// The mean tokens of a prompt.
-    fn prompt_tokens(&self) -> u64 {
+    pub(crate) fn prompt_tokens(&self) -> u64 {
         let texts = self.tasks.tasks.iter().map(|task| task.prompt.display_text());
         let num_characters: usize = texts.map(|text| text.chars().count()).sum();
         let num_prompts = self.tasks.tasks.len().max(1) as u64;
@@ -278,19 +289,39 @@ impl Plan {
                 let label = format!("grades of {name} · {place}");
                 add(label, &stages.grades, prompts(), calls, usage())?;
             }
-            let Some(spec) = &stages.rewards else { continue };
-            let mut calls = Calls::default();
-            for term in &cell.reward {
-                let term = term.settings.calls(size, num_items);
-                calls.replies += term.replies;
-                calls.judged += term.judged;
-                calls.rollouts_read += term.rollouts_read;
+            let of_groups = |calls: Calls| cell.usage(calls, cell.reward_asks(), judge);
+            if let Some(training) = &cell.training {
+                let settings = &training.settings;
+                let mut calls = cell.reward_calls(size, num_items);
+                if training.record(&cell.reward).uses_references {
+                    let own = cell.aggregator.calls(size);
+                    calls.replies += own.replies;
+                    calls.judged += own.judged;
+                    calls.scored += own.scored;
+                    calls.rollouts_read += own.rollouts_read;
+                }
+                // The stage has a record a step.
+                let prompts = u64::from(settings.prompts_a_step);
+                for count in [
+                    &mut calls.replies,
+                    &mut calls.judged,
+                    &mut calls.scored,
+                    &mut calls.rollouts_read,
+                ] {
+                    *count *= prompts;
+                }
+                let steps = (1..=u64::from(settings.steps)).map(step_key).collect();
+                let label = format!("steps of {}", cell.label());
+                add(label, &training.steps, steps, calls, of_groups(calls))?;
+                continue;
             }
+            let Some(spec) = &stages.rewards else { continue };
+            let calls = cell.reward_calls(size, num_items);
             let reward = cell.reward_name().unwrap_or_default();
             let judge_name = cell.axes.get("judge").filter(|_| calls.judged > 0);
             let by = judge_name.map_or_else(String::new, |judge| format!(" by {judge}"));
             let label = format!("reward {reward}{by} of {name} · {place}");
-            add(label, spec, prompts(), calls, cell.usage(calls, cell.reward_asks(), judge))?;
+            add(label, spec, prompts(), calls, of_groups(calls))?;
         }
         Ok(demands)
     }

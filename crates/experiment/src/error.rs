@@ -76,6 +76,38 @@ pub enum Error {
     /// A model can't be loaded.
     #[error(transparent)]
     Model(#[from] preceptor_models::Error),
+    /// A model that does not run in this process can't be trained.
+    #[error("train `{name}`: it does not run here\nhint: name a model of the registry, or a path")]
+    NotHere {
+        /// Its name.
+        name: String,
+    },
+    /// A step of training can't be done.
+    #[error("train `{label}`, step {step}")]
+    Step {
+        /// The cell.
+        label: String,
+        /// The step, from 1.
+        step: u64,
+        /// Why.
+        #[source]
+        source: preceptor_trainer::Error,
+    },
+    /// A training can't begin.
+    #[error(transparent)]
+    Trainer(#[from] preceptor_trainer::Error),
+    /// A checkpoint can't be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] preceptor_trainer::CheckpointError),
+    /// A file of metrics can't be written.
+    #[error("write `{path}`")]
+    Events {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The store can't be read or written.
     #[error(transparent)]
     Store(#[from] preceptor_store::Error),
@@ -131,6 +163,10 @@ impl Error {
             }
             Self::Port(PortError::Unsupported { .. }) => true,
             Self::Endpoint(error) => error.is_users_input(),
+            Self::NotHere { .. } => true,
+            Self::Step { .. } | Self::Trainer(_) | Self::Checkpoint(_) | Self::Events { .. } => {
+                false
+            }
             Self::Store(_) | Self::Port(_) => false,
         }
     }

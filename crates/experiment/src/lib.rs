@@ -13,7 +13,9 @@ mod catalog;
 mod compare;
 mod demand;
 mod document;
+mod drawing;
 mod error;
+mod estimation;
 mod fill;
 mod grade_file;
 mod grading;
@@ -30,11 +32,13 @@ mod run;
 mod settings;
 mod stages;
 mod status;
+mod training;
 mod verdict_file;
 
 pub use calibrate::{Calibration, JudgeQuality, calibrate};
 pub use catalog::{
-    AggregatorSettings, BenchmarkSettings, Entry, JudgeSettings, Needs, RewardSettings,
+    AggregatorSettings, BenchmarkSettings, Entry, JudgeSettings, Needs, ObjectiveSettings,
+    RewardSettings,
 };
 pub use compare::{Comparison, Side, compare};
 pub use demand::{CallDemand, Expense};
@@ -53,4 +57,5 @@ pub use settings::{
     AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
 };
 pub use status::{CellState, CellStatus, status};
+pub use training::{EarlyStopping, Speed, TrainDemand, TrainSettings, Truncated, calibrate_speed};
 pub use verdict_file::{VerdictGrade, grade_verdicts};

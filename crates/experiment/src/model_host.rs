@@ -30,6 +30,21 @@ pub trait ModelHost {
     /// [`Error`] if that can't be done.
     fn open(&mut self, name: &str) -> Result<Rc<dyn LanguageModel>, Error>;
 
+    /// Loads a copy of a model that runs here, to be trained.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if it can't be loaded, or does not run here.
+    fn load(&mut self, name: &str) -> Result<Model, Error> {
+        Err(Error::NotHere { name: name.to_owned() })
+    }
+
+    /// How many weights it has, where that is known.
+    fn num_parameters(&self, name: &str) -> Option<u64> {
+        let _ = name;
+        None
+    }
+
     /// Whether it runs elsewhere, so that keeping it open takes no memory.
     fn is_remote(&self, name: &str) -> bool {
         let _ = name;
@@ -57,6 +72,8 @@ pub struct Models {
     options: GenerationOptions,
     endpoint_configs: BTreeMap<String, EndpointConfig>,
     identities: BTreeMap<String, ModelIdentity>,
+    /// Numbers of weights.
+    sizes: BTreeMap<String, u64>,
     /// The model that was loaded to be identified is not loaded again to be used.
     loaded: Option<(String, Model)>,
     /// Open endpoints: what one has spent counts for as long as the process lives.
@@ -77,6 +94,7 @@ impl Models {
             options,
             endpoint_configs: endpoints,
             identities: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             loaded: None,
             endpoints: BTreeMap::new(),
         }
@@ -119,6 +137,7 @@ impl ModelHost for Models {
         }
         let model = self.take(name)?;
         let identity = model.identity().clone();
+        self.sizes.insert(name.to_owned(), model.num_parameters());
         self.loaded = Some((name.to_owned(), model));
         self.identities.insert(name.to_owned(), identity.clone());
         Ok(identity)
@@ -139,6 +158,17 @@ impl ModelHost for Models {
         let endpoint = Rc::new(Endpoint::new(name, config, config.key(variable)?)?);
         self.endpoints.insert(name.to_owned(), Rc::clone(&endpoint));
         Ok(endpoint)
+    }
+
+    fn load(&mut self, name: &str) -> Result<Model, Error> {
+        if self.endpoint_configs.contains_key(name) {
+            return Err(Error::NotHere { name: name.to_owned() });
+        }
+        self.take(name)
+    }
+
+    fn num_parameters(&self, name: &str) -> Option<u64> {
+        self.sizes.get(name).copied()
     }
 
     fn is_remote(&self, name: &str) -> bool {

@@ -13,6 +13,7 @@ use preceptor_store::Store;
 use crate::Error;
 use crate::catalog::{AggregatorSettings, Needs};
 use crate::stages::{CellJudge, EvalJudge, RewardTerm, Stages, Writer, grader_id, needs_of};
+use crate::training::Training;
 
 /// One cell: a point of the matrix with a seed.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Cell {
     pub(crate) benchmark: String,
     pub(crate) tasks: Rc<TaskSet>,
     pub(crate) model_name: String,
+    /// What the policy is called where models are opened: a trained one is not its initial one.
+    pub(crate) policy_name: String,
     pub(crate) model: ModelIdentity,
     pub(crate) sampling: Sampling,
     pub(crate) group_size: u32,
@@ -32,7 +35,9 @@ pub struct Cell {
     pub(crate) eval_judge: Option<EvalJudge>,
     pub(crate) reward: Vec<RewardTerm>,
     pub(crate) grader: Grader,
+    /// Those of the policy after training, where there is a training.
     pub(crate) stages: Stages,
+    pub(crate) training: Option<Rc<Training>>,
     pub(crate) settings: String,
 }
 
@@ -59,6 +64,7 @@ pub struct Plan {
     pub(crate) seeds: Vec<u64>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) notices: Vec<String>,
     pub(crate) settings: String,
 }
 
@@ -88,6 +94,7 @@ pub struct StageSummary {
 }
 
 /// The rollouts that the cells of a plan share: one stage, the largest group, every prompt.
+#[derive(Clone, Debug)]
 pub(crate) struct RolloutDemand {
     /// A cell that needs the stage; they agree on everything that decides it.
     pub(crate) cell: Cell,
@@ -98,7 +105,11 @@ pub(crate) struct RolloutDemand {
 impl RolloutDemand {
     /// Benchmark, model and seed.
     pub(crate) fn label(&self) -> String {
-        format!("{} · {} · seed {}", self.cell.benchmark, self.cell.model_name, self.cell.seed)
+        let Cell { benchmark, model_name, seed, training, .. } = &self.cell;
+        match training {
+            None => format!("{benchmark} · {model_name} · seed {seed}"),
+            Some(_) => format!("{benchmark} · {model_name} trained · {}", self.cell.label()),
+        }
     }
 
     /// Every key that is wanted.
@@ -129,12 +140,23 @@ impl Plan {
         &self.left_out
     }
 
+    /// What the user should know: settings without effect, prompts that are passed over.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
     /// Keeps the cells whose value on `axis` is `value`; the seed is the axis `seed`.
     pub fn retain(&mut self, axis: &str, value: &str) {
         self.cells.retain(|cell| match axis {
             "seed" => cell.seed.to_string() == value,
             _ => cell.axes.get(axis).is_some_and(|name| name == value),
         });
+    }
+
+    /// The cells that use the rollouts of `demand`.
+    pub(crate) fn cells_of(&self, demand: &RolloutDemand) -> impl Iterator<Item = &Cell> {
+        let stage = demand.cell.stages.rollouts.digest().clone();
+        self.cells.iter().filter(move |cell| *cell.stages.rollouts.digest() == stage)
     }
 
     /// The distinct stages of rollouts, in the order of the cells.
@@ -204,7 +226,8 @@ impl Plan {
         let mut inputs = BTreeMap::new();
         for cell in &self.cells {
             let model = &cell.model_name;
-            inputs.insert(format!("model {model}: weights"), cell.model.weights.to_string());
+            let identity = cell.training.as_ref().map_or(&cell.model, |training| &training.initial);
+            inputs.insert(format!("model {model}: weights"), identity.weights.to_string());
             inputs.insert(format!("model {model}: tokenizer"), cell.model.tokenizer.to_string());
             if let Some(template) = &cell.model.template {
                 inputs.insert(format!("model {model}: chat template"), template.to_string());
@@ -285,6 +308,7 @@ impl Cell {
                 grades: stages.grades.digest().clone(),
                 rewards: stages.rewards.as_ref().map(|spec| spec.digest().clone()),
             },
+            training: self.training.as_ref().map(|training| training.record(&self.reward)),
             settings: self.settings.clone(),
         }
     }

@@ -42,6 +42,11 @@ pub trait Progress {
     /// The stage is as full as it gets now.
     fn stage_finished(&mut self) {}
 
+    /// A step of training has ended: its number, how many there are, what was measured.
+    fn step_ended(&mut self, label: &str, step: u64, num_steps: u64, text: &str) {
+        let _ = (label, step, num_steps, text);
+    }
+
     /// Something the user should know, for example a part that is left out.
     fn notice(&mut self, text: &str) {
         let _ = text;

@@ -7,7 +7,7 @@
 //!
 //! Calls of one role, model and sampling are one stage. Roles are kept apart so that costs are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::rc::Rc;
@@ -21,6 +21,7 @@ use preceptor_core::{
     LanguageModel, ModelIdentity, PortError, Rollout, Sampling, ScoreRequest, Scorer, TokenScores,
     Usage,
 };
+use preceptor_models::Model;
 use preceptor_store::{Stage, StageSpec, Store, Writer};
 use serde::Serialize;
 
@@ -51,8 +52,12 @@ pub(crate) struct Switchboard<'a> {
     host: RefCell<&'a mut dyn ModelHost>,
     /// The local model that was opened last: two at once may not fit.
     open: RefCell<Option<(String, Rc<dyn LanguageModel>)>>,
+    /// Policies that were trained here, by the names of [`crate::plan::Cell::policy_name`].
+    lent: RefCell<BTreeMap<String, Rc<dyn LanguageModel>>>,
     store: &'a Store,
-    pub(crate) progress: RefCell<&'a mut dyn Progress>,
+    progress: RefCell<&'a mut dyn Progress>,
+    /// Whether who watches is told of something larger that calls belong to.
+    is_quiet: Cell<bool>,
     pub(crate) costs: RefCell<BTreeMap<&'static str, RoleCost>>,
     /// Replies by stage and key, as far as stages were read.
     replies: RefCell<BTreeMap<Digest, BTreeMap<String, Rollout>>>,
@@ -67,15 +72,50 @@ impl<'a> Switchboard<'a> {
         Self {
             host: RefCell::new(host),
             open: RefCell::new(None),
+            lent: RefCell::new(BTreeMap::new()),
             store,
             progress: RefCell::new(progress),
+            is_quiet: Cell::new(false),
             costs: RefCell::new(BTreeMap::new()),
             replies: RefCell::new(BTreeMap::new()),
         }
     }
 
+    /// Tells who watches.
+    pub(crate) fn tell(&self, what: impl FnOnce(&mut dyn Progress)) {
+        if !self.is_quiet.get() {
+            what(&mut **self.progress.borrow_mut());
+        }
+    }
+
+    /// Does `what` without telling who watches of single calls.
+    pub(crate) fn quietly<T>(&self, what: impl FnOnce() -> T) -> T {
+        let was_quiet = self.is_quiet.replace(true);
+        let done = what();
+        self.is_quiet.set(was_quiet);
+        done
+    }
+
+    /// A model's own copy, to be trained.
+    pub(crate) fn load(&self, name: &str) -> Result<Model, Error> {
+        self.host.borrow_mut().load(name)
+    }
+
+    /// Gives a trained policy to whoever opens `name`, until it is taken back.
+    pub(crate) fn lend(&self, name: String, policy: Rc<dyn LanguageModel>) {
+        self.lent.borrow_mut().insert(name, policy);
+    }
+
+    /// Ends what [`Self::lend`] began.
+    pub(crate) fn take_back(&self, name: &str) {
+        self.lent.borrow_mut().remove(name);
+    }
+
     /// The model called `name`, opened if it is not.
     pub(crate) fn open(&self, name: &str) -> Result<Rc<dyn LanguageModel>, Error> {
+        if let Some(policy) = self.lent.borrow().get(name) {
+            return Ok(Rc::clone(policy));
+        }
         if self.host.borrow().is_remote(name) {
             return self.host.borrow_mut().open(name);
         }
@@ -180,11 +220,11 @@ impl RecordedModel<'_, '_> {
             let label = format!("{} · {}", self.role, self.name);
             let num_present = found.len() as u64;
             let num_wanted = num_present + asked.len() as u64;
-            let mut progress = self.board.progress.borrow_mut();
-            progress.stage_started(&label, Unit::Replies, num_present, num_wanted);
-            drop(progress);
+            self.board.tell(|progress| {
+                progress.stage_started(&label, Unit::Replies, num_present, num_wanted);
+            });
             let answered = self.ask(&stage, &missing, &numbers, sampling, &mut known, observer);
-            self.board.progress.borrow_mut().stage_finished();
+            self.board.tell(|progress| progress.stage_finished());
             answered
         };
         let mut replies = Vec::with_capacity(requests.len());
@@ -272,9 +312,9 @@ impl RecordedModel<'_, '_> {
             let label = format!("{} · {} · log-probabilities", self.role, self.name);
             let num_wanted = keys.iter().collect::<BTreeSet<_>>().len() as u64;
             let num_present = num_wanted - missing.len() as u64;
-            let mut progress = self.board.progress.borrow_mut();
-            progress.stage_started(&label, Unit::Texts, num_present, num_wanted);
-            drop(progress);
+            self.board.tell(|progress| {
+                progress.stage_started(&label, Unit::Texts, num_present, num_wanted);
+            });
             let model = self.board.open(&self.name)?;
             for batch in missing.chunks(SCORES_A_BATCH) {
                 #[expect(clippy::disallowed_methods, reason = "wall time is recorded as a cost")]
@@ -288,11 +328,11 @@ impl RecordedModel<'_, '_> {
                     let record = ScoreRecord { prompt: request.prompt.id.clone(), scores };
                     writer.append(&keys[number], &record)?;
                     known.insert(keys[number].clone(), record);
-                    self.board.progress.borrow_mut().record_added();
+                    self.board.tell(|progress| progress.record_added());
                 }
                 writer.sync()?;
                 drop(writer);
-                self.board.progress.borrow_mut().tokens(usage);
+                self.board.tell(|progress| progress.tokens(usage));
                 stage.add_cost(&CostRecord {
                     num_records: batch.len() as u64,
                     num_prompt_tokens: usage.num_prompt_tokens,
@@ -305,7 +345,7 @@ impl RecordedModel<'_, '_> {
                 });
             }
             stage.compact()?;
-            self.board.progress.borrow_mut().stage_finished();
+            self.board.tell(|progress| progress.stage_finished());
         }
         Ok(keys.iter().map(|key| known[key].scores.clone()).collect())
     }
@@ -357,7 +397,7 @@ impl GenerationObserver for Keeper<'_, '_> {
         self.writer.append(&key, &record)?;
         self.known.insert(key, rollout.clone());
         self.cost.num_calls += 1;
-        self.board.progress.borrow_mut().record_added();
+        self.board.tell(|progress| progress.record_added());
         self.observer.on_rollout(self.numbers[request], rollout)
     }
 
@@ -368,7 +408,7 @@ impl GenerationObserver for Keeper<'_, '_> {
 
     fn on_tokens(&mut self, usage: Usage) {
         self.cost.usage += usage;
-        self.board.progress.borrow_mut().tokens(usage);
+        self.board.tell(|progress| progress.tokens(usage));
         self.observer.on_tokens(usage);
     }
 }

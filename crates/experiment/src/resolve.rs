@@ -1,9 +1,9 @@
 //! From a document to a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use preceptor_benchmarks::{Data, TaskSet};
+use preceptor_benchmarks::{Data, Task, TaskSet};
 use preceptor_core::Digest;
 use preceptor_core::record::LeftOut;
 use preceptor_endpoints::{Config as EndpointConfig, Error as EndpointError};
@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::Error;
-use crate::catalog::{AggregatorSettings, BenchmarkSettings, JudgeSettings};
+use crate::catalog::{AggregatorSettings, BenchmarkSettings, JudgeSettings, ObjectiveSettings};
 use crate::document::Document;
 use crate::error::ManifestError;
 use crate::grid::{Grid, Point};
 use crate::model_host::ModelHost;
-use crate::plan::{Cell, Plan};
+use crate::plan::{Cell, Plan, RolloutDemand};
 use crate::reading::{
     names_of, optional, optional_table, read, read_kind, take_table, with_prompt_text,
 };
@@ -26,10 +26,14 @@ use crate::settings::{
     AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
 };
 use crate::stages::{RewardTerm, StageInputs, Stages, needs_of};
+use crate::training::{Evaluation, Split, Train, TrainSettings, Training, read_train};
 
 /// The tables that describe a cell; everything else on top describes the experiment.
-const CELL_TABLES: [&str; 9] = [
+const CELL_TABLES: [&str; 12] = [
     "benchmark",
+    "held-out",
+    "validation",
+    "train",
     "policy",
     "sampling",
     "aggregator",
@@ -62,12 +66,17 @@ fn default_seeds() -> Vec<u64> {
     vec![0]
 }
 
+/// See [`BenchmarkScope`].
+const SCOPE_KEYS: [&str; 3] = ["limit", "skip", "if-available"];
+
 /// Keys that every `[benchmark]` table may have, beside those of its kind.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct BenchmarkScope {
     /// At most this many tasks.
     limit: Option<usize>,
+    /// Pass over this many tasks before the first.
+    skip: usize,
     /// Leave the cells out, instead of stopping, where the data can't be had.
     if_available: bool,
 }
@@ -78,6 +87,8 @@ struct BenchmarkScope {
 struct ResolvedCell<'a> {
     seed: u64,
     benchmark: &'a BenchmarkSettings,
+    #[serde(skip_serializing_if = "is_zero")]
+    skip: usize,
     limit: usize,
     policy: &'a PolicySettings,
     sampling: ResolvedSampling<'a>,
@@ -91,6 +102,28 @@ struct ResolvedCell<'a> {
     grader: GraderSettings,
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_judge: Option<&'a EvalJudgeSettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train: Option<ResolvedTrain<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_out: Option<ResolvedSplit<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<ResolvedSplit<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ResolvedTrain<'a> {
+    #[serde(flatten)]
+    settings: &'a TrainSettings,
+    objective: &'a ObjectiveSettings,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ResolvedSplit<'a> {
+    benchmark: &'a BenchmarkSettings,
+    skip: usize,
+    limit: usize,
 }
 
 #[derive(Serialize)]
@@ -215,6 +248,7 @@ pub fn resolve(
         seeds: &header.seeds,
         task_sets: BTreeMap::new(),
         left_out: Vec::new(),
+        notices: BTreeSet::new(),
     };
     let mut cells = Vec::new();
     for point in grid.points(document)? {
@@ -224,7 +258,7 @@ pub fn resolve(
         let names: BTreeMap<_, _> = keys.zip(point.names.iter().cloned()).collect();
         cells.extend(resolver.resolve_point(&point, table, &names)?);
     }
-    let left_out = resolver.left_out;
+    let (left_out, notices) = (resolver.left_out, resolver.notices);
     if cells.is_empty() {
         let reasons = left_out.iter().map(|l| format!("{}: {}", l.part, l.reason)).collect();
         return Err(Error::NoCells { experiment: document.name().to_owned(), reasons });
@@ -237,6 +271,7 @@ pub fn resolve(
         seeds: header.seeds,
         cells,
         left_out,
+        notices: notices.into_iter().collect(),
         settings: toml::to_string_pretty(document.table()).expect("it was TOML"),
     })
 }
@@ -250,6 +285,22 @@ struct Resolver<'a> {
     /// By settings and limit; none where the data can't be had.
     task_sets: BTreeMap<String, Option<Rc<TaskSet>>>,
     left_out: Vec<LeftOut>,
+    notices: BTreeSet<String>,
+}
+
+/// Tasks with the settings they come from.
+struct Tasks {
+    settings: BenchmarkSettings,
+    skip: usize,
+    /// None where the data can't be had and need not be.
+    tasks: Option<Rc<TaskSet>>,
+}
+
+impl Tasks {
+    fn resolved(&self) -> Option<ResolvedSplit<'_>> {
+        let limit = self.tasks.as_ref()?.tasks.len();
+        Some(ResolvedSplit { benchmark: &self.settings, skip: self.skip, limit })
+    }
 }
 
 impl Resolver<'_> {
@@ -259,27 +310,13 @@ impl Resolver<'_> {
         mut table: Table,
         names: &BTreeMap<String, String>,
     ) -> Result<Vec<Cell>, Error> {
-        let mut benchmark = take_table(self.document, &mut table, "benchmark")?;
-        let mut scope = Table::new();
-        for key in ["limit", "if-available"] {
-            if let Some(value) = benchmark.remove(key) {
-                scope.insert(key.to_owned(), value);
-            }
-        }
-        let scope: BenchmarkScope = read(self.document, "benchmark", Value::Table(scope), &[])?;
-        if scope.limit == Some(0) {
-            let detail = "`benchmark.limit = 0`: allowed is 1 or more";
-            return Err(self.document.error_at("benchmark.limit", detail).into());
-        }
-        let limit = [scope.limit, self.options.limit].into_iter().flatten().min();
-        let known = ["limit", "if-available"];
-        let benchmark: BenchmarkSettings = read_kind(
-            self.document,
-            "benchmark",
-            benchmark,
-            &known,
-            &names_of(BenchmarkSettings::ALL),
-        )?;
+        let benchmark = take_table(self.document, &mut table, "benchmark")?;
+        let mut split = |key: &str| match table.contains_key(key) {
+            true => take_table(self.document, &mut table, key).map(Some),
+            false => Ok(None),
+        };
+        let (held_out, validation) = (split("held-out")?, split("validation")?);
+        let train = read_train(self.document, &mut table, names)?;
         let policy = take_table(self.document, &mut table, "policy")?;
         let policy: PolicySettings = read(self.document, "policy", Value::Table(policy), &[])?;
         let aggregator = take_table(self.document, &mut table, "aggregator")?;
@@ -302,9 +339,12 @@ impl Resolver<'_> {
         let eval_judge = optional_table(self.document, &mut table, "eval-judge")?;
 
         let num_cells = self.seeds.len() as u64;
-        let Some(tasks) = self.tasks(&benchmark, &scope, limit, num_cells)? else {
-            return Ok(Vec::new());
-        };
+        let base = benchmark.clone();
+        let Tasks { settings: benchmark, skip, tasks } =
+            self.tasks("benchmark", benchmark, num_cells)?;
+        let Some(tasks) = tasks else { return Ok(Vec::new()) };
+        let held_out = self.split("held-out", held_out, &base, &tasks, train.is_some())?;
+        let validation = self.split("validation", validation, &base, &tasks, train.is_some())?;
         let grader = grader.profile.unwrap_or(tasks.grader);
         let has_final_answers = tasks.grader.profile().is_some();
         if grader.profile().is_some() != has_final_answers {
@@ -348,11 +388,35 @@ impl Resolver<'_> {
         let axis_name = point_name(names, "benchmark");
         let benchmark_name = axis_name.unwrap_or_else(|| tasks.name.clone());
 
+        if let Some(train) = &train {
+            let is_remote = self.models.is_remote(&policy.model);
+            let checked = check_train(self.document, train, is_remote, tasks.tasks.len());
+            checked.map_err(Error::Manifest)?;
+            let grpo = matches!(train.objective, ObjectiveSettings::Grpo(_));
+            if grpo && reward.is_empty() {
+                let mut error = self.document.error_at("train", "`[train]` has no `[reward]`");
+                error.hint = Some("`grpo` trains on rewards: name their terms".to_owned());
+                return Err(error.into());
+            }
+            if grpo && group_size < 2 {
+                let key = "sampling.group-size";
+                let detail = format!("`{key} = {group_size}`: `grpo` compares 2 rollouts or more");
+                return Err(self.document.error_at(key, detail).into());
+            }
+            if train.settings.early_stopping.is_some() && validation.is_none() {
+                let key = "train.early-stopping";
+                let mut error = self.document.error_at(key, "there is no `[validation]`");
+                error.hint = Some("name the prompts whose score ends the training".to_owned());
+                return Err(error.into());
+            }
+        }
+
         let mut cells = Vec::new();
         for &seed in self.seeds {
             let resolved = ResolvedCell {
                 seed,
                 benchmark: &benchmark,
+                skip,
                 limit: tasks.tasks.len(),
                 policy: &policy,
                 sampling: ResolvedSampling {
@@ -379,9 +443,15 @@ impl Resolver<'_> {
                 reward: (!reward.is_empty()).then_some(ResolvedReward { terms: &reward }),
                 grader: GraderSettings { profile: Some(grader) },
                 eval_judge: eval_judge.as_ref().map(|judge| &judge.settings),
+                train: train.as_ref().map(|train| ResolvedTrain {
+                    settings: &train.settings,
+                    objective: &train.objective,
+                }),
+                held_out: held_out.as_ref().and_then(Tasks::resolved),
+                validation: validation.as_ref().and_then(Tasks::resolved),
             };
             let settings = toml::to_string(&resolved).expect("settings are plain data");
-            let stages = Stages::new(&StageInputs {
+            let inputs = StageInputs {
                 tasks: &tasks,
                 model: &model,
                 sampling: &sampling,
@@ -394,19 +464,16 @@ impl Resolver<'_> {
                 eval_judge: eval_judge.as_ref(),
                 reward: &reward,
                 grader,
-            })?;
-            let rewards = stages.rewards.as_ref().map_or("", |spec| spec.digest().as_str());
-            cells.push(Cell {
-                id: Digest::of_parts([
-                    settings.as_bytes(),
-                    stages.grades.digest().as_str().as_bytes(),
-                    rewards.as_bytes(),
-                ]),
+            };
+            let stages = Stages::new(&inputs)?;
+            let mut cell = Cell {
+                id: Digest::of(&[]),
                 axes: names.clone(),
                 seed,
                 benchmark: benchmark_name.clone(),
                 tasks: Rc::clone(&tasks),
                 model_name: policy.model.clone(),
+                policy_name: policy.model.clone(),
                 model: model.clone(),
                 sampling: sampling.clone(),
                 group_size,
@@ -417,22 +484,106 @@ impl Resolver<'_> {
                 reward: reward.clone(),
                 grader,
                 stages,
+                training: None,
                 settings,
-            });
+            };
+            if let Some(train) = &train {
+                let splits = [
+                    (Split::HeldOut, held_out.as_ref().and_then(|split| split.tasks.as_ref())),
+                    (Split::Validation, validation.as_ref().and_then(|s| s.tasks.as_ref())),
+                ];
+                let training = trained(&mut cell, train, &inputs, &splits)?;
+                self.notices.extend(training.warnings(group_size));
+                cell.training = Some(Rc::new(training));
+            }
+            let rewards = cell.stages.rewards.as_ref().map_or("", |spec| spec.digest().as_str());
+            let training = cell.training.as_ref().map_or("", |t| t.steps.digest().as_str());
+            cell.id = Digest::of_parts([
+                cell.settings.as_bytes(),
+                cell.stages.grades.digest().as_str().as_bytes(),
+                rewards.as_bytes(),
+                training.as_bytes(),
+            ]);
+            cells.push(cell);
         }
         debug_assert!(!point.names.iter().any(String::is_empty), "axis values have names");
         Ok(cells)
     }
 
+    /// The tasks of `table`, which stands at `place`, loaded once.
+    fn tasks(&mut self, place: &str, mut table: Table, num_cells: u64) -> Result<Tasks, Error> {
+        let mut scope = Table::new();
+        for key in SCOPE_KEYS {
+            if let Some(value) = table.remove(key) {
+                scope.insert(key.to_owned(), value);
+            }
+        }
+        let scope: BenchmarkScope = read(self.document, place, Value::Table(scope), &[])?;
+        if scope.limit == Some(0) {
+            let key = format!("{place}.limit");
+            let detail = format!("`{key} = 0`: allowed is 1 or more");
+            return Err(self.document.error_at(&key, detail).into());
+        }
+        let kinds = names_of(BenchmarkSettings::ALL);
+        let settings: BenchmarkSettings =
+            read_kind(self.document, place, table, &SCOPE_KEYS, &kinds)?;
+        let limit = [scope.limit, self.options.limit].into_iter().flatten().min();
+        let tasks = self.load(&settings, &scope, limit, num_cells)?;
+        Ok(Tasks { settings, skip: scope.skip, tasks })
+    }
+
+    /// The tasks of `[held-out]` or `[validation]`: the keys of `[benchmark]` with those of the table
+    /// instead, or another benchmark where the table has a `kind`. What is trained on is left out.
+    fn split(
+        &mut self,
+        place: &str,
+        table: Option<Table>,
+        benchmark: &Table,
+        trained_on: &TaskSet,
+        is_trained: bool,
+    ) -> Result<Option<Tasks>, Error> {
+        let Some(own) = table else { return Ok(None) };
+        if !is_trained {
+            let detail = format!("`[{place}]` has no use without `[train]`");
+            return Err(self.document.error_at(place, detail).into());
+        }
+        let mut table = if own.contains_key("kind") { Table::new() } else { benchmark.clone() };
+        table.extend(own);
+        let mut split = self.tasks(place, table, 0)?;
+        let Some(tasks) = &split.tasks else { return Ok(Some(split)) };
+        let questions: BTreeSet<&str> =
+            trained_on.tasks.iter().map(|task| task.question.as_str()).collect();
+        let is_new = |task: &&Task| !questions.contains(task.question.as_str());
+        let kept: Vec<Task> = tasks.tasks.iter().filter(is_new).cloned().collect();
+        let num_dropped = tasks.tasks.len() - kept.len();
+        if kept.is_empty() {
+            let detail = format!("`[{place}]` has no prompt that is not trained on");
+            let mut error = self.document.error_at(place, detail);
+            error.hint = Some(
+                "pass over the prompts of `[benchmark]` with `skip`, or name another benchmark"
+                    .to_owned(),
+            );
+            return Err(error.into());
+        }
+        if num_dropped > 0 {
+            self.notices.insert(format!(
+                "{num_dropped} prompts of `[{place}]` are trained on and left out of it"
+            ));
+            split.tasks = Some(Rc::new(TaskSet { tasks: kept, ..(**tasks).clone() }));
+        }
+        Ok(Some(split))
+    }
+
     /// The tasks of a benchmark, loaded once; none if they can't be had and need not be.
-    fn tasks(
+    fn load(
         &mut self,
         settings: &BenchmarkSettings,
         scope: &BenchmarkScope,
         limit: Option<usize>,
         num_cells: u64,
     ) -> Result<Option<Rc<TaskSet>>, Error> {
-        let key = format!("{settings:?} {limit:?}");
+        let skip = scope.skip;
+        let key = format!("{settings:?} {skip} {limit:?}");
         if let Some(known) = self.task_sets.get(&key) {
             if let (None, Some(left_out)) = (known, self.left_out.last_mut()) {
                 left_out.num_cells += num_cells;
@@ -458,16 +609,93 @@ impl Resolver<'_> {
                 Err(error) => return Err(error.into()),
             },
         };
-        let tasks =
-            Rc::new(settings.load(located.as_ref(), limit).map_err(|error| match error {
-                preceptor_benchmarks::Error::OutOfRange { key, .. } => {
-                    Error::Manifest(self.document.error_at(key, error.to_string()))
-                }
-                other => Error::Benchmark(other),
-            })?);
+        let all = limit.map(|limit| skip.saturating_add(limit));
+        let mut tasks = settings.load(located.as_ref(), all).map_err(|error| match error {
+            preceptor_benchmarks::Error::OutOfRange { key, .. } => {
+                Error::Manifest(self.document.error_at(key, error.to_string()))
+            }
+            other => Error::Benchmark(other),
+        })?;
+        if skip > 0 && skip >= tasks.tasks.len() {
+            let detail = format!("`skip = {skip}`: `{}` has {} tasks", tasks.name, tasks.tasks.len());
+            return Err(self.document.error_at("benchmark", detail).into());
+        }
+        tasks.tasks.drain(..skip);
+        let tasks = Rc::new(tasks);
         self.task_sets.insert(key, Some(Rc::clone(&tasks)));
         Ok(Some(tasks))
     }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// Refuses a training that can't be.
+fn check_train(
+    document: &Document,
+    train: &Train,
+    is_remote: bool,
+    num_prompts: usize,
+) -> Result<(), ManifestError> {
+    let settings = &train.settings;
+    if is_remote {
+        let mut error = document.error_at("policy.model", "an endpoint can't be trained");
+        error.hint = Some("name a model that runs here".to_owned());
+        return Err(error);
+    }
+    if settings.prompts_a_step as usize > num_prompts {
+        let key = "train.prompts-a-step";
+        let detail = format!(
+            "`{key} = {}`: the benchmark has {num_prompts} prompts",
+            settings.prompts_a_step
+        );
+        return Err(document.error_at(key, detail));
+    }
+    if settings.early_stopping.is_some() && settings.evaluate_every == 0 {
+        let key = "train.early-stopping";
+        let mut error = document.error_at(key, "no policy on the way is evaluated");
+        error.hint = Some("set `train.evaluate-every`".to_owned());
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Makes `cell`, which has the initial policy, one of the policy after training.
+fn trained(
+    cell: &mut Cell,
+    train: &Train,
+    inputs: &StageInputs<'_>,
+    splits: &[(Split, Option<&Rc<TaskSet>>)],
+) -> Result<Training, Error> {
+    let mut training = Training::new(train, inputs)?;
+    let mut evaluated = vec![(Split::TestTime, Rc::clone(&cell.tasks))];
+    evaluated.extend(splits.iter().filter_map(|(split, tasks)| Some((*split, Rc::clone((*tasks)?)))));
+    let validation = evaluated.iter().find(|(split, _)| *split == Split::Validation);
+    let validation = validation.map(|(_, tasks)| {
+        let ids = tasks.tasks.iter().map(|task| task.prompt.id.as_str().as_bytes());
+        let ids = Digest::of_parts(ids);
+        let parts = [ids.as_str(), tasks.prompts_digest.as_str(), tasks.labels_digest.as_str()];
+        Digest::of_parts(parts.map(str::as_bytes))
+    });
+    for step in training.evaluated_steps() {
+        for (split, tasks) in &evaluated {
+            let model = training.identity(step);
+            let stages = Stages::new(&StageInputs { tasks, model: &model, reward: &[], ..*inputs })?;
+            let group_size = train.settings.evaluation_rollouts;
+            let policy_name = training.policy_name(&cell.model_name, &model);
+            let tasks = Rc::clone(tasks);
+            let cell = Cell { tasks, policy_name, model, stages, ..cell.clone() };
+            let demand = RolloutDemand { cell, group_size };
+            training.evaluations.push(Evaluation { step, split: *split, demand });
+        }
+    }
+    cell.stages.rewards = None;
+    training.untrained = Some(Rc::new(cell.clone()));
+    cell.model = training.final_identity(validation.as_ref());
+    cell.policy_name = training.policy_name(&cell.model_name, &cell.model);
+    cell.stages = Stages::new(&StageInputs { model: &cell.model, reward: &[], ..*inputs })?;
+    Ok(training)
 }
 
 fn point_name(names: &BTreeMap<String, String>, key: &str) -> Option<String> {

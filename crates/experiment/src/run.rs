@@ -6,31 +6,26 @@
 //! noted and counted; the rest goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as StdError;
-use std::time::Instant;
 
 use preceptor_answers::{classify, extract_boxed};
 use preceptor_benchmarks::Task;
-use preceptor_core::record::{
-    AggregateRecord, AnswerClassRecord, CostRecord, PromptRecord, RewardRecord, RolloutRecord,
-    rollout_key,
-};
+use preceptor_core::record::{AggregateRecord, AnswerClassRecord, RewardRecord, rollout_key};
 use preceptor_core::{
-    AggregateOutcome, AggregateRequest, CallFailure, GenerationObserver, GenerationRequest,
-    Generator, Group, Judge, PromptId, PseudoReference, RewardDeriver, RewardRequest, Rollout,
-    RolloutSeed, Seed, Usage,
+    Aggregate, AggregateOutcome, Generator, Group, GroupReward, PromptId, PseudoReference, Rollout,
+    Usage,
 };
-use preceptor_rewards::{Term, WeightedSum};
-use preceptor_store::{Stage, Store, Writer};
+use preceptor_store::Store;
 
 use crate::Error;
-use crate::catalog::{Anchor, Context};
+use crate::drawing::{fill_prompts, fill_rollouts, load_rollouts, prompt_key};
+use crate::estimation::Estimation;
 use crate::fill::{Filled, Made, fill};
 use crate::grading::grade_texts;
 use crate::model_host::ModelHost;
 use crate::plan::{Cell, Plan, RolloutDemand};
-use crate::progress::{Progress, Unit};
+use crate::progress::Progress;
 use crate::recorded_model::{RecordedModel, RoleCost, Switchboard};
+use crate::training::TrainRun;
 
 /// Settings of a run that don't reach its results.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +45,8 @@ pub struct RunSummary {
     pub usage: Usage,
     /// What was asked beyond rollouts, by role.
     pub roles: BTreeMap<&'static str, RoleCost>,
+    /// Steps of training that were done.
+    pub num_steps: u64,
     /// Records that could not be made. Running again tries them again.
     pub num_failed: u64,
 }
@@ -74,27 +71,93 @@ pub fn run(
             left_out.part, left_out.num_cells, left_out.reason
         ));
     }
+    for notice in plan.notices() {
+        progress.notice(notice);
+    }
     check_endpoints(plan, store, models, options)?;
     let board = Switchboard::new(models, store, progress);
-    let demands = plan.rollout_demands();
-    for demand in &demands {
+    let (trained, drawn): (Vec<_>, Vec<_>) =
+        plan.rollout_demands().into_iter().partition(|demand| demand.cell.training.is_some());
+    for demand in &drawn {
         fill_prompts(&demand.cell, store)?;
         fill_rollouts(demand, store, &board, options, &mut summary)?;
     }
-    for demand in &demands {
-        let rollouts = load_rollouts(&store.stage(&demand.cell.stages.rollouts))?;
-        fill_rollout_grades(demand, plan, store, &board, &rollouts, &mut summary)?;
-        let same_stage = |cell: &&Cell| cell.stages.rollouts == demand.cell.stages.rollouts;
-        for cell in plan.cells().iter().filter(same_stage) {
-            CellRun { cell, store, board: &board }.fill(&rollouts, &mut summary)?;
-        }
+    for demand in &drawn {
+        fill_cells(demand, plan, store, &board, &mut summary)?;
+    }
+    for demand in &trained {
+        fill_trained(demand, plan, store, &board, options, &mut summary)?;
     }
     summary.roles = board.costs.take();
     Ok(summary)
 }
 
+/// Fills what is computed from the rollouts of a demand.
+fn fill_cells(
+    demand: &RolloutDemand,
+    plan: &Plan,
+    store: &Store,
+    board: &Switchboard<'_>,
+    summary: &mut RunSummary,
+) -> Result<(), Error> {
+    let rollouts = load_rollouts(&store.stage(&demand.cell.stages.rollouts))?;
+    let mut graded: BTreeSet<&str> = BTreeSet::new();
+    let cells = || plan.cells_of(demand);
+    for cell in cells() {
+        // Once for each grader that a cell uses on them.
+        if graded.insert(cell.stages.rollout_grades.digest().as_str()) {
+            grade_rollouts(cell, &demand.cell.tasks.tasks, store, board, &rollouts, summary)?;
+        }
+    }
+    for cell in cells() {
+        CellRun { cell, store, board }.fill(&rollouts, summary)?;
+    }
+    Ok(())
+}
+
+/// Trains the policy of a demand, draws its rollouts and fills what is computed from them. A policy
+/// that nothing more is asked of is not loaded.
+fn fill_trained(
+    demand: &RolloutDemand,
+    plan: &Plan,
+    store: &Store,
+    board: &Switchboard<'_>,
+    options: RunOptions,
+    summary: &mut RunSummary,
+) -> Result<(), Error> {
+    let cell = &demand.cell;
+    let training = cell.training.as_ref().expect("the demand is one of a trained cell");
+    let train = TrainRun { cell, training, store, board, options };
+    let present = store.stage(&cell.stages.rollouts).keys()?;
+    let is_drawn = demand.keys().is_subset(&present);
+    let asks = |cell: &Cell| -> Result<bool, Error> {
+        let present = store.stage(&cell.stages.aggregates).keys()?;
+        let mut prompts = cell.tasks.tasks.iter().map(|task| task.prompt.id.as_str());
+        let is_whole = prompts.all(|prompt| present.contains(prompt));
+        Ok(cell.aggregator.entry().needs.policy && !is_whole)
+    };
+    let mut is_asked = !train.is_complete()? || !is_drawn;
+    for cell in plan.cells_of(demand) {
+        is_asked = is_asked || asks(cell)?;
+    }
+    if is_asked {
+        if options.only_stored_rollouts {
+            let label = demand.label();
+            let num_missing = demand.keys().difference(&present).count() as u64;
+            return Err(Error::NoRollouts { label, num_missing });
+        }
+        let policy = train.run(summary)?;
+        board.lend(cell.policy_name.clone(), policy);
+    }
+    fill_prompts(cell, store)?;
+    fill_rollouts(demand, store, board, options, summary)?;
+    let filled = fill_cells(demand, plan, store, board, summary);
+    board.take_back(&cell.policy_name);
+    filled
+}
+
 impl RunSummary {
-    fn note(&mut self, filled: Filled) {
+    pub(crate) fn note(&mut self, filled: Filled) {
         self.num_failed += filled.num_failed;
     }
 }
@@ -115,153 +178,6 @@ fn check_endpoints(
     Ok(())
 }
 
-/// The rollouts of a stage by prompt, each list by rising index.
-pub(crate) fn load_rollouts(stage: &Stage) -> Result<BTreeMap<PromptId, Vec<Rollout>>, Error> {
-    let mut by_prompt: BTreeMap<PromptId, Vec<Rollout>> = BTreeMap::new();
-    for record in stage.load::<RolloutRecord>()?.records.into_values() {
-        by_prompt.entry(record.prompt).or_default().push(record.rollout);
-    }
-    for rollouts in by_prompt.values_mut() {
-        rollouts.sort_by_key(|rollout| rollout.index);
-    }
-    Ok(by_prompt)
-}
-
-/// The stream of everything that is drawn for one prompt in one stage of one run.
-fn prompt_seed(run_seed: u64, stage: &str, prompt: &PromptId) -> Seed {
-    Seed::root(run_seed).derive(stage).derive(prompt.as_str())
-}
-
-fn fill_prompts(cell: &Cell, store: &Store) -> Result<(), Error> {
-    fill(store, &cell.stages.prompts, &cell.tasks.tasks, prompt_key, |missing| {
-        let record = |task: &&Task| {
-            Made::Record(PromptRecord {
-                prompt: task.prompt.clone(),
-                question: task.question.clone(),
-                tags: task.tags.clone(),
-            })
-        };
-        Ok(missing.iter().map(record).collect())
-    })?;
-    Ok(())
-}
-
-fn prompt_key(task: &Task) -> String {
-    task.prompt.id.as_str().to_owned()
-}
-
-fn fill_rollouts(
-    demand: &RolloutDemand,
-    store: &Store,
-    board: &Switchboard<'_>,
-    options: RunOptions,
-    summary: &mut RunSummary,
-) -> Result<(), Error> {
-    let cell = &demand.cell;
-    let stage = store.stage(&cell.stages.rollouts);
-    let present = stage.keys()?;
-    let mut requests = Vec::new();
-    for task in &cell.tasks.tasks {
-        let id = &task.prompt.id;
-        let seed = prompt_seed(cell.seed, "rollouts", id);
-        let missing: Vec<_> = (0..demand.group_size)
-            .filter(|&index| !present.contains(&rollout_key(id, index)))
-            .map(|index| RolloutSeed { index, seed: seed.derive_index(u64::from(index)) })
-            .collect();
-        if !missing.is_empty() {
-            requests.push(GenerationRequest { prompt: task.prompt.clone(), rollouts: missing });
-        }
-    }
-    let num_missing: usize = requests.iter().map(|request| request.rollouts.len()).sum();
-    let num_wanted = cell.tasks.tasks.len() as u64 * u64::from(demand.group_size);
-    let num_present = num_wanted - num_missing as u64;
-    summary.num_reused += num_present;
-    if num_missing > 0 && options.only_stored_rollouts {
-        let label = demand.label();
-        return Err(Error::NoRollouts { label, num_missing: num_missing as u64 });
-    }
-    let label = demand.label();
-    board.progress.borrow_mut().stage_started(&label, Unit::Rollouts, num_present, num_wanted);
-    if !requests.is_empty() {
-        let model = board.open(&cell.model_name)?;
-        let money_before = board.money(&cell.model_name);
-        #[expect(clippy::disallowed_methods, reason = "wall time is recorded as a cost only")]
-        let started = Instant::now();
-        let mut keeper = Keeper {
-            requests: &requests,
-            writer: stage.writer(),
-            board,
-            cost: CostRecord::default(),
-            failures: BTreeMap::new(),
-        };
-        let generated = model.generate(&requests, &cell.sampling, &mut keeper);
-        let Keeper { mut writer, cost, failures, .. } = keeper;
-        writer.sync()?;
-        drop(writer);
-        if cost.num_records > 0 {
-            stage.add_cost(&CostRecord {
-                wall_secs: started.elapsed().as_secs_f64(),
-                money: board.money(&cell.model_name) - money_before,
-                ..cost.clone()
-            })?;
-        }
-        let tried: Vec<String> = requests
-            .iter()
-            .flat_map(|request| {
-                let id = &request.prompt.id;
-                request.rollouts.iter().map(|seed| rollout_key(id, seed.index))
-            })
-            .collect();
-        stage.note_failures(tried.iter().map(String::as_str), &failures)?;
-        summary.num_rollouts += cost.num_records;
-        summary.num_failed += failures.len() as u64;
-        summary.usage += Usage {
-            num_prompt_tokens: cost.num_prompt_tokens,
-            num_generated_tokens: cost.num_generated_tokens,
-        };
-        generated?;
-    }
-    // Also when nothing was missing: a killed run may have left parts.
-    stage.compact()?;
-    board.progress.borrow_mut().stage_finished();
-    Ok(())
-}
-
-/// Writes each rollout as it ends.
-struct Keeper<'k, 'a> {
-    requests: &'k [GenerationRequest],
-    writer: Writer,
-    board: &'k Switchboard<'a>,
-    cost: CostRecord,
-    failures: BTreeMap<String, String>,
-}
-
-impl GenerationObserver for Keeper<'_, '_> {
-    fn on_rollout(
-        &mut self,
-        request: usize,
-        rollout: &Rollout,
-    ) -> Result<(), Box<dyn StdError + Send + Sync>> {
-        let prompt = &self.requests[request].prompt.id;
-        let record = RolloutRecord { prompt: prompt.clone(), rollout: rollout.clone() };
-        self.writer.append(&rollout_key(prompt, rollout.index), &record)?;
-        self.cost.num_records += 1;
-        self.board.progress.borrow_mut().record_added();
-        Ok(())
-    }
-
-    fn on_failure(&mut self, request: usize, index: u32, failure: &CallFailure) {
-        let key = rollout_key(&self.requests[request].prompt.id, index);
-        self.failures.insert(key, failure.to_string());
-    }
-
-    fn on_tokens(&mut self, usage: Usage) {
-        self.cost.num_prompt_tokens += usage.num_prompt_tokens;
-        self.cost.num_generated_tokens += usage.num_generated_tokens;
-        self.board.progress.borrow_mut().tokens(usage);
-    }
-}
-
 /// The benchmark's judge of a cell, where its grader asks one.
 fn eval_judge<'b, 'a>(cell: &Cell, board: &'b Switchboard<'a>) -> Option<RecordedModel<'b, 'a>> {
     cell.eval_judge.as_ref().map(|judge| RecordedModel {
@@ -272,37 +188,29 @@ fn eval_judge<'b, 'a>(cell: &Cell, board: &'b Switchboard<'a>) -> Option<Recorde
     })
 }
 
-/// Grades every rollout of a demand, once for each grader that a cell uses on it.
-fn fill_rollout_grades(
-    demand: &RolloutDemand,
-    plan: &Plan,
+/// Grades every rollout of `tasks` as `cell` does.
+pub(crate) fn grade_rollouts(
+    cell: &Cell,
+    tasks: &[Task],
     store: &Store,
     board: &Switchboard<'_>,
     rollouts: &BTreeMap<PromptId, Vec<Rollout>>,
     summary: &mut RunSummary,
 ) -> Result<(), Error> {
-    let mut done: BTreeSet<&str> = BTreeSet::new();
-    for cell in plan.cells() {
-        let spec = &cell.stages.rollout_grades;
-        let other_stage = cell.stages.rollouts != demand.cell.stages.rollouts;
-        if other_stage || !done.insert(spec.digest().as_str()) {
-            continue;
-        }
-        let mut items = Vec::new();
-        for task in &demand.cell.tasks.tasks {
-            let drawn = rollouts.get(&task.prompt.id).map_or(&[][..], Vec::as_slice);
-            items.extend(drawn.iter().map(|rollout| (task, rollout)));
-        }
-        let key = |(task, rollout): &(&Task, &Rollout)| rollout_key(&task.prompt.id, rollout.index);
-        let judge = eval_judge(cell, board);
-        let judge = judge.as_ref().map(|judge| judge as &dyn Generator);
-        let filled = fill(store, spec, &items, key, |missing| {
-            let texts: Vec<_> =
-                missing.iter().map(|(task, o)| (*task, Some(o.text.as_str()))).collect();
-            grade_texts(cell, judge, &texts)
-        })?;
-        summary.note(filled);
+    let mut items = Vec::new();
+    for task in tasks {
+        let drawn = rollouts.get(&task.prompt.id).map_or(&[][..], Vec::as_slice);
+        items.extend(drawn.iter().map(|rollout| (task, rollout)));
     }
+    let key = |(task, rollout): &(&Task, &Rollout)| rollout_key(&task.prompt.id, rollout.index);
+    let judge = eval_judge(cell, board);
+    let judge = judge.as_ref().map(|judge| judge as &dyn Generator);
+    let filled = fill(store, &cell.stages.rollout_grades, &items, key, |missing| {
+        let texts: Vec<_> =
+            missing.iter().map(|(task, o)| (*task, Some(o.text.as_str()))).collect();
+        grade_texts(cell, judge, &texts)
+    })?;
+    summary.note(filled);
     Ok(())
 }
 
@@ -331,45 +239,57 @@ fn of_whole_groups<R>(
 }
 
 /// Fills the stages that belong to one cell.
-struct CellRun<'c, 'a> {
-    cell: &'c Cell,
-    store: &'c Store,
-    board: &'c Switchboard<'a>,
+pub(crate) struct CellRun<'c, 'a> {
+    pub(crate) cell: &'c Cell,
+    pub(crate) store: &'c Store,
+    pub(crate) board: &'c Switchboard<'a>,
 }
 
 impl CellRun<'_, '_> {
+    /// The groups of the cell, in the order of its tasks.
+    fn groups(&self, rollouts: &BTreeMap<PromptId, Vec<Rollout>>) -> Vec<MaybeGroup> {
+        let group = |task: &Task| {
+            let drawn = rollouts.get(&task.prompt.id).map_or(&[][..], Vec::as_slice);
+            let group = drawn.iter().take_while(|rollout| rollout.index < self.cell.group_size);
+            let rollouts: Vec<_> = group.cloned().collect();
+            if rollouts.len() == self.cell.group_size as usize {
+                Ok(Group { prompt: task.prompt.clone(), rollouts })
+            } else {
+                let (got, wanted) = (rollouts.len(), self.cell.group_size);
+                let reason = format!("the group has {got} of {wanted} rollouts");
+                Err((task.prompt.id.clone(), reason))
+            }
+        };
+        self.cell.tasks.tasks.iter().map(group).collect()
+    }
+
+    /// Fills the pseudo-references.
+    pub(crate) fn fill_aggregates(
+        &self,
+        rollouts: &BTreeMap<PromptId, Vec<Rollout>>,
+        summary: &mut RunSummary,
+    ) -> Result<(), Error> {
+        let groups = self.groups(rollouts);
+        let spec = &self.cell.stages.aggregates;
+        summary.note(fill(self.store, spec, &groups, group_key, |missing| {
+            of_whole_groups(missing, |groups| self.aggregates(groups))
+        })?);
+        Ok(())
+    }
+
     fn fill(
         &self,
         rollouts: &BTreeMap<PromptId, Vec<Rollout>>,
         summary: &mut RunSummary,
     ) -> Result<(), Error> {
         let Self { cell, store, .. } = self;
-        let groups: Vec<MaybeGroup> = cell
-            .tasks
-            .tasks
-            .iter()
-            .map(|task| {
-                let drawn = rollouts.get(&task.prompt.id).map_or(&[][..], Vec::as_slice);
-                let group = drawn.iter().take_while(|rollout| rollout.index < cell.group_size);
-                let rollouts: Vec<_> = group.cloned().collect();
-                if rollouts.len() == cell.group_size as usize {
-                    Ok(Group { prompt: task.prompt.clone(), rollouts })
-                } else {
-                    let (got, wanted) = (rollouts.len(), cell.group_size);
-                    let reason = format!("the group has {got} of {wanted} rollouts");
-                    Err((task.prompt.id.clone(), reason))
-                }
-            })
-            .collect();
-
+        let groups = self.groups(rollouts);
         summary.note(fill(store, &cell.stages.answer_classes, &groups, group_key, |missing| {
             of_whole_groups(missing, |groups| {
                 Ok(groups.iter().map(|group| Made::Record(answer_classes(group))).collect())
             })
         })?);
-        summary.note(fill(store, &cell.stages.aggregates, &groups, group_key, |missing| {
-            of_whole_groups(missing, |groups| self.aggregates(groups))
-        })?);
+        self.fill_aggregates(rollouts, summary)?;
         let aggregates = store.stage(&cell.stages.aggregates).load::<AggregateRecord>()?.records;
         let reference =
             |prompt: &PromptId| match &aggregates.get(prompt.as_str())?.aggregate.outcome {
@@ -414,63 +334,14 @@ impl CellRun<'_, '_> {
         Ok(())
     }
 
-    /// Builds what is asked and hands it on.
-    fn with_context<T>(
-        &self,
-        use_it: impl FnOnce(&Context<'_>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let Self { cell, board, .. } = *self;
-        let policy = RecordedModel {
-            board,
-            role: "policy",
-            name: cell.model_name.clone(),
-            identity: cell.model.clone(),
-        };
-        let anchor = RecordedModel {
-            board,
-            role: "anchor",
-            name: cell.anchor.name.clone(),
-            identity: cell.anchor.identity.clone(),
-        };
-        let judge_model = cell.judge.as_ref().map(|judge| RecordedModel {
-            board,
-            role: "judge",
-            name: judge.name.clone(),
-            identity: judge.identity.clone(),
-        });
-        let judge = match (&cell.judge, &judge_model) {
-            (Some(judge), Some(model)) => Some(judge.settings.build(model)?),
-            _ => None,
-        };
-        use_it(&Context {
-            tasks: &cell.tasks,
-            grader: cell.grader,
-            policy: &policy,
-            anchor: Anchor { model: &anchor, sampling: &cell.anchor.sampling },
-            judge: judge.as_deref().map(|judge| judge as &dyn Judge),
-        })
-    }
-
     fn aggregates(&self, groups: &[&Group]) -> Result<Vec<Made<AggregateRecord>>, Error> {
-        let cell = self.cell;
-        // The aggregator's name keeps the draws of two aggregators apart.
-        let stage = format!("aggregate/{}", cell.aggregator.entry().name);
-        let requests: Vec<_> = groups
-            .iter()
-            .map(|&group| AggregateRequest {
-                group,
-                seed: prompt_seed(cell.seed, &stage, &group.prompt.id),
-            })
-            .collect();
-        let aggregates = self
-            .with_context(|context| Ok(cell.aggregator.build(context)?.aggregate(&requests)?))?;
-        let made =
-            |(group, aggregate): (&&Group, preceptor_core::Aggregate)| match &aggregate.outcome {
-                AggregateOutcome::Abstained(reason) if reason.is_transient() => {
-                    Made::Failed(reason.name().to_owned())
-                }
-                _ => Made::Record(AggregateRecord { prompt: group.prompt.id.clone(), aggregate }),
-            };
+        let made = |(group, aggregate): (&&Group, Aggregate)| match &aggregate.outcome {
+            AggregateOutcome::Abstained(reason) if reason.is_transient() => {
+                Made::Failed(reason.name().to_owned())
+            }
+            _ => Made::Record(AggregateRecord { prompt: group.prompt.id.clone(), aggregate }),
+        };
+        let aggregates = self.with_estimation(|estimation| estimation.aggregates(groups))?;
         Ok(groups.iter().zip(aggregates).map(made).collect())
     }
 
@@ -479,31 +350,29 @@ impl CellRun<'_, '_> {
         groups: &[&Group],
         reference: &dyn Fn(&PromptId) -> Option<&'r PseudoReference>,
     ) -> Result<Vec<Made<RewardRecord>>, Error> {
-        let cell = self.cell;
-        let requests: Vec<_> = groups
-            .iter()
-            .map(|&group| RewardRequest {
-                group,
-                reference: reference(&group.prompt.id),
-                seed: prompt_seed(cell.seed, "reward", &group.prompt.id),
-            })
-            .collect();
-        let rewards = self.with_context(|context| {
-            let mut terms = Vec::new();
-            for term in &cell.reward {
-                let name = term.settings.entry().name;
-                let deriver = term.settings.build(context)?;
-                terms.push(Term { name: name.to_owned(), weight: term.weight, deriver });
-            }
-            Ok(WeightedSum::new(terms).derive(&requests)?)
-        })?;
-        let made = |(group, derived): (&&Group, preceptor_core::GroupReward)| {
+        let made = |(group, derived): (&&Group, GroupReward)| {
             if derived.is_transient() {
                 return Made::Failed("a call for a reward did not succeed".to_owned());
             }
             Made::Record(RewardRecord { prompt: group.prompt.id.clone(), group: derived })
         };
+        let rewards = self.with_estimation(|estimation| estimation.rewards(groups, reference))?;
         Ok(groups.iter().zip(rewards).map(made).collect())
+    }
+
+    /// Estimates with a policy whose calls are kept.
+    fn with_estimation<T>(
+        &self,
+        use_it: impl FnOnce(&Estimation<'_, '_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Self { cell, board, .. } = *self;
+        let policy = RecordedModel {
+            board,
+            role: "policy",
+            name: cell.policy_name.clone(),
+            identity: cell.model.clone(),
+        };
+        use_it(&Estimation { cell, board, policy: &policy, stage_prefix: "" })
     }
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn needs_of(terms: &[RewardTerm]) -> Needs {
 }
 
 /// What decides a cell's stages.
+#[derive(Clone, Copy)]
 pub(crate) struct StageInputs<'a> {
     pub(crate) tasks: &'a TaskSet,
     pub(crate) model: &'a ModelIdentity,
@@ -164,6 +165,27 @@ struct RewardsSpec<'a> {
     labels: Option<(&'a Digest, String)>,
 }
 
+/// What the rewards of a training depend on, whatever the policy.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct TrainingData<'a> {
+    prompts: &'a Digest,
+    model: &'a ModelIdentity,
+    sampling: &'a Sampling,
+    group_size: u32,
+    seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aggregator: Option<(&'a AggregatorSettings, String, Option<&'a Digest>)>,
+    terms: &'a [RewardTerm],
+    term_prompts: Vec<Option<&'a Digest>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<AnchorSpec<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judge: Option<JudgeSpec<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<(&'a Digest, String)>,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct EvalJudgeSpec<'a> {
@@ -184,27 +206,54 @@ struct GradesSpec<'a> {
     judge: Option<EvalJudgeSpec<'a>>,
 }
 
+impl<'a> StageInputs<'a> {
+    fn anchor_of(&self, needs: Needs) -> Option<AnchorSpec<'a>> {
+        let Writer { identity, sampling, .. } = self.anchor;
+        needs.anchor.then_some(AnchorSpec { model: identity, sampling })
+    }
+
+    fn judge_of(&self, needs: Needs) -> Option<JudgeSpec<'a>> {
+        let judge = self.judge.filter(|_| needs.judge);
+        judge.map(|judge| JudgeSpec {
+            model: &judge.identity,
+            settings: &judge.settings,
+            prompt: &judge.prompt,
+        })
+    }
+
+    /// What a training that derives its rewards so depends on; `uses_reference` where it needs
+    /// pseudo-references in any case.
+    pub(crate) fn training_data(&self, uses_reference: bool) -> TrainingData<'a> {
+        let reward = needs_of(self.reward);
+        let aggregates = uses_reference || reward.reference;
+        let aggregator = self.aggregator.entry().needs;
+        let needs = if aggregates { reward.and(aggregator) } else { reward };
+        let answers = || grader_id(Grader::Answer(GraderProfile::Verify));
+        TrainingData {
+            prompts: &self.tasks.prompts_digest,
+            model: self.model,
+            sampling: self.sampling,
+            group_size: self.group_size,
+            seed: self.seed,
+            aggregator: aggregates.then(|| (self.aggregator, answers(), self.aggregator_prompt)),
+            terms: self.reward,
+            term_prompts: self.reward.iter().map(|term| term.prompt.as_ref()).collect(),
+            anchor: self.anchor_of(needs),
+            judge: self.judge_of(needs),
+            labels: needs.labels.then(|| (&self.tasks.labels_digest, grader_id(self.grader))),
+        }
+    }
+}
+
 impl Stages {
     pub(crate) fn new(inputs: &StageInputs<'_>) -> Result<Self, Error> {
         let format = RECORD_FORMAT;
         let StageInputs { tasks, model, sampling, group_size, seed, aggregator, .. } = *inputs;
-        let StageInputs { aggregator_prompt, anchor, judge, eval_judge, .. } = *inputs;
+        let StageInputs { aggregator_prompt, eval_judge, .. } = *inputs;
         let StageInputs { reward, grader, .. } = *inputs;
         let prompts = &tasks.prompts_digest;
         let labels = &tasks.labels_digest;
         let answers = grader_id(Grader::Answer(GraderProfile::Verify));
-        let anchor_of = |needs: Needs| {
-            let Writer { identity, sampling, .. } = anchor;
-            needs.anchor.then_some(AnchorSpec { model: identity, sampling })
-        };
-        let judge_of = |needs: Needs| {
-            let judge = judge.filter(|_| needs.judge);
-            judge.map(|judge| JudgeSpec {
-                model: &judge.identity,
-                settings: &judge.settings,
-                prompt: &judge.prompt,
-            })
-        };
 
         let rollouts_spec = RolloutsSpec { format, prompts, model, sampling, seed };
         let rollouts = StageSpec::new("rollouts", &rollouts_spec)?;
@@ -220,8 +269,8 @@ impl Stages {
             answers,
             labels: needs.labels.then(|| (labels, grader_id(grader))),
             prompt: aggregator_prompt,
-            anchor: anchor_of(needs),
-            judge: judge_of(needs),
+            anchor: inputs.anchor_of(needs),
+            judge: inputs.judge_of(needs),
         };
         let aggregates = StageSpec::new("aggregates", &aggregates_spec)?;
         let grades_of = |kind, graded| {
@@ -243,8 +292,8 @@ impl Stages {
             prompts: reward.iter().map(|term| term.prompt.as_ref()).collect(),
             seed,
             aggregates: needs.reference.then_some(aggregates.digest()),
-            anchor: anchor_of(needs),
-            judge: judge_of(needs),
+            anchor: inputs.anchor_of(needs),
+            judge: inputs.judge_of(needs),
             labels: needs.labels.then(|| (labels, grader_id(grader))),
         };
         let rewards = match reward.is_empty() {

@@ -1,13 +1,15 @@
 //! How far an experiment is, from the store alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use preceptor_core::Digest;
-use preceptor_core::record::rollout_key;
+use preceptor_core::record::{rollout_key, step_key};
 use preceptor_store::{StageSpec, Store};
 
 use crate::Error;
 use crate::plan::{Cell, Plan, StageState};
+use crate::training::Training;
 
 /// How far a cell is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct CellStatus {
     pub grades: StageState,
     /// Its rewards, where it derives any.
     pub rewards: Option<StageState>,
+    /// Its steps of training, where the policy is trained.
+    pub steps: Option<StageState>,
     /// Records in all its stages that could not be made.
     pub num_failed: u64,
 }
@@ -125,6 +129,16 @@ fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error
         Some(spec) => Some(stages.wanted(spec, &prompts)?),
         None => None,
     };
+    let steps = match &cell.training {
+        Some(training) => {
+            let steps = (1..=u64::from(training.settings.steps)).map(step_key);
+            Some(stages.wanted(&training.steps, &steps.collect())?)
+        }
+        None => None,
+    };
+    // An early end leaves steps undone that nobody misses.
+    let must_step = |training: &Rc<Training>| training.settings.early_stopping.is_none();
+    let needed_steps = steps.iter().filter(|_| cell.training.as_ref().is_some_and(must_step));
     // Only rollouts that are there are graded.
     let others = [
         stages.wanted(&specs.prompts, &prompts)?,
@@ -132,13 +146,14 @@ fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error
         stages.wanted(&specs.answer_classes, &prompts)?,
         stages.wanted(&specs.aggregates, &prompts)?,
     ];
-    let all = || [&rollouts, &grades].into_iter().chain(&rewards).chain(&others);
+    let all = || [&rollouts, &grades].into_iter().chain(&rewards).chain(&others).chain(needed_steps.clone());
     let num_present: u64 = all().map(|wanted| wanted.state().num_present).sum();
     let num_failed: u64 = all().map(|wanted| wanted.num_failed).sum();
     let num_wanted: u64 = all().map(|wanted| wanted.num_wanted).sum();
     let state = match (num_wanted - num_present, num_failed) {
         (0, _) => CellState::Done,
         (missing, failed) if missing == failed => CellState::Failed,
+        _ if num_present > 0 && steps.is_some() => CellState::Partial,
         _ if !rollouts.present.is_empty() => CellState::Partial,
         _ => CellState::Missing,
     };
@@ -148,6 +163,7 @@ fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error
         rollouts: rollouts.state(),
         grades: grades.state(),
         rewards: rewards.as_ref().map(Wanted::state),
+        steps: steps.as_ref().map(Wanted::state),
         num_failed,
     })
 }

@@ -1,14 +1,14 @@
 //! A loaded model as the ports see it: a generator and a scorer.
 
 use preceptor_core::{
-    GenerationObserver, GenerationRequest, Generator, ModelIdentity, PortError, Rollout, Sampling,
+    Digest, GenerationObserver, GenerationRequest, Generator, ModelIdentity, PortError, Rollout, Sampling,
     ScoreRequest, Scorer, TokenScores,
 };
 
 use crate::engine::{CounterValues, Counters};
 use crate::generate::Generation;
 use crate::score::score;
-use crate::{Error, Model};
+use crate::{Decoder, Error, Model};
 
 /// Who speaks in port errors.
 pub(crate) const COMPONENT: &str = "the local model";
@@ -48,6 +48,11 @@ impl LocalModel {
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Takes other weights of the same shape; see [`Model::set_decoder`].
+    pub fn set_decoder(&mut self, decoder: Box<dyn Decoder>, weights: Digest) {
+        self.model.set_decoder(decoder, weights);
     }
 
     /// What it has done so far.

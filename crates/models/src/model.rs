@@ -281,6 +281,23 @@ impl Model {
         Ok(tokens)
     }
 
+    /// The tokens of a reply that says `text` and ends: with `stop`, where replies are ended by a
+    /// string, else with the token that ends a turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`].
+    pub fn reply_tokens(&self, text: &str, stop: Option<&str>) -> Result<Vec<u32>, Error> {
+        if let Some(stop) = stop {
+            return self.tokenizer.encode(&format!("{text}{stop}"), false);
+        }
+        let mut tokens = self.tokenizer.encode(text, false)?;
+        let turn_end = TURN_ENDS.iter().filter_map(|t| self.tokenizer.id_of(t)).next();
+        let turn_end = turn_end.filter(|_| self.template.is_some());
+        tokens.extend(turn_end.or_else(|| self.end_tokens.first().copied()));
+        Ok(tokens)
+    }
+
     /// Checks that the weights know every token.
     ///
     /// # Errors

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use preceptor_core::record::{
     AggregateRecord, AnswerClassRecord, CellRecord, CostRecord, GradeRecord, PlanRecord,
-    PromptRecord, RewardRecord, RolloutRecord, Score, rollout_key,
+    PromptRecord, RewardRecord, RolloutRecord, Score, TrainCostRecord, TrainStepRecord,
+    TrainingRecord, rollout_key, step_key,
 };
 use preceptor_core::{Digest, PromptId};
 use preceptor_store::Store;
@@ -28,6 +29,8 @@ pub(crate) struct Evidence {
     classes: Records<AnswerClassRecord>,
     aggregates: Records<AggregateRecord>,
     rewards: Records<RewardRecord>,
+    steps: Records<TrainStepRecord>,
+    step_costs: Records<TrainCostRecord>,
     failures: Records<String>,
     costs: BTreeMap<Digest, CostRecord>,
 }
@@ -48,6 +51,8 @@ impl Evidence {
             classes: BTreeMap::new(),
             aggregates: BTreeMap::new(),
             rewards: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            step_costs: BTreeMap::new(),
             failures: BTreeMap::new(),
             costs: BTreeMap::new(),
             plan,
@@ -62,6 +67,13 @@ impl Evidence {
             load(store, &stages.grades, &mut evidence.grades)?;
             if let Some(rewards) = &stages.rewards {
                 load(store, rewards, &mut evidence.rewards)?;
+            }
+            if let Some(training) = &cell.training {
+                load(store, &training.steps, &mut evidence.steps)?;
+                load(store, &training.costs, &mut evidence.step_costs)?;
+                for evaluation in &training.evaluations {
+                    load(store, &evaluation.rollout_grades, &mut evidence.grades)?;
+                }
             }
             for stage in every_stage(cell) {
                 if !evidence.failures.contains_key(stage) {
@@ -160,6 +172,24 @@ impl Evidence {
     /// None where the cell derives no rewards, or the record could not be had.
     pub(crate) fn reward(&self, cell: &CellRecord, key: &str) -> Option<&RewardRecord> {
         self.rewards[cell.stages.rewards.as_ref()?].get(key)
+    }
+
+    /// The grades of a stage, by key.
+    pub(crate) fn grades_of(&self, stage: &Digest) -> &BTreeMap<String, GradeRecord> {
+        &self.grades[stage]
+    }
+
+    /// A step of a training, if it was done.
+    pub(crate) fn step(&self, training: &TrainingRecord, step: u64) -> Option<&TrainStepRecord> {
+        self.steps[&training.steps].get(&step_key(step))
+    }
+
+    /// What the steps of a training cost.
+    pub(crate) fn step_costs(
+        &self,
+        training: &TrainingRecord,
+    ) -> impl Iterator<Item = &TrainCostRecord> {
+        self.step_costs[&training.costs].values()
     }
 
     /// Why a record could not be made, where that is noted.

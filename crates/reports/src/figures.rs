@@ -6,6 +6,7 @@
 mod bars;
 mod canvas;
 mod disagreement;
+mod learning_curves;
 mod reward_auc;
 mod score_by_aggregator;
 mod score_by_group_size;
@@ -32,7 +33,7 @@ pub(crate) struct Figure {
 pub(crate) fn draw_all(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> {
     let Some(table) = ReadTable::read_if_there(tables, "scores")? else { return Ok(Vec::new()) };
     let rows = read_scores(&table)?;
-    let mut drawn = Vec::new();
+    let mut drawn = learning_curves::draw(tables, figures)?;
     for (setting, rows) in by_setting(rows, |row| &row.setting) {
         drawn.push(score_by_aggregator::draw(&setting, &rows, figures)?);
         if rows.iter().any(|row| row.group_size != rows[0].group_size) {

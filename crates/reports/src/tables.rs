@@ -13,7 +13,10 @@ mod rewards;
 mod rollouts;
 mod scores;
 mod structure;
+mod training;
 mod written;
+
+pub(crate) use training::TRAINED_ON;
 
 use crate::evidence::Evidence;
 use crate::table::Table;
@@ -22,6 +25,7 @@ use crate::table::Table;
 pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
     vec![
         scores::scores(evidence),
+        training::training_scores(evidence),
         healthbench::healthbench(evidence),
         rollouts::rollouts(evidence),
         audit::audit(evidence),
@@ -35,6 +39,8 @@ pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
         breakdown::breakdown(evidence),
         measures::measures(evidence),
         costs::costs(evidence),
+        training::training_costs(evidence),
+        training::training_steps(evidence),
         failures::failures(evidence),
     ]
 }

@@ -138,8 +138,7 @@ impl Checkpoints {
         self.folder.join(format!("step-{step:06}"))
     }
 
-    /// Writes a checkpoint and then removes those that are too old. One that is there already stays
-    /// as it is.
+    /// Writes a checkpoint. One that is there already stays as it is.
     ///
     /// # Errors
     ///
@@ -166,10 +165,19 @@ impl Checkpoints {
             // What was begun is of no use to anyone.
             let _ = fs::remove_dir_all(&partial);
         }
-        renamed?;
+        renamed
+    }
+
+    /// Removes all but the last checkpoints, and that of step `protected`.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Write`] if one can't be removed.
+    pub fn prune(&self, protected: Option<u64>) -> Result<(), CheckpointError> {
         let steps = self.steps()?;
-        for old in &steps[..steps.len().saturating_sub(self.keep)] {
-            let path = self.path(*old);
+        let old = &steps[..steps.len().saturating_sub(self.keep)];
+        for step in old.iter().filter(|step| Some(**step) != protected) {
+            let path = self.path(*step);
             fs::remove_dir_all(&path).map_err(|source| CheckpointError::Write { path, source })?;
         }
         Ok(())

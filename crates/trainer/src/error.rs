@@ -99,6 +99,18 @@ pub enum Error {
         /// Its value.
         value: f32,
     },
+    /// A training that needs more memory than there is.
+    #[error(
+        "begin to train: it needs about {needed} and {available} are free ({components})\nhint: lower `tokens-a-pass`, train adapters with `[train.lora]`, or take a smaller model"
+    )]
+    Memory {
+        /// What it needs.
+        needed: String,
+        /// What is free.
+        available: String,
+        /// What needs how much, the largest first.
+        components: String,
+    },
     /// The state of an optimiser that belongs to other parameters.
     #[error(
         "restore the optimiser: found {found}, expected {expected}\nhint: the checkpoint may belong to another model"

@@ -15,6 +15,7 @@ mod checkpoint;
 mod error;
 mod gradient_norm;
 mod learner;
+mod memory;
 mod optimizer;
 mod schedule;
 
@@ -25,6 +26,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Description};
 pub use error::Error;
 pub use gradient_norm::{GradientNorm, clip_factor};
 pub use learner::{Group, Learner, Report};
+pub use memory::{MemoryEstimate, available_memory};
 pub use objective::{Batch, Divergence, Loss, Metrics, Objective, Sampled, Sequence, Totals};
 pub use optimizer::{AdamW, AdamWConfig, Moments, OptimizerState, Parameter, Update};
 pub use schedule::{Decay, Schedule, ScheduleConfig};

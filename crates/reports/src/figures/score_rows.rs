@@ -1,7 +1,7 @@
 //! Rows of tables as figures need them.
 
 use crate::Error;
-use crate::condition::{GROUP_SIZE, estimate_name, setting_name};
+use crate::condition::{ANY, GROUP_SIZE, estimate_name, setting_name};
 use crate::table::ReadTable;
 
 /// One row of the `scores` table.
@@ -42,9 +42,12 @@ pub(super) fn subjects(table: &ReadTable, end: &str) -> Result<Vec<Subject>, Err
             .map(|(key, column)| ((*key).clone(), column[row].clone()))
             .collect();
         let group_size = identity.iter().find(|(key, _)| key == GROUP_SIZE);
+        // Scores differ by reward only where a policy was trained on it.
+        let reward = identity.iter().find(|(key, value)| key == "reward" && value != ANY);
+        let reward = reward.map_or_else(String::new, |(_, reward)| format!(", {reward}"));
         Subject {
             setting: setting_name(&identity),
-            aggregator: estimate_name(&identity),
+            aggregator: estimate_name(&identity) + &reward,
             group_size: group_size.and_then(|(_, value)| value.parse().ok()),
         }
     };

@@ -257,6 +257,7 @@ pub(crate) fn cell(benchmark: &str, aggregator: &str, stages: CellStages) -> Cel
         prompts: Vec::new(),
         shareable: true,
         stages,
+        training: None,
         settings: String::new(),
     }
 }

@@ -132,10 +132,13 @@ fn old_checkpoints_go_and_what_is_there_stays() {
         train(&mut learner, step..step + 1);
         let (trainable, optimizer) = (learner.trainable(), learner.optimizer_state());
         checkpoints.write(step, &base(), trainable, optimizer, json!(null)).unwrap();
+        checkpoints.prune(Some(1)).unwrap();
     }
-    assert_eq!(checkpoints.steps().unwrap(), [3, 4]);
+    assert_eq!(checkpoints.steps().unwrap(), [1, 3, 4], "the protected one stays");
     let names = fs::read_dir(folder.path()).unwrap().count();
-    assert_eq!(names, 2, "nothing half-written stays");
+    assert_eq!(names, 3, "nothing half-written stays");
+    checkpoints.prune(None).unwrap();
+    assert_eq!(checkpoints.steps().unwrap(), [3, 4]);
 }
 
 fn written() -> (tempfile::TempDir, Checkpoints, PathBuf) {

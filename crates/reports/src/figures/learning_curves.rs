@@ -1,0 +1,279 @@
+//! Training over steps: scores by split, and what was measured in each step. Lines are means over seeds;
+//! bands reach from the lowest seed to the highest.
+
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::drawing::DrawingArea;
+use plotters::prelude::{
+    BLACK, ChartBuilder, Color as _, DashedLineSeries, DrawingBackend, IntoFont as _, LineSeries,
+    PathElement, Polygon, RGBColor, Text,
+};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::Figure;
+use super::canvas::{BOUND_COLOR, Drawing, FONT, color, is_repeated, save};
+use crate::Error;
+use crate::table::ReadTable;
+use crate::tables::TRAINED_ON;
+
+/// Pixels of a panel.
+const PANEL: (u32, u32) = (360, 260);
+/// Panels beside one another.
+const COLUMNS: u32 = 2;
+/// Pixels above the panels for the title, and below for the names of lines.
+const TITLE: u32 = 34;
+const NAMES: u32 = 34;
+
+/// Measures that are drawn, with what stands on their axis.
+const MEASURES: [(&str, &str); 8] = [
+    ("reward-mean", "mean reward"),
+    ("score-mean", "score of the rollouts"),
+    ("reference-score", "score of pseudo-references"),
+    ("kl", "KL from the start, nats a token"),
+    ("entropy", "entropy, nats a token"),
+    ("unique-answers", "different answers in a group"),
+    ("groups-varied", "groups whose rewards differ"),
+    ("gradient-norm", "norm of the gradient"),
+];
+
+#[derive(Clone, Debug)]
+struct Point {
+    step: f64,
+    mean: f64,
+    low: f64,
+    high: f64,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    name: String,
+    color: RGBColor,
+    is_dashed: bool,
+    points: Vec<Point>,
+}
+
+struct Panel {
+    title: String,
+    lines: Vec<Line>,
+}
+
+struct Panels {
+    title: String,
+    panels: Vec<Panel>,
+}
+
+/// A row of either table.
+struct Row {
+    panel: String,
+    name: String,
+    is_bound: bool,
+    point: Point,
+}
+
+pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> {
+    let mut drawn = Vec::new();
+    let Some(scores) = ReadTable::read_if_there(tables, "training_scores")? else {
+        return Ok(drawn);
+    };
+    let bounds: Vec<(String, bool)> = scores
+        .texts(TRAINED_ON)?
+        .into_iter()
+        .zip(scores.texts("sees_labels")?)
+        .map(|(name, sees)| (name, !sees.is_empty()))
+        .collect();
+    let is_bound = |name: &str| bounds.iter().any(|(known, bound)| known == name && *bound);
+    let rows = read(&scores, "split", "score", &is_bound)?;
+    let seeds = scores.numbers("seeds")?.into_iter().flatten().fold(0.0, f64::max);
+    let over = format!("means over {seeds} seeds, bands from the lowest to the highest");
+    let title = "Score of the policy against steps of training".to_owned();
+    let caption = format!("{title}: {over}. Grey: a reward that sees labels.");
+    let panels = Panels { title, panels: panels_of(rows, |name| name.to_owned()) };
+    drawn.push(save(figures, "learning-curves", &caption, &panels)?);
+
+    if let Some(steps) = ReadTable::read_if_there(tables, "training_steps")? {
+        let mut rows = read(&steps, "measure", "mean", &is_bound)?;
+        let place = |row: &Row| MEASURES.iter().position(|(known, _)| *known == row.panel);
+        rows.retain(|row| place(row).is_some());
+        rows.sort_by_key(|row| place(row));
+        let title = "Each step of training".to_owned();
+        let caption = format!("{title}: {over}. Grey: a reward that sees labels.");
+        let named = |name: &str| {
+            let known = MEASURES.iter().find(|(known, _)| *known == name);
+            known.map_or(name, |(_, title)| title).to_owned()
+        };
+        let panels = Panels { title, panels: panels_of(rows, named) };
+        drawn.push(save(figures, "training-steps", &caption, &panels)?);
+    }
+    Ok(drawn)
+}
+
+fn read(
+    table: &ReadTable,
+    panel: &str,
+    mean: &str,
+    is_bound: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Row>, Error> {
+    let (panels, names) = (table.texts(panel)?, table.texts(TRAINED_ON)?);
+    let (steps, means) = (table.numbers("step")?, table.numbers(mean)?);
+    let (lows, highs) = (table.numbers("lowest")?, table.numbers("highest")?);
+    let benchmarks = table.texts("benchmark")?;
+    let several = benchmarks.iter().any(|benchmark| *benchmark != benchmarks[0]);
+    let row = |i: usize| {
+        let mean = means[i]?;
+        let panel = match several {
+            true => format!("{} · {}", benchmarks[i], panels[i]),
+            false => panels[i].clone(),
+        };
+        let (low, high) = (lows[i].unwrap_or(mean), highs[i].unwrap_or(mean));
+        let point = Point { step: steps[i]?, mean, low, high };
+        let name = names[i].clone();
+        Some(Row { panel, is_bound: is_bound(&name), name, point })
+    };
+    Ok((0..names.len()).filter_map(row).collect())
+}
+
+/// Rows as panels in the order of their first; a line has one colour in all of them.
+fn panels_of(rows: Vec<Row>, title: impl Fn(&str) -> String) -> Vec<Panel> {
+    let mut names: Vec<(String, bool)> = Vec::new();
+    for row in &rows {
+        if names.iter().all(|(name, _)| *name != row.name) {
+            names.push((row.name.clone(), row.is_bound));
+        }
+    }
+    let style = |name: &str| {
+        let place = names.iter().position(|(known, _)| known == name).unwrap_or(0);
+        if names[place].1 {
+            return (BOUND_COLOR, true);
+        }
+        let number = names[..place].iter().filter(|(_, is_bound)| !is_bound).count();
+        (color(number), is_repeated(number))
+    };
+    let mut panels: Vec<Panel> = Vec::new();
+    for row in rows {
+        let title = title(&row.panel);
+        let place = panels.iter().position(|panel| panel.title == title).unwrap_or_else(|| {
+            panels.push(Panel { title, lines: Vec::new() });
+            panels.len() - 1
+        });
+        let lines = &mut panels[place].lines;
+        match lines.iter_mut().find(|line| line.name == row.name) {
+            Some(line) => line.points.push(row.point),
+            None => {
+                let (color, is_dashed) = style(&row.name);
+                lines.push(Line { name: row.name, color, is_dashed, points: vec![row.point] });
+            }
+        }
+    }
+    panels
+}
+
+impl Panel {
+    fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        scale: u32,
+    ) -> Result<(), String> {
+        let text = |error: plotters::drawing::DrawingAreaErrorKind<B::ErrorType>| error.to_string();
+        let px = |length: u32| length * scale;
+        let font = |size: u32| (FONT, px(size)).into_font();
+        let points = || self.lines.iter().flat_map(|line| &line.points);
+        let fold = |of: fn(&Point) -> f64, pick: fn(f64, f64) -> f64| points().map(of).reduce(pick);
+        let low = fold(|p| p.low, f64::min).unwrap_or(0.0);
+        let high = fold(|p| p.high, f64::max).unwrap_or(1.0);
+        let room = ((high - low) * 0.08).max(1e-4);
+        let bottom = if (0.0..=high - low).contains(&low) { 0.0 } else { low - room };
+        let first = fold(|p| p.step, f64::min).unwrap_or(0.0);
+        let last = fold(|p| p.step, f64::max).unwrap_or(1.0).max(first + 1.0);
+        let mut chart = ChartBuilder::on(area)
+            .caption(&self.title, font(14))
+            .margin(px(8))
+            .margin_right(px(16))
+            .x_label_area_size(px(36))
+            .y_label_area_size(px(48))
+            .build_cartesian_2d(first..last, bottom..high + room)
+            .map_err(text)?;
+        let range = high + room - bottom;
+        let digits = if range < 0.02 { 4 } else if range < 0.2 { 3 } else { 2 };
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(plotters::prelude::TRANSPARENT)
+            .x_desc("step")
+            .x_labels(6)
+            .x_label_formatter(&|value| format!("{value:.0}"))
+            .y_labels(6)
+            .y_label_formatter(&|value| format!("{value:.digits$}"))
+            .label_style(font(11))
+            .axis_desc_style(font(12))
+            .draw()
+            .map_err(text)?;
+        for line in self.lines.iter().filter(|line| line.points.len() > 1) {
+            let lower = line.points.iter().map(|point| (point.step, point.low));
+            let upper = line.points.iter().rev().map(|point| (point.step, point.high));
+            let band: Vec<_> = lower.chain(upper).collect();
+            chart.draw_series([Polygon::new(band, line.color.mix(0.15))]).map_err(text)?;
+        }
+        for line in &self.lines {
+            let style = line.color.stroke_width(2 * scale);
+            let points: Vec<_> = line.points.iter().map(|point| (point.step, point.mean)).collect();
+            let drawn = match line.is_dashed {
+                true => chart
+                    .draw_series(DashedLineSeries::new(points, px(6), px(4), style))
+                    .map(|_| ()),
+                false => chart.draw_series(LineSeries::new(points, style)).map(|_| ()),
+            };
+            drawn.map_err(text)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drawing for Panels {
+    fn size(&self) -> (u32, u32) {
+        let rows = (self.panels.len() as u32).div_ceil(COLUMNS);
+        (COLUMNS * PANEL.0, TITLE + rows * PANEL.1 + NAMES)
+    }
+
+    fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        scale: u32,
+    ) -> Result<(), String> {
+        let text = |error: plotters::drawing::DrawingAreaErrorKind<B::ErrorType>| error.to_string();
+        let px = |length: u32| length * scale;
+        let font = |size: u32| (FONT, px(size)).into_font();
+        let (width, height) = area.dim_in_pixel();
+        let style = font(18).color(&BLACK).pos(Pos::new(HPos::Center, VPos::Top));
+        let place = ((width / 2) as i32, px(10) as i32);
+        area.draw(&Text::new(self.title.clone(), place, style)).map_err(text)?;
+        for (number, panel) in (0_u32..).zip(&self.panels) {
+            let (column, row) = (number % COLUMNS, number / COLUMNS);
+            let (left, top) = (px(column * PANEL.0), px(TITLE + row * PANEL.1));
+            let part = area.clone().shrink((left, top), (px(PANEL.0), px(PANEL.1)));
+            panel.draw(&part, scale)?;
+        }
+        let mut names: Vec<&Line> = Vec::new();
+        for line in self.panels.iter().flat_map(|panel| &panel.lines) {
+            if names.iter().all(|known| known.name != line.name) {
+                names.push(line);
+            }
+        }
+        let y = (height - px(NAMES / 2)) as i32;
+        let mut left = px(16) as i32;
+        for line in names {
+            let strokes: &[(u32, u32)] =
+                if line.is_dashed { &[(0, 8), (12, 20)] } else { &[(0, 20)] };
+            for &(from, to) in strokes {
+                let ends = [(left + px(from) as i32, y), (left + px(to) as i32, y)];
+                let stroke = PathElement::new(ends, line.color.stroke_width(2 * scale));
+                area.draw(&stroke).map_err(text)?;
+            }
+            let style = font(13).color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
+            let place = (left + px(26) as i32, y);
+            area.draw(&Text::new(line.name.clone(), place, style)).map_err(text)?;
+            left += px(26 + 8 * line.name.chars().count() as u32 + 16) as i32;
+        }
+        Ok(())
+    }
+}
