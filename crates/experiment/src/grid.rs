@@ -6,6 +6,9 @@ use toml::{Table, Value};
 use crate::document::{Document, set_path};
 use crate::error::ManifestError;
 
+/// The key of rules that exclude single seeds.
+const SEED: &str = "seed";
+
 /// One value on an axis.
 #[derive(Clone, Debug, PartialEq)]
 struct AxisValue {
@@ -88,7 +91,8 @@ impl Grid {
         for (list, rules) in [("exclude", &grid.exclude), ("include", &grid.include)] {
             for (i, rule) in rules.iter().enumerate() {
                 for key in rule.keys() {
-                    if !grid.axes.iter().any(|axis| axis.key == *key) {
+                    let is_seed = list == "exclude" && key == SEED;
+                    if !is_seed && !grid.axes.iter().any(|axis| axis.key == *key) {
                         let axes: Vec<_> =
                             grid.axes.iter().map(|axis| format!("`{}`", axis.key)).collect();
                         let place = format!("{list}.{i}.{key}");
@@ -129,7 +133,8 @@ impl Grid {
             });
             points = extended.collect();
         }
-        points.retain(|point| !self.exclude.iter().any(|rule| self.matches(rule, point)));
+        let of_all_seeds = || self.exclude.iter().filter(|rule| !rule.contains_key(SEED));
+        points.retain(|point| !of_all_seeds().any(|rule| self.matches(rule, point)));
         for (i, rule) in self.include.iter().enumerate() {
             let mut point = Point { names: Vec::new(), values: Vec::new() };
             for axis in &self.axes {
@@ -154,15 +159,28 @@ impl Grid {
     }
 
     /// Whether every key of `rule` names the point's value on that axis (or one of several).
+    /// Whether a rule with a seed excludes `point` for this seed.
+    pub(crate) fn excludes(&self, point: &Point, seed: u64) -> bool {
+        let of_seeds = self.exclude.iter().filter(|rule| rule.contains_key(SEED));
+        of_seeds
+            .into_iter()
+            .any(|rule| names_of(&rule[SEED], &seed.to_string()) && self.matches(rule, point))
+    }
+
+    /// Whether what a rule says of axes holds for `point`.
     fn matches(&self, rule: &Table, point: &Point) -> bool {
-        rule.iter().all(|(key, wanted)| {
+        rule.iter().filter(|(key, _)| *key != SEED).all(|(key, wanted)| {
             let axis = self.axes.iter().position(|axis| axis.key == *key);
-            let name = &point.names[axis.expect("keys of rules were checked to be axes")];
-            match wanted {
-                Value::Array(several) => several.iter().any(|wanted| display(wanted) == *name),
-                wanted => display(wanted) == *name,
-            }
+            names_of(wanted, &point.names[axis.expect("keys of rules were checked to be axes")])
         })
+    }
+}
+
+/// Whether a rule's value is the one called `name`, or has it among several.
+fn names_of(wanted: &Value, name: &str) -> bool {
+    match wanted {
+        Value::Array(several) => several.iter().any(|wanted| display(wanted) == name),
+        wanted => display(wanted) == name,
     }
 }
 

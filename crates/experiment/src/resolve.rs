@@ -245,7 +245,6 @@ pub fn resolve(
         files,
         models,
         options,
-        seeds: &header.seeds,
         task_sets: BTreeMap::new(),
         left_out: Vec::new(),
         notices: BTreeSet::new(),
@@ -256,7 +255,9 @@ pub fn resolve(
         point.apply(&mut table, document)?;
         let keys = axes.iter().map(|axis| axis.key.clone());
         let names: BTreeMap<_, _> = keys.zip(point.names.iter().cloned()).collect();
-        cells.extend(resolver.resolve_point(&point, table, &names)?);
+        let seeds = header.seeds.iter().copied();
+        let seeds: Vec<u64> = seeds.filter(|seed| !grid.excludes(&point, *seed)).collect();
+        cells.extend(resolver.resolve_point(&point, table, &names, &seeds)?);
     }
     let (left_out, notices) = (resolver.left_out, resolver.notices);
     if cells.is_empty() {
@@ -281,7 +282,6 @@ struct Resolver<'a> {
     files: &'a Files,
     models: &'a mut dyn ModelHost,
     options: ResolveOptions,
-    seeds: &'a [u64],
     /// By settings and limit; none where the data can't be had.
     task_sets: BTreeMap<String, Option<Rc<TaskSet>>>,
     left_out: Vec<LeftOut>,
@@ -309,6 +309,7 @@ impl Resolver<'_> {
         point: &Point,
         mut table: Table,
         names: &BTreeMap<String, String>,
+        seeds: &[u64],
     ) -> Result<Vec<Cell>, Error> {
         let benchmark = take_table(self.document, &mut table, "benchmark")?;
         let mut split = |key: &str| match table.contains_key(key) {
@@ -338,7 +339,7 @@ impl Resolver<'_> {
         let judge = optional_table(self.document, &mut table, "judge")?;
         let eval_judge = optional_table(self.document, &mut table, "eval-judge")?;
 
-        let num_cells = self.seeds.len() as u64;
+        let num_cells = seeds.len() as u64;
         let base = benchmark.clone();
         let Tasks { settings: benchmark, skip, tasks } =
             self.tasks("benchmark", benchmark, num_cells)?;
@@ -412,7 +413,7 @@ impl Resolver<'_> {
         }
 
         let mut cells = Vec::new();
-        for &seed in self.seeds {
+        for &seed in seeds {
             let resolved = ResolvedCell {
                 seed,
                 benchmark: &benchmark,
@@ -567,7 +568,7 @@ impl Resolver<'_> {
         }
         if num_dropped > 0 {
             self.notices.insert(format!(
-                "{num_dropped} prompts of `[{place}]` are trained on and left out of it"
+                "`[{place}]`: {num_dropped} of its prompts are trained on and left out"
             ));
             split.tasks = Some(Rc::new(TaskSet { tasks: kept, ..(**tasks).clone() }));
         }
@@ -617,7 +618,8 @@ impl Resolver<'_> {
             other => Error::Benchmark(other),
         })?;
         if skip > 0 && skip >= tasks.tasks.len() {
-            let detail = format!("`skip = {skip}`: `{}` has {} tasks", tasks.name, tasks.tasks.len());
+            let detail =
+                format!("`skip = {skip}`: `{}` has {} tasks", tasks.name, tasks.tasks.len());
             return Err(self.document.error_at("benchmark", detail).into());
         }
         tasks.tasks.drain(..skip);
@@ -670,7 +672,8 @@ fn trained(
 ) -> Result<Training, Error> {
     let mut training = Training::new(train, inputs)?;
     let mut evaluated = vec![(Split::TestTime, Rc::clone(&cell.tasks))];
-    evaluated.extend(splits.iter().filter_map(|(split, tasks)| Some((*split, Rc::clone((*tasks)?)))));
+    evaluated
+        .extend(splits.iter().filter_map(|(split, tasks)| Some((*split, Rc::clone((*tasks)?)))));
     let validation = evaluated.iter().find(|(split, _)| *split == Split::Validation);
     let validation = validation.map(|(_, tasks)| {
         let ids = tasks.tasks.iter().map(|task| task.prompt.id.as_str().as_bytes());
@@ -681,7 +684,8 @@ fn trained(
     for step in training.evaluated_steps() {
         for (split, tasks) in &evaluated {
             let model = training.identity(step);
-            let stages = Stages::new(&StageInputs { tasks, model: &model, reward: &[], ..*inputs })?;
+            let stages =
+                Stages::new(&StageInputs { tasks, model: &model, reward: &[], ..*inputs })?;
             let group_size = train.settings.evaluation_rollouts;
             let policy_name = training.policy_name(&cell.model_name, &model);
             let tasks = Rc::clone(tasks);

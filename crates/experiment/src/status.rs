@@ -146,7 +146,9 @@ fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error
         stages.wanted(&specs.answer_classes, &prompts)?,
         stages.wanted(&specs.aggregates, &prompts)?,
     ];
-    let all = || [&rollouts, &grades].into_iter().chain(&rewards).chain(&others).chain(needed_steps.clone());
+    let all = || {
+        [&rollouts, &grades].into_iter().chain(&rewards).chain(&others).chain(needed_steps.clone())
+    };
     let num_present: u64 = all().map(|wanted| wanted.state().num_present).sum();
     let num_failed: u64 = all().map(|wanted| wanted.num_failed).sum();
     let num_wanted: u64 = all().map(|wanted| wanted.num_wanted).sum();

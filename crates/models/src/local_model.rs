@@ -1,8 +1,8 @@
 //! A loaded model as the ports see it: a generator and a scorer.
 
 use preceptor_core::{
-    Digest, GenerationObserver, GenerationRequest, Generator, ModelIdentity, PortError, Rollout, Sampling,
-    ScoreRequest, Scorer, TokenScores,
+    Digest, GenerationObserver, GenerationRequest, Generator, ModelIdentity, PortError, Rollout,
+    Sampling, ScoreRequest, Scorer, TokenScores,
 };
 
 use crate::engine::{CounterValues, Counters};

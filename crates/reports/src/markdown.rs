@@ -6,6 +6,9 @@ use crate::evidence::Evidence;
 use crate::figures::Figure;
 use crate::table::Table;
 
+/// Rows that a page for reading shows.
+const MOST_ROWS: usize = 300;
+
 pub(crate) fn page(
     evidence: &Evidence,
     tables: &[Table],
@@ -39,6 +42,10 @@ pub(crate) fn page(
             table.caption,
             name = table.name
         );
+        if table.height() > MOST_ROWS {
+            let _ = writeln!(out, "{} rows, too many for this page.\n", table.height());
+            continue;
+        }
         let header: Vec<_> = table.header().map(escape).collect();
         let _ = writeln!(out, "| {} |", header.join(" | "));
         let rule = |is_text: &bool| if *is_text { "---" } else { "---:" };

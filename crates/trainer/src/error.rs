@@ -18,7 +18,7 @@ pub enum Error {
     },
     /// A reward that is not a number.
     #[error(
-        "normalise the rewards of group {group}: rollout {rollout} has reward {value}\nhint: look at the reward itself, and at the log-probabilities of its KL term"
+        "normalise the rewards of group {group}: rollout {rollout} has reward {value}\nhint: look at the reward itself; if its KL term is what is wrong, the weights may have diverged: go back to the last checkpoint with a lower learning rate"
     )]
     NonFiniteReward {
         /// The group.

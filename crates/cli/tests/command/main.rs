@@ -9,3 +9,4 @@ mod progress;
 mod resume;
 mod scripted;
 mod tools;
+mod training;

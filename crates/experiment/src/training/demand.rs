@@ -11,9 +11,7 @@ use preceptor_core::{
 use preceptor_models::{GenerationOptions, LocalModel, Trainable};
 use preceptor_store::Store;
 use preceptor_trainer::objective::sft::{self, Sft};
-use preceptor_trainer::{
-    AdamWConfig, Group, Learner, Schedule, ScheduleConfig, Sequence,
-};
+use preceptor_trainer::{AdamWConfig, Group, Learner, Schedule, ScheduleConfig, Sequence};
 
 use crate::Error;
 use crate::catalog::ObjectiveSettings;

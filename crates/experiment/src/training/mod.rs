@@ -16,5 +16,5 @@ mod step;
 pub use demand::{Speed, TrainDemand, calibrate_speed};
 pub(crate) use evaluation::{Evaluation, Split};
 pub(crate) use run::TrainRun;
-pub(crate) use settings::{Train, Training, read_train};
 pub use settings::{EarlyStopping, TrainSettings, Truncated};
+pub(crate) use settings::{Train, Training, read_train};

@@ -64,7 +64,9 @@ impl TrainRun<'_, '_> {
         let model = board.load(&cell.model_name)?;
         let mut trainable = match &settings.lora {
             None => Trainable::full(&model),
-            Some(lora) => Trainable::lora(&model, lora, Seed::root(cell.seed).derive("train/lora"))?,
+            Some(lora) => {
+                Trainable::lora(&model, lora, Seed::root(cell.seed).derive("train/lora"))?
+            }
         };
         let policies = match needs_another_policy(cell, training) {
             true => 2 * 4 * model.num_parameters(),
@@ -224,7 +226,9 @@ impl TrainRun<'_, '_> {
         for task in &initial.tasks.tasks {
             let id = &task.prompt.id;
             let Some(record) = aggregates.get(id.as_str()) else { continue };
-            let AggregateOutcome::Estimated(reference) = &record.aggregate.outcome else { continue };
+            let AggregateOutcome::Estimated(reference) = &record.aggregate.outcome else {
+                continue;
+            };
             let group = rollouts.get(id).map_or(&[][..], Vec::as_slice);
             let tokens = target(policy, group, reference, &initial.sampling.stop)?;
             let prompt = policy.model().prompt_tokens(&task.prompt)?.len();
@@ -338,10 +342,8 @@ impl TrainRun<'_, '_> {
             }
         }
         let folder = self.folder().join("events");
-        events::write(&folder, &scalars).map_err(|source| Error::Events {
-            path: folder.display().to_string(),
-            source,
-        })
+        events::write(&folder, &scalars)
+            .map_err(|source| Error::Events { path: folder.display().to_string(), source })
     }
 }
 

@@ -124,11 +124,17 @@ impl<'s> Step<'s, '_> {
         let mut with_kl = Vec::new();
         for group in &estimated {
             let rewards = group.group.rollouts.iter().zip(&group.reward.rewards).enumerate();
-            let reward = |(index, (rollout, reward)): (usize, (&Rollout, &preceptor_core::Reward))| {
-                let value = reward.value.value().filter(|_| !rollout.token_ids.is_empty())?;
-                let Some(reference) = &group.reference_logprobs else { return Some(value) };
-                Some(reward_with_kl(value, config.reward_kl, &rollout.logprobs, &reference[index]))
-            };
+            let reward =
+                |(index, (rollout, reward)): (usize, (&Rollout, &preceptor_core::Reward))| {
+                    let value = reward.value.value().filter(|_| !rollout.token_ids.is_empty())?;
+                    let Some(reference) = &group.reference_logprobs else { return Some(value) };
+                    Some(reward_with_kl(
+                        value,
+                        config.reward_kl,
+                        &rollout.logprobs,
+                        &reference[index],
+                    ))
+                };
             with_kl.push(rewards.map(reward).collect::<Vec<_>>());
         }
         let mut normalised =
@@ -246,8 +252,7 @@ impl<'s> Step<'s, '_> {
             })
             .collect();
         let reference = |prompt: &PromptId| references.get(prompt).copied();
-        let rewards =
-            phases.time("reward", || estimation.rewards(&groups_of, &reference))?;
+        let rewards = phases.time("reward", || estimation.rewards(&groups_of, &reference))?;
         let mut logprobs = match config.needs_reference() {
             false => Vec::new(),
             true => phases.time("kl-reference", || self.kl_reference(&groups))?,
@@ -359,7 +364,9 @@ impl<'s> Step<'s, '_> {
         put("reward-with-kl-mean", mean(&with_kl));
         let log_ratios: Vec<f64> = estimated
             .iter()
-            .flat_map(|group| group.group.rollouts.iter().zip(group.reference_logprobs.iter().flatten()))
+            .flat_map(|group| {
+                group.group.rollouts.iter().zip(group.reference_logprobs.iter().flatten())
+            })
             .flat_map(|(rollout, reference)| rollout.logprobs.iter().zip(reference))
             .map(|(&old, &reference)| f64::from(old) - f64::from(reference))
             .collect();
@@ -387,8 +394,10 @@ impl<'s> Step<'s, '_> {
             measures.extend(value.map(|value| (name.to_owned(), value)));
         };
         put("truncated", Some(share(truncated, lengths.len())));
-        let estimated: Vec<_> =
-            records.iter().filter_map(|record| Some((record, record.aggregate.as_ref()?))).collect();
+        let estimated: Vec<_> = records
+            .iter()
+            .filter_map(|record| Some((record, record.aggregate.as_ref()?)))
+            .collect();
         let missing = estimated.iter().filter(|(_, aggregate)| reference_of(aggregate).is_none());
         let missing = missing.count();
         if !estimated.is_empty() {
@@ -418,7 +427,8 @@ impl<'s> Step<'s, '_> {
         put("reference-differs", mean(&differs));
         let scores = records.iter().flat_map(|record| &record.scores);
         put("score-mean", mean(&scores.filter_map(Score::value).collect::<Vec<_>>()));
-        let references = records.iter().filter_map(|record| record.reference_score.as_ref()?.value());
+        let references =
+            records.iter().filter_map(|record| record.reference_score.as_ref()?.value());
         put("reference-score", mean(&references.collect::<Vec<_>>()));
     }
 
@@ -490,7 +500,8 @@ fn measures_of(reports: &[Report]) -> BTreeMap<String, f64> {
     let mut put = |name: &str, value: Option<f64>| {
         measures.extend(value.map(|value| (name.to_owned(), value)));
     };
-    let mean_of = |number: fn(&Report) -> f64| mean(&reports.iter().map(number).collect::<Vec<_>>());
+    let mean_of =
+        |number: fn(&Report) -> f64| mean(&reports.iter().map(number).collect::<Vec<_>>());
     put("learning-rate", Some(last.learning_rate));
     put("loss", mean_of(|report| report.loss));
     put("entropy", mean_of(|report| report.entropy));

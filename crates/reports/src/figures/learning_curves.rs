@@ -181,7 +181,8 @@ impl Panel {
         let fold = |of: fn(&Point) -> f64, pick: fn(f64, f64) -> f64| points().map(of).reduce(pick);
         let low = fold(|p| p.low, f64::min).unwrap_or(0.0);
         let high = fold(|p| p.high, f64::max).unwrap_or(1.0);
-        let room = ((high - low) * 0.08).max(1e-4);
+        // Where nothing varies there is no scale of its own.
+        let room = if high > low { (high - low) * 0.08 } else { 0.5 * high.abs().max(0.1) };
         let bottom = if (0.0..=high - low).contains(&low) { 0.0 } else { low - room };
         let first = fold(|p| p.step, f64::min).unwrap_or(0.0);
         let last = fold(|p| p.step, f64::max).unwrap_or(1.0).max(first + 1.0);
@@ -194,7 +195,13 @@ impl Panel {
             .build_cartesian_2d(first..last, bottom..high + room)
             .map_err(text)?;
         let range = high + room - bottom;
-        let digits = if range < 0.02 { 4 } else if range < 0.2 { 3 } else { 2 };
+        let digits = if range < 0.02 {
+            4
+        } else if range < 0.2 {
+            3
+        } else {
+            2
+        };
         chart
             .configure_mesh()
             .disable_x_mesh()

@@ -10,8 +10,8 @@
 
 use std::collections::BTreeMap;
 
-use preceptor_core::record::{CellRecord, EvaluationRecord, STEP_MEASURES, TrainingRecord};
 use preceptor_core::record::rollout_key;
+use preceptor_core::record::{CellRecord, EvaluationRecord, STEP_MEASURES, TrainingRecord};
 use preceptor_stats::{Estimate, clustered_mean, holm, paired_difference, score_estimate};
 
 use crate::condition::{Condition, identify};
@@ -133,7 +133,8 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     table.count("step", rows.iter().map(|row| row.step).collect());
     let scores: Vec<_> = rows.iter().map(|row| row.score).collect();
     table.estimates(["score", "low", "high"], &scores);
-    let fold = |row: &ScoreRow<'_>, pick: fn(f64, f64) -> f64| row.seeds.iter().copied().reduce(pick);
+    let fold =
+        |row: &ScoreRow<'_>, pick: fn(f64, f64) -> f64| row.seeds.iter().copied().reduce(pick);
     table.number("lowest", rows.iter().map(|row| fold(row, f64::min)).collect());
     table.number("highest", rows.iter().map(|row| fold(row, f64::max)).collect());
     let gains: Vec<_> = rows.iter().map(|row| row.gain).collect();
@@ -236,8 +237,11 @@ pub(crate) fn training_costs(evidence: &Evidence) -> Table {
     let mut rows = Vec::new();
     let mut tokens: Vec<f64> = Vec::new();
     for condition in trained(evidence) {
-        let costs: Vec<_> =
-            condition.cells.iter().flat_map(|cell| evidence.step_costs(training_of(cell))).collect();
+        let costs: Vec<_> = condition
+            .cells
+            .iter()
+            .flat_map(|cell| evidence.step_costs(training_of(cell)))
+            .collect();
         let count = costs.len() as f64;
         let mut phases: BTreeMap<&str, f64> = BTreeMap::new();
         for (phase, seconds) in costs.iter().flat_map(|cost| &cost.seconds) {

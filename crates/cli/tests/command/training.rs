@@ -1,0 +1,329 @@
+//! Training as a process: to the bit after a kill, without labels, with an end to everything.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::{Folder, TINY_MODEL, num_lines};
+
+/// Writes `train.toml`: six steps on a coin's rewards.
+fn write_manifest(folder: &Folder) {
+    let manifest = format!(
+        r#"title = "Tiny training"
+[policy]
+model = "{TINY_MODEL}"
+[benchmark]
+kind = "arithmetic"
+terms = 2
+shots = 1
+limit = 6
+[held-out]
+skip = 20
+limit = 3
+[sampling]
+group-size = 4
+max-new-tokens = 8
+stop = []
+[aggregator]
+kind = "single"
+[reward]
+terms = [{{ kind = "random" }}]
+[train]
+kind = "grpo"
+steps = 6
+prompts-a-step = 2
+evaluate-every = 2
+checkpoint-every = 2
+[train.schedule]
+learning-rate = 1e-3
+"#
+    );
+    folder.write("train.toml", &manifest);
+}
+
+/// The kind and the records of every stage, but for what a step took.
+fn records(folder: &Folder, store: &str) -> BTreeMap<String, (String, Vec<String>)> {
+    let stages = folder.records(store).into_iter();
+    let with_kind = stages.map(|(stage, records)| {
+        let spec = folder.path(store).join("stages").join(&stage).join("spec.json");
+        let spec: Value = serde_json::from_slice(&fs::read(spec).expect("written")).expect("JSON");
+        (stage, (spec["kind"].as_str().expect("named").to_owned(), records))
+    });
+    with_kind.filter(|(_, (kind, _))| kind != "train-costs").collect()
+}
+
+/// The values of all records of one kind.
+fn of_kind(folder: &Folder, store: &str, kind: &str) -> Vec<Value> {
+    let stages = records(folder, store).into_values().filter(|(known, _)| known == kind);
+    let lines = stages.flat_map(|(_, records)| records);
+    lines.map(|line| serde_json::from_str::<Value>(&line).expect("JSON")["value"].clone()).collect()
+}
+
+/// The folder of the last checkpoint.
+fn last_checkpoint(folder: &Folder, store: &str) -> PathBuf {
+    let mut trainings = fs::read_dir(folder.path(store).join("training")).expect("trained");
+    let training = trainings.next().expect("one").expect("readable").path();
+    let steps = fs::read_dir(training.join("checkpoints")).expect("there are some");
+    steps.map(|step| step.expect("readable").path()).max().expect("one or more")
+}
+
+fn weights(folder: &Folder, store: &str) -> Vec<u8> {
+    fs::read(last_checkpoint(folder, store).join("weights.safetensors")).expect("written")
+}
+
+#[test]
+fn a_training_that_is_killed_goes_on_along_the_same_trajectory() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let done = folder.run(&["run", "train.toml", "--store", "whole", "--json"]);
+    done.expect_done();
+    let summary: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    assert_eq!(summary["training-steps"], 6);
+    for at_least in [3, 9, 15, 21] {
+        let mut child = folder.start(&["run", "train.toml", "--store", "killed"]);
+        while num_lines(&folder.path("killed")) < at_least
+            && child.try_wait().expect("a child").is_none()
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().expect("a child");
+        child.wait().expect("a child");
+    }
+    let mut single = folder.command(&["run", "train.toml", "--store", "killed", "--batch", "3"]);
+    folder.finish(single.env("RAYON_NUM_THREADS", "1")).expect_done();
+    assert_eq!(records(&folder, "killed"), records(&folder, "whole"));
+    assert!(weights(&folder, "killed") == weights(&folder, "whole"));
+    folder.run(&["store", "verify", "--store", "killed"]).expect_done();
+
+    let again = folder.run(&["run", "train.toml", "--store", "whole", "--json"]);
+    let summary: Value = serde_json::from_str(&again.stdout).expect("JSON");
+    assert_eq!((&summary["training-steps"], &summary["rollouts-drawn"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn trainer_and_sampler_agree_on_every_token() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    folder.run(&["run", "train.toml"]).expect_done();
+    let steps = of_kind(&folder, "runs", "train-steps");
+    assert_eq!(steps.len(), 6);
+    for step in &steps {
+        let measures = &step["measures"];
+        assert_eq!(measures["sampler-gap"], 0.0, "{step}");
+        assert!(measures["gradient-norm"].as_f64().expect("measured") > 0.0, "{step}");
+    }
+    assert_eq!(steps[0]["measures"]["kl"], 0.0, "the policy begins as the KL reference");
+    assert!(steps[5]["measures"]["kl"].as_f64().expect("measured") != 0.0, "and leaves it");
+    // Every group of every step can be read back.
+    let groups = of_kind(&folder, "runs", "train-groups");
+    assert_eq!(groups.len(), 6 * 2);
+    for group in groups {
+        assert_eq!(group["rollouts"].as_array().map(Vec::len), Some(4));
+        assert_eq!(group["advantages"].as_array().map(Vec::len), Some(4));
+    }
+    // 0, 2, 4 and 6 steps on both splits.
+    let report = fs::read_to_string(folder.path("reports/train/tables/training_scores.csv"));
+    assert_eq!(report.expect("written").lines().count(), 1 + 4 * 2);
+    assert!(folder.path("reports/train/figures/learning-curves.svg").exists());
+    assert!(folder.path("reports/train/figures/training-steps.svg").exists());
+}
+
+#[test]
+fn a_constant_reward_leaves_the_weights_as_they_are() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let set = |setting: &'static str| ["--set", setting];
+    let still = [
+        set("reward.terms=[{ kind = \"constant\" }]"),
+        set("train.optimizer.weight-decay=0"),
+        set("train.objective.reward-kl=0"),
+        set("train.keep-checkpoints=9"),
+    ];
+    let arguments = [&["run", "train.toml"][..], &still.concat()].concat();
+    folder.run(&arguments).expect_done();
+    let last = last_checkpoint(&folder, "runs");
+    let first = last.with_file_name("step-000002");
+    let read = |folder: &PathBuf| fs::read(folder.join("weights.safetensors")).expect("written");
+    assert!(read(&first) == read(&last));
+    // Rollouts of the last policy are those of the first.
+    let stages = records(&folder, "runs").into_values();
+    let mut rollouts: Vec<_> = stages.filter(|(kind, _)| kind == "rollouts").collect();
+    rollouts.retain(|(_, records)| records.len() == 6 + 3);
+    assert!(rollouts.len() >= 3, "{}", rollouts.len());
+    assert!(rollouts.iter().all(|(_, records)| *records == rollouts[0].1));
+    let steps = of_kind(&folder, "runs", "train-steps");
+    assert!(steps.iter().all(|step| step["measures"]["groups-zero-variance"] == 1.0));
+}
+
+#[test]
+fn scrambled_labels_change_no_reward_and_no_weight() {
+    let run = |label: &dyn Fn(usize) -> usize| {
+        let folder = Folder::new();
+        write_manifest(&folder);
+        let row =
+            |i: usize| format!("{{\"problem\": \"question {i}\", \"answer\": {}}}\n", label(i));
+        folder.write("rows.jsonl", &(0..9).map(row).collect::<String>());
+        let manifest = fs::read_to_string(folder.path("train.toml")).expect("written");
+        let (benchmark, held_out) = (
+            manifest.find("kind = \"arith").expect("there"),
+            manifest.find("[held").expect("there"),
+        );
+        let manifest = format!(
+            "{}kind = \"jsonl\"\npath = \"rows.jsonl\"\nlimit = 6\n{}",
+            &manifest[..benchmark],
+            manifest[held_out..].replace("skip = 20", "skip = 6")
+        );
+        folder.write(
+            "train.toml",
+            &manifest.replace("\"random\"", "\"random\" }, { kind = \"answer-match\""),
+        );
+        folder.run(&["run", "train.toml"]).expect_done();
+        let groups = of_kind(&folder, "runs", "train-groups").into_iter().map(|group| {
+            ["step", "prompt", "rollouts", "aggregate", "reward", "advantages"]
+                .map(|key| group[key].to_string())
+        });
+        (groups.collect::<Vec<_>>(), weights(&folder, "runs"))
+    };
+    let (groups, weights) = run(&|i| i % 4);
+    let (scrambled_groups, scrambled_weights) = run(&|i| (7 * i + 3) % 5);
+    assert_eq!(groups.len(), 6 * 2);
+    assert_eq!(groups, scrambled_groups);
+    assert!(weights == scrambled_weights);
+}
+
+#[test]
+fn supervised_fine_tuning_learns_its_targets() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let settings = ["--set", "train.kind=sft", "--set", "train.steps=12"];
+    folder.run(&[&["run", "train.toml"][..], &settings].concat()).expect_done();
+    let steps = of_kind(&folder, "runs", "train-steps");
+    let loss = |step: usize| steps[step]["measures"]["loss"].as_f64().expect("measured");
+    assert_eq!(steps.len(), 12);
+    // The prompts of the first and of the last steps are the same.
+    let mean = |steps: std::ops::Range<usize>| steps.clone().map(loss).sum::<f64>() / 3.0;
+    assert!(mean(9..12) < mean(0..3) - 0.1, "{} {}", mean(0..3), mean(9..12));
+}
+
+#[test]
+fn adapters_are_trained_and_killed_alike() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let lora =
+        ["--set", "train.lora.rank=4", "--set", "train.passes=2", "--set", "train.mini-batches=2"];
+    let arguments = |store| [&["run", "train.toml", "--store", store][..], &lora].concat();
+    folder.run(&arguments("whole")).expect_done();
+    let mut child = folder.start(&arguments("killed"));
+    while num_lines(&folder.path("killed")) < 10 && child.try_wait().expect("a child").is_none() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("a child");
+    child.wait().expect("a child");
+    folder.run(&arguments("killed")).expect_done();
+    assert_eq!(records(&folder, "killed"), records(&folder, "whole"));
+    assert!(weights(&folder, "killed") == weights(&folder, "whole"));
+    let steps = of_kind(&folder, "whole", "train-steps");
+    assert!(steps.iter().all(|step| step["measures"]["sampler-gap"].as_f64() < Some(1e-4)));
+}
+
+#[test]
+fn training_stops_where_the_validation_score_gets_no_better() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let settings = [
+        "--set",
+        "train.early-stopping.patience=2",
+        "--set",
+        "validation={ skip = 30, limit = 2 }",
+        "--set",
+        "train.steps=60",
+    ];
+    let arguments = [&["run", "train.toml", "--json"][..], &settings].concat();
+    let done = folder.run(&arguments);
+    done.expect_done();
+    // Weights drawn at random are never right: the initial policy stays the best.
+    let summary: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    assert_eq!(summary["training-steps"], 4);
+    let again = folder.run(&arguments);
+    let summary: Value = serde_json::from_str(&again.stdout).expect("JSON");
+    assert_eq!(summary["training-steps"], 0);
+    let status = folder.run(&[&["status", "train.toml"][..], &settings].concat());
+    assert!(status.stdout.contains("1 done"), "{}", status.said());
+}
+
+#[test]
+fn more_steps_go_on_from_those_that_are_there() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    folder.run(&["run", "train.toml"]).expect_done();
+    let longer = folder.run(&["run", "train.toml", "--json", "--set", "train.steps=8"]);
+    longer.expect_done();
+    let summary: Value = serde_json::from_str(&longer.stdout).expect("JSON");
+    assert_eq!(summary["training-steps"], 2);
+    folder.run(&["run", "train.toml", "--store", "whole", "--set", "train.steps=8"]).expect_done();
+    assert!(weights(&folder, "runs") == weights(&folder, "whole"));
+}
+
+#[test]
+fn numbers_that_diverge_stop_the_training_and_keep_the_last_good_weights() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    // Weights are multiplied by -9 in each step.
+    let wild = [
+        "--set",
+        "train.schedule.learning-rate=1",
+        "--set",
+        "train.optimizer.weight-decay=10",
+        "--set",
+        "train.steps=100",
+    ];
+    let stopped = folder.run(&[&["run", "train.toml"][..], &wild].concat());
+    assert_eq!(stopped.code, Some(3), "{}", stopped.said());
+    assert!(stopped.stderr.contains("the weights may have diverged"), "{}", stopped.said());
+    assert!(last_checkpoint(&folder, "runs").join("checkpoint.json").exists());
+}
+
+#[test]
+fn a_checkpoint_that_is_cut_off_is_refused_by_name() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    folder.run(&["run", "train.toml"]).expect_done();
+    let cut = last_checkpoint(&folder, "runs").join("optimizer.safetensors");
+    let bytes = fs::read(&cut).expect("written");
+    fs::write(&cut, &bytes[..bytes.len() / 2]).expect("writable");
+    let refused = folder.run(&["run", "train.toml", "--set", "train.steps=8"]);
+    assert_eq!(refused.code, Some(3), "{}", refused.said());
+    assert!(refused.stderr.contains("optimizer.safetensors`: its digest is"), "{}", refused.said());
+    assert!(refused.stderr.contains("hint: delete this folder"), "{}", refused.said());
+}
+
+#[test]
+fn trainings_that_cannot_be_are_refused_by_key() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let said = |setting: &str| folder.run(&["run", "train.toml", "--set", setting]).said();
+    for setting in [
+        "train.kind=ppo",
+        "train.steps=0",
+        "train.stps=5",
+        "train.prompts-a-step=7",
+        "train.mini-batches=3",
+        "train.schedule.learning-rate=-1",
+        "train.optimizer.beta1=1",
+        "train.objective.clip-low=2",
+        "train.objective.clip=0.2",
+        "train.lora.rank=0",
+        "train.lora={ rank = 4, targets = [\"q_proj\", \"gate\"] }",
+        "train.early-stopping.patience=2",
+        "sampling.group-size=1",
+        "held-out={ limit = 6 }",
+        "held-out={ skip = 20, limit = 0 }",
+    ] {
+        insta::assert_snapshot!(setting, said(setting));
+    }
+    assert!(!folder.path("runs").join("training").exists(), "nothing was begun");
+}
