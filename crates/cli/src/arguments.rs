@@ -29,6 +29,8 @@ pub(crate) enum Command {
         /// The report's folder, for example `reports/aggregators-small`.
         folder: PathBuf,
     },
+    /// Write the policy that a cell has trained as a Hugging Face folder, or its adapter for peft.
+    Export(ExportArguments),
     /// Show how far each cell is, from the store alone.
     Status(ExperimentArguments),
     /// Run a changed manifest over the stored rollouts, without drawing: another grader, judge, reward
@@ -107,6 +109,18 @@ pub(crate) struct ReportArguments {
     /// The folder that reports are written to.
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub(crate) reports: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArguments,
+    /// The folder to write, which must not be there yet.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// Write the adapter alone, as peft has it.
+    #[arg(long)]
+    pub(crate) adapter: bool,
 }
 
 #[derive(Debug, Args)]

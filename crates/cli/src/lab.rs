@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use preceptor_experiment::{
-    CallDemand, CellState, CellStatus, Document, Expense, ModelHost as _, Models, Plan,
+    CallDemand, CellState, CellStatus, Document, Expense, ModelHost as _, Models, NoProgress, Plan,
     ResolveOptions, RoleCost, RunOptions, RunSummary, Speed, StageState, TrainDemand,
     calibrate_speed, resolve,
 };
@@ -15,7 +15,9 @@ use preceptor_models::{Device, GenerationOptions};
 use preceptor_store::{Finding, Store};
 use serde_json::{Value, json};
 
-use crate::arguments::{ExperimentArguments, ReportArguments, RunArguments, StoreCommand};
+use crate::arguments::{
+    ExperimentArguments, ExportArguments, ReportArguments, RunArguments, StoreCommand,
+};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::terminal::{Terminal, time};
@@ -387,6 +389,23 @@ pub(crate) fn report(arguments: &ReportArguments, output: &Output) -> Result<Exi
         cells.len()
     ));
     Ok(ExitCode::from(CHECKS_FAILED))
+}
+
+pub(crate) fn export(arguments: &ExportArguments, output: &Output) -> Result<ExitCode, Failure> {
+    let mut lab = open(&arguments.experiment, GenerationOptions::default())?;
+    let exported = preceptor_experiment::export(
+        &lab.plan,
+        &lab.store,
+        &mut lab.models,
+        &arguments.out,
+        arguments.adapter,
+        &mut NoProgress,
+    )?;
+    let folder = exported.folder.display().to_string();
+    output.json(&json!({ "cell": exported.label, "step": exported.step, "folder": folder }));
+    output
+        .text(format!("The policy of `{}` after step {}: {folder}", exported.label, exported.step));
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn figures(folder: &Path, output: &Output) -> Result<ExitCode, Failure> {

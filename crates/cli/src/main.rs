@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Run(command) => lab::run(command, &output),
         Command::Report(command) => lab::report(command, &output),
         Command::Figures { folder } => lab::figures(folder, &output),
+        Command::Export(command) => lab::export(command, &output),
         Command::Status(command) => lab::status(command, &output),
         Command::Regrade(command) => compare::regrade(command, &output),
         Command::Compare(command) => compare::compare(command, &output),

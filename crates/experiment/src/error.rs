@@ -99,6 +99,14 @@ pub enum Error {
     /// A checkpoint can't be written or read.
     #[error(transparent)]
     Checkpoint(#[from] preceptor_trainer::CheckpointError),
+    /// A trained policy can't be written.
+    #[error("export the policy: {detail}\nhint: {hint}")]
+    Export {
+        /// What is in the way.
+        detail: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A file of metrics can't be written.
     #[error("write `{path}`")]
     Events {
@@ -163,7 +171,7 @@ impl Error {
             }
             Self::Port(PortError::Unsupported { .. }) => true,
             Self::Endpoint(error) => error.is_users_input(),
-            Self::NotHere { .. } => true,
+            Self::NotHere { .. } | Self::Export { .. } => true,
             Self::Step { .. } | Self::Trainer(_) | Self::Checkpoint(_) | Self::Events { .. } => {
                 false
             }

@@ -57,5 +57,7 @@ pub use settings::{
     AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
 };
 pub use status::{CellState, CellStatus, status};
-pub use training::{EarlyStopping, Speed, TrainDemand, TrainSettings, Truncated, calibrate_speed};
+pub use training::{
+    EarlyStopping, Exported, Speed, TrainDemand, TrainSettings, Truncated, calibrate_speed, export,
+};
 pub use verdict_file::{VerdictGrade, grade_verdicts};

@@ -8,6 +8,7 @@
 mod demand;
 mod evaluation;
 mod events;
+mod export;
 mod order;
 mod run;
 mod settings;
@@ -15,6 +16,7 @@ mod step;
 
 pub use demand::{Speed, TrainDemand, calibrate_speed};
 pub(crate) use evaluation::{Evaluation, Split};
+pub use export::{Exported, export};
 pub(crate) use run::TrainRun;
 pub use settings::{EarlyStopping, TrainSettings, Truncated};
 pub(crate) use settings::{Train, Training, read_train};

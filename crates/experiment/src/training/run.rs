@@ -12,9 +12,11 @@ use preceptor_core::record::{
     AggregateRecord, GradeRecord, TrainStepRecord, rollout_key, step_group_key, step_key,
 };
 use preceptor_core::{AggregateOutcome, PromptId, Seed};
-use preceptor_models::{GenerationOptions, LocalModel, Trainable};
+use preceptor_models::{GenerationOptions, LocalModel, Model, Trainable};
 use preceptor_store::{Stage, Store, Writer};
-use preceptor_trainer::{Checkpoints, Learner, MemoryEstimate, Schedule, available_memory};
+use preceptor_trainer::{
+    Checkpoint, Checkpoints, Learner, MemoryEstimate, Schedule, available_memory,
+};
 use serde_json::json;
 
 use super::evaluation::{Evaluation, Split};
@@ -78,11 +80,14 @@ impl TrainRun<'_, '_> {
             estimate.and("policies that are asked", policies).check(available)?;
         }
         let checkpoints = self.checkpoints();
-        let base = &training.initial.weights;
         let verdict = self.verdict()?;
         let from = verdict.missing.unwrap_or(verdict.last);
+        let recorded = self.store.stage(&training.steps).keys()?;
+        let unrecorded = (1..=verdict.last).find(|step| !recorded.contains(&step_key(*step)));
+        let from = unrecorded.map_or(from, |step| from.min(step - 1));
         let mut start = checkpoints.steps()?.into_iter().rfind(|step| *step <= from).unwrap_or(0);
-        if verdict.missing.is_none() && checkpoints.steps()?.contains(&verdict.best) {
+        let is_whole = verdict.missing.is_none() && unrecorded.is_none();
+        if is_whole && checkpoints.steps()?.contains(&verdict.best) {
             start = verdict.best;
         }
         let num_updates = u64::from(settings.steps) * u64::from(settings.updates_a_step());
@@ -91,8 +96,7 @@ impl TrainRun<'_, '_> {
         let mut learner = match start {
             0 => Learner::new(trainable, &settings.optimizer, schedule, rows),
             step => {
-                let checkpoint = checkpoints.read(step, base, &mut trainable)?;
-                let optimizer = checkpoint.optimizer;
+                let optimizer = self.read_checkpoint(step, &mut trainable)?.optimizer;
                 Learner::restore(trainable, &settings.optimizer, optimizer, schedule, rows)?
             }
         };
@@ -100,15 +104,16 @@ impl TrainRun<'_, '_> {
             self.take_weights(&mut policy, &learner, start);
         }
         let mut policy = Rc::new(policy);
-        if verdict.missing.is_none() && start == verdict.best && self.is_complete()? {
+        if is_whole && start == verdict.best {
             return Ok(policy);
         }
 
         let targets = self.targets(&policy, summary)?;
         let mut records = Records::open(self)?;
         let mut step = start;
+        // What happens between two steps belongs to the second.
+        let mut phases = Phases::default();
         loop {
-            let mut phases = Phases::default();
             phases.time("evaluate", || self.evaluate(step, &policy, summary))?;
             let verdict = self.verdict()?;
             if training.settings.early_stopping.is_some() && verdict.best == step {
@@ -138,14 +143,15 @@ impl TrainRun<'_, '_> {
                 let policy = Rc::get_mut(&mut policy).expect("nobody holds it between steps");
                 self.take_weights(policy, &learner, step);
             });
+            outcome.cost.seconds.extend(std::mem::take(&mut phases).into_seconds());
+            // Before the checkpoint: a run that goes on from there does the step not again.
+            records.keep(self, &outcome, step)?;
             let every = u64::from(settings.checkpoint_every);
             if step.is_multiple_of(every) || step == verdict.last {
                 phases.time("checkpoint", || {
                     self.write_checkpoint(&checkpoints, step, verdict.best, &learner)
                 })?;
             }
-            outcome.cost.seconds.extend(phases.into_seconds());
-            records.keep(self, &outcome, step)?;
             summary.usage += outcome.cost.usage;
             summary.num_steps += 1;
             board.tell(|progress| {
@@ -161,19 +167,28 @@ impl TrainRun<'_, '_> {
 
         let best = self.verdict()?.best;
         if best != step {
-            let mut trainable = match &settings.lora {
-                None => Trainable::full(policy.model()),
-                Some(lora) => {
-                    let model = board.load(&cell.model_name)?;
-                    Trainable::lora(&model, lora, Seed::root(cell.seed).derive("train/lora"))?
-                }
-            };
-            checkpoints.read(best, base, &mut trainable)?;
-            let decoder = trainable.merged(policy.model().device());
+            let model = board.load(&cell.model_name)?;
+            let mut trainable = fresh(&model, training, cell.seed)?;
+            self.read_checkpoint(best, &mut trainable)?;
+            let decoder = trainable.merged(model.device());
             let policy = Rc::get_mut(&mut policy).expect("nobody holds it between steps");
             policy.set_decoder(decoder, cell.model.weights.clone());
         }
         Ok(policy)
+    }
+
+    /// The step whose weights are the result; none while the training is not finished.
+    pub(crate) fn result(&self) -> Result<Option<u64>, Error> {
+        Ok(if self.is_complete()? { Some(self.verdict()?.best) } else { None })
+    }
+
+    /// Reads the checkpoint of a step into `trainable`.
+    pub(crate) fn read_checkpoint(
+        &self,
+        step: u64,
+        trainable: &mut Trainable,
+    ) -> Result<Checkpoint, Error> {
+        Ok(self.checkpoints().read(step, &self.training.initial.weights, trainable)?)
     }
 
     /// Gives `policy` the weights after `step`.
@@ -261,6 +276,10 @@ impl TrainRun<'_, '_> {
             });
             board.take_back(&cell.policy_name);
             evaluated?;
+            let score = self.score(evaluation)?.unwrap_or(f64::NAN);
+            let (label, split) = (self.cell.label(), evaluation.split.name());
+            let text = format!("{label}: after {step} steps the score on {split} is {score:.3}");
+            board.tell(|progress| progress.notice(&text));
         }
         Ok(())
     }
@@ -409,6 +428,14 @@ impl Records {
         self.steps.append(step_key(step), &record)?;
         Ok(self.steps.writer.sync()?)
     }
+}
+
+/// What is trained of `model`, before the first step.
+pub(crate) fn fresh(model: &Model, training: &Training, seed: u64) -> Result<Trainable, Error> {
+    Ok(match &training.settings.lora {
+        None => Trainable::full(model),
+        Some(lora) => Trainable::lora(model, lora, Seed::root(seed).derive("train/lora"))?,
+    })
 }
 
 /// Whether the initial policy is asked beside the current one.

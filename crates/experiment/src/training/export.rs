@@ -1,0 +1,71 @@
+//! A trained policy as files that other programs load.
+
+use std::path::{Path, PathBuf};
+
+use preceptor_store::Store;
+
+use super::run::{TrainRun, fresh};
+use crate::Error;
+use crate::model_host::ModelHost;
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::recorded_model::Switchboard;
+use crate::run::RunOptions;
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// The cell, for people.
+    pub label: String,
+    /// The step whose weights they are.
+    pub step: u64,
+    /// The folder.
+    pub folder: PathBuf,
+}
+
+/// Writes the policy that the only cell of `plan` has trained into `folder`: the whole model as a
+/// Hugging Face folder, or with `only_adapter` its adapter as peft has it.
+///
+/// # Errors
+///
+/// [`Error::Export`] if the plan is not one cell with a finished training, if `folder` is there already, or if
+/// an adapter is wanted of a model that has none; errors of reading and writing.
+pub fn export(
+    plan: &Plan,
+    store: &Store,
+    models: &mut dyn ModelHost,
+    folder: &Path,
+    only_adapter: bool,
+    progress: &mut dyn Progress,
+) -> Result<Exported, Error> {
+    let refuse = |detail: String, hint: &'static str| Err(Error::Export { detail, hint });
+    let [cell] = plan.cells() else {
+        let detail = format!("there are {} cells", plan.cells().len());
+        return refuse(detail, "choose one with `--only AXIS=VALUE` and `--only seed=N`");
+    };
+    let Some(training) = &cell.training else {
+        return refuse(format!("`{}` trains nothing", cell.label()), "it has no `[train]`");
+    };
+    if folder.exists() {
+        return refuse(format!("`{}` is there already", folder.display()), "name a new folder");
+    }
+    if only_adapter && training.settings.lora.is_none() {
+        return refuse("all weights are trained".to_owned(), "leave out `--adapter`");
+    }
+    let board = Switchboard::new(models, store, progress);
+    let run = TrainRun { cell, training, store, board: &board, options: RunOptions::default() };
+    let Some(step) = run.result()? else {
+        return refuse("the training is not finished".to_owned(), "`preceptor run` finishes it");
+    };
+    let mut model = board.load(&cell.model_name)?;
+    let mut trainable = fresh(&model, training, cell.seed)?;
+    run.read_checkpoint(step, &mut trainable)?;
+    if only_adapter {
+        trainable.save_adapter(folder, &cell.model_name)?;
+    } else {
+        let decoder = trainable.merged(model.device());
+        model.set_decoder(decoder, cell.model.weights.clone());
+        model.save(folder)?;
+    }
+    Ok(Exported { label: cell.label(), step, folder: folder.to_owned() })
+}
