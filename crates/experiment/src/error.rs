@@ -167,7 +167,10 @@ impl Error {
                 matches!(error, Files::UnknownName { .. } | Files::BadRegistry { .. })
             }
             Self::Model(error) => {
-                matches!(error, Models::Device { .. } | Models::MissingFile { .. })
+                matches!(
+                    error,
+                    Models::Device { .. } | Models::MissingFile { .. } | Models::Lora { .. }
+                )
             }
             Self::Port(PortError::Unsupported { .. }) => true,
             Self::Endpoint(error) => error.is_users_input(),

@@ -395,7 +395,8 @@ impl Resolver<'_> {
             checked.map_err(Error::Manifest)?;
             let grpo = matches!(train.objective, ObjectiveSettings::Grpo(_));
             if grpo && reward.is_empty() {
-                let mut error = self.document.error_at("train", "`[train]` has no `[reward]`");
+                let detail = "`train.kind = \"grpo\"`: there is no `[reward]`";
+                let mut error = self.document.error_at("train", detail);
                 error.hint = Some("`grpo` trains on rewards: name their terms".to_owned());
                 return Err(error.into());
             }
@@ -406,7 +407,8 @@ impl Resolver<'_> {
             }
             if train.settings.early_stopping.is_some() && validation.is_none() {
                 let key = "train.early-stopping";
-                let mut error = self.document.error_at(key, "there is no `[validation]`");
+                let detail = format!("`{key}` needs `[validation]`, which is not there");
+                let mut error = self.document.error_at(key, detail);
                 error.hint = Some("name the prompts whose score ends the training".to_owned());
                 return Err(error.into());
             }
@@ -656,7 +658,8 @@ fn check_train(
     }
     if settings.early_stopping.is_some() && settings.evaluate_every == 0 {
         let key = "train.early-stopping";
-        let mut error = document.error_at(key, "no policy on the way is evaluated");
+        let mut error =
+            document.error_at(key, format!("`{key}`: no policy on the way is evaluated"));
         error.hint = Some("set `train.evaluate-every`".to_owned());
         return Err(error);
     }

@@ -9,7 +9,7 @@
 //! P trained numbers, N numbers of the model, N_L of a layer, r rows a pass, L layers, h the size of a
 //! hidden state, V tokens of the vocabulary: every projection's input is kept for the way back, and a
 //! layer's projections together have N_L / h inputs and outputs beside its hidden states. Measured
-//! against it: `docs/log/2026-11-26-memory.md`.
+//! against it: `docs/log/2026-11-26-training.md`.
 
 use preceptor_models::{DecoderSpec, Trainable};
 

@@ -335,24 +335,25 @@ fn trainings_that_cannot_be_are_refused_by_key() {
     let folder = Folder::new();
     write_manifest(&folder);
     let said = |setting: &str| folder.run(&["run", "train.toml", "--set", setting]).said();
-    for setting in [
-        "train.kind=ppo",
-        "train.steps=0",
-        "train.stps=5",
-        "train.prompts-a-step=7",
-        "train.mini-batches=3",
-        "train.schedule.learning-rate=-1",
-        "train.optimizer.beta1=1",
-        "train.objective.clip-low=2",
-        "train.objective.clip=0.2",
-        "train.lora.rank=0",
-        "train.lora={ rank = 4, targets = [\"q_proj\", \"gate\"] }",
-        "train.early-stopping.patience=2",
-        "sampling.group-size=1",
-        "held-out={ limit = 6 }",
-        "held-out={ skip = 20, limit = 0 }",
+    for (name, setting) in [
+        ("kind", "train.kind=ppo"),
+        ("steps", "train.steps=0"),
+        ("unknown-key", "train.stps=5"),
+        ("prompts", "train.prompts-a-step=7"),
+        ("mini-batches", "train.mini-batches=3"),
+        ("rate", "train.schedule.learning-rate=-1"),
+        ("beta", "train.optimizer.beta1=1"),
+        ("clip", "train.objective.clip-low=2"),
+        ("unknown-clip", "train.objective.clip=0.2"),
+        ("rank", "train.lora.rank=0"),
+        ("targets", "train.lora={ rank = 4, targets = [\"q_proj\", \"gate\"] }"),
+        ("early-stopping", "train.early-stopping.patience=2"),
+        ("group", "sampling.group-size=1"),
+        ("held-out-trained-on", "held-out={ limit = 6 }"),
+        ("held-out-limit", "held-out={ skip = 20, limit = 0 }"),
+        ("skip", "held-out={ kind = \"jsonl\", path = \"none.jsonl\" }"),
     ] {
-        insta::assert_snapshot!(setting, said(setting));
+        insta::assert_snapshot!(format!("refused-{name}"), said(setting));
     }
     assert!(!folder.path("runs").join("training").exists(), "nothing was begun");
 }
