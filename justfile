@@ -41,6 +41,12 @@ parity-python:
     cargo build --release --package preceptor-models --example export
     python3 crates/models/tests/export/check.py --export "${CARGO_TARGET_DIR:-target}/release/examples/export"
 
+# Forward passes and whole updates on a software Vulkan driver against torch's, in a build with the feature `wgpu` (20 minutes of two cores); needs apt.
+parity-wgpu:
+    dpkg --status mesa-vulkan-drivers libvulkan1 > /dev/null || apt-get install --yes mesa-vulkan-drivers libvulkan1
+    cargo build --package preceptor-trainer --features wgpu --tests
+    VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test --package preceptor-trainer --features wgpu --test trainer -- the_fixtures_hold_on_the_devices_of_this_machine --nocapture
+
 # Draw the figures of every committed report again from its tables.
 figures:
     for report in reports/*/; do cargo run --release --package preceptor -- figures "$report"; done

@@ -6,7 +6,7 @@
 //! the 128 is not in the decode time. Every workload runs several times; best and median are
 //! given, with CPU-seconds over both.
 //!
-//! `cargo bench -p preceptor-models --bench throughput -- MODEL [REPEATS]`
+//! `cargo bench -p preceptor-models --bench throughput -- MODEL [REPEATS] [DEVICE]`
 
 use std::path::Path;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use preceptor_core::{Sampling, Seed};
 use preceptor_models::{
-    CpuKvCache, Decoder, Device, KvCache, Model, SequenceId, Span, draw_token, ops,
+    Decoder, Device, KvCache, Model, SequenceId, Span, draw_token, new_cache, ops,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
@@ -38,7 +38,7 @@ fn made_up_token(sequence: usize, position: usize) -> u32 {
 
 fn forward(
     decoder: &dyn Decoder,
-    cache: &mut CpuKvCache,
+    cache: &mut dyn KvCache,
     rows: &[(SequenceId, Vec<u32>)],
 ) -> Tensor<2> {
     let (mut ids, mut positions, mut spans) = (Vec::new(), Vec::new(), Vec::new());
@@ -57,7 +57,7 @@ fn forward(
 /// Reads `len` tokens into each of `count` sequences; hands back the logits of the last ones.
 fn prefill(
     decoder: &dyn Decoder,
-    cache: &mut CpuKvCache,
+    cache: &mut dyn KvCache,
     count: usize,
     len: usize,
 ) -> (Vec<SequenceId>, Vec<f32>) {
@@ -78,7 +78,7 @@ fn prefill(
 
 fn decode(
     decoder: &dyn Decoder,
-    cache: &mut CpuKvCache,
+    cache: &mut dyn KvCache,
     sequences: &[SequenceId],
     logits: Vec<f32>,
 ) {
@@ -149,7 +149,9 @@ fn main() {
         return;
     };
     let repeats = arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(3);
-    let model = match Model::load(Path::new(path), &Device::cpu()) {
+    let device = arguments.get(2).map_or("cpu", String::as_str);
+    let loaded = Device::parse(device).and_then(|device| Model::load(Path::new(path), &device));
+    let model = match loaded {
         Ok(model) => model,
         Err(error) => {
             eprintln!("failed to {error}");
@@ -168,20 +170,21 @@ fn main() {
     let (count, len) = PREFILL;
     let result = measured(repeats, count * len, || {
         on_worker(Box::new(move || {
-            prefill(decoder, &mut CpuKvCache::new(), count, len);
+            prefill(decoder, &mut *new_cache(model), count, len);
         }))
     });
     results.insert(format!("prefill {count}x{len}"), result);
     for batch in DECODE_BATCHES {
         let result = measured(repeats, batch * DECODE_STEPS, || {
-            let mut cache = CpuKvCache::new();
-            let (sequences, logits) = prefill(decoder, &mut cache, batch, DECODE_CONTEXT);
-            on_worker(Box::new(move || decode(decoder, &mut cache, &sequences, logits)))
+            let mut cache = new_cache(model);
+            let (sequences, logits) = prefill(decoder, &mut *cache, batch, DECODE_CONTEXT);
+            on_worker(Box::new(move || decode(decoder, &mut *cache, &sequences, logits)))
         });
         results.insert(format!("decode {batch}"), result);
     }
     let report = json!({
         "engine": "preceptor",
+        "device": device,
         "threads": rayon::current_num_threads(),
         "parameters": model.num_parameters(),
         "results": results,

@@ -76,13 +76,45 @@ pub trait KvCache: Attend {
     fn commit(&mut self);
 }
 
+/// What is added to scores so that a row sees its own key and those before it, for every number of
+/// rows, number of keys and window that a pass has, made once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CausalMasks {
+    made: Vec<((usize, usize, Option<usize>), Tensor<3>)>,
+}
+
+impl CausalMasks {
+    /// `[1, rows, keys]` in single precision: 0 where a key is seen, minus infinity elsewhere.
+    fn get(
+        &mut self,
+        (rows, keys, window): (usize, usize, Option<usize>),
+        device: &burn::tensor::Device,
+    ) -> Tensor<3> {
+        let wanted = (rows, keys, window);
+        if let Some((_, mask)) = self.made.iter().find(|(made, _)| *made == wanted) {
+            return mask.clone();
+        }
+        let mut mask = vec![0.0_f32; rows * keys];
+        for row in 0..rows {
+            let end = keys - rows + row + 1;
+            let start = window.map_or(0, |window| end.saturating_sub(window));
+            mask[row * keys..][..start].fill(f32::NEG_INFINITY);
+            mask[row * keys + end..(row + 1) * keys].fill(f32::NEG_INFINITY);
+        }
+        let mask = Tensor::from_data(TensorData::new(mask, [1, rows, keys]), device);
+        self.made.push((wanted, mask.clone()));
+        mask
+    }
+}
+
 /// Causal attention of one sequence in burn operations: rows are the last ones of `k` and `v`.
 ///
 /// # Shapes
 ///
 /// `q` `[r, heads · d]`, `k` and `v` `[keys, kv_heads · d]` to `[r, heads · d]`.
-pub fn causal_attention(
+pub(crate) fn causal_attention(
     shape: &AttentionShape,
+    masks: &mut CausalMasks,
     q: Tensor<2>,
     k: Tensor<2>,
     v: Tensor<2>,
@@ -97,15 +129,7 @@ pub fn causal_attention(
         let x = x.expand([num_kv_heads, num_heads / num_kv_heads, keys, head_dim]);
         x.reshape([num_heads, keys, head_dim])
     };
-    let mut mask = vec![0.0_f32; rows * keys];
-    for row in 0..rows {
-        let end = keys - rows + row + 1;
-        let start = window.map_or(0, |window| end.saturating_sub(window));
-        mask[row * keys..][..start].fill(f32::NEG_INFINITY);
-        mask[row * keys + end..(row + 1) * keys].fill(f32::NEG_INFINITY);
-    }
-    let mask: Tensor<3> = Tensor::from_data(TensorData::new(mask, [1, rows, keys]), &device);
-    let mask = mask.cast(q.dtype());
+    let mask = masks.get((rows, keys, window), &device).cast(q.dtype());
     let scores = heads(q, rows, num_heads).matmul(shared(k).swap_dims(1, 2)) * scale + mask;
     let mixed = activation::softmax(scores, 2).matmul(shared(v));
     mixed.swap_dims(0, 1).reshape([rows, num_heads * head_dim])
@@ -126,6 +150,8 @@ pub struct Segment {
 pub struct SegmentAttention {
     segments: Vec<Segment>,
     first_rows: Vec<usize>,
+    /// Of the plain path.
+    masks: CausalMasks,
 }
 
 impl SegmentAttention {
@@ -147,7 +173,7 @@ impl SegmentAttention {
                 Some(*next - segment.len)
             })
             .collect();
-        Self { segments, first_rows }
+        Self { segments, first_rows, masks: CausalMasks::default() }
     }
 
     /// Whole sequences of these lengths.
@@ -214,6 +240,7 @@ impl Attend for SegmentAttention {
                 return mixed;
             }
         }
+        let mut masks = std::mem::take(&mut self.masks);
         let mut parts = Vec::with_capacity(self.segments.len());
         for (number, segment) in self.segments.iter().enumerate() {
             let rows = |x: &Tensor<2>, number: usize| {
@@ -224,8 +251,10 @@ impl Attend for SegmentAttention {
                 Some(parent) => Tensor::cat(vec![rows(x, parent), rows(x, number)], 0),
                 None => rows(x, number),
             };
-            parts.push(causal_attention(shape, rows(q, number), seen(k), seen(v)));
+            let (q, k, v) = (rows(q, number), seen(k), seen(v));
+            parts.push(causal_attention(shape, &mut masks, q, k, v));
         }
+        self.masks = masks;
         Tensor::cat(parts, 0)
     }
 }

@@ -1,6 +1,17 @@
 //! From a device's name to a burn device; the one place that knows which backends are compiled in.
+//!
+//! | name | computes on | cargo feature |
+//! |---|---|---|
+//! | `cpu` | the processor, with kernels of ours | - |
+//! | `wgpu:N` | adapter N of the graphics driver: Vulkan, Metal, DirectX 12 or OpenGL | `wgpu` |
+//! | `cuda:N` | NVIDIA card N | `cuda` |
+//!
+//! Adapters are counted from 0: discrete cards first, then integrated and virtual ones, and software
+//! renderers last.
 
 use std::fmt;
+
+use burn::tensor::Tensor;
 
 use crate::Error;
 
@@ -13,11 +24,12 @@ pub struct Device {
 
 impl Device {
     /// The device called `name`: `cpu`, or `wgpu:N` and `cuda:N` where the cargo features of that
-    /// name are compiled in.
+    /// name are compiled in. A graphics adapter is opened.
     ///
     /// # Errors
     ///
-    /// [`Error::Device`] for other names and for backends that are not compiled in.
+    /// [`Error::Device`] for other names, for backends that are not compiled in, and for devices that
+    /// are not there or can't be opened.
     ///
     /// ```
     /// use preceptor_models::Device;
@@ -25,23 +37,48 @@ impl Device {
     /// assert!(Device::parse("tpu").is_err());
     /// ```
     pub fn parse(name: &str) -> Result<Self, Error> {
-        let (kind, number) = match name.split_once(':') {
-            Some((kind, number)) => (kind, Some(number)),
-            None => (name, None),
+        if name == "cpu" {
+            return Ok(Self::cpu());
+        }
+        let refuse = |expected: String, hint: String| Error::Device {
+            name: name.to_owned(),
+            expected,
+            hint,
         };
-        let number_is_fine = number.is_none_or(|n| n.parse::<usize>().is_ok());
-        match kind {
-            "cpu" if number.is_none() => Ok(Self::cpu()),
-            "wgpu" | "cuda" if number_is_fine => Err(Error::Device {
-                name: name.to_owned(),
-                expected: "`cpu`",
-                hint: format!("this build was made without the cargo feature `{kind}`"),
-            }),
-            _ => Err(Error::Device {
-                name: name.to_owned(),
-                expected: "`cpu`, `wgpu:N` or `cuda:N`",
-                hint: "N is the number of the device, from 0".to_owned(),
-            }),
+        let parsed = name
+            .split_once(':')
+            .and_then(|(kind, number)| Some((kind, number.parse::<usize>().ok()?)));
+        let opened = match parsed {
+            Some(("wgpu", number)) => wgpu(number),
+            Some(("cuda", number)) => cuda(number),
+            _ => {
+                return Err(refuse(
+                    "`cpu`, `wgpu:N` or `cuda:N`".to_owned(),
+                    "N is the number of the device, from 0".to_owned(),
+                ));
+            }
+        };
+        match opened {
+            Ok(burn) => Ok(Self { burn, name: name.to_owned() }),
+            Err(Absent::Feature(feature)) => Err(refuse(
+                compiled_in(),
+                format!(
+                    "this build was made without the cargo feature `{feature}`; build with `--features {feature}`"
+                ),
+            )),
+            Err(Absent::Number { kind, count: 0, look }) => {
+                Err(refuse(compiled_in(), format!("no {kind} device was found; {look}")))
+            }
+            Err(Absent::Number { kind, count, look }) => {
+                let last = match count {
+                    1 => String::new(),
+                    _ => format!(" to `{kind}:{}`", count - 1),
+                };
+                Err(refuse(format!("`{kind}:0`{last}"), look.to_owned()))
+            }
+            Err(Absent::Refused(cause)) => {
+                Err(refuse("a device that its driver can open".to_owned(), cause))
+            }
         }
     }
 
@@ -64,5 +101,94 @@ impl Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
+    }
+}
+
+/// Why there is no such device.
+#[cfg_attr(
+    not(all(feature = "wgpu", not(feature = "cuda"))),
+    expect(dead_code, reason = "which ones can happen depends on the features")
+)]
+enum Absent {
+    /// The backend is not compiled in.
+    Feature(&'static str),
+    /// There are not so many.
+    Number { kind: &'static str, count: usize, look: &'static str },
+    /// The driver gave it up, for this cause.
+    Refused(String),
+}
+
+/// The names that this build understands.
+fn compiled_in() -> String {
+    let names = [("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))];
+    let names = names.iter().filter(|(_, there)| *there).map(|(name, _)| format!(" or `{name}:N`"));
+    format!("`cpu`{}", names.collect::<String>())
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu(_: usize) -> Result<burn::tensor::Device, Absent> {
+    Err(Absent::Feature("wgpu"))
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu(number: usize) -> Result<burn::tensor::Device, Absent> {
+    use burn::backend::{CubeDevice, DispatchDevice, WgpuDeviceKind};
+    use burn::tensor::wgpu::WgpuInitError;
+    use burn::tensor::{Device, DeviceKind, DeviceType};
+
+    let kind = |device: &Device| match device.as_dispatch() {
+        DispatchDevice::Cube(CubeDevice::Wgpu(wgpu)) => match wgpu.kind {
+            WgpuDeviceKind::DiscreteGpu(number) => Some((0, DeviceKind::DiscreteGpu(number))),
+            WgpuDeviceKind::IntegratedGpu(number) => Some((1, DeviceKind::IntegratedGpu(number))),
+            WgpuDeviceKind::VirtualGpu(number) => Some((2, DeviceKind::VirtualGpu(number))),
+            WgpuDeviceKind::Cpu => Some((3, DeviceKind::Cpu)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut kinds: Vec<_> = Device::enumerate(DeviceType::Wgpu).iter().filter_map(kind).collect();
+    kinds.sort_by_key(|(rank, _)| *rank);
+    let Some((_, kind)) = kinds.get(number).cloned() else {
+        let look = "`vulkaninfo --summary` lists the adapters of Vulkan's drivers";
+        return Err(Absent::Number { kind: "wgpu", count: kinds.len(), look });
+    };
+    match Device::wgpu_options().device_kind(kind.clone()).init() {
+        Ok(device) => Ok(device),
+        // It was opened before.
+        Err(WgpuInitError::Registration { .. }) => Ok(Device::wgpu(kind)),
+        Err(error) => Err(Absent::Refused(error.to_string())),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_: usize) -> Result<burn::tensor::Device, Absent> {
+    Err(Absent::Feature("cuda"))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(number: usize) -> Result<burn::tensor::Device, Absent> {
+    use burn::tensor::{Device, DeviceType};
+
+    let count = Device::enumerate(DeviceType::Cuda).len();
+    if number < count {
+        Ok(Device::cuda(number))
+    } else {
+        let look = "`nvidia-smi` lists the cards of NVIDIA's driver";
+        Err(Absent::Number { kind: "cuda", count, look })
+    }
+}
+
+/// [`crate::ops::token_logprobs`] under autodiff on the backend of the cargo features.
+pub(crate) fn token_logprobs(
+    hidden: &Tensor<2>,
+    head: &Tensor<2>,
+    targets: &[u32],
+) -> Option<(Tensor<1>, Vec<f32>)> {
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    return crate::logits_in_parts::token_logprobs::<burn::backend::Cube>(hidden, head, targets);
+    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+    {
+        let _ = (hidden, head, targets);
+        None
     }
 }

@@ -9,6 +9,7 @@ use crate::attention::{KvCache, SequenceId, Span};
 use crate::kernels::LANES;
 use crate::kv_cache::{CpuKvCache, TensorKvCache};
 use crate::ops::to_vec;
+use crate::slot_kv_cache::SlotKvCache;
 
 /// Rows of one forward pass while prompts are read.
 pub(crate) const ROWS_A_PASS: usize = 512;
@@ -57,6 +58,17 @@ impl Counters {
     }
 }
 
+/// An empty cache that suits the model and its device.
+pub fn new_cache(model: &Model) -> Box<dyn KvCache + Send> {
+    if !model.device().has_kernels() {
+        Box::new(SlotKvCache::new())
+    } else if model.spec().head_dim.is_multiple_of(LANES) {
+        Box::new(CpuKvCache::new())
+    } else {
+        Box::new(TensorKvCache::new())
+    }
+}
+
 /// A model with the cache of one call.
 pub(crate) struct Engine<'a> {
     pub(crate) model: &'a Model,
@@ -74,10 +86,7 @@ pub(crate) struct Reading<'a> {
 
 impl<'a> Engine<'a> {
     pub(crate) fn new(model: &'a Model) -> Self {
-        let kernels = model.device().has_kernels() && model.spec().head_dim.is_multiple_of(LANES);
-        let cache: Box<dyn KvCache + Send> =
-            if kernels { Box::new(CpuKvCache::new()) } else { Box::new(TensorKvCache::new()) };
-        Self { model, cache }
+        Self { model, cache: new_cache(model) }
     }
 
     /// One forward pass; the hidden states of all rows.

@@ -158,7 +158,7 @@ pub enum Error {
         /// The name.
         name: String,
         /// What is possible.
-        expected: &'static str,
+        expected: String,
         /// What to do.
         hint: String,
     },

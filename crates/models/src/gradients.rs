@@ -287,7 +287,7 @@ pub(crate) fn attend(
 const LOGITS_AT_ONCE: usize = 1 << 26;
 
 /// How many of `rows` rows go through a head of `vocab` tokens at once.
-fn rows_at_once(rows: usize, vocab: usize) -> usize {
+pub(crate) fn rows_at_once(rows: usize, vocab: usize) -> usize {
     (LOGITS_AT_ONCE / vocab).clamp(1, rows.max(1))
 }
 

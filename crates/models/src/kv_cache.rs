@@ -9,7 +9,8 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
 use crate::attention::{
-    Attend, AttentionShape, KvCache, Segment, SegmentAttention, SequenceId, Span, causal_attention,
+    Attend, AttentionShape, CausalMasks, KvCache, Segment, SegmentAttention, SequenceId, Span,
+    causal_attention,
 };
 use crate::kernels::{AttentionTask, Isa, KeyValueRun, LANES, RowsRef, attend_tile, for_each_task};
 use crate::ops::{filled_rows, on_cpu, rows_of};
@@ -101,7 +102,7 @@ struct Sequence {
 
 /// A table of sequences with reuse of free places.
 #[derive(Clone, Debug)]
-struct Table<T> {
+pub(crate) struct Table<T> {
     places: Vec<Option<T>>,
     free: Vec<usize>,
 }
@@ -113,7 +114,7 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    fn insert(&mut self, value: T) -> SequenceId {
+    pub(crate) fn insert(&mut self, value: T) -> SequenceId {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             self.places.len() - 1
@@ -122,17 +123,19 @@ impl<T> Table<T> {
         SequenceId(place)
     }
 
-    fn remove(&mut self, id: SequenceId) {
-        if self.places[id.0].take().is_some() {
+    pub(crate) fn remove(&mut self, id: SequenceId) -> Option<T> {
+        let removed = self.places[id.0].take();
+        if removed.is_some() {
             self.free.push(id.0);
         }
+        removed
     }
 
-    fn get(&self, id: SequenceId) -> &T {
+    pub(crate) fn get(&self, id: SequenceId) -> &T {
         self.places[id.0].as_ref().expect("the sequence is open")
     }
 
-    fn get_mut(&mut self, id: SequenceId) -> &mut T {
+    pub(crate) fn get_mut(&mut self, id: SequenceId) -> &mut T {
         self.places[id.0].as_mut().expect("the sequence is open")
     }
 }
@@ -342,6 +345,7 @@ impl Attend for TensorKvCache {
         v: &Tensor<2>,
     ) -> Tensor<2> {
         let mut first = 0;
+        let mut masks = CausalMasks::default();
         let mut parts = Vec::with_capacity(self.spans.len());
         for span in &self.spans {
             let rows = |x: &Tensor<2>| x.clone().narrow(0, first, span.len);
@@ -371,6 +375,7 @@ impl Attend for TensorKvCache {
             }
             parts.push(causal_attention(
                 shape,
+                &mut masks,
                 rows(q),
                 Tensor::cat(k_all, 0),
                 Tensor::cat(v_all, 0),

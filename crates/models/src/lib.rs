@@ -28,23 +28,24 @@ mod kernels;
 mod kv_cache;
 pub mod llama;
 mod local_model;
+#[cfg(any(test, feature = "wgpu", feature = "cuda"))]
+mod logits_in_parts;
 mod lora;
 mod model;
 pub mod ops;
 mod rope_frequencies;
 mod sampler;
 mod score;
+mod slot_kv_cache;
 mod tokenizer;
 mod trainable;
 mod weights;
 
-pub use attention::{
-    Attend, AttentionShape, KvCache, Segment, SegmentAttention, SequenceId, Span, causal_attention,
-};
+pub use attention::{Attend, AttentionShape, KvCache, Segment, SegmentAttention, SequenceId, Span};
 pub use chat_template::ChatTemplate;
 pub use decoder::{Decoder, DecoderSpec, WeightMut};
 pub use device::Device;
-pub use engine::CounterValues;
+pub use engine::{CounterValues, new_cache};
 pub use error::Error;
 pub use export::write_safetensors;
 pub use families::{FAMILIES, Family};
@@ -57,6 +58,7 @@ pub use lora::{Adapter, LoraConfig};
 pub use model::Model;
 pub use rope_frequencies::{RopeConfig, RopeScaling};
 pub use sampler::{Draw, draw_token, token_logprob};
+pub use slot_kv_cache::SlotKvCache;
 pub use tokenizer::Tokenizer;
 pub use trainable::{Graph, Parameter, Trainable};
 pub use weights::WeightSource;

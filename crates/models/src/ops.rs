@@ -9,6 +9,7 @@
 use burn::tensor::{Shape, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
+use crate::device;
 use crate::gradients;
 use crate::kernels::{self, Isa, LANES, PanelsView, RowsMut, RowsRef};
 use crate::lora::Adapter;
@@ -321,10 +322,12 @@ pub fn silu_mul(gate_up: &Tensor<2>) -> Tensor<2> {
 ///
 /// `[r, d]` to `[r]` and `r` numbers.
 pub fn token_logprobs(hidden: &Tensor<2>, head: &Linear, targets: &[u32]) -> (Tensor<1>, Vec<f32>) {
-    if hidden.is_autodiff()
-        && let Some(found) = gradients::token_logprobs(hidden, &head.to_tensor(), targets)
-    {
-        return found;
+    if hidden.is_autodiff() {
+        let weight = head.to_tensor();
+        let on_cpu = gradients::token_logprobs(hidden, &weight, targets);
+        if let Some(found) = on_cpu.or_else(|| device::token_logprobs(hidden, &weight, targets)) {
+            return found;
+        }
     }
     plain_token_logprobs(head.forward(hidden), targets)
 }

@@ -3,7 +3,7 @@
 //! work in `tools/bench/update_peers.py`. Best and median of the repeats, and the largest memory the
 //! process has held.
 //!
-//! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS]`
+//! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS] [DEVICE]`
 
 use std::path::Path;
 use std::time::Instant;
@@ -57,7 +57,9 @@ fn main() {
         return;
     };
     let repeats: usize = arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(5);
-    let model = match Model::load(Path::new(path), &Device::cpu()) {
+    let device = arguments.get(2).map_or("cpu", String::as_str);
+    let loaded = Device::parse(device).and_then(|device| Model::load(Path::new(path), &device));
+    let model = match loaded {
         Ok(model) => model,
         Err(error) => {
             eprintln!("failed to {error}");
@@ -82,6 +84,7 @@ fn main() {
     let tokens = (SEQUENCES * TOKENS) as f64;
     let report = json!({
         "engine": "preceptor",
+        "device": device,
         "threads": rayon::current_num_threads(),
         "tokens_per_wall_second": tokens / walls[0],
         "tokens_per_wall_second_median": tokens / walls[walls.len() / 2],

@@ -177,14 +177,44 @@ fn messages_for_folders() {
 #[test]
 fn messages_for_devices() {
     let refused = |name| Device::parse(name).expect_err("refused").to_string();
+    for name in ["gpu", "wgpu", "cuda:", "cuda:first", "wgpu:-1", "cpu:0"] {
+        let message = refused(name);
+        assert_eq!(
+            message,
+            format!(
+                "use device `{name}`: expected `cpu`, `wgpu:N` or `cuda:N`\n\
+                 hint: N is the number of the device, from 0"
+            )
+        );
+    }
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+#[test]
+fn messages_for_devices_that_are_not_compiled_in() {
+    let refused = |name| Device::parse(name).expect_err("refused").to_string();
     insta::assert_snapshot!(refused("cuda:0"), @r###"
     use device `cuda:0`: expected `cpu`
-    hint: this build was made without the cargo feature `cuda`
+    hint: this build was made without the cargo feature `cuda`; build with `--features cuda`
     "###);
-    insta::assert_snapshot!(refused("gpu"), @r###"
-    use device `gpu`: expected `cpu`, `wgpu:N` or `cuda:N`
-    hint: N is the number of the device, from 0
+    insta::assert_snapshot!(refused("wgpu:1"), @r###"
+    use device `wgpu:1`: expected `cpu`
+    hint: this build was made without the cargo feature `wgpu`; build with `--features wgpu`
     "###);
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[test]
+fn messages_for_devices_that_are_not_there() {
+    for (name, compiled_in) in
+        [("wgpu:4096", cfg!(feature = "wgpu")), ("cuda:4096", cfg!(feature = "cuda"))]
+    {
+        let message = Device::parse(name).expect_err("nobody has so many").to_string();
+        let start = format!("use device `{name}`: expected `");
+        assert!(message.starts_with(&start), "{message}");
+        let hint = if compiled_in { "lists the" } else { "--features" };
+        assert!(message.contains("\nhint: ") && message.contains(hint), "{message}");
+    }
 }
 
 #[test]

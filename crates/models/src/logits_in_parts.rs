@@ -1,0 +1,198 @@
+//! Log-probabilities of tokens in burn operations on any backend, with logits for a part of the rows
+//! at a time, made again for the gradient.
+//!
+//! Plain burn operations keep every row's logits, and several copies of them, until the backward
+//! pass. For a row's logits `z`, with `L = ln Σ exp z`, the log-probability of token `t` is
+//! `z_t - L`, the entropy is `L - Σ softmax(z) z`, and the gradient of the logits is
+//! `g (onehot(t) - softmax(z))`.
+//!
+//! Shapes: `r` rows, `n` rows of a part, `d` hidden size, `v` vocabulary.
+
+use std::ops::Range;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::{Autodiff, Backend, DispatchKindConversion, DispatchTensor};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+
+use crate::gradients::rows_at_once;
+use crate::ops::to_vec;
+
+/// What the backward pass reads.
+#[derive(Clone, Debug)]
+struct Kept {
+    hidden_rd: Tensor<2>,
+    head_vd: Tensor<2>,
+    targets: Vec<u32>,
+    /// `L` of each row.
+    sums_r1: Tensor<2>,
+}
+
+impl Kept {
+    fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        let (rows, [vocab, _]) = (self.targets.len(), self.head_vd.dims());
+        let at_once = rows_at_once(rows, vocab);
+        (0..rows).step_by(at_once).map(move |first| first..(first + at_once).min(rows))
+    }
+
+    fn hidden_nd(&self, part: &Range<usize>) -> Tensor<2> {
+        self.hidden_rd.clone().narrow(0, part.start, part.len())
+    }
+
+    fn logits_nv(&self, part: &Range<usize>) -> Tensor<2> {
+        self.hidden_nd(part).matmul(self.head_vd.clone().transpose())
+    }
+
+    fn targets_n1(&self, part: &Range<usize>) -> Tensor<2, Int> {
+        let ids: Vec<i64> = self.targets[part.clone()].iter().map(|id| i64::from(*id)).collect();
+        Tensor::from_data(TensorData::new(ids, [part.len(), 1]), &self.hidden_rd.device())
+    }
+
+    /// The gradients of hidden states and head for those of the log-probabilities, `[r, 1]`.
+    fn gradients(&self, grad_r1: &Tensor<2>) -> [Tensor<2>; 2] {
+        let mut hidden_grads = Vec::new();
+        let mut head_grad: Option<Tensor<2>> = None;
+        for part in self.parts() {
+            let rows = |x: &Tensor<2>| x.clone().narrow(0, part.start, part.len());
+            let grad_n1 = rows(grad_r1);
+            let softmax_nv = (self.logits_nv(&part) - rows(&self.sums_r1)).exp();
+            let logits_grad_nv = (softmax_nv * grad_n1.clone().neg()).scatter(
+                1,
+                self.targets_n1(&part),
+                grad_n1,
+                IndexingUpdateOp::Add,
+            );
+            let grad_vd = logits_grad_nv.clone().transpose().matmul(self.hidden_nd(&part));
+            head_grad = Some(match head_grad {
+                Some(sum) => sum + grad_vd,
+                None => grad_vd,
+            });
+            hidden_grads.push(logits_grad_nv.matmul(self.head_vd.clone()));
+        }
+        let hidden_grad = match hidden_grads.is_empty() {
+            true => self.hidden_rd.zeros_like(),
+            false => Tensor::cat(hidden_grads, 0),
+        };
+        [hidden_grad, head_grad.unwrap_or_else(|| self.head_vd.zeros_like())]
+    }
+}
+
+#[derive(Debug)]
+struct LogitsInParts;
+
+impl<B: Backend> Backward<B, 2> for LogitsInParts
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Kept, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let grad = Tensor::<1>::from_primitive::<B>(gradients.consume::<B>(&ops.node));
+        let found = ops.state.gradients(&grad.unsqueeze_dim(1));
+        for (parent, grad) in ops.parents.into_iter().zip(found) {
+            if let Some(parent) = parent {
+                let grad = grad.try_into_primitive::<B>().expect("made of this backend's tensors");
+                gradients.register::<B>(parent.id, grad);
+            }
+        }
+    }
+}
+
+/// The log-probabilities of `targets`, and the entropy (in nats) of each row's distribution, of
+/// hidden states `[r, d]` under a head `[v, d]`, if one of them is under autodiff on backend `B`.
+pub(crate) fn token_logprobs<B: Backend>(
+    hidden: &Tensor<2>,
+    head: &Tensor<2>,
+    targets: &[u32],
+) -> Option<(Tensor<1>, Vec<f32>)>
+where
+    DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
+{
+    let tracked = [hidden, head].map(|x| {
+        let x = if x.is_autodiff() { x.clone() } else { x.clone().autodiff() };
+        x.try_into_primitive::<Autodiff<B>>().ok()
+    });
+    let [Some(hidden), Some(head)] = tracked else { return None };
+    let [hidden_rd, head_vd] =
+        [&hidden, &head].map(|x| Tensor::from_primitive::<B>(x.primitive().clone()));
+    let empty = Tensor::zeros([0, 1], &hidden_rd.device());
+    let mut kept = Kept { hidden_rd, head_vd, targets: targets.to_vec(), sums_r1: empty };
+    let (mut logprobs, mut sums) = (Vec::new(), Vec::new());
+    let mut entropies = Vec::with_capacity(targets.len());
+    for part in kept.parts() {
+        let logits_nv = kept.logits_nv(&part);
+        let largest_n1 = logits_nv.clone().max_dim(1);
+        let logits_nv = logits_nv - largest_n1.clone();
+        let weights_nv = logits_nv.clone().exp();
+        let sum_n1 = weights_nv.clone().sum_dim(1);
+        let log_sum_n1 = sum_n1.clone().log();
+        let mean_n1 = (weights_nv * logits_nv.clone()).sum_dim(1) / sum_n1;
+        entropies.extend(to_vec(log_sum_n1.clone() - mean_n1));
+        logprobs.push(logits_nv.gather(1, kept.targets_n1(&part)) - log_sum_n1.clone());
+        sums.push(log_sum_n1 + largest_n1);
+    }
+    let all_r1 = |parts: Vec<Tensor<2>>, empty: &Tensor<2>| match parts.is_empty() {
+        true => empty.clone(),
+        false => Tensor::cat(parts, 0),
+    };
+    let logprobs_r1 = all_r1(logprobs, &kept.sums_r1);
+    kept.sums_r1 = all_r1(sums, &kept.sums_r1);
+    let output = logprobs_r1.reshape([targets.len()]);
+    let output = output.try_into_primitive::<B>().expect("made of this backend's tensors");
+    let nodes = [hidden.node(), head.node()];
+    let prepared =
+        Backward::<B, 2>::prepare::<NoCheckpointing>(LogitsInParts, nodes).compute_bound();
+    let tracked = match prepared.stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(kept, output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Some((Tensor::from_primitive::<Autodiff<B>>(tracked), entropies))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+    use burn_flex::Flex;
+
+    use super::*;
+    use crate::ops::plain_token_logprobs;
+
+    #[test]
+    fn values_and_gradients_are_those_of_plain_operations() {
+        let normal = Distribution::Normal(0.0, 1.0);
+        let targets = [3, 0, 40, 3, 17];
+        let weights = Tensor::<1>::from_data([0.5, -1.0, 2.0, 0.0, 1.5], &Device::flex());
+        let hidden = Tensor::<2>::random([5, 8], normal, &Device::flex());
+        let head = Tensor::<2>::random([41, 8], normal, &Device::flex());
+        let run = |in_parts: bool| {
+            let [hidden, head] = [&hidden, &head].map(|x| x.clone().autodiff().require_grad());
+            let (logprobs, entropies) = if in_parts {
+                token_logprobs::<Flex>(&hidden, &head, &targets).expect("under autodiff")
+            } else {
+                let plain = hidden.clone().matmul(head.clone().transpose());
+                plain_token_logprobs(plain, &targets)
+            };
+            let loss = (logprobs.clone() * weights.clone().autodiff()).sum();
+            let mut gradients = loss.backward();
+            let of = [&hidden, &head]
+                .map(|x| to_vec(x.grad_remove(&mut gradients).expect("it is a leaf")));
+            [vec![to_vec(logprobs.without_autodiff()), entropies], of.to_vec()].concat()
+        };
+        for (found, expected) in run(true).into_iter().zip(run(false)) {
+            assert_eq!(found.len(), expected.len());
+            let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(far < 2e-6, "{far}");
+        }
+    }
+
+    #[test]
+    fn no_rows_give_no_numbers() {
+        let zeros = |shape| Tensor::<2>::zeros(shape, &Device::flex());
+        let head = zeros([7, 4]).autodiff().require_grad();
+        let (logprobs, entropies) =
+            token_logprobs::<Flex>(&zeros([0, 4]), &head, &[]).expect("one is under autodiff");
+        assert_eq!((logprobs.dims(), entropies.len()), ([0], 0));
+    }
+}
