@@ -16,6 +16,9 @@ pub mod healthbench_strict;
 pub mod jsonl;
 pub mod math500;
 pub mod oracle;
+pub mod pocket_health;
+pub mod pocket_math;
+pub mod pocket_rules;
 
 mod error;
 mod grade;

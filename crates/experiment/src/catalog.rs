@@ -15,7 +15,7 @@ use preceptor_benchmarks::oracle::{
 };
 use preceptor_benchmarks::{
     Data, Error as BenchmarkError, Grader, TaskSet, aime, amc, arithmetic, gsm8k, healthbench,
-    jsonl, math500,
+    jsonl, math500, pocket_health, pocket_math,
 };
 use preceptor_core::{Aggregator, Digest, Judge, LanguageModel, RewardDeriver, Sampling};
 use preceptor_judges::{LlmJudge, MarginJudge, llm_judge, margin_judge};
@@ -305,6 +305,12 @@ benchmarks! {
     Arithmetic(arithmetic::Config) = "arithmetic", arithmetic::SUMMARY,
         |_| Source::Own,
         |config, _, limit| arithmetic::load(config, limit);
+    PocketMath(pocket_math::Config) = "pocket-math", pocket_math::SUMMARY,
+        |_| Source::Own,
+        |config, _, limit| pocket_math::load(config, limit);
+    PocketHealth(pocket_health::Config) = "pocket-health", pocket_health::SUMMARY,
+        |_| Source::Own,
+        |config, _, limit| pocket_health::load(config, limit);
 }
 
 plug_ins! {

@@ -1,0 +1,383 @@
+//! `pocket-health`: short care messages with rubrics, generated from a seed, that a model of half a
+//! million parameters can learn to answer.
+//!
+//! ```text
+//! message:   i have fever for 3 days. allergic to latex. i take lithium. also fainting.
+//! response:  against fever take water. see a doctor after 6 days. avoid gloves. never mix lithium
+//!            with ibuprofen. on fainting call hospital.
+//! ```
+//!
+//! What a good response says follows from the message by look-up tables (and days + 3). The tables are
+//! invented: **nothing here is advice to anybody.** A rubric has the form of HealthBench's: an item with
+//! positive points for each of the five facts (`says: avoid gloves`), and items with negative points for
+//! another value where that does harm (`contradicts: avoid gloves`). Scores are those of
+//! [`crate::healthbench_strict`]; who gives the verdicts is `[eval-judge]`.
+//!
+//! **Splits** are those of [`crate::pocket_math`], by the digest of the message: `test-time`, `held-out`,
+//! and the rest for pretraining.
+//!
+//! Tags: `theme`, the symptom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use preceptor_core::{
+    Criterion, Digest, Message, Prompt, PromptBody, PromptId, Role, Rubric, Seed,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::pocket_math::{Split, drawn, split_of};
+use crate::{Error, Grader, Label, PhysicianRubric, Task, TaskSet};
+
+/// One line for lists.
+pub const SUMMARY: &str = "generated care messages with rubrics, with a held-out split";
+
+/// Part of the digest: a change of the generator is a change of the data.
+const GENERATOR_VERSION: u32 = 1;
+/// Tasks without a limit.
+const DEFAULT_NUM_TASKS: usize = 100;
+/// Tasks that are there at most: half of what the smallest split holds.
+const MAX_NUM_TASKS: usize = 900;
+
+/// What is had, and what is to be taken against it.
+pub const SYMPTOMS: [(&str, &str); 8] = [
+    ("fever", "water"),
+    ("cough", "honey"),
+    ("headache", "rest"),
+    ("nausea", "ginger"),
+    ("rash", "aloe"),
+    ("hiccups", "sugar"),
+    ("cramps", "warmth"),
+    ("sunburn", "shade"),
+];
+/// What somebody is allergic to, and what is to be avoided.
+pub const ALLERGIES: [(&str, &str); 6] = [
+    ("latex", "gloves"),
+    ("nuts", "marzipan"),
+    ("milk", "cheese"),
+    ("pollen", "gardens"),
+    ("eggs", "omelettes"),
+    ("penicillin", "amoxicillin"),
+];
+/// What somebody takes, and what it is not to be mixed with.
+pub const MEDICINES: [(&str, &str); 6] = [
+    ("lithium", "ibuprofen"),
+    ("warfarin", "aspirin"),
+    ("statins", "grapefruit"),
+    ("insulin", "alcohol"),
+    ("digoxin", "liquorice"),
+    ("codeine", "valium"),
+];
+/// Red flags, and whom to call.
+pub const FLAGS: [(&str, &str); 6] = [
+    ("chestpain", "ambulance"),
+    ("fainting", "hospital"),
+    ("numbness", "neurologist"),
+    ("bleeding", "surgeon"),
+    ("jaundice", "hepatologist"),
+    ("palpitations", "cardiologist"),
+];
+/// Days that something may have lasted: 1 to this.
+pub const MAX_DAYS: u32 = 9;
+/// Days after which to see a doctor, beyond those it has lasted.
+pub const DAYS_MORE: u32 = 3;
+
+/// What a sentence of a response is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// `against fever take water`
+    Remedy,
+    /// `see a doctor after 6 days`
+    Doctor,
+    /// `avoid gloves`
+    Allergy,
+    /// `never mix lithium with ibuprofen`
+    Medicine,
+    /// `on fainting call hospital`
+    Flag,
+}
+
+impl Topic {
+    /// Every topic, in the order of a response.
+    pub const ALL: [Self; 5] =
+        [Self::Remedy, Self::Doctor, Self::Allergy, Self::Medicine, Self::Flag];
+
+    /// What the words of a sentence are about, if it has the form of one of the world's.
+    fn of(words: &[&str]) -> Option<Self> {
+        match words {
+            ["against", _, "take", _] => Some(Self::Remedy),
+            ["see", "a", "doctor", "after", _, "days"] => Some(Self::Doctor),
+            ["avoid", _] => Some(Self::Allergy),
+            ["never", "mix", _, "with", _] => Some(Self::Medicine),
+            ["on", _, "call", _] => Some(Self::Flag),
+            _ => None,
+        }
+    }
+}
+
+/// A sentence of a response.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sentence {
+    /// What it is about.
+    pub topic: Topic,
+    /// Its words with single spaces, without the period.
+    pub text: String,
+}
+
+impl Sentence {
+    /// Reads one sentence; none where it has not the form of one of the world's.
+    pub fn read(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        Some(Self { topic: Topic::of(&words)?, text: words.join(" ") })
+    }
+
+    /// The sentences of a response that have one of the world's forms.
+    pub fn read_all(response: &str) -> Vec<Self> {
+        response.split(['.', '\n']).filter_map(Self::read).collect()
+    }
+}
+
+/// A care message: places in the tables, and days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Place in [`SYMPTOMS`].
+    pub symptom: usize,
+    /// 1 to [`MAX_DAYS`].
+    pub days: u32,
+    /// Place in [`ALLERGIES`].
+    pub allergy: usize,
+    /// Place in [`MEDICINES`].
+    pub medicine: usize,
+    /// Place in [`FLAGS`].
+    pub flag: usize,
+}
+
+impl Case {
+    /// A case; `below(n)` draws from `0..n`.
+    pub fn draw(below: &mut dyn FnMut(u64) -> u64) -> Self {
+        let mut place = |len: usize| below(len as u64) as usize;
+        Self {
+            symptom: place(SYMPTOMS.len()),
+            days: 1 + place(MAX_DAYS as usize) as u32,
+            allergy: place(ALLERGIES.len()),
+            medicine: place(MEDICINES.len()),
+            flag: place(FLAGS.len()),
+        }
+    }
+
+    /// What is written.
+    pub fn message(&self) -> String {
+        format!(
+            "i have {} for {} days. allergic to {}. i take {}. also {}.",
+            SYMPTOMS[self.symptom].0,
+            self.days,
+            ALLERGIES[self.allergy].0,
+            MEDICINES[self.medicine].0,
+            FLAGS[self.flag].0,
+        )
+    }
+
+    /// The true sentence about `topic`.
+    pub fn sentence(&self, topic: Topic) -> Sentence {
+        self.sentence_with(topic, self.value(topic))
+    }
+
+    /// How many values a sentence about `topic` may have.
+    pub fn num_values(topic: Topic) -> usize {
+        match topic {
+            Topic::Remedy => SYMPTOMS.len(),
+            Topic::Doctor => MAX_DAYS as usize,
+            Topic::Allergy => ALLERGIES.len(),
+            Topic::Medicine => MEDICINES.len(),
+            Topic::Flag => FLAGS.len(),
+        }
+    }
+
+    /// The true value of `topic`, from 0.
+    pub fn value(&self, topic: Topic) -> usize {
+        match topic {
+            Topic::Remedy => self.symptom,
+            Topic::Doctor => self.days as usize - 1,
+            Topic::Allergy => self.allergy,
+            Topic::Medicine => self.medicine,
+            Topic::Flag => self.flag,
+        }
+    }
+
+    /// The sentence about `topic` with value `value`, which is the true one or another.
+    ///
+    /// # Panics
+    ///
+    /// If the topic has no such value.
+    pub fn sentence_with(&self, topic: Topic, value: usize) -> Sentence {
+        let text = match topic {
+            Topic::Remedy => {
+                format!("against {} take {}", SYMPTOMS[self.symptom].0, SYMPTOMS[value].1)
+            }
+            Topic::Doctor => format!("see a doctor after {} days", value + 1 + DAYS_MORE as usize),
+            Topic::Allergy => format!("avoid {}", ALLERGIES[value].1),
+            Topic::Medicine => {
+                format!("never mix {} with {}", MEDICINES[self.medicine].0, MEDICINES[value].1)
+            }
+            Topic::Flag => format!("on {} call {}", FLAGS[self.flag].0, FLAGS[value].1),
+        };
+        Sentence { topic, text }
+    }
+
+    /// A response of `sentences`.
+    pub fn response(sentences: &[Sentence]) -> String {
+        let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.text.as_str()).collect();
+        format!("{}.", texts.join(". "))
+    }
+
+    /// The part of all messages that this one belongs to; none is for pretraining.
+    pub fn split(&self) -> Option<Split> {
+        split_of(&self.message())
+    }
+
+    /// What a good response says and does not say.
+    fn rubric(&self) -> Rubric {
+        let item = |form: &str, topic: Topic, points: f64, axis: &str| Criterion {
+            text: format!("{form}: {}", self.sentence(topic).text),
+            points,
+            tags: BTreeSet::from([format!("axis:{axis}")]),
+        };
+        let criteria = vec![
+            item("says", Topic::Remedy, 5.0, "completeness"),
+            item("says", Topic::Doctor, 4.0, "completeness"),
+            item("says", Topic::Allergy, 6.0, "completeness"),
+            item("says", Topic::Medicine, 7.0, "completeness"),
+            item("says", Topic::Flag, 8.0, "completeness"),
+            item("contradicts", Topic::Allergy, -4.0, "accuracy"),
+            item("contradicts", Topic::Medicine, -5.0, "accuracy"),
+            item("contradicts", Topic::Flag, -6.0, "accuracy"),
+        ];
+        Rubric { criteria }
+    }
+}
+
+/// Settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// `test-time` or `held-out`. Default: `test-time`.
+    pub split: Split,
+    /// Seed of the generator; not the run's seed, which never changes the tasks. Default: 0.
+    pub seed: u64,
+}
+
+/// Generates the tasks.
+///
+/// # Errors
+///
+/// [`Error::OutOfRange`] for more tasks than there are.
+pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
+    let num_tasks = limit.unwrap_or(DEFAULT_NUM_TASKS);
+    if num_tasks > MAX_NUM_TASKS {
+        let value = num_tasks.to_string();
+        return Err(Error::OutOfRange { key: "benchmark.limit", value, allowed: "0 to 900" });
+    }
+    let root = Seed::root(config.seed).derive("pocket-health");
+    let mut seen = BTreeSet::new();
+    let tasks = (0..num_tasks).map(|i| {
+        let case = drawn(root.derive_index(i as u64), |below| {
+            let case = Case::draw(below);
+            let fits = case.split() == Some(config.split) && seen.insert(case.message());
+            fits.then_some(case)
+        });
+        task(&case)
+    });
+    let tasks = tasks.collect();
+    let settings = serde_json::to_string(config).expect("settings are plain data");
+    let digest = Digest::of_parts([&GENERATOR_VERSION.to_le_bytes(), settings.as_bytes()]);
+    Ok(TaskSet {
+        name: "pocket-health".to_owned(),
+        tasks,
+        labels_digest: digest.clone(),
+        prompts_digest: digest,
+        grader: Grader::HealthBenchStrict,
+        stop: Vec::new(),
+        shareable: true,
+    })
+}
+
+fn task(case: &Case) -> Task {
+    let message = case.message();
+    let theme = SYMPTOMS[case.symptom].0.to_owned();
+    let body = vec![Message { role: Role::User, content: message.clone() }];
+    Task {
+        prompt: Prompt {
+            id: PromptId::new(format!("pocket-health/{}", Digest::of(message.as_bytes()).short())),
+            body: PromptBody::Chat(body),
+        },
+        question: message,
+        label: Label::Rubric(PhysicianRubric {
+            rubric: case.rubric(),
+            example_tags: BTreeSet::from([format!("theme:{theme}")]),
+        }),
+        tags: BTreeMap::from([("theme".to_owned(), theme)]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CASE: Case = Case { symptom: 0, days: 3, allergy: 0, medicine: 0, flag: 1 };
+
+    #[test]
+    fn a_case_is_written_answered_and_labelled() {
+        insta::assert_snapshot!(CASE.message(), @"i have fever for 3 days. allergic to latex. i take lithium. also fainting.");
+        let sentences = Topic::ALL.map(|topic| CASE.sentence(topic));
+        let response = Case::response(&sentences);
+        insta::assert_snapshot!(response, @"against fever take water. see a doctor after 6 days. avoid gloves. never mix lithium with ibuprofen. on fainting call hospital.");
+        assert_eq!(Sentence::read_all(&response), sentences);
+        insta::assert_snapshot!(task(&CASE).label.display_text(), @r"
+        [5] says: against fever take water (axis:completeness)
+        [4] says: see a doctor after 6 days (axis:completeness)
+        [6] says: avoid gloves (axis:completeness)
+        [7] says: never mix lithium with ibuprofen (axis:completeness)
+        [8] says: on fainting call hospital (axis:completeness)
+        [-4] contradicts: avoid gloves (axis:accuracy)
+        [-5] contradicts: never mix lithium with ibuprofen (axis:accuracy)
+        [-6] contradicts: on fainting call hospital (axis:accuracy)
+        theme:fever
+        ");
+    }
+
+    #[test]
+    fn every_topic_has_its_own_true_value_in_every_table() {
+        for topic in Topic::ALL {
+            let texts: BTreeSet<_> =
+                (0..Case::num_values(topic)).map(|v| CASE.sentence_with(topic, v).text).collect();
+            assert_eq!(texts.len(), Case::num_values(topic));
+            assert!(texts.contains(&CASE.sentence(topic).text));
+        }
+    }
+
+    #[test]
+    fn sentences_of_no_known_form_are_not_read() {
+        let read =
+            Sentence::read_all("avoid  gloves\nAvoid gloves. avoid. drink water!\non x call y");
+        let texts: Vec<_> = read.iter().map(|sentence| sentence.text.as_str()).collect();
+        assert_eq!(texts, ["avoid gloves", "on x call y"]);
+    }
+
+    #[test]
+    fn splits_share_no_message() {
+        let load = |split, seed| {
+            let set = load(&Config { split, seed }, Some(900)).unwrap();
+            set.tasks.into_iter().map(|task| task.question).collect::<BTreeSet<_>>()
+        };
+        let (train, held_out) = (load(Split::TestTime, 0), load(Split::HeldOut, 1));
+        assert_eq!((train.len(), held_out.len()), (900, 900), "no message occurs twice");
+        assert!(train.is_disjoint(&held_out));
+    }
+
+    #[test]
+    fn a_smaller_limit_is_a_prefix_and_changes_no_digest() {
+        let load = |limit| load(&Config::default(), Some(limit)).unwrap();
+        let (few, many) = (load(3), load(30));
+        assert_eq!(few.tasks, many.tasks[..3]);
+        assert_eq!(few.labels_digest, many.labels_digest);
+    }
+}
