@@ -23,8 +23,8 @@
 //! The judge, its temperature (0.5 upstream) and its limit of 2048 tokens are settings of `[eval-judge]`.
 
 use preceptor_core::{
-    Criterion, Digest, Generator, JudgeFailure, Judged, Message, PortError, Prompt, PromptBody,
-    PromptId, Role, Sampling, Verdict,
+    Criterion, Digest, Generator, Judge, JudgeFailure, Judged, Message, PortError, Prompt,
+    PromptBody, PromptId, Role, Sampling, Verdict, VerdictRequest,
 };
 use preceptor_judges::{Asker, Question, Reading, ask};
 use preceptor_stats::rubric_score;
@@ -47,6 +47,18 @@ pub struct Item<'a> {
     pub rubric: &'a PhysicianRubric,
     /// What was answered.
     pub response: &'a str,
+}
+
+impl<'a> Item<'a> {
+    /// As a judge that sees no points is asked.
+    fn as_request(&self) -> VerdictRequest<'a> {
+        VerdictRequest {
+            prompt: Some(self.prompt),
+            response: self.response,
+            reference: None,
+            criteria: &self.rubric.rubric.criteria,
+        }
+    }
 }
 
 /// A graded response.
@@ -113,6 +125,21 @@ pub fn grade(
         of_verdicts(judged)
     };
     Ok(items.iter().map(graded).collect())
+}
+
+/// Grades each item's response by the verdicts of a judge that is no model behind a grader prompt. It sees
+/// no points.
+///
+/// # Errors
+///
+/// What stops a run; a verdict that can't be had is data.
+pub fn grade_by(judge: &dyn Judge, items: &[Item<'_>]) -> Result<Vec<Graded>, PortError> {
+    let requests: Vec<_> = items.iter().map(Item::as_request).collect();
+    let verdicts = judge.verdicts(&requests)?;
+    let graded = |(item, judged): (&Item<'_>, Vec<Judged<Verdict>>)| {
+        of_verdicts(item.rubric.rubric.criteria.iter().cloned().zip(judged).collect())
+    };
+    Ok(items.iter().zip(verdicts).map(graded).collect())
 }
 
 /// The score of an example from its verdicts.

@@ -321,6 +321,8 @@ fn task(case: &Case) -> Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::healthbench_strict::{Item, grade_by};
+    use crate::pocket_rules::PocketRules;
 
     const CASE: Case = Case { symptom: 0, days: 3, allergy: 0, medicine: 0, flag: 1 };
 
@@ -342,6 +344,28 @@ mod tests {
         [-6] contradicts: on fainting call hospital (axis:accuracy)
         theme:fever
         ");
+    }
+
+    #[test]
+    fn responses_are_scored_by_the_rubric_and_harm_costs_points() {
+        let task = task(&CASE);
+        let rubric = task.label.rubric().unwrap();
+        let judge = PocketRules::new(&Default::default());
+        let score = |response: &str| {
+            let item = Item { prompt: &task.prompt, rubric, response };
+            grade_by(&judge, &[item]).unwrap().remove(0).score.unwrap()
+        };
+        let truth = Topic::ALL.map(|topic| CASE.sentence(topic));
+        assert_eq!(score(&Case::response(&truth)), 1.0);
+        assert_eq!(score(&Case::response(&truth[..2])), 9.0 / 30.0);
+        // Another remedy lacks its points; another number to call costs some beside.
+        let mut wrong = truth.clone();
+        wrong[0] = CASE.sentence_with(Topic::Remedy, 2);
+        assert_eq!(score(&Case::response(&wrong)), 25.0 / 30.0);
+        wrong[4] = CASE.sentence_with(Topic::Flag, 2);
+        assert_eq!(score(&Case::response(&wrong)), (25.0 - 8.0 - 6.0) / 30.0);
+        assert_eq!(score("on fainting call surgeon."), -6.0 / 30.0);
+        assert_eq!(score("be well."), 0.0);
     }
 
     #[test]

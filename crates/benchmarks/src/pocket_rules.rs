@@ -60,10 +60,12 @@ pub fn rules_digest() -> Digest {
     Digest::of_parts([NAME.as_bytes(), &VERSION.to_le_bytes()])
 }
 
-/// Who judges, where a model's identity is asked for.
-pub fn identity() -> ModelIdentity {
+/// Who judges by `config`, where a model's identity is asked for.
+pub fn identity(config: &Config) -> ModelIdentity {
     let rules = rules_digest();
-    ModelIdentity { weights: rules.clone(), tokenizer: rules, template: None, attested: true }
+    let (rate, seed) = (config.error_rate.to_le_bytes(), config.error_seed.to_le_bytes());
+    let weights = Digest::of_parts([rules.as_str().as_bytes(), &rate, &seed]);
+    ModelIdentity { weights, tokenizer: rules, template: None, attested: true }
 }
 
 /// Judges by rule.
@@ -226,6 +228,15 @@ mod tests {
         assert!((340..460).contains(&turned), "{turned} of 2000");
         assert_eq!(verdicts(&config), found);
         assert_ne!(verdicts(&Config { error_seed: 4, ..config }), found);
+    }
+
+    #[test]
+    fn judges_that_err_otherwise_are_others() {
+        let config = Config { error_rate: 0.1, error_seed: 0 };
+        let other = Config { error_seed: 1, ..config.clone() };
+        assert_eq!(identity(&config), identity(&config.clone()));
+        assert_ne!(identity(&config), identity(&other));
+        assert_ne!(identity(&config), identity(&Config::default()));
     }
 
     #[test]
