@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use preceptor_models::{GroupBatch, TokenGroup, Trainable};
 
+use crate::muon::{Muon, MuonConfig};
 use crate::objective::{Batch, Metrics, Objective, Sequence, Totals};
 use crate::optimizer::{AdamW, AdamWConfig, OptimizerState, Parameter};
 use crate::schedule::Schedule;
@@ -45,10 +46,40 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Learner {
     trainable: Trainable,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     schedule: Schedule,
     max_gradient_norm: f64,
     rows_a_micro_batch: usize,
+}
+
+#[derive(Debug)]
+enum Optimizer {
+    AdamW(AdamW),
+    Muon(Muon),
+}
+
+impl Optimizer {
+    fn state(&self) -> &OptimizerState {
+        match self {
+            Self::AdamW(adamw) => adamw.state(),
+            Self::Muon(muon) => muon.state(),
+        }
+    }
+
+    /// Updates every parameter.
+    fn step(&mut self, rate: f64, factor: f64, trainable: &mut Trainable, gradients: &[Vec<f32>]) {
+        let parameters = trainable.parameters_mut().iter_mut().enumerate();
+        match self {
+            Self::AdamW(adamw) => {
+                let mut update = adamw.begin(rate, factor);
+                parameters.for_each(|(i, p)| update.apply(i, &mut p.values, &gradients[i]));
+            }
+            Self::Muon(muon) => {
+                let mut update = muon.begin(rate, factor);
+                parameters.for_each(|(i, p)| update.apply(i, &mut p.values, &gradients[i]));
+            }
+        }
+    }
 }
 
 impl Learner {
@@ -61,8 +92,24 @@ impl Learner {
         rows_a_micro_batch: usize,
     ) -> Self {
         Self {
-            optimizer: AdamW::new(optimizer, &parameters(&trainable)),
+            optimizer: Optimizer::AdamW(AdamW::new(optimizer, &parameters(&trainable))),
             max_gradient_norm: optimizer.max_gradient_norm,
+            trainable,
+            schedule,
+            rows_a_micro_batch,
+        }
+    }
+
+    /// The same with [`Muon`], whose matrices learn at the schedule's rate.
+    pub fn with_muon(
+        trainable: Trainable,
+        optimizer: &MuonConfig,
+        schedule: Schedule,
+        rows_a_micro_batch: usize,
+    ) -> Self {
+        Self {
+            optimizer: Optimizer::Muon(Muon::new(optimizer, &parameters(&trainable))),
+            max_gradient_norm: optimizer.adamw.max_gradient_norm,
             trainable,
             schedule,
             rows_a_micro_batch,
@@ -83,7 +130,24 @@ impl Learner {
     ) -> Result<Self, Error> {
         let restored = AdamW::restore(optimizer, &parameters(&trainable), state)?;
         let new = Self::new(trainable, optimizer, schedule, rows_a_micro_batch);
-        Ok(Self { optimizer: restored, ..new })
+        Ok(Self { optimizer: Optimizer::AdamW(restored), ..new })
+    }
+
+    /// The same for the state of [`Self::with_muon`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OptimizerState`] if the state belongs to other parameters.
+    pub fn restore_with_muon(
+        trainable: Trainable,
+        optimizer: &MuonConfig,
+        state: OptimizerState,
+        schedule: Schedule,
+        rows_a_micro_batch: usize,
+    ) -> Result<Self, Error> {
+        let restored = Muon::restore(optimizer, &parameters(&trainable), state)?;
+        let new = Self::with_muon(trainable, optimizer, schedule, rows_a_micro_batch);
+        Ok(Self { optimizer: Optimizer::Muon(restored), ..new })
     }
 
     /// The weights.
@@ -149,10 +213,7 @@ impl Learner {
         }
         report.gradient_norm = norm.value();
         let factor = clip_factor(report.gradient_norm, self.max_gradient_norm);
-        let mut update = self.optimizer.begin(report.learning_rate, factor);
-        for (index, parameter) in self.trainable.parameters_mut().iter_mut().enumerate() {
-            update.apply(index, &mut parameter.values, &gradients[index]);
-        }
+        self.optimizer.step(report.learning_rate, factor, &mut self.trainable, &gradients);
         Ok(report)
     }
 }

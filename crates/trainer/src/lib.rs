@@ -16,6 +16,7 @@ mod error;
 mod gradient_norm;
 mod learner;
 mod memory;
+mod muon;
 mod optimizer;
 mod schedule;
 
@@ -27,6 +28,7 @@ pub use error::Error;
 pub use gradient_norm::{GradientNorm, clip_factor};
 pub use learner::{Group, Learner, Report};
 pub use memory::{MemoryEstimate, available_memory};
+pub use muon::{Muon, MuonConfig, MuonUpdate};
 pub use objective::{Batch, Divergence, Loss, Metrics, Objective, Sampled, Sequence, Totals};
 pub use optimizer::{AdamW, AdamWConfig, Moments, OptimizerState, Parameter, Update};
 pub use schedule::{Decay, Schedule, ScheduleConfig};

@@ -232,6 +232,13 @@ impl Update<'_> {
     }
 }
 
+impl Update<'_> {
+    /// The first moment of parameter `index`, for an optimiser that steps it otherwise.
+    pub(crate) fn first_moment(&mut self, index: usize) -> &mut [f32] {
+        &mut self.optimizer.state.moments[index].first
+    }
+}
+
 /// What is the same for all weights of an update.
 #[derive(Clone, Copy, Debug)]
 struct Constants {

@@ -5,6 +5,7 @@ mod checkpoints;
 mod fixtures;
 mod gradients;
 mod micro_batches;
+mod muon;
 mod parity;
 mod settings;
 mod support;
