@@ -13,11 +13,14 @@ use preceptor_answers::GraderProfile;
 use preceptor_benchmarks::oracle::{
     BestOfGroup, GroundTruth, PhysicianRubric, best_of_group, ground_truth, physician_rubric,
 };
+use preceptor_benchmarks::pocket_rules::PocketRules;
 use preceptor_benchmarks::{
     Data, Error as BenchmarkError, Grader, TaskSet, aime, amc, arithmetic, gsm8k, healthbench,
-    jsonl, math500, pocket_health, pocket_math,
+    jsonl, math500, pocket_health, pocket_math, pocket_rules,
 };
-use preceptor_core::{Aggregator, Digest, Judge, LanguageModel, RewardDeriver, Sampling};
+use preceptor_core::{
+    Aggregator, Digest, Judge, LanguageModel, ModelIdentity, RewardDeriver, Sampling,
+};
 use preceptor_judges::{LlmJudge, MarginJudge, llm_judge, margin_judge};
 use preceptor_rewards::{
     AnswerMatch, Constant, Format, JudgeEquivalence, JudgeScalar, LengthPenalty, Random,
@@ -416,7 +419,7 @@ impl ObjectiveSettings {
     }
 }
 
-/// How a judge is asked: the `[judge]` table less its `model`.
+/// Who judges, or how a model is asked to: the `[judge]` table less its `model`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 pub enum JudgeSettings {
@@ -426,6 +429,9 @@ pub enum JudgeSettings {
     /// `margin`
     #[serde(rename = "margin")]
     Margin(margin_judge::Config),
+    /// `pocket-rules`
+    #[serde(rename = "pocket-rules")]
+    PocketRules(pocket_rules::Config),
 }
 
 impl JudgeSettings {
@@ -433,6 +439,7 @@ impl JudgeSettings {
     pub const ALL: &[Entry] = &[
         Entry { name: "llm", summary: llm_judge::SUMMARY, needs: Needs::NOTHING },
         Entry { name: "margin", summary: margin_judge::SUMMARY, needs: Needs::NOTHING },
+        Entry { name: "pocket-rules", summary: pocket_rules::SUMMARY, needs: Needs::NOTHING },
     ];
 
     /// The first setting outside its range: key, value, what is allowed.
@@ -440,6 +447,15 @@ impl JudgeSettings {
         match self {
             Self::Llm(config) => config.out_of_range(),
             Self::Margin(config) => config.out_of_range(),
+            Self::PocketRules(config) => config.out_of_range(),
+        }
+    }
+
+    /// Who judges without a model, by name, if this one does.
+    pub(crate) fn without_model(&self) -> Option<(&'static str, ModelIdentity)> {
+        match self {
+            Self::Llm(_) | Self::Margin(_) => None,
+            Self::PocketRules(config) => Some((pocket_rules::NAME, pocket_rules::identity(config))),
         }
     }
 
@@ -453,10 +469,11 @@ impl JudgeSettings {
         match self {
             Self::Llm(config) => llm_judge::prompt_digest(config),
             Self::Margin(config) => margin_judge::prompt_digest(config),
+            Self::PocketRules(_) => Ok(pocket_rules::rules_digest()),
         }
     }
 
-    /// The judge that asks `model`.
+    /// The judge that asks `model`, if it asks one.
     pub(crate) fn build<'a>(
         &'a self,
         model: &'a dyn LanguageModel,
@@ -464,6 +481,7 @@ impl JudgeSettings {
         Ok(match self {
             Self::Llm(config) => Box::new(LlmJudge::new(config, model)?),
             Self::Margin(config) => Box::new(MarginJudge::new(config, model)?),
+            Self::PocketRules(config) => Box::new(PocketRules::new(config)),
         })
     }
 }

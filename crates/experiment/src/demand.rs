@@ -131,12 +131,13 @@ impl Cell {
         let max_new_tokens = match &judge.settings {
             JudgeSettings::Llm(config) => config.max_new_tokens,
             JudgeSettings::Margin(_) => 0,
+            JudgeSettings::PocketRules(_) => return None,
         };
         Some(Asked { model: &judge.name, max_new_tokens })
     }
 
     fn eval_judge_asks(&self) -> Option<Asked<'_>> {
-        let judge = self.eval_judge.as_ref()?;
+        let judge = self.eval_judge.as_ref().filter(|judge| judge.settings.rules.is_none())?;
         let max_new_tokens = judge.sampling.max_new_tokens;
         Some(Asked { model: &judge.settings.model, max_new_tokens })
     }

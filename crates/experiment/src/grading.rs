@@ -1,6 +1,7 @@
 //! Measuring texts against labels: final answers by computing, rubrics by asking the benchmark's judge.
 
 use preceptor_benchmarks::healthbench_strict::{self, Item};
+use preceptor_benchmarks::pocket_rules::PocketRules;
 use preceptor_benchmarks::{Grader, Task, grade};
 use preceptor_core::record::{GradeRecord, Score};
 use preceptor_core::{Generator, JudgedCriterion};
@@ -8,6 +9,7 @@ use preceptor_core::{Generator, JudgedCriterion};
 use crate::Error;
 use crate::fill::Made;
 use crate::plan::Cell;
+use crate::settings::EvalJudgeSettings;
 
 /// A text to measure; none where there is no pseudo-reference.
 pub(crate) type Graded<'a> = (&'a Task, Option<&'a str>);
@@ -39,7 +41,7 @@ pub(crate) fn grade_texts(
                 })
             })
             .collect()),
-        (Grader::HealthBenchStrict, Some(judge), Some(settings)) => {
+        (Grader::HealthBenchStrict, Some(judge), Some(of)) => {
             let judged: Vec<Item<'_>> = texts
                 .iter()
                 .filter_map(|(task, text)| {
@@ -47,10 +49,14 @@ pub(crate) fn grade_texts(
                     Some(Item { prompt: &task.prompt, rubric, response: (*text)? })
                 })
                 .collect();
-            let attempts = settings.settings.attempts;
-            let template = settings.settings.prompt_text.as_deref();
-            let grades =
-                healthbench_strict::grade(judge, &settings.sampling, attempts, template, &judged)?;
+            let EvalJudgeSettings { attempts, prompt_text, rules, .. } = &of.settings;
+            let template = prompt_text.as_deref();
+            let grades = match rules {
+                Some(rules) => healthbench_strict::grade_by(&PocketRules::new(rules), &judged)?,
+                None => {
+                    healthbench_strict::grade(judge, &of.sampling, *attempts, template, &judged)?
+                }
+            };
             let mut grades = grades.into_iter();
             let made = texts.iter().map(|(task, text)| match text {
                 Some(_) => judged_record(task, grades.next().expect("one grade for each item")),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use preceptor_benchmarks::pocket_rules;
 use preceptor_core::{Digest, Sampling};
 use toml::{Table, Value};
 
@@ -128,20 +129,13 @@ pub(crate) fn judge(
     models: &mut dyn ModelHost,
     mut table: Table,
 ) -> Result<CellJudge, Error> {
-    let name = match table.remove("model") {
-        Some(Value::String(name)) => name,
+    let model = match table.remove("model") {
+        Some(Value::String(name)) => Some(name),
         Some(other) => {
             let detail = format!("`judge.model = {other}`: a model is a name in quotes");
             return Err(document.error_at("judge.model", detail).into());
         }
-        None => {
-            let mut error = document.error_at("judge", "`[judge]` has no `model`");
-            error.hint = Some(
-                "a reward or aggregator of this cell asks a judge; name a model or endpoint"
-                    .to_owned(),
-            );
-            return Err(error.into());
-        }
+        None => None,
     };
     table.entry("kind").or_insert_with(|| Value::String("llm".to_owned()));
     let table = with_prompt_text(document, "judge", table)?;
@@ -156,7 +150,27 @@ pub(crate) fn judge(
     let prompt = settings
         .prompt_digest()
         .map_err(|error| document.error_at("judge.prompt-file", error.to_string()))?;
-    Ok(CellJudge { identity: models.identify(&name)?, name, settings, prompt })
+    let (name, identity) = match (settings.without_model(), model) {
+        (None, Some(name)) => {
+            let identity = models.identify(&name)?;
+            (name, identity)
+        }
+        (Some((name, identity)), None) => (name.to_owned(), identity),
+        (Some((kind, _)), Some(name)) => {
+            let detail =
+                format!("`judge.model = \"{name}\"`: a judge of kind `{kind}` asks no model");
+            return Err(document.error_at("judge.model", detail).into());
+        }
+        (None, None) => {
+            let mut error = document.error_at("judge", "`[judge]` has no `model`");
+            error.hint = Some(
+                "a reward or aggregator of this cell asks a judge; name a model or endpoint"
+                    .to_owned(),
+            );
+            return Err(error.into());
+        }
+    };
+    Ok(CellJudge { identity, name, settings, prompt })
 }
 
 /// The error about a judge who only says yes or no where a cell needs more.
@@ -183,7 +197,22 @@ pub(crate) fn eval_judge(
 ) -> Result<EvalJudge, Error> {
     let table = with_prompt_text(document, "eval-judge", table)?;
     let known = ["prompt-file"];
-    let settings: EvalJudgeSettings = read(document, "eval-judge", Value::Table(table), &known)?;
+    let mut settings: EvalJudgeSettings =
+        read(document, "eval-judge", Value::Table(table), &known)?;
+    if let Some(rules) = settings.rules.clone() {
+        if !settings.model.is_empty() {
+            let detail = "`eval-judge.model`: with `rules` no model is asked";
+            return Err(document.error_at("eval-judge.model", detail).into());
+        }
+        if let Some((key, value, allowed)) = rules.out_of_range() {
+            let key = format!("eval-judge.rules.{key}");
+            let detail = format!("`{key} = {value}`: allowed is {allowed}");
+            return Err(document.error_at(&key, detail).into());
+        }
+        settings.model = pocket_rules::NAME.to_owned();
+        let identity = pocket_rules::identity(&rules);
+        return Ok(EvalJudge { identity, settings, sampling: Sampling::default() });
+    }
     if settings.model.is_empty() {
         let detail = format!("`{benchmark}` is graded by a judge: `[eval-judge]` has no `model`");
         let mut error = document.error_at("eval-judge", detail);

@@ -1,6 +1,6 @@
 //! The tables of a manifest that are no plug-ins.
 
-use preceptor_benchmarks::Grader;
+use preceptor_benchmarks::{Grader, pocket_rules};
 use preceptor_core::Sampling;
 use preceptor_files::SamplingDefaults;
 use serde::{Deserialize, Serialize};
@@ -119,8 +119,11 @@ impl AnchorSettings {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct EvalJudgeSettings {
     /// Name of a registered model or endpoint, or a path. Required where a benchmark is graded by a
-    /// judge.
+    /// judge, unless `rules` are.
     pub model: String,
+    /// The judge by rule of the pocket worlds, in place of a model: `{ error-rate = 0.0 }` or `{}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<pocket_rules::Config>,
     /// Divides the logits, 0 to 100. Default: 0.5 (upstream's grader).
     pub temperature: f64,
     /// Tokens after which a reply is cut off, 1 to 1000000. Default: 2048 (upstream).
@@ -138,6 +141,7 @@ impl Default for EvalJudgeSettings {
     fn default() -> Self {
         Self {
             model: String::new(),
+            rules: None,
             temperature: 0.5,
             max_new_tokens: 2048,
             attempts: 3,
