@@ -60,9 +60,32 @@ pub(crate) enum Command {
         #[arg(long, default_value = "cpu")]
         device: String,
     },
+    /// Train a tiny model of the generated worlds from nothing.
+    #[command(subcommand)]
+    Pretrain(PretrainCommand),
     /// Check the store.
     #[command(subcommand)]
     Store(StoreCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PretrainCommand {
+    /// The model of `pocket-math` and `pocket-health`.
+    Pocket {
+        /// The folder that the model, its logs and its checkpoints are written to. A run that was
+        /// stopped goes on from there.
+        #[arg(long, value_name = "DIR", default_value = "runs/pocket")]
+        out: PathBuf,
+        /// Updates of the weights; the default is what the shipped model had.
+        #[arg(long, value_name = "N")]
+        updates: Option<u64>,
+        /// Of weights and text.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// Build fewer systematic errors into the text.
+        #[arg(long)]
+        mild_errors: bool,
+    },
 }
 
 /// A manifest and where its records lie.

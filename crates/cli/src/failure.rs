@@ -82,6 +82,13 @@ impl From<preceptor_models::Error> for Failure {
     }
 }
 
+impl From<preceptor_pocket::Error> for Failure {
+    fn from(error: preceptor_pocket::Error) -> Self {
+        let is_input = matches!(error, preceptor_pocket::Error::OutOfRange { .. });
+        Self::new(&error, if is_input { INPUT } else { ENVIRONMENT })
+    }
+}
+
 impl From<preceptor_trainer::parity::ParityError> for Failure {
     fn from(error: preceptor_trainer::parity::ParityError) -> Self {
         match error {

@@ -10,6 +10,7 @@ mod judge;
 mod lab;
 mod output;
 mod parity;
+mod pretrain;
 mod terminal;
 
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Models(command) => files::models(command, &output),
         Command::Data(command) => files::data(command, &output),
         Command::Parity { folder, device } => parity::parity(folder, device, &output),
+        Command::Pretrain(command) => pretrain::pretrain_model(command, &output),
         Command::Store(command) => lab::store(command, &output),
     };
     match result {

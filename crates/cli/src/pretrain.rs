@@ -1,0 +1,44 @@
+//! `pretrain`.
+
+use std::process::ExitCode;
+
+use preceptor_pocket::{Progress, Settings, pretrain};
+use serde_json::json;
+
+use crate::arguments::PretrainCommand;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Updates between two lines.
+const LINE_EVERY: u64 = 50;
+
+pub(crate) fn pretrain_model(
+    command: &PretrainCommand,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let PretrainCommand::Pocket { out, updates, seed, mild_errors } = command;
+    let default = Settings::default();
+    let settings = Settings {
+        seed: *seed,
+        errors: if *mild_errors {
+            preceptor_pocket::errors::ErrorModel::Mild
+        } else {
+            default.errors
+        },
+        num_updates: updates.unwrap_or(default.num_updates),
+        ..default
+    };
+    let mut on_update = |progress: Progress| {
+        let Progress { num_updates, num_wanted, num_tokens, loss } = progress;
+        if num_updates % LINE_EVERY == 0 || num_updates == num_wanted {
+            eprintln!("update {num_updates} of {num_wanted}, {num_tokens} tokens, loss {loss:.3}");
+        }
+    };
+    let summary = pretrain(&settings, out, &mut on_update)?;
+    let folder = summary.folder.display();
+    output.json(&json!({
+        "model": summary.folder, "weights": summary.weights, "tokens": summary.num_tokens,
+    }));
+    output.text(format!("{folder}: {} tokens, weights {}", summary.num_tokens, summary.weights));
+    Ok(ExitCode::SUCCESS)
+}

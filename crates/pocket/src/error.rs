@@ -1,0 +1,38 @@
+//! What can go wrong in pretraining.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file can't be written.
+    #[error("write `{}`", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A setting is outside its range.
+    #[error("use `{key} = {value}`: allowed is {allowed}")]
+    OutOfRange {
+        /// The setting.
+        key: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// The model can't be made, read or written.
+    #[error(transparent)]
+    Model(#[from] preceptor_models::Error),
+    /// An update can't be made.
+    #[error(transparent)]
+    Training(#[from] preceptor_trainer::Error),
+    /// A checkpoint can't be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] preceptor_trainer::CheckpointError),
+}

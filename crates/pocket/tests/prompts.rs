@@ -1,0 +1,168 @@
+//! The pretraining text against what the harness asks: the same prompts, in the model's own words.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use preceptor_aggregators::{SelfBon, Synthesis, self_bon, synthesis};
+use preceptor_core::{
+    AggregateRequest, Aggregator, Group, Origin, Prompt, PromptBody, PromptId, PseudoReference,
+    RewardDeriver, RewardRequest, Sampling, Seed, Verdict,
+};
+use preceptor_models::{Device, Model};
+use preceptor_pocket::errors::{Draws, ErrorModel};
+use preceptor_pocket::network::write_initial;
+use preceptor_pocket::rows::{Kind, Row, World, Writer};
+use preceptor_rewards::{RubricFromQuestion, RubricReward, rubric, rubric_from_question};
+use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
+
+const PROMPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/pocket/prompts");
+
+fn prompt_text(file: &str) -> Option<String> {
+    Some(std::fs::read_to_string(Path::new(PROMPTS).join(file)).unwrap())
+}
+
+fn text(prompt: &Prompt) -> String {
+    match &prompt.body {
+        PromptBody::Text(text) => text.clone(),
+        PromptBody::Chat(messages) => messages[0].content.clone(),
+    }
+}
+
+/// Texts in fences called `tag`.
+fn fenced(prompt: &str, tag: &str) -> Vec<String> {
+    let open = format!("<{tag}-");
+    let parts = prompt.split(&open).skip(1);
+    let inner = parts.map(|part| part.split_once(">\n").unwrap().1);
+    inner.map(|part| part.split("\n</").next().unwrap().to_owned()).collect()
+}
+
+/// The lines of a prompt in order, so that the order of attempts does not count.
+fn lines(prompt: &str) -> Vec<String> {
+    let mut lines: Vec<String> = prompt.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn rows(kind: Kind) -> impl Iterator<Item = Row> {
+    let writer = Writer::new(ErrorModel::Standard.rates());
+    let mut draws = Draws::new(Seed::root(1));
+    (0..40).map(move |_| writer.row(kind, &mut draws))
+}
+
+/// The group that a row's prompt is about.
+fn group_of(row: &Row, question: &str) -> Group {
+    let texts = fenced(&text(&row.prompt), "response");
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let body = PromptBody::Text(question.to_owned());
+    Group { prompt: Prompt { id: PromptId::new("q"), body }, ..group(&texts) }
+}
+
+/// What a model is asked by `use_it`.
+fn asked(use_it: impl FnOnce(&dyn preceptor_core::Generator)) -> String {
+    let found = RefCell::new(String::new());
+    let generator = ScriptedGenerator::new("model", |prompt, _| {
+        *found.borrow_mut() = text(prompt);
+        String::new()
+    });
+    use_it(&generator);
+    drop(generator);
+    found.into_inner()
+}
+
+#[test]
+fn merges_are_asked_for_as_synthesis_does() {
+    for row in [World::Math, World::Health].into_iter().flat_map(|w| rows(Kind::Merge(w))) {
+        let wanted = text(&row.prompt);
+        let question = fenced(&wanted, "question").pop();
+        let group = group_of(&row, question.as_deref().unwrap_or("hidden"));
+        let config = synthesis::Config {
+            question: question.is_some(),
+            prompt_text: prompt_text("synthesis.md"),
+            ..synthesis::Config::default()
+        };
+        let found = asked(|model| {
+            let synthesis = Synthesis::new(&config, model, &Sampling::default()).unwrap();
+            let request = AggregateRequest { group: &group, seed: Seed::root(0) };
+            synthesis.aggregate(&[request]).unwrap();
+        });
+        assert_eq!(lines(&found), lines(&wanted));
+    }
+}
+
+#[test]
+fn choices_are_asked_for_as_self_bon_does() {
+    for row in [World::Math, World::Health].into_iter().flat_map(|w| rows(Kind::Choose(w))) {
+        let wanted = text(&row.prompt);
+        let group = group_of(&row, &fenced(&wanted, "question")[0]);
+        let config = self_bon::Config {
+            prompt_text: prompt_text("self-bon.md"),
+            ..self_bon::Config::default()
+        };
+        let found = asked(|model| {
+            let request = AggregateRequest { group: &group, seed: Seed::root(0) };
+            SelfBon::new(&config, model).unwrap().aggregate(&[request]).unwrap();
+        });
+        assert_eq!(lines(&found), lines(&wanted));
+        let place: usize = row.answer.parse().unwrap();
+        assert!((1..=group.rollouts.len()).contains(&place));
+    }
+}
+
+#[test]
+fn rubrics_are_asked_for_as_the_rewards_do() {
+    let judge = ScriptedJudge::new(|_, _| Verdict::Met);
+    let group = group(&["x"]);
+    for row in rows(Kind::Rubric) {
+        let wanted = text(&row.prompt);
+        let text = fenced(&wanted, "response").remove(0);
+        let reference = PseudoReference { text, origin: Origin::Written };
+        let config =
+            rubric::Config { prompt_text: prompt_text("rubric.md"), ..rubric::Config::default() };
+        let found = asked(|model| {
+            let sampling = Sampling::default();
+            let reward = RubricReward::new(&config, model, &sampling, &judge).unwrap();
+            let reference = Some(&reference);
+            let request = RewardRequest { group: &group, reference, seed: Seed::root(0) };
+            reward.derive(&[request]).unwrap();
+        });
+        assert_eq!(found, wanted);
+    }
+    for row in rows(Kind::RubricFromQuestion) {
+        let wanted = text(&row.prompt);
+        let body = PromptBody::Text(fenced(&wanted, "question").remove(0));
+        let group = Group { prompt: Prompt { id: PromptId::new("q"), body }, ..group.clone() };
+        let config = rubric_from_question::Config {
+            prompt_text: prompt_text("rubric-from-question.md"),
+            ..rubric_from_question::Config::default()
+        };
+        let found = asked(|model| {
+            let sampling = Sampling::default();
+            let reward = RubricFromQuestion::new(&config, model, &sampling, &judge).unwrap();
+            let request = RewardRequest { group: &group, reference: None, seed: Seed::root(0) };
+            reward.derive(&[request]).unwrap();
+        });
+        assert_eq!(found, wanted);
+    }
+}
+
+#[test]
+fn the_model_can_spell_every_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    write_initial(&path, Seed::root(0)).unwrap();
+    let model = Model::load(&path, &Device::cpu()).unwrap();
+    let unknown = model.tokenizer().id_of("<unk>").unwrap();
+    let worlds = [World::Math, World::Health];
+    let kinds = worlds.into_iter().flat_map(|world| {
+        [Kind::Solve, Kind::SolveCleanly, Kind::Merge, Kind::Choose, Kind::Again].map(|k| k(world))
+    });
+    for kind in kinds.chain([Kind::Rubric, Kind::RubricFromQuestion]) {
+        for row in rows(kind) {
+            let prompt = model.prompt_tokens(&row.prompt).unwrap();
+            let answer = model.tokenizer().encode(&row.answer, false).unwrap();
+            assert!(!prompt.contains(&unknown), "{kind:?}: {}", text(&row.prompt));
+            assert!(prompt.len() + answer.len() < 400, "{kind:?}");
+            assert_eq!(model.tokenizer().decode(&answer, true).unwrap(), row.answer);
+        }
+    }
+}
