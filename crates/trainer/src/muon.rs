@@ -248,7 +248,12 @@ mod tests {
     #[test]
     fn steps_have_singular_values_near_one() {
         for (rows, columns) in [(24, 16), (16, 24), (16, 16)] {
-            let step = orthogonal(numbers(rows * columns, 1), rows, columns);
+            // Far from singular: a value near 0 would stay there.
+            let mut gradient = numbers(rows * columns, 1);
+            for place in 0..rows.min(columns) {
+                gradient[place * columns + place] += 3.0;
+            }
+            let step = orthogonal(gradient, rows, columns);
             let step = if rows > columns { transposed(&step, rows, columns) } else { step };
             let (short, long) = (rows.min(columns), rows.max(columns));
             let gram = product(&step, &step, [short, long, short]);

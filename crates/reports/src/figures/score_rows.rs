@@ -27,6 +27,8 @@ pub(super) struct Subject {
     pub(super) setting: String,
     /// The aggregator with what varies about it.
     pub(super) aggregator: String,
+    /// The reward, where rows differ in it.
+    reward: Option<String>,
     pub(super) group_size: Option<u32>,
 }
 
@@ -42,12 +44,11 @@ pub(super) fn subjects(table: &ReadTable, end: &str) -> Result<Vec<Subject>, Err
             .map(|(key, column)| ((*key).clone(), column[row].clone()))
             .collect();
         let group_size = identity.iter().find(|(key, _)| key == GROUP_SIZE);
-        // Scores differ by reward only where a policy was trained on it.
         let reward = identity.iter().find(|(key, value)| key == "reward" && value != ANY);
-        let reward = reward.map_or_else(String::new, |(_, reward)| format!(", {reward}"));
         Subject {
             setting: setting_name(&identity),
-            aggregator: estimate_name(&identity) + &reward,
+            aggregator: estimate_name(&identity),
+            reward: reward.map(|(_, reward)| reward.clone()),
             group_size: group_size.and_then(|(_, value)| value.parse().ok()),
         }
     };
@@ -63,9 +64,11 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
     let coverage = table.numbers("coverage")?;
     let row = |(i, subject): (usize, Subject)| {
         let score = mean[i]?;
+        // Scores differ by reward only where a policy was trained on it.
+        let reward = subject.reward.map_or_else(String::new, |reward| format!(", {reward}"));
         Some(ScoreRow {
             setting: subject.setting,
-            aggregator: subject.aggregator,
+            aggregator: subject.aggregator + &reward,
             group_size: subject.group_size?,
             score,
             low: low[i].unwrap_or(score),
