@@ -80,16 +80,15 @@ pub trait KvCache: Attend {
 /// rows, number of keys and window that a pass has, made once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CausalMasks {
-    made: Vec<((usize, usize, Option<usize>), Tensor<3>)>,
+    made: Vec<(MaskShape, Tensor<3>)>,
 }
+
+/// Rows, keys, window.
+type MaskShape = (usize, usize, Option<usize>);
 
 impl CausalMasks {
     /// `[1, rows, keys]` in single precision: 0 where a key is seen, minus infinity elsewhere.
-    fn get(
-        &mut self,
-        (rows, keys, window): (usize, usize, Option<usize>),
-        device: &burn::tensor::Device,
-    ) -> Tensor<3> {
+    fn get(&mut self, (rows, keys, window): MaskShape, device: &burn::tensor::Device) -> Tensor<3> {
         let wanted = (rows, keys, window);
         if let Some((_, mask)) = self.made.iter().find(|(made, _)| *made == wanted) {
             return mask.clone();

@@ -18,7 +18,7 @@ use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
 const PROMPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/pocket/prompts");
 
 fn prompt_text(file: &str) -> Option<String> {
-    Some(std::fs::read_to_string(Path::new(PROMPTS).join(file)).unwrap())
+    Some(std::fs::read_to_string(Path::new(PROMPTS).join(file)).expect("a prompt file"))
 }
 
 fn text(prompt: &Prompt) -> String {
@@ -32,8 +32,8 @@ fn text(prompt: &Prompt) -> String {
 fn fenced(prompt: &str, tag: &str) -> Vec<String> {
     let open = format!("<{tag}-");
     let parts = prompt.split(&open).skip(1);
-    let inner = parts.map(|part| part.split_once(">\n").unwrap().1);
-    inner.map(|part| part.split("\n</").next().unwrap().to_owned()).collect()
+    let inner = parts.map(|part| part.split_once(">\n").expect("a fence opens with a line").1);
+    inner.map(|part| part.split("\n</").next().expect("a split has a part").to_owned()).collect()
 }
 
 /// The lines of a prompt in order, so that the order of attempts does not count.
