@@ -32,6 +32,7 @@ mod run;
 mod settings;
 mod stages;
 mod status;
+mod task_tables;
 mod training;
 mod verdict_file;
 

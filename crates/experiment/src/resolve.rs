@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use preceptor_benchmarks::{Data, Task, TaskSet};
 use preceptor_core::Digest;
-use preceptor_core::record::LeftOut;
 use preceptor_endpoints::{Config as EndpointConfig, Error as EndpointError};
 use preceptor_files::Files;
 use serde::{Deserialize, Serialize};
@@ -17,7 +15,7 @@ use crate::document::Document;
 use crate::error::ManifestError;
 use crate::grid::{Grid, Point};
 use crate::model_host::ModelHost;
-use crate::plan::{Cell, Plan, RolloutDemand};
+use crate::plan::{Cell, Plan};
 use crate::reading::{
     names_of, optional, optional_table, read, read_kind, take_table, with_prompt_text,
 };
@@ -26,7 +24,8 @@ use crate::settings::{
     AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
 };
 use crate::stages::{RewardTerm, StageInputs, Stages, needs_of};
-use crate::training::{Evaluation, Split, Train, TrainSettings, Training, read_train};
+use crate::task_tables::{ResolvedSplit, TaskTables, Tasks};
+use crate::training::{Split, TrainSettings, check_train, read_train, train_cell};
 
 /// The tables that describe a cell; everything else on top describes the experiment.
 const CELL_TABLES: [&str; 12] = [
@@ -66,21 +65,6 @@ fn default_seeds() -> Vec<u64> {
     vec![0]
 }
 
-/// See [`BenchmarkScope`].
-const SCOPE_KEYS: [&str; 3] = ["limit", "skip", "if-available"];
-
-/// Keys that every `[benchmark]` table may have, beside those of its kind.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct BenchmarkScope {
-    /// At most this many tasks.
-    limit: Option<usize>,
-    /// Pass over this many tasks before the first.
-    skip: usize,
-    /// Leave the cells out, instead of stopping, where the data can't be had.
-    if_available: bool,
-}
-
 /// What a cell's identity is the digest of.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -116,14 +100,6 @@ struct ResolvedTrain<'a> {
     #[serde(flatten)]
     settings: &'a TrainSettings,
     objective: &'a ObjectiveSettings,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct ResolvedSplit<'a> {
-    benchmark: &'a BenchmarkSettings,
-    skip: usize,
-    limit: usize,
 }
 
 #[derive(Serialize)]
@@ -242,11 +218,8 @@ pub fn resolve(
     let axes = grid.axes();
     let mut resolver = Resolver {
         document,
-        files,
         models,
-        options,
-        task_sets: BTreeMap::new(),
-        left_out: Vec::new(),
+        tables: TaskTables::new(document, files, options.limit),
         notices: BTreeSet::new(),
     };
     let mut cells = Vec::new();
@@ -259,7 +232,9 @@ pub fn resolve(
         let seeds: Vec<u64> = seeds.filter(|seed| !grid.excludes(&point, *seed)).collect();
         cells.extend(resolver.resolve_point(&point, table, &names, &seeds)?);
     }
-    let (left_out, notices) = (resolver.left_out, resolver.notices);
+    let Resolver { tables, mut notices, .. } = resolver;
+    let TaskTables { left_out, notices: of_tasks, .. } = tables;
+    notices.extend(of_tasks);
     if cells.is_empty() {
         let reasons = left_out.iter().map(|l| format!("{}: {}", l.part, l.reason)).collect();
         return Err(Error::NoCells { experiment: document.name().to_owned(), reasons });
@@ -279,28 +254,9 @@ pub fn resolve(
 
 struct Resolver<'a> {
     document: &'a Document,
-    files: &'a Files,
     models: &'a mut dyn ModelHost,
-    options: ResolveOptions,
-    /// By settings and limit; none where the data can't be had.
-    task_sets: BTreeMap<String, Option<Rc<TaskSet>>>,
-    left_out: Vec<LeftOut>,
+    tables: TaskTables<'a>,
     notices: BTreeSet<String>,
-}
-
-/// Tasks with the settings they come from.
-struct Tasks {
-    settings: BenchmarkSettings,
-    skip: usize,
-    /// None where the data can't be had and need not be.
-    tasks: Option<Rc<TaskSet>>,
-}
-
-impl Tasks {
-    fn resolved(&self) -> Option<ResolvedSplit<'_>> {
-        let limit = self.tasks.as_ref()?.tasks.len();
-        Some(ResolvedSplit { benchmark: &self.settings, skip: self.skip, limit })
-    }
 }
 
 impl Resolver<'_> {
@@ -342,10 +298,11 @@ impl Resolver<'_> {
         let num_cells = seeds.len() as u64;
         let base = benchmark.clone();
         let Tasks { settings: benchmark, skip, tasks } =
-            self.tasks("benchmark", benchmark, num_cells)?;
+            self.tables.tasks("benchmark", benchmark, num_cells)?;
         let Some(tasks) = tasks else { return Ok(Vec::new()) };
-        let held_out = self.split("held-out", held_out, &base, &tasks, train.is_some())?;
-        let validation = self.split("validation", validation, &base, &tasks, train.is_some())?;
+        let held_out = self.tables.split("held-out", held_out, &base, &tasks, train.is_some())?;
+        let validation =
+            self.tables.split("validation", validation, &base, &tasks, train.is_some())?;
         let grader = grader.profile.unwrap_or(tasks.grader);
         let has_final_answers = tasks.grader.profile().is_some();
         if grader.profile().is_some() != has_final_answers {
@@ -495,7 +452,7 @@ impl Resolver<'_> {
                     (Split::HeldOut, held_out.as_ref().and_then(|split| split.tasks.as_ref())),
                     (Split::Validation, validation.as_ref().and_then(|s| s.tasks.as_ref())),
                 ];
-                let training = trained(&mut cell, train, &inputs, &splits)?;
+                let training = train_cell(&mut cell, train, &inputs, &splits)?;
                 self.notices.extend(training.warnings(group_size));
                 cell.training = Some(Rc::new(training));
             }
@@ -512,197 +469,10 @@ impl Resolver<'_> {
         debug_assert!(!point.names.iter().any(String::is_empty), "axis values have names");
         Ok(cells)
     }
-
-    /// The tasks of `table`, which stands at `place`, loaded once.
-    fn tasks(&mut self, place: &str, mut table: Table, num_cells: u64) -> Result<Tasks, Error> {
-        let mut scope = Table::new();
-        for key in SCOPE_KEYS {
-            if let Some(value) = table.remove(key) {
-                scope.insert(key.to_owned(), value);
-            }
-        }
-        let scope: BenchmarkScope = read(self.document, place, Value::Table(scope), &[])?;
-        if scope.limit == Some(0) {
-            let key = format!("{place}.limit");
-            let detail = format!("`{key} = 0`: allowed is 1 or more");
-            return Err(self.document.error_at(&key, detail).into());
-        }
-        let kinds = names_of(BenchmarkSettings::ALL);
-        let settings: BenchmarkSettings =
-            read_kind(self.document, place, table, &SCOPE_KEYS, &kinds)?;
-        let limit = [scope.limit, self.options.limit].into_iter().flatten().min();
-        let tasks = self.load(&settings, &scope, limit, num_cells)?;
-        Ok(Tasks { settings, skip: scope.skip, tasks })
-    }
-
-    /// The tasks of `[held-out]` or `[validation]`: the keys of `[benchmark]` with those of the table
-    /// instead, or another benchmark where the table has a `kind`. What is trained on is left out.
-    fn split(
-        &mut self,
-        place: &str,
-        table: Option<Table>,
-        benchmark: &Table,
-        trained_on: &TaskSet,
-        is_trained: bool,
-    ) -> Result<Option<Tasks>, Error> {
-        let Some(own) = table else { return Ok(None) };
-        if !is_trained {
-            let detail = format!("`[{place}]` has no use without `[train]`");
-            return Err(self.document.error_at(place, detail).into());
-        }
-        let mut table = if own.contains_key("kind") { Table::new() } else { benchmark.clone() };
-        table.extend(own);
-        let mut split = self.tasks(place, table, 0)?;
-        let Some(tasks) = &split.tasks else { return Ok(Some(split)) };
-        let questions: BTreeSet<&str> =
-            trained_on.tasks.iter().map(|task| task.question.as_str()).collect();
-        let is_new = |task: &&Task| !questions.contains(task.question.as_str());
-        let kept: Vec<Task> = tasks.tasks.iter().filter(is_new).cloned().collect();
-        let num_dropped = tasks.tasks.len() - kept.len();
-        if kept.is_empty() {
-            let detail = format!("`[{place}]` has no prompt that is not trained on");
-            let mut error = self.document.error_at(place, detail);
-            error.hint = Some(
-                "pass over the prompts of `[benchmark]` with `skip`, or name another benchmark"
-                    .to_owned(),
-            );
-            return Err(error.into());
-        }
-        if num_dropped > 0 {
-            self.notices.insert(format!(
-                "`[{place}]`: {num_dropped} of its prompts are trained on and left out"
-            ));
-            split.tasks = Some(Rc::new(TaskSet { tasks: kept, ..(**tasks).clone() }));
-        }
-        Ok(Some(split))
-    }
-
-    /// The tasks of a benchmark, loaded once; none if they can't be had and need not be.
-    fn load(
-        &mut self,
-        settings: &BenchmarkSettings,
-        scope: &BenchmarkScope,
-        limit: Option<usize>,
-        num_cells: u64,
-    ) -> Result<Option<Rc<TaskSet>>, Error> {
-        let skip = scope.skip;
-        let key = format!("{settings:?} {skip} {limit:?}");
-        if let Some(known) = self.task_sets.get(&key) {
-            if let (None, Some(left_out)) = (known, self.left_out.last_mut()) {
-                left_out.num_cells += num_cells;
-            }
-            return Ok(known.clone());
-        }
-        let located = match settings.data_set() {
-            None => None,
-            Some(name) => match self.files.data_set(name) {
-                Ok(located) => {
-                    let is_published = located.is_published;
-                    Some(Data { path: located.path, is_published })
-                }
-                Err(error) if scope.if_available => {
-                    self.left_out.push(LeftOut {
-                        part: format!("benchmark {name}"),
-                        num_cells,
-                        reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
-                    });
-                    self.task_sets.insert(key, None);
-                    return Ok(None);
-                }
-                Err(error) => return Err(error.into()),
-            },
-        };
-        let all = limit.map(|limit| skip.saturating_add(limit));
-        let mut tasks = settings.load(located.as_ref(), all).map_err(|error| match error {
-            preceptor_benchmarks::Error::OutOfRange { key, .. } => {
-                Error::Manifest(self.document.error_at(key, error.to_string()))
-            }
-            other => Error::Benchmark(other),
-        })?;
-        if skip > 0 && skip >= tasks.tasks.len() {
-            let detail =
-                format!("`skip = {skip}`: `{}` has {} tasks", tasks.name, tasks.tasks.len());
-            return Err(self.document.error_at("benchmark", detail).into());
-        }
-        tasks.tasks.drain(..skip);
-        let tasks = Rc::new(tasks);
-        self.task_sets.insert(key, Some(Rc::clone(&tasks)));
-        Ok(Some(tasks))
-    }
 }
 
 fn is_zero(count: &usize) -> bool {
     *count == 0
-}
-
-/// Refuses a training that can't be.
-fn check_train(
-    document: &Document,
-    train: &Train,
-    is_remote: bool,
-    num_prompts: usize,
-) -> Result<(), ManifestError> {
-    let settings = &train.settings;
-    if is_remote {
-        let mut error = document.error_at("policy.model", "an endpoint can't be trained");
-        error.hint = Some("name a model that runs here".to_owned());
-        return Err(error);
-    }
-    if settings.prompts_a_step as usize > num_prompts {
-        let key = "train.prompts-a-step";
-        let detail = format!(
-            "`{key} = {}`: the benchmark has {num_prompts} prompts",
-            settings.prompts_a_step
-        );
-        return Err(document.error_at(key, detail));
-    }
-    if settings.early_stopping.is_some() && settings.evaluate_every == 0 {
-        let key = "train.early-stopping";
-        let mut error =
-            document.error_at(key, format!("`{key}`: no policy on the way is evaluated"));
-        error.hint = Some("set `train.evaluate-every`".to_owned());
-        return Err(error);
-    }
-    Ok(())
-}
-
-/// Makes `cell`, which has the initial policy, one of the policy after training.
-fn trained(
-    cell: &mut Cell,
-    train: &Train,
-    inputs: &StageInputs<'_>,
-    splits: &[(Split, Option<&Rc<TaskSet>>)],
-) -> Result<Training, Error> {
-    let mut training = Training::new(train, inputs)?;
-    let mut evaluated = vec![(Split::TestTime, Rc::clone(&cell.tasks))];
-    evaluated
-        .extend(splits.iter().filter_map(|(split, tasks)| Some((*split, Rc::clone((*tasks)?)))));
-    let validation = evaluated.iter().find(|(split, _)| *split == Split::Validation);
-    let validation = validation.map(|(_, tasks)| {
-        let ids = tasks.tasks.iter().map(|task| task.prompt.id.as_str().as_bytes());
-        let ids = Digest::of_parts(ids);
-        let parts = [ids.as_str(), tasks.prompts_digest.as_str(), tasks.labels_digest.as_str()];
-        Digest::of_parts(parts.map(str::as_bytes))
-    });
-    for step in training.evaluated_steps() {
-        for (split, tasks) in &evaluated {
-            let model = training.identity(step);
-            let stages =
-                Stages::new(&StageInputs { tasks, model: &model, reward: &[], ..*inputs })?;
-            let group_size = train.settings.evaluation_rollouts;
-            let policy_name = training.policy_name(&cell.model_name, &model);
-            let tasks = Rc::clone(tasks);
-            let cell = Cell { tasks, policy_name, model, stages, ..cell.clone() };
-            let demand = RolloutDemand { cell, group_size };
-            training.evaluations.push(Evaluation { step, split: *split, demand });
-        }
-    }
-    cell.stages.rewards = None;
-    training.untrained = Some(Rc::new(cell.clone()));
-    cell.model = training.final_identity(validation.as_ref());
-    cell.policy_name = training.policy_name(&cell.model_name, &cell.model);
-    cell.stages = Stages::new(&StageInputs { model: &cell.model, reward: &[], ..*inputs })?;
-    Ok(training)
 }
 
 fn point_name(names: &BTreeMap<String, String>, key: &str) -> Option<String> {

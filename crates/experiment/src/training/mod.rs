@@ -10,13 +10,15 @@ mod evaluation;
 mod events;
 mod export;
 mod order;
+mod resolve;
 mod run;
 mod settings;
 mod step;
 
 pub use demand::{Speed, TrainDemand, calibrate_speed};
-pub(crate) use evaluation::{Evaluation, Split};
+pub(crate) use evaluation::Split;
 pub use export::{Exported, export};
+pub(crate) use resolve::{check_train, train_cell};
 pub(crate) use run::TrainRun;
 pub use settings::{EarlyStopping, TrainSettings, Truncated};
-pub(crate) use settings::{Train, Training, read_train};
+pub(crate) use settings::{Training, read_train};

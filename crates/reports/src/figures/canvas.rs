@@ -6,7 +6,11 @@ use std::sync::Once;
 
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, IntoDrawingArea as _};
-use plotters::prelude::{BitMapBackend, DrawingBackend, RGBColor, SVGBackend, WHITE};
+use plotters::prelude::{
+    BLACK, BitMapBackend, Color as _, DrawingBackend, IntoFont as _, PathElement, RGBColor,
+    SVGBackend, Text, WHITE,
+};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 
 use super::Figure;
@@ -52,6 +56,25 @@ pub(super) trait Drawing {
         area: &DrawingArea<B, Shift>,
         scale: u32,
     ) -> Result<(), String>;
+}
+
+/// Draws a stroke of a line's colour at `(left, y)` and its name beside it; what is dashed has two strokes.
+pub(super) fn name_line<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    (left, y): (i32, i32),
+    (name, color, is_dashed): (&str, RGBColor, bool),
+    scale: u32,
+) -> Result<(), String> {
+    let text = |error: plotters::drawing::DrawingAreaErrorKind<B::ErrorType>| error.to_string();
+    let px = |length: u32| (length * scale) as i32;
+    let strokes: &[(u32, u32)] = if is_dashed { &[(0, 8), (12, 20)] } else { &[(0, 20)] };
+    for &(from, to) in strokes {
+        let ends = [(left + px(from), y), (left + px(to), y)];
+        area.draw(&PathElement::new(ends, color.stroke_width(2 * scale))).map_err(text)?;
+    }
+    let style = (FONT, 13 * scale).into_font().color(&BLACK);
+    let style = style.pos(Pos::new(HPos::Left, VPos::Center));
+    area.draw(&Text::new(name.to_owned(), (left + px(26), y), style)).map_err(text)
 }
 
 /// Draws into `<folder>/<name>.svg` and `.png`.

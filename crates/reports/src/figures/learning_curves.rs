@@ -7,12 +7,12 @@ use plotters::coord::Shift;
 use plotters::drawing::DrawingArea;
 use plotters::prelude::{
     BLACK, ChartBuilder, Color as _, DashedLineSeries, DrawingBackend, IntoFont as _, LineSeries,
-    PathElement, Polygon, RGBColor, Text,
+    Polygon, RGBColor, Text,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Figure;
-use super::canvas::{BOUND_COLOR, Drawing, FONT, color, is_repeated, save};
+use super::canvas::{BOUND_COLOR, Drawing, FONT, color, is_repeated, name_line, save};
 use crate::Error;
 use crate::table::ReadTable;
 use crate::tables::TRAINED_ON;
@@ -269,16 +269,7 @@ impl Drawing for Panels {
         let y = (height - px(NAMES / 2)) as i32;
         let mut left = px(16) as i32;
         for line in names {
-            let strokes: &[(u32, u32)] =
-                if line.is_dashed { &[(0, 8), (12, 20)] } else { &[(0, 20)] };
-            for &(from, to) in strokes {
-                let ends = [(left + px(from) as i32, y), (left + px(to) as i32, y)];
-                let stroke = PathElement::new(ends, line.color.stroke_width(2 * scale));
-                area.draw(&stroke).map_err(text)?;
-            }
-            let style = font(13).color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
-            let place = (left + px(26) as i32, y);
-            area.draw(&Text::new(line.name.clone(), place, style)).map_err(text)?;
+            name_line(area, (left, y), (&line.name, line.color, line.is_dashed), scale)?;
             left += px(26 + 8 * line.name.chars().count() as u32 + 16) as i32;
         }
         Ok(())

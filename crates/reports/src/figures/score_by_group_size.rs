@@ -7,12 +7,12 @@ use plotters::coord::Shift;
 use plotters::drawing::DrawingArea;
 use plotters::prelude::{
     BLACK, ChartBuilder, Circle, Color as _, DashedLineSeries, DrawingBackend, ErrorBar,
-    IntoFont as _, LineSeries, PathElement, RGBColor, Text,
+    IntoFont as _, LineSeries, RGBColor, Text,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Figure;
-use super::canvas::{BOUND_COLOR, Drawing, FONT, SIZE, color, is_repeated, save};
+use super::canvas::{BOUND_COLOR, Drawing, FONT, SIZE, color, is_repeated, name_line, save};
 use super::score_rows::{ScoreRow, footer};
 use crate::Error;
 use crate::html::file_name;
@@ -143,17 +143,7 @@ impl Drawing for Lines {
         let (right, upper) = plotting.map_coordinate(&(x(last) + 0.3, top));
         for (i, line) in self.lines.iter().enumerate() {
             let (left, y) = (right + px(12) as i32, upper + (px(14) + px(20) * i as u32) as i32);
-            // Two strokes for what is dashed.
-            let strokes: &[(u32, u32)] =
-                if line.is_dashed { &[(0, 8), (12, 20)] } else { &[(0, 20)] };
-            for &(from, to) in strokes {
-                let ends = [(left + px(from) as i32, y), (left + px(to) as i32, y)];
-                let stroke = PathElement::new(ends, line.color.stroke_width(2 * scale));
-                area.draw(&stroke).map_err(text)?;
-            }
-            let style = font(13).color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
-            let place = (left + px(26) as i32, y);
-            area.draw(&Text::new(line.name.clone(), place, style)).map_err(text)?;
+            name_line(area, (left, y), (&line.name, line.color, line.is_dashed), scale)?;
         }
         let (width, height) = area.dim_in_pixel();
         let center = Pos::new(HPos::Center, VPos::Bottom);
