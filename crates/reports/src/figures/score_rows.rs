@@ -62,13 +62,23 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
         (table.numbers("score")?, table.numbers("low")?, table.numbers("high")?);
     let (prompts, seeds) = (table.numbers("prompts")?, table.numbers("seeds")?);
     let coverage = table.numbers("coverage")?;
+    let mut subjects = subjects(table, "score")?;
+    let key = |subject: &Subject| {
+        (subject.setting.clone(), subject.aggregator.clone(), subject.group_size)
+    };
+    let keys: Vec<_> = subjects.iter().map(key).collect();
+    for (subject, key) in subjects.iter_mut().zip(&keys) {
+        // Rows that differ in their reward alone are of policies that were trained on it.
+        let is_alone = keys.iter().filter(|other| *other == key).count() == 1;
+        if let (false, Some(reward)) = (is_alone, &subject.reward) {
+            subject.aggregator.push_str(&format!(", {reward}"));
+        }
+    }
     let row = |(i, subject): (usize, Subject)| {
         let score = mean[i]?;
-        // Scores differ by reward only where a policy was trained on it.
-        let reward = subject.reward.map_or_else(String::new, |reward| format!(", {reward}"));
         Some(ScoreRow {
             setting: subject.setting,
-            aggregator: subject.aggregator + &reward,
+            aggregator: subject.aggregator,
             group_size: subject.group_size?,
             score,
             low: low[i].unwrap_or(score),
@@ -80,7 +90,7 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
             grader: grader[i].clone(),
         })
     };
-    Ok(subjects(table, "score")?.into_iter().enumerate().filter_map(row).collect())
+    Ok(subjects.into_iter().enumerate().filter_map(row).collect())
 }
 
 /// The line under a figure of scores: how much went in, and how it was graded.
