@@ -6,8 +6,12 @@ set positional-arguments
 default:
     @just --list
 
-# Fetch what is needed and run the main experiment; the report is `reports/aggregators-small/page.html`.
-reproduce:
+# Run every experiment of a suite; the report is `reports/pocket/page.html`.
+reproduce *ARGS:
+    cargo run --release --package preceptor -- reproduce "$@"
+
+# Fetch SmolLM2 135M and MATH-500 and compare estimators on them; the report is `reports/aggregators-small/page.html`.
+small:
     cargo run --release --package preceptor -- models fetch smollm2-135m
     -cargo run --release --quiet --package preceptor -- data fetch math500
     cargo run --release --quiet --package preceptor -- run experiments/aggregators-small.toml
@@ -28,9 +32,11 @@ check:
     just test
     git diff --exit-code
 
-# Throughput beside transformers (and llama.cpp with `--f32-gguf FILE`) and updates beside torch; needs torch, transformers, accelerate and gguf from pip.
+# Throughput beside transformers (and llama.cpp with `--f32-gguf FILE`), updates beside torch, GRPO steps beside TRL; needs torch, transformers, accelerate, gguf, trl and datasets from pip.
 bench *ARGS:
     python3 tools/bench/peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf "$@"
+    cargo build --release --package preceptor
+    python3 tools/bench/grpo_peers.py --preceptor "${CARGO_TARGET_DIR:-target}/release/preceptor" ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf
     python3 tools/bench/update_peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf
     cargo bench --package preceptor-answers --bench verify
 

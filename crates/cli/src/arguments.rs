@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Plan(ExperimentArguments),
     /// Run what is missing, then write the report.
     Run(RunArguments),
+    /// Run the experiments of a suite and set what was seen beside the paper's claims.
+    Reproduce(ReproduceArguments),
     /// Write tables, figures and pages from the store alone.
     Report(ReportArguments),
     /// Draw a report's figures again from its tables.
@@ -120,6 +122,46 @@ pub(crate) struct RunArguments {
     /// Sequences that are decoded together at most. Never changes a result.
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(crate) batch: usize,
+    /// The folder that reports are written to.
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub(crate) reports: PathBuf,
+}
+
+/// The suites that there are.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum SuiteName {
+    /// The tiny model that is part of this program, on generated worlds: two cores, half an hour.
+    Pocket,
+}
+
+impl SuiteName {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pocket => "pocket",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReproduceArguments {
+    /// Which suite.
+    #[arg(value_enum, default_value = "pocket")]
+    pub(crate) suite: SuiteName,
+    /// Run a part of it, shortened, to see that everything works.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Show the plan of every experiment and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The folder that holds a folder with `suite.toml` for each suite.
+    #[arg(long, value_name = "DIR", default_value = "experiments")]
+    pub(crate) experiments: PathBuf,
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// The store's folder.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) store: PathBuf,
     /// The folder that reports are written to.
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub(crate) reports: PathBuf,

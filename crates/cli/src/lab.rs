@@ -99,7 +99,7 @@ fn price_trainings(lab: &mut Lab) -> Result<Vec<Priced>, Failure> {
     Ok(priced)
 }
 
-fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> {
+pub(crate) fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> {
     let trainings = price_trainings(lab)?;
     let stages = lab.plan.summarize(&lab.store)?;
     let calls = lab.plan.call_demands(&lab.store)?;

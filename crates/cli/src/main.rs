@@ -11,6 +11,7 @@ mod lab;
 mod output;
 mod parity;
 mod pretrain;
+mod reproduce;
 mod terminal;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Command::Plan(command) => lab::plan(command, &output),
         Command::Run(command) => lab::run(command, &output),
+        Command::Reproduce(command) => reproduce::reproduce(command, &output),
         Command::Report(command) => lab::report(command, &output),
         Command::Figures { folder } => lab::figures(folder, &output),
         Command::Export(command) => lab::export(command, &output),

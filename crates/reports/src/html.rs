@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use crate::evidence::Evidence;
 use crate::explorer::Explorer;
 use crate::figures::Figure;
+use crate::suite::{Judged, PartView, Suite};
 use crate::table::Table;
 
 const STYLE: &str = include_str!("../assets/page.css");
@@ -35,11 +36,7 @@ pub(crate) fn page(
             escape(&left_out.reason)
         );
     }
-    if let Some(notes) = notes {
-        for paragraph in notes.trim().split("\n\n").filter(|text| !text.starts_with('#')) {
-            let _ = writeln!(out, "<p>{}</p>", escape(paragraph));
-        }
-    }
+    write_notes(&mut out, notes);
     out.push_str("<div class=\"figures\">\n");
     for figure in figures {
         let _ = writeln!(
@@ -52,7 +49,7 @@ pub(crate) fn page(
     }
     out.push_str("</div>\n");
     for (i, table) in tables.iter().enumerate() {
-        write_table(&mut out, table, i == 0);
+        write_table(&mut out, table, "", i == 0);
     }
     for explorer in explorers {
         if explorer.shareable {
@@ -83,6 +80,69 @@ pub(crate) fn page(
     tail(out)
 }
 
+/// The summary of several experiments.
+pub(crate) fn suite_page(
+    suite: &Suite<'_>,
+    judged: &[Judged<'_>],
+    parts: &[PartView],
+    notes: Option<&str>,
+) -> String {
+    let mut out = head(suite.title);
+    let _ = writeln!(out, "<h1>{}</h1>", escape(suite.title));
+    for paragraph in suite.description.trim().split("\n\n") {
+        let _ = writeln!(out, "<p>{}</p>", escape(paragraph));
+    }
+    write_notes(&mut out, notes);
+    out.push_str(
+        "<h2>Claims</h2>\n<p class=\"soft\">Numbers with 95 % intervals: of estimates over prompts, of \
+         trained policies over seeds (<a href=\"tables/claims.csv\">CSV</a>, \
+         <a href=\"tables/claims.parquet\">Parquet</a>, <a href=\"tables/claims.tex\">LaTeX</a>)</p>\n\
+         <div class=\"wide\"><table class=\"claims\"><thead><tr><th class=\"text\">claim</th>\
+         <th class=\"text\">the paper</th><th class=\"text\">seen here</th>\
+         <th class=\"text\">verdict</th></tr></thead>\n<tbody>\n",
+    );
+    for Judged { claim, seen, verdict } in judged {
+        let mut found: Vec<String> = seen.iter().map(|seen| escape(&seen.line())).collect();
+        found.extend(claim.not_testable.as_deref().map(escape));
+        let _ = writeln!(
+            out,
+            "<tr><td class=\"text\"><b>{}</b><br>{}</td><td class=\"text\">{}</td>\
+             <td class=\"text\">{}</td><td class=\"text verdict {}\">{}</td></tr>",
+            escape(&claim.id),
+            escape(&claim.says),
+            escape(&claim.paper),
+            found.join("<br>"),
+            file_name(verdict.name()),
+            verdict.name(),
+        );
+    }
+    out.push_str("</tbody></table></div>\n");
+    for part in parts {
+        let name = escape(&part.experiment);
+        let _ = writeln!(
+            out,
+            "<h2 id=\"{name}\">{}</h2>\n<p class=\"soft\"><a href=\"{name}/page.html\">The whole report \
+             of {name}</a></p>\n<div class=\"figures\">",
+            escape(&part.title)
+        );
+        for (_, svg) in &part.figures {
+            let _ = writeln!(out, "<figure>{svg}</figure>");
+        }
+        out.push_str("</div>\n");
+        for table in &part.tables {
+            write_table(&mut out, table, &format!("{name}/"), false);
+        }
+    }
+    tail(out)
+}
+
+fn write_notes(out: &mut String, notes: Option<&str>) {
+    let notes = notes.unwrap_or_default().trim();
+    for paragraph in notes.split("\n\n").filter(|text| !text.is_empty() && !text.starts_with('#')) {
+        let _ = writeln!(out, "<p>{}</p>", escape(paragraph));
+    }
+}
+
 /// A page that holds one explorer alone.
 pub(crate) fn explorer_page(explorer: &Explorer) -> String {
     let title = format!("Questions of {}", explorer.benchmark);
@@ -111,13 +171,16 @@ fn tail(mut out: String) -> String {
     out
 }
 
-fn write_table(out: &mut String, table: &Table, open: bool) {
+/// `place` leads from the page to the report that the table belongs to.
+fn write_table(out: &mut String, table: &Table, place: &str, open: bool) {
     let is_text = table.is_text();
     let class = |column: usize| if is_text[column] { " class=\"text\"" } else { "" };
+    let heading = if place.is_empty() { "h2" } else { "h3" };
     let _ = writeln!(
         out,
-        "<h2>{}</h2>\n<p class=\"soft\">{} (<a href=\"tables/{name}.csv\">CSV</a>, \
-         <a href=\"tables/{name}.parquet\">Parquet</a>, <a href=\"tables/{name}.tex\">LaTeX</a>)</p>",
+        "<{heading}>{}</{heading}>\n<p class=\"soft\">{} (<a href=\"{place}tables/{name}.csv\">CSV</a>, \
+         <a href=\"{place}tables/{name}.parquet\">Parquet</a>, \
+         <a href=\"{place}tables/{name}.tex\">LaTeX</a>)</p>",
         escape(table.name),
         escape(&table.caption),
         name = table.name

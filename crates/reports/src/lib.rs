@@ -13,6 +13,7 @@
 //! Every score has its interval, n, seeds, coverage and grader beside it.
 
 mod answers;
+mod claims;
 mod condition;
 mod error;
 mod evidence;
@@ -22,9 +23,12 @@ mod html;
 mod judged_view;
 mod markdown;
 mod provenance;
+mod suite;
 mod table;
 mod tables;
 mod write;
 
+pub use claims::{Check, Claim, Expect, Measure};
 pub use error::Error;
+pub use suite::{Suite, SuitePart, write_suite};
 pub use write::{Written, redraw, write};

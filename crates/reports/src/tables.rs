@@ -6,6 +6,7 @@ mod costs;
 mod disagreement;
 mod failures;
 mod healthbench;
+mod hyperparameters;
 mod measures;
 mod reward_correlation;
 mod rewarded;
@@ -16,7 +17,7 @@ mod structure;
 mod training;
 mod written;
 
-pub(crate) use training::TRAINED_ON;
+pub(crate) use training::{TRAINED_ON, final_scores};
 
 use crate::evidence::Evidence;
 use crate::table::Table;
@@ -42,5 +43,6 @@ pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
         training::training_costs(evidence),
         training::training_steps(evidence),
         failures::failures(evidence),
+        hyperparameters::hyperparameters(evidence),
     ]
 }

@@ -39,13 +39,7 @@ pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<Written, Err
     let figures = draw_all(&tables_folder, &folder.join("figures"))?;
     files.extend(figure_files(folder, &figures));
 
-    let notes_path = folder.join("notes.md");
-    let notes = if notes_path.exists() {
-        let text = fs::read_to_string(&notes_path);
-        Some(text.map_err(|error| Error::Read { path: notes_path, detail: error.to_string() })?)
-    } else {
-        None
-    };
+    let notes = read_notes(folder)?;
     let explorers = explorers(&evidence);
     for explorer in explorers.iter().filter(|explorer| !explorer.shareable) {
         let name = format!("{}.html", html::file_name(&explorer.benchmark));
@@ -81,7 +75,17 @@ fn figure_files(folder: &Path, figures: &[Figure]) -> Vec<PathBuf> {
     figures.iter().flat_map(of).collect()
 }
 
-fn write_file(path: &Path, text: &str, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+/// What somebody wrote about a report by hand.
+pub(crate) fn read_notes(folder: &Path) -> Result<Option<String>, Error> {
+    let path = folder.join("notes.md");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path);
+    text.map(Some).map_err(|error| Error::Read { path, detail: error.to_string() })
+}
+
+pub(crate) fn write_file(path: &Path, text: &str, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     let folder = path.parent().expect("a report's files lie in its folder");
     fs::create_dir_all(folder).map_err(Error::write(folder))?;
     let temporary = path.with_extension("tmp");

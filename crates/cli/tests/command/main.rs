@@ -6,6 +6,7 @@ mod errors;
 mod judging;
 mod process;
 mod progress;
+mod reproduce;
 mod resume;
 mod scripted;
 mod tools;

@@ -1,0 +1,153 @@
+//! `reproduce`: the experiments of a suite, one after another, and its summary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use preceptor_experiment::RunOptions;
+use preceptor_models::GenerationOptions;
+use preceptor_reports::{Claim, Suite, SuitePart, write_suite};
+use preceptor_store::Store;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::arguments::{ExperimentArguments, ReproduceArguments};
+use crate::failure::Failure;
+use crate::lab::{CHECKS_FAILED, open, print_plan, write_report};
+use crate::output::Output;
+use crate::terminal::Terminal;
+
+/// What `suite.toml` says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SuiteFile {
+    title: String,
+    description: String,
+    /// Prompts of each benchmark with `--quick`.
+    quick_limit: usize,
+    #[serde(rename = "manifest")]
+    manifests: Vec<Member>,
+    #[serde(rename = "claim", default)]
+    claims: Vec<Claim>,
+}
+
+/// One experiment of a suite.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Member {
+    /// The manifest, beside `suite.toml`.
+    file: PathBuf,
+    /// Settings with `--quick`; none where it is left out then.
+    quick: Option<Vec<String>>,
+}
+
+impl SuiteFile {
+    fn read(folder: &Path) -> Result<Self, Failure> {
+        let path = folder.join("suite.toml");
+        let read = |detail: String, hint: &str| {
+            Failure::input(format!("read suite `{}`: {detail}", path.display()), hint)
+        };
+        let text = fs::read_to_string(&path).map_err(|error| {
+            read(
+                error.to_string(),
+                "run it where the `experiments` folder lies, or name that with `--experiments DIR`",
+            )
+        })?;
+        toml::from_str(&text).map_err(|error| {
+            read(error.to_string(), "`suite.toml` has a title, a description, manifests and claims")
+        })
+    }
+
+    /// What remains of it with `--quick`.
+    fn shortened(mut self) -> Self {
+        self.manifests.retain(|member| member.quick.is_some());
+        let stays =
+            |experiment: &str| self.manifests.iter().any(|member| member.name() == experiment);
+        self.claims.retain(|claim| {
+            !claim.checks.is_empty() && claim.checks.iter().all(|check| stays(&check.experiment))
+        });
+        self
+    }
+}
+
+impl Member {
+    fn name(&self) -> String {
+        self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+pub(crate) fn reproduce(
+    arguments: &ReproduceArguments,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let name = arguments.suite.name();
+    let folder = arguments.experiments.join(name);
+    let mut suite = SuiteFile::read(&folder)?;
+    if arguments.quick {
+        suite = suite.shortened();
+    }
+    let reports = arguments.reports.join(if arguments.quick {
+        format!("{name}-quick")
+    } else {
+        name.to_owned()
+    });
+    let experiment = |member: &Member| ExperimentArguments {
+        file: folder.join(&member.file),
+        settings: member.quick.clone().filter(|_| arguments.quick).unwrap_or_default(),
+        only: Vec::new(),
+        limit: arguments.quick.then_some(suite.quick_limit),
+        device: arguments.device.clone(),
+        store: arguments.store.clone(),
+    };
+    let options = GenerationOptions::default();
+    // What is wrong with any of them is said before the first is run.
+    for member in &suite.manifests {
+        let mut lab = open(&experiment(member), options)?;
+        if arguments.dry_run {
+            print_plan(&mut lab, output)?;
+            output.text("");
+        }
+    }
+    if arguments.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (mut parts, mut counts, mut num_failed) = (Vec::new(), Vec::new(), 0);
+    for (index, member) in suite.manifests.iter().enumerate() {
+        let place = format!("{} of {}", index + 1, suite.manifests.len());
+        let mut lab = open(&experiment(member), options)?;
+        eprintln!("{place}: {} ({})", lab.plan.title(), member.name());
+        let mut terminal = Terminal::new();
+        let run_options = RunOptions::default();
+        let summary = preceptor_experiment::run(
+            &lab.plan,
+            &lab.store,
+            &mut lab.models,
+            run_options,
+            &mut terminal,
+        )?;
+        write_report(&lab, &reports)?;
+        num_failed += summary.num_failed;
+        counts.push(json!({
+            "experiment": member.name(), "rollouts-drawn": summary.num_rollouts,
+            "rollouts-reused": summary.num_reused, "training-steps": summary.num_steps,
+            "failed-records": summary.num_failed,
+        }));
+        let plan = lab.store.put_plan(&lab.plan.record())?;
+        parts.push(SuitePart { experiment: member.name(), plan });
+    }
+    let store = Store::open(&arguments.store)?;
+    let about =
+        Suite { title: &suite.title, description: &suite.description, claims: &suite.claims };
+    let written = write_suite(&store, &about, &parts, &reports)?;
+    output.json(&json!({
+        "experiments": Value::Array(counts), "page": written.page, "failed-records": num_failed,
+    }));
+    output.text(format!("Report: {}", written.page.display()));
+    if num_failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output.text(format!(
+        "{num_failed} records could not be made; run again to ask for what failed, and nothing else"
+    ));
+    Ok(ExitCode::from(CHECKS_FAILED))
+}

@@ -1,0 +1,145 @@
+//! `reproduce`: a suite from its first record to its summary.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crate::process::{Folder, TINY_MODEL, num_lines};
+
+/// The scores of `reproduce pocket --quick` as they were once, a file an experiment.
+const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/command/pocket_quick");
+/// How far a score may be from the committed one. Equal code gives equal bits on one machine; another
+/// instruction set rounds otherwise, and a token that is drawn otherwise changes a whole rollout. With
+/// 24 prompts, three of them may change sides.
+const BAND: f64 = 0.125;
+
+/// A folder where the repository's experiments lie.
+fn with_experiments() -> Folder {
+    let folder = Folder::new();
+    let experiments = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments");
+    copy(Path::new(experiments), &folder.path("experiments"));
+    folder
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("readable").path();
+        let target = to.join(path.file_name().expect("named"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("copied");
+        }
+    }
+}
+
+/// What tables say, costs and times apart.
+fn tables(folder: &Folder, reports: &str) -> Vec<(String, String)> {
+    let mut tables = Vec::new();
+    let mut pending = vec![folder.path(reports)];
+    while let Some(path) = pending.pop() {
+        for entry in fs::read_dir(&path).expect("a folder") {
+            let path = entry.expect("readable").path();
+            let name = path.file_name().expect("named").to_string_lossy().into_owned();
+            let is_timed = ["costs.csv", "training_costs.csv", "rollouts.csv"].contains(&&*name);
+            if path.is_dir() {
+                pending.push(path);
+            } else if name.ends_with(".csv") && !is_timed {
+                let text = fs::read_to_string(&path).expect("text");
+                tables.push((path.display().to_string(), text));
+            }
+        }
+    }
+    let root = folder.path(reports).display().to_string();
+    for (path, _) in &mut tables {
+        *path = path.replace(&root, "");
+    }
+    tables.sort();
+    tables
+}
+
+#[test]
+fn the_laboratory_runs_whole_and_after_a_kill_ends_in_the_same_tables() {
+    let folder = with_experiments();
+    let quick = |store: &'static str, reports: &'static str| {
+        ["reproduce", "pocket", "--quick", "--store", store, "--reports", reports]
+    };
+    let store = folder.path("killed");
+    let mut child = folder.start(&quick("killed", "second"));
+    while num_lines(&store) < 300 && child.try_wait().expect("a child").is_none() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("a child");
+    child.wait().expect("a child");
+    folder.run(&quick("killed", "second")).expect_done();
+    folder.run(&quick("whole", "first")).expect_done();
+    let whole = tables(&folder, "first/pocket-quick");
+    assert_eq!(tables(&folder, "second/pocket-quick"), whole);
+    assert!(whole.iter().any(|(name, _)| name == "/tables/claims.csv"), "a summary");
+
+    let page = folder.path("first/pocket-quick/page.html");
+    let before = fs::read(&page).expect("a page");
+    let again = folder.run(&quick("whole", "first")).expect_done();
+    assert_eq!(fs::read(&page).expect("a page"), before);
+    assert!(again.stdout.contains("Report: "), "{}", again.stdout);
+
+    let mut num_compared = 0;
+    for (name, text) in &whole {
+        let Some(experiment) = name.strip_suffix("/tables/scores.csv") else { continue };
+        let path = format!("{COMMITTED}{experiment}.csv");
+        if std::env::var_os("PRECEPTOR_WRITE_QUICK").is_some() {
+            fs::write(&path, text).expect("written");
+        }
+        let committed = fs::read_to_string(&path).expect("a committed table");
+        let (found, known) = (scores(text), scores(&committed));
+        assert_eq!(found.len(), known.len(), "{name}");
+        for ((found_row, found), (known_row, known)) in found.iter().zip(&known) {
+            assert_eq!(found_row, known_row, "{name}");
+            let distance = (found - known).abs();
+            assert!(distance <= BAND, "{name}: {found_row} is {found}, was {known}");
+            num_compared += 1;
+        }
+    }
+    assert!(num_compared >= 15, "{num_compared} scores were compared");
+}
+
+/// The aggregator and the score of each row.
+fn scores(table: &str) -> Vec<(String, f64)> {
+    let mut lines = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().expect("a header");
+    let column = |name: &str| header.iter().position(|column| *column == name);
+    let score = column("score").expect("a score");
+    let of = |line: Vec<&str>| (line[..score].join(" "), line[score].parse().expect("a number"));
+    lines.map(of).collect()
+}
+
+#[test]
+fn a_suite_that_can_not_be_is_named() {
+    let folder = Folder::new();
+    let said = |arguments: &[&str]| folder.run(arguments).said();
+    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
+    fs::create_dir_all(folder.path("experiments/pocket")).expect("writable");
+    let suite = "title = 't'\ndescription = 'd'\nquick-limit = 2\n[[manifest]]\nfile = 'm.toml'\n";
+    folder.write("experiments/pocket/suite.toml", &suite.replace("file", "fil"));
+    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
+    let manifest = format!(
+        "title = 'm'\n[policy]\nmodel = '{TINY_MODEL}'\n[benchmark]\nkind = 'arithmetic'\nterms = 2\n\
+         shots = 1\nlimit = 2\n[sampling]\nmax-new-tokens = 4\ngroup-size = 2\n[matrix]\n\
+         'aggregator.kind' = ['single', 'majority']\n"
+    );
+    folder.write("experiments/pocket/m.toml", &manifest);
+    let with_claim = |check: &str| {
+        let claim =
+            format!("[[claim]]\nid = 'c'\nsays = 's'\npaper = 'p'\n[[claim.checks]]\n{check}");
+        folder.write("experiments/pocket/suite.toml", &format!("{suite}{claim}"));
+        said(&["reproduce", "pocket"])
+    };
+    let check = "experiment = 'm'\nmeasure = 'score'\nexpect = 'higher'\n";
+    insta::assert_snapshot!(with_claim(&format!("{check}a = 'aggregator.kind=synthesis'")));
+    insta::assert_snapshot!(with_claim(&format!("{check}a = 'aggregator.kind=single'")));
+    let policy = check.replace("score", "policy-held-out");
+    insta::assert_snapshot!(with_claim(&format!("{policy}a = 'aggregator.kind=single'")));
+    insta::assert_snapshot!(with_claim(&check.replace("'m'", "'n'")));
+}

@@ -1,0 +1,162 @@
+//! The summary of several experiments: what each claim says and what was seen.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use preceptor_core::Digest;
+use preceptor_store::Store;
+
+use crate::claims::{Claim, Seen, Verdict, see, verdict};
+use crate::evidence::Evidence;
+use crate::table::Table;
+use crate::write::{Written, read_notes, write_file};
+use crate::{Error, html, markdown, tables};
+
+/// Tables of an experiment that stand on the summary too.
+const SHOWN: [&str; 4] = ["scores", "training_scores", "disagreement", "rollouts"];
+
+/// An experiment whose report lies in a folder of its name beside the summary.
+#[derive(Clone, Debug)]
+pub struct SuitePart {
+    /// Its name.
+    pub experiment: String,
+    /// The digest of its plan.
+    pub plan: Digest,
+}
+
+/// What a summary is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Suite<'a> {
+    /// One line.
+    pub title: &'a str,
+    /// What was done, and of what it is no evidence.
+    pub description: &'a str,
+    /// What is tested.
+    pub claims: &'a [Claim],
+}
+
+/// A claim with what was seen.
+pub(crate) struct Judged<'c> {
+    pub(crate) claim: &'c Claim,
+    pub(crate) seen: Vec<Seen<'c>>,
+    pub(crate) verdict: Verdict,
+}
+
+/// What a page shows of an experiment.
+pub(crate) struct PartView {
+    pub(crate) experiment: String,
+    pub(crate) title: String,
+    pub(crate) tables: Vec<Table>,
+    /// Names of its figures with their SVG texts.
+    pub(crate) figures: Vec<(String, String)>,
+}
+
+/// Writes `page.html`, `page.md` and `tables/claims.*` of a suite into `folder`, where the reports of
+/// its parts lie.
+///
+/// # Errors
+///
+/// [`Error::Claim`] if a check names what no experiment has; errors of reading and writing.
+pub fn write_suite(
+    store: &Store,
+    suite: &Suite<'_>,
+    parts: &[SuitePart],
+    folder: &Path,
+) -> Result<Written, Error> {
+    let mut judged: Vec<Judged<'_>> = suite
+        .claims
+        .iter()
+        .map(|claim| Judged { claim, seen: Vec::new(), verdict: Verdict::NotTestable })
+        .collect();
+    let mut views = Vec::new();
+    for part in parts {
+        let evidence = Evidence::load(store, &part.plan)?;
+        for one in &mut judged {
+            let of_part = one.claim.checks.iter();
+            for check in of_part.filter(|check| check.experiment == part.experiment) {
+                one.seen.push(see(check, &evidence)?);
+            }
+        }
+        let mut tables = tables::all(&evidence);
+        tables.retain(|table| table.height() > 0 && SHOWN.contains(&table.name));
+        let figures = read_figures(&folder.join(&part.experiment).join("figures"))?;
+        let (experiment, title) = (part.experiment.clone(), evidence.plan.title.clone());
+        views.push(PartView { experiment, title, tables, figures });
+    }
+    for one in &mut judged {
+        if let Some(check) = one
+            .claim
+            .checks
+            .iter()
+            .find(|check| parts.iter().all(|part| part.experiment != check.experiment))
+        {
+            let detail = "no such experiment is part of the suite".to_owned();
+            return Err(Error::Claim { experiment: check.experiment.clone(), detail });
+        }
+        one.verdict = verdict(one.claim, &one.seen);
+    }
+
+    let table = claims_table(&judged);
+    let tables_folder = folder.join("tables");
+    let names = table.write(&tables_folder)?;
+    let mut files: Vec<PathBuf> = names.into_iter().map(|name| tables_folder.join(name)).collect();
+    let notes = read_notes(folder)?;
+    let page = folder.join("page.html");
+    write_file(&page, &html::suite_page(suite, &judged, &views, notes.as_deref()), &mut files)?;
+    let text = markdown::suite_page(suite, &judged, &views, notes.as_deref());
+    write_file(&folder.join("page.md"), &text, &mut files)?;
+    Ok(Written { page, files })
+}
+
+/// A row for each check, and for each claim without one.
+fn claims_table(judged: &[Judged<'_>]) -> Table {
+    let rows: Vec<(&Judged<'_>, Option<&Seen<'_>>)> = judged
+        .iter()
+        .flat_map(|one| {
+            let seen = one.seen.iter().map(move |seen| (one, Some(seen)));
+            let none = one.seen.is_empty().then_some((one, None));
+            seen.chain(none)
+        })
+        .collect();
+    let caption = "What each claim is held against: the number with its 95 % interval, what it should \
+                   be, and how the claim fares";
+    let mut table = Table::new("claims", caption);
+    let text = |of: &dyn Fn(&Seen<'_>) -> String| {
+        rows.iter().map(|(_, seen)| seen.map_or_else(String::new, of)).collect::<Vec<_>>()
+    };
+    table.text("claim", rows.iter().map(|(one, _)| one.claim.id.clone()).collect());
+    table.text("experiment", text(&|seen| seen.check.experiment.clone()));
+    table.text("measured", text(&|seen| seen.subject()));
+    table.text("expected", text(&|seen| seen.expected()));
+    let estimates: Vec<_> =
+        rows.iter().map(|(_, seen)| seen.and_then(|seen| seen.estimate)).collect();
+    table.estimates(["seen", "low", "high"], &estimates);
+    let count = |(_, seen): &(&Judged<'_>, Option<&Seen<'_>>)| {
+        seen.and_then(|seen| seen.estimate).map_or(0, |estimate| estimate.num_clusters as u64)
+    };
+    table.count("n", rows.iter().map(count).collect());
+    table.text("over", text(&|seen| seen.unit.to_owned()));
+    table.text("check", text(&|seen| seen.verdict.name().to_owned()));
+    table.text("verdict", rows.iter().map(|(one, _)| one.verdict.name().to_owned()).collect());
+    table
+}
+
+fn read_figures(folder: &Path) -> Result<Vec<(String, String)>, Error> {
+    let error = |path: &Path, error: std::io::Error| Error::Read {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    };
+    let mut figures = Vec::new();
+    if folder.is_dir() {
+        let entries = fs::read_dir(folder).map_err(|e| error(folder, e))?;
+        let mut paths: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.retain(|path| path.extension().is_some_and(|ending| ending == "svg"));
+        paths.sort();
+        for path in paths {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            figures.push((name, fs::read_to_string(&path).map_err(|e| error(&path, e))?));
+        }
+    }
+    Ok(figures)
+}
