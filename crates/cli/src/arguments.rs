@@ -132,12 +132,15 @@ pub(crate) struct RunArguments {
 pub(crate) enum SuiteName {
     /// The tiny model that is part of this program, on generated worlds: two cores, half an hour.
     Pocket,
+    /// SmolLM2 135M on generated sums and some of MATH-500: two cores, hours.
+    Small,
 }
 
 impl SuiteName {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Pocket => "pocket",
+            Self::Small => "small",
         }
     }
 }

@@ -103,11 +103,19 @@ impl Models {
     fn take(&mut self, name: &str) -> Result<Model, Error> {
         match self.loaded.take() {
             Some((loaded, model)) if loaded == name => Ok(model),
-            _ => {
-                let located = self.files.model(name).map_err(|error| self.with_endpoints(error))?;
-                Ok(Model::load(&located.path, &self.device)?)
-            }
+            _ => self.read(name),
         }
+    }
+
+    /// Loads a model from its files: one of its own, or another one and an adapter of it.
+    fn read(&self, name: &str) -> Result<Model, Error> {
+        let path = self.files.model(name).map_err(|error| self.with_endpoints(error))?.path;
+        let Some(base) = Model::base_of_adapter(&path)? else {
+            return Ok(Model::load(&path, &self.device)?);
+        };
+        let mut model = self.read(&base)?;
+        model.merge_adapter(&path)?;
+        Ok(model)
     }
 
     /// The error about a name that is unknown, with the names of endpoints among the known ones.

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, View};
 use serde_json::{Value, json};
 
+use preceptor_core::Digest;
+
 use crate::hf_folder::{JsonFile, read_all};
 use crate::lora::LoraConfig;
 use crate::trainable::{Parameter, Trainable};
@@ -116,6 +118,39 @@ impl Drop for NewFolder {
 }
 
 impl Model {
+    /// The model whose adapter lies in `folder`, as peft names it; none where no adapter lies there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a configuration that names none.
+    pub fn base_of_adapter(folder: &Path) -> Result<Option<String>, Error> {
+        let path = folder.join(ADAPTER_CONFIG);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let config = JsonFile::read(&path)?;
+        let key = "base_model_name_or_path";
+        let base = config.text(key)?.filter(|base| !base.is_empty());
+        let base = base.ok_or_else(|| config.config_error(key, "nothing", "a name or a path"))?;
+        Ok(Some(base.to_owned()))
+    }
+
+    /// Adds the adapter in `folder` to the weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trainable::load_adapter`].
+    pub fn merge_adapter(&mut self, folder: &Path) -> Result<(), Error> {
+        let decoder = Trainable::load_adapter(self, folder)?.merged(self.device());
+        let mut parts = vec![self.identity().weights.as_str().as_bytes().to_vec()];
+        for file in [ADAPTER_CONFIG, ADAPTER] {
+            let path = folder.join(file);
+            parts.push(fs::read(&path).map_err(|source| Error::Read { path, source })?);
+        }
+        self.set_decoder(decoder, Digest::of_parts(parts.iter().map(Vec::as_slice)));
+        Ok(())
+    }
+
     /// Writes the model as a Hugging Face folder that transformers and [`Model::load`] read.
     ///
     /// # Errors

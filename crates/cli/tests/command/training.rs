@@ -278,19 +278,46 @@ fn a_trained_policy_is_exported_and_trained_on() {
     insta::assert_snapshot!("export-there", again.said());
     let adapter = folder.run(&["export", "train.toml", "--out", "adapter", "--adapter"]);
     insta::assert_snapshot!("export-no-adapter", adapter.said());
-    // The exported policy answers as the trained one does.
+    answers_alike_and_goes_on(&folder, &[], "policy");
+}
+
+#[test]
+fn an_adapter_stands_where_a_model_can() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let lora = ["--set", "train.lora.rank=4"];
+    folder.run(&[&["run", "train.toml"][..], &lora].concat()).expect_done();
+    let export = ["export", "train.toml", "--out", "adapter", "--adapter"];
+    folder.run(&[&export[..], &lora].concat()).expect_done();
+    answers_alike_and_goes_on(&folder, &lora, "adapter");
+
+    let config = folder.path("adapter/adapter_config.json");
+    let text = fs::read_to_string(&config).expect("written");
+    for (name, base) in [("unknown", "\"no-model\""), ("none", "null")] {
+        let changed = text.replace(&format!("\"{TINY_MODEL}\""), base);
+        fs::write(&config, changed).expect("writable");
+        let said = folder.run(&["plan", "train.toml", "--set", "policy.model=adapter"]).said();
+        insta::assert_snapshot!(format!("adapter-of-{name}"), said);
+    }
+}
+
+/// Asks and trains on the policy that `train.toml` with `settings` has trained and that was exported
+/// to `exported`.
+fn answers_alike_and_goes_on(folder: &Folder, settings: &[&str], exported: &str) {
     let rollouts = |store: &str| {
-        let stages = records(&folder, store).into_values();
+        let stages = records(folder, store).into_values();
         let rollouts = stages.filter(|(kind, _)| kind == "rollouts").map(|(_, records)| records);
         rollouts.max_by_key(Vec::len).expect("there are some")
     };
-    let settings = ["--set", "policy.model=policy", "--set", "train.steps=1"];
-    let longer = [&["run", "train.toml", "--store", "on"][..], &settings].concat();
-    folder.run(&longer).expect_done();
-    let asked = "title = \"asked\"\n[policy]\nmodel = \"policy\"\n[benchmark]\nkind = \"arithmetic\"\n\
-                 terms = 2\nshots = 1\nlimit = 6\n[sampling]\ngroup-size = 4\nmax-new-tokens = 8\n\
-                 stop = []\n[aggregator]\nkind = \"single\"\n";
-    folder.write("asked.toml", asked);
+    let model = format!("policy.model={exported}");
+    let longer = ["run", "train.toml", "--store", "on", "--set", &model, "--set", "train.steps=1"];
+    folder.run(&[&longer[..], settings].concat()).expect_done();
+    let asked = format!(
+        "title = \"asked\"\n[policy]\nmodel = \"{exported}\"\n[benchmark]\nkind = \"arithmetic\"\n\
+         terms = 2\nshots = 1\nlimit = 6\n[sampling]\ngroup-size = 4\nmax-new-tokens = 8\n\
+         stop = []\n[aggregator]\nkind = \"single\"\n"
+    );
+    folder.write("asked.toml", &asked);
     folder.run(&["run", "asked.toml", "--store", "asked"]).expect_done();
     let (asked, trained) = (rollouts("asked"), rollouts("runs"));
     assert_eq!(asked.len(), 6 * 4);
