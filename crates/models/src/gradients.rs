@@ -19,7 +19,8 @@ use burn_flex::{Flex, FlexTensor};
 
 use crate::attention::{AttentionShape, SegmentAttention};
 use crate::kernels::{
-    self, AttentionGradients, AttentionInputs, HeadGroup, Isa, LogSumExp, Packed, RowsMut, RowsRef,
+    self, Activation, AttentionGradients, AttentionInputs, HeadGroup, Isa, LogSumExp, Packed,
+    RowsMut, RowsRef,
 };
 use crate::ops::{self, Linear, RopeAngles, filled_rows, from_vec, on_cpu, panels_view, rows_of};
 
@@ -212,25 +213,27 @@ pub(crate) fn rope(x: &Tensor<2>, angles: &RopeAngles) -> Option<Tensor<2>> {
     Some(record([input], State { angles: back }, output))
 }
 
-/// [`ops::silu_mul`].
-pub(crate) fn silu_mul(gate_up: &Tensor<2>) -> Option<Tensor<2>> {
+/// [`ops::gated`].
+pub(crate) fn gated(gate_up: &Tensor<2>, activation: Activation) -> Option<Tensor<2>> {
     #[derive(Clone, Debug)]
     struct State {
         gate_up: FlexTensor,
+        activation: Activation,
     }
     impl Gradient<1> for State {
         fn backward(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
             let gate_up = rows(&self.gate_up);
             let out = filled_rows(gate_up.rows(), gate_up.cols(), |out| {
-                kernels::silu_mul_backward(Isa::best(), gate_up, rows(&grad), out);
+                let (isa, grad) = (Isa::best(), rows(&grad));
+                kernels::gated_backward(isa, self.activation, gate_up, grad, out);
             });
             [Some(primitive(&out))]
         }
     }
     let input = tracked(gate_up)?;
-    let output = ops::silu_mul(&value(&input));
+    let output = ops::gated(&value(&input), activation);
     let gate_up = dense(input.primitive().clone());
-    Some(record([input], State { gate_up }, output))
+    Some(record([input], State { gate_up, activation }, output))
 }
 
 /// Attention of the segments' rows; see [`SegmentAttention`].

@@ -54,6 +54,12 @@ impl JsonFile {
         &self.path
     }
 
+    /// The table at `key` as a file of its own; messages name the same path.
+    pub fn part(&self, key: &str) -> Option<Self> {
+        let value = self.get(key).filter(|value| value.is_object())?.clone();
+        Some(Self { path: self.path.clone(), value })
+    }
+
     /// The value at a dotted path; none if it is missing or null.
     pub fn get(&self, key: &str) -> Option<&Value> {
         let mut value = &self.value;

@@ -11,6 +11,7 @@ use burn_flex::{Flex, FlexTensor};
 
 use crate::device;
 use crate::gradients;
+pub use crate::kernels::Activation;
 use crate::kernels::{self, Isa, LANES, PanelsView, RowsMut, RowsRef};
 use crate::lora::Adapter;
 
@@ -296,23 +297,27 @@ pub fn add(x_rd: Tensor<2>, y_rd: Tensor<2>) -> Tensor<2> {
     x_rd + y_rd
 }
 
-/// `silu(gate) · up` of rows that hold gate, then up.
+/// `activation(gate) · up` of rows that hold gate, then up.
 ///
 /// # Shapes
 ///
 /// `[r, 2 d]` to `[r, d]`.
-pub fn silu_mul(gate_up: &Tensor<2>) -> Tensor<2> {
+pub fn gated(gate_up: &Tensor<2>, activation: Activation) -> Tensor<2> {
     let width = gate_up.dims()[1] / 2;
     if let Some(flex) = on_cpu(gate_up)
         && let Some(x) = rows_of(&flex)
     {
-        return filled_rows(x.rows(), width, |out| kernels::silu_mul(Isa::best(), x, out));
+        return filled_rows(x.rows(), width, |out| kernels::gated(Isa::best(), activation, x, out));
     }
-    if let Some(y) = gradients::silu_mul(gate_up) {
+    if let Some(y) = gradients::gated(gate_up, activation) {
         return y;
     }
     let gate = gate_up.clone().narrow(1, 0, width);
-    burn::tensor::activation::silu(gate) * gate_up.clone().narrow(1, width, width)
+    let gate = match activation {
+        Activation::Silu => burn::tensor::activation::silu(gate),
+        Activation::GeluTanh => burn::tensor::activation::gelu_approximate(gate),
+    };
+    gate * gate_up.clone().narrow(1, width, width)
 }
 
 /// The log-probabilities of `targets` under a head, and the entropy (in nats) of each row's
@@ -395,8 +400,11 @@ mod tests {
         let sum = add(x.clone(), x.clone());
         assert_eq!(to_vec(sum), to_vec(plain(&x) + plain(&x)));
 
-        let difference = largest_difference(silu_mul(&x), silu_mul(&plain(&x)));
-        assert!(difference < 1e-5, "silu: {difference}");
+        for activation in [Activation::Silu, Activation::GeluTanh] {
+            let difference =
+                largest_difference(gated(&x, activation), gated(&plain(&x), activation));
+            assert!(difference < 1e-5, "{activation:?}: {difference}");
+        }
 
         let frequencies: Vec<f32> = (0..16).map(|i| 1.0 / (i + 1) as f32).collect();
         let positions = [0, 1, 7, 100, 5];
@@ -411,6 +419,7 @@ mod tests {
         let x = random([6, 64]);
         let view = x.clone().narrow(1, 16, 32);
         let copy: Tensor<2> = Tensor::from_data(view.to_data(), &x.device());
-        assert_eq!(to_vec(silu_mul(&view)), to_vec(silu_mul(&copy)));
+        let silu = |x| to_vec(gated(x, Activation::Silu));
+        assert_eq!(silu(&view), silu(&copy));
     }
 }

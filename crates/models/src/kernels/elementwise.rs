@@ -108,14 +108,31 @@ per_isa! {
     }
 }
 
-/// `silu(gate) · up`, where a row of `gate_up` is all of gate, then all of up.
-pub(crate) fn silu_mul(isa: Isa, gate_up: RowsRef<'_>, out: RowsMut) {
+/// What a gate goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · σ(x)`.
+    Silu,
+    /// The Gaussian error linear unit by its approximation with a hyperbolic tangent,
+    /// `x · (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`, which is `x · σ(2 √(2/π) (x + 0.044715 x³))`.
+    GeluTanh,
+}
+
+/// `2 √(2/π)`.
+pub(super) const GELU_SCALE: f32 = 1.595_769_2;
+pub(super) const GELU_CUBE: f32 = 0.044_715;
+
+/// `activation(gate) · up`, where a row of `gate_up` is all of gate, then all of up.
+pub(crate) fn gated(isa: Isa, activation: Activation, gate_up: RowsRef<'_>, out: RowsMut) {
     let width = gate_up.cols() / 2;
     by_rows(gate_up.rows(), width, |row| {
         // SAFETY: each row is written by one task.
         let out = unsafe { out.slice(row, 0, width) };
         let (gate, up) = gate_up.row(row).split_at(width);
-        silu_mul_row(isa, gate, up, out);
+        match activation {
+            Activation::Silu => silu_mul_row(isa, gate, up, out),
+            Activation::GeluTanh => gelu_mul_row(isa, gate, up, out),
+        }
     });
 }
 
@@ -123,6 +140,15 @@ per_isa! {
     fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
         for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
             *out = gate / (1.0 + exp_f32(-gate)) * up;
+        }
+    }
+}
+
+per_isa! {
+    fn gelu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
+        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+            let inner = GELU_SCALE * (gate + GELU_CUBE * (gate * gate * gate));
+            *out = gate / (1.0 + exp_f32(-inner)) * up;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Gradients of the row-wise operations. Sums over rows run from the first row down, whatever the
 //! number of threads.
 
-use super::elementwise::by_rows;
+use super::elementwise::{Activation, GELU_CUBE, GELU_SCALE, by_rows};
 use super::exp::exp_f32;
 use super::isa::per_isa;
 use super::softmax::sum_lanes;
@@ -73,16 +73,41 @@ per_isa! {
     }
 }
 
-/// Gradient of `silu(gate) · up` with respect to rows that hold gate, then up.
-pub(crate) fn silu_mul_backward(isa: Isa, gate_up: RowsRef<'_>, grad: RowsRef<'_>, out: RowsMut) {
+/// Gradient of `activation(gate) · up` with respect to rows that hold gate, then up.
+pub(crate) fn gated_backward(
+    isa: Isa,
+    activation: Activation,
+    gate_up: RowsRef<'_>,
+    grad: RowsRef<'_>,
+    out: RowsMut,
+) {
     let width = grad.cols();
     by_rows(grad.rows(), width, |row| {
         // SAFETY: each row is written by one task.
         let out = unsafe { out.slice(row, 0, 2 * width) };
         let ((gate, up), (gate_grad, up_grad)) =
             (gate_up.row(row).split_at(width), out.split_at_mut(width));
-        silu_mul_row_backward(isa, gate, up, grad.row(row), gate_grad, up_grad);
+        let grad = grad.row(row);
+        match activation {
+            Activation::Silu => silu_mul_row_backward(isa, gate, up, grad, gate_grad, up_grad),
+            Activation::GeluTanh => gelu_mul_row_backward(isa, gate, up, grad, gate_grad, up_grad),
+        }
     });
+}
+
+per_isa! {
+    fn gelu_mul_row_backward(gate: &[f32], up: &[f32], grad: &[f32], gate_grad: &mut [f32], up_grad: &mut [f32]) {
+        let inputs = gate.iter().zip(up).zip(grad);
+        for ((gate_grad, up_grad), ((gate, up), grad)) in gate_grad.iter_mut().zip(up_grad).zip(inputs) {
+            let square = gate * gate;
+            let inner = GELU_SCALE * (gate + GELU_CUBE * (square * gate));
+            let slope = GELU_SCALE * (1.0 + 3.0 * GELU_CUBE * square);
+            let sigmoid = 1.0 / (1.0 + exp_f32(-inner));
+            let gelu = gate * sigmoid;
+            *up_grad = grad * gelu;
+            *gate_grad = (grad * up) * (sigmoid + gelu * (1.0 - sigmoid) * slope);
+        }
+    }
 }
 
 per_isa! {

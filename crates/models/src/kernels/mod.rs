@@ -26,8 +26,9 @@ pub(crate) use attention::{AttentionTask, KeyValueRun, attend_tile};
 pub(crate) use attention_backward::{
     AttentionGradients, AttentionInputs, Family, HeadGroup, Part, attend_backward,
 };
-pub(crate) use elementwise::{add, add_to, rms_norm, rope, silu_mul};
-pub(crate) use elementwise_backward::{rms_norm_backward, silu_mul_backward, softmax_backward};
+pub use elementwise::Activation;
+pub(crate) use elementwise::{add, add_to, gated, rms_norm, rope};
+pub(crate) use elementwise_backward::{gated_backward, rms_norm_backward, softmax_backward};
 pub(crate) use gemm::product;
 pub(crate) use isa::Isa;
 pub(crate) use panels::{LANES, Packed, PanelsView, pack_rows};

@@ -91,7 +91,7 @@ fn messages_for_gguf_files() {
     hint: convert the file to one of these types
     "###);
     insta::assert_snapshot!(changed_gguf(|g| g.meta("general.architecture", Meta::Text("mamba".to_owned()))), @r###"
-    use `models/m.gguf`: the architecture `mamba` is not supported, only `llama`
+    use `models/m.gguf`: the architecture `mamba` is not supported, only `llama`, `qwen3`, `gemma3`
     hint: a family is one file in the models crate; other models can be asked through an endpoint
     "###);
     insta::assert_snapshot!(changed_gguf(|g| g.metadata.retain(|(key, _)| key != "llama.block_count")), @r###"
@@ -152,7 +152,7 @@ fn messages_for_folders() {
     hint: compare it with the file that the model's authors published
     "###);
     insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"model_type\": \"llama\"", "\"model_type\": \"mamba\"")), @r###"
-    use `models/config.json`: the architecture `mamba` is not supported, only `llama`
+    use `models/config.json`: the architecture `mamba` is not supported, only `llama`, `qwen3`, `gemma3`
     hint: a family is one file in the models crate; other models can be asked through an endpoint
     "###);
     insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"rope_type\": \"llama3\"", "\"rope_type\": \"yarn\"")), @r###"

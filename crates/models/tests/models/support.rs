@@ -19,6 +19,9 @@ pub(crate) fn fixtures() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity")).to_owned()
 }
 
+/// The small random checkpoints, one a family.
+pub(crate) const FAMILIES: [&str; 3] = ["llama", "qwen3", "gemma3"];
+
 /// The small random Llama checkpoint.
 pub(crate) fn llama_folder() -> PathBuf {
     fixtures().join("llama")

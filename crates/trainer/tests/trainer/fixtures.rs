@@ -1,25 +1,30 @@
-//! Whole updates of the small random checkpoint against torch, transformers and peft.
+//! Whole updates of the small random checkpoints against torch, transformers and peft.
 
 use std::path::Path;
 
 use preceptor_models::Device;
 use preceptor_trainer::parity::{self, Comparison, ParityError};
 
-fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/llama")
+const FAMILIES: [&str; 3] = ["llama", "qwen3", "gemma3"];
+
+fn folder(family: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(family)
 }
 
 #[test]
 fn every_objective_agrees_with_torch_and_adapters_with_peft() {
-    let comparisons = parity::check(&folder(), &Device::cpu()).unwrap();
-    for comparison in &comparisons {
-        println!("{comparison:?}");
+    for family in FAMILIES {
+        let comparisons = parity::check(&folder(family), &Device::cpu()).unwrap();
+        for comparison in &comparisons {
+            println!("{family}: {comparison:?}");
+        }
+        let wrong: Vec<_> = comparisons.iter().filter(|comparison| !comparison.holds()).collect();
+        assert!(wrong.is_empty(), "{family}: {wrong:#?}");
+        // Text: five; adapters: two; log-probabilities; seven objectives by five; fine-tuning by
+        // four.
+        assert_eq!(comparisons.len(), 5 + 2 + 1 + 7 * 5 + 4, "{family}");
+        assert!(comparisons.iter().all(|comparison| comparison.compared > 0));
     }
-    let wrong: Vec<_> = comparisons.iter().filter(|comparison| !comparison.holds()).collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    // Text: five; adapters: two; log-probabilities; seven objectives by five; fine-tuning by four.
-    assert_eq!(comparisons.len(), 5 + 2 + 1 + 7 * 5 + 4);
-    assert!(comparisons.iter().all(|comparison| comparison.compared > 0));
 }
 
 /// How much further a device may be whose products round their factors to TF32, 13 bits fewer than
@@ -41,13 +46,16 @@ fn the_fixtures_hold_on_the_devices_of_this_machine() {
                 continue;
             }
         };
-        let comparisons = parity::check(&folder(), &device).unwrap();
-        for comparison in &comparisons {
-            println!("{name}: {comparison:?}");
+        for family in FAMILIES {
+            let comparisons = parity::check(&folder(family), &device).unwrap();
+            for comparison in &comparisons {
+                println!("{name}, {family}: {comparison:?}");
+            }
+            let holds =
+                |comparison: &&Comparison| comparison.largest <= slack * comparison.tolerance;
+            let wrong: Vec<_> = comparisons.iter().filter(|c| !holds(c)).collect();
+            assert!(wrong.is_empty(), "{name}, {family}: {wrong:#?}");
         }
-        let holds = |comparison: &&Comparison| comparison.largest <= slack * comparison.tolerance;
-        let wrong: Vec<_> = comparisons.iter().filter(|comparison| !holds(comparison)).collect();
-        assert!(wrong.is_empty(), "{name}: {wrong:#?}");
     }
 }
 

@@ -1,0 +1,216 @@
+//! The list of model families: a family is one file and one line here.
+
+pub mod gemma3;
+pub mod llama;
+pub mod qwen3;
+
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use serde_json::{Value, json};
+
+use crate::attention::AttentionShape;
+use crate::device::Device;
+use crate::gguf::GgufFile;
+use crate::hf_folder::{HfWeights, JsonFile};
+use crate::rope_frequencies::{RopeConfig, RopeScaling};
+use crate::stack::{Layers, Products, Sizes};
+use crate::{Decoder, Error};
+
+/// Knows how to build the decoders of one family.
+pub trait Family: Sync {
+    /// `model_type` in a Hugging Face configuration, `general.architecture` in GGUF.
+    fn name(&self) -> &'static str;
+
+    /// Other values of `model_type`.
+    fn other_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// One line for people.
+    fn summary(&self) -> &'static str;
+
+    /// From a Hugging Face folder.
+    ///
+    /// # Errors
+    ///
+    /// What the configuration or the weights lack.
+    fn load_folder(
+        &self,
+        config: &JsonFile,
+        weights: &HfWeights,
+        device: &Device,
+    ) -> Result<Box<dyn Decoder>, Error>;
+
+    /// From a GGUF file.
+    ///
+    /// # Errors
+    ///
+    /// What the metadata or the weights lack.
+    fn load_gguf(&self, file: &GgufFile, device: &Device) -> Result<Box<dyn Decoder>, Error>;
+}
+
+/// All families.
+pub static FAMILIES: &[&dyn Family] =
+    &[&llama::LlamaFamily, &qwen3::Qwen3Family, &gemma3::Gemma3Family];
+
+/// The family of that name.
+pub(crate) fn find(path: &Path, name: &str) -> Result<&'static dyn Family, Error> {
+    let is_meant =
+        |family: &&dyn Family| family.name() == name || family.other_names().contains(&name);
+    FAMILIES.iter().copied().find(is_meant).ok_or_else(|| {
+        Error::Unsupported {
+            path: path.to_owned(),
+            what: "the architecture".to_owned(),
+            found: name.to_owned(),
+            allowed: FAMILIES.iter().map(|f| format!("`{}`", f.name())).collect::<Vec<_>>().join(", "),
+            hint: "a family is one file in the models crate; other models can be asked through an endpoint",
+        }
+    })
+}
+
+/// The error for what a family does not have.
+fn unsupported(path: &Path, what: &str, found: &str, allowed: &str, hint: &'static str) -> Error {
+    Error::Unsupported {
+        path: path.to_owned(),
+        what: what.to_owned(),
+        found: found.to_owned(),
+        allowed: allowed.to_owned(),
+        hint,
+    }
+}
+
+/// Refuses a configuration that has one of `keys`.
+fn refuse_biases(config: &JsonFile, keys: &[&str], hint: &'static str) -> Result<(), Error> {
+    for key in keys {
+        if config.boolean(key)?.unwrap_or(false) {
+            return Err(unsupported(config.path(), "bias", key, "weights without bias", hint));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a gate's activation other than `allowed`.
+fn check_activation(
+    config: &JsonFile,
+    key: &str,
+    allowed: &str,
+    hint: &'static str,
+) -> Result<(), Error> {
+    match config.text(key)?.unwrap_or(allowed) {
+        found if found == allowed => Ok(()),
+        found => {
+            let allowed = format!("`{allowed}`");
+            Err(unsupported(config.path(), "the activation", found, &allowed, hint))
+        }
+    }
+}
+
+/// The rope scaling that stands in `table`, whose kind is `rope_type`, or `type` in older files.
+fn hf_rope(config: &JsonFile, table: &str, hint: &'static str) -> Result<RopeScaling, Error> {
+    let key = |name: &str| format!("{table}.{name}");
+    let need = |name: &str| {
+        config
+            .float(&key(name))?
+            .filter(|x| *x > 0.0)
+            .ok_or_else(|| config.config_error(&key(name), "nothing", "a number above 0"))
+    };
+    let kind = match config.text(&key("rope_type"))? {
+        Some(kind) => kind,
+        None => config.text(&key("type"))?.unwrap_or("default"),
+    };
+    Ok(match kind {
+        "default" => RopeScaling::None,
+        "linear" => RopeScaling::Linear { factor: need("factor")? },
+        "llama3" => RopeScaling::Llama3 {
+            factor: need("factor")?,
+            low_freq_factor: need("low_freq_factor")?,
+            high_freq_factor: need("high_freq_factor")?,
+            original_context: need("original_max_position_embeddings")?,
+        },
+        other => {
+            let allowed = "`default`, `linear` and `llama3`";
+            return Err(unsupported(config.path(), "the rope type", other, allowed, hint));
+        }
+    })
+}
+
+/// Version 5 keeps everything under `rope_parameters`, version 4 has `rope_theta` beside
+/// `rope_scaling` (whose kind is `rope_type`, or `type` in older files).
+fn rope_from_json(
+    config: &JsonFile,
+    default_theta: f64,
+    hint: &'static str,
+) -> Result<RopeConfig, Error> {
+    let table =
+        if config.get("rope_parameters").is_some() { "rope_parameters" } else { "rope_scaling" };
+    let key = |name: &str| format!("{table}.{name}");
+    let theta = match config.float(&key("rope_theta"))? {
+        Some(theta) => theta,
+        None => config.float("rope_theta")?.unwrap_or(default_theta),
+    };
+    Ok(RopeConfig { theta, scaling: hf_rope(config, table, hint)? })
+}
+
+/// `rope_parameters` as transformers 5 writes it; none for scalings without a name.
+fn rope_to_json(rope: &RopeConfig) -> Option<Value> {
+    let mut rope_parameters = match &rope.scaling {
+        RopeScaling::None => json!({ "rope_type": "default" }),
+        RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+            json!({
+                "rope_type": "llama3",
+                "factor": factor,
+                "low_freq_factor": low_freq_factor,
+                "high_freq_factor": high_freq_factor,
+                "original_max_position_embeddings": *original_context as u64,
+            })
+        }
+        RopeScaling::Divisors(_) => return None,
+    };
+    rope_parameters["rope_theta"] = json!(rope.theta);
+    Some(rope_parameters)
+}
+
+/// The shape of a layer's attention, whose scores are divided by the root of the head's numbers.
+fn plain_attention(sizes: &Sizes) -> AttentionShape {
+    AttentionShape {
+        num_heads: sizes.num_heads,
+        num_kv_heads: sizes.num_kv_heads,
+        head_dim: sizes.head_dim,
+        scale: (1.0 / (sizes.head_dim as f64).sqrt()) as f32,
+        window: None,
+    }
+}
+
+/// Queries, keys and values of normed hidden states, before the rotary embedding.
+fn split_qkv(config: &impl Layers, products: &Products, normed: &Tensor<2>) -> [Tensor<2>; 3] {
+    let (q_width, kv_width) = (config.sizes().q_width(), config.sizes().kv_width());
+    let qkv = products.qkv.forward(normed);
+    let q = qkv.clone().narrow(1, 0, q_width);
+    let k = qkv.clone().narrow(1, q_width, kv_width);
+    [q, k, qkv.narrow(1, q_width + kv_width, kv_width)]
+}
+
+/// The family's norm of every head of every row, `[r, heads · h]` to the same.
+fn head_norm(config: &impl Layers, x_rd: Tensor<2>, weight: &Tensor<1>) -> Tensor<2> {
+    let ([rows, cols], head_dim) = (x_rd.dims(), config.sizes().head_dim);
+    let heads = x_rd.reshape([rows * cols / head_dim, head_dim]);
+    config.norm(&heads, weight).reshape([rows, cols])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::FAMILIES;
+
+    #[test]
+    fn names_are_unique_and_explained() {
+        let names: BTreeSet<_> = FAMILIES.iter().map(|family| family.name()).collect();
+        assert_eq!(names.len(), FAMILIES.len());
+        let others = FAMILIES.iter().flat_map(|family| family.other_names());
+        assert!(others.into_iter().all(|other| !names.contains(other)));
+        assert!(FAMILIES.iter().all(|family| !family.summary().is_empty()));
+    }
+}
