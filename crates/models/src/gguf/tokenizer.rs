@@ -1,7 +1,14 @@
 //! The tokenizer in a GGUF file's metadata, as the text of a `tokenizer.json`.
 //!
-//! Byte-level BPE (`tokenizer.ggml.model = "gpt2"`) only. How text is split before merging is not
-//! in the file, only a name for it (`tokenizer.ggml.pre`); [`SPLITS`] lists the names we know.
+//! **Byte-level BPE** (`tokenizer.ggml.model = "gpt2"`): how text is split before merging is not in the
+//! file, only a name for it (`tokenizer.ggml.pre`); [`SPLITS`] lists the names we know.
+//!
+//! **SentencePiece's BPE** (`"llama"`): there are no merges in the file, only scores of pieces. Two pieces
+//! merge where what they make is a piece, the higher its score the earlier; a space is written `▁`, and what
+//! is no piece falls back to bytes.
+
+#[expect(clippy::disallowed_types, reason = "looked up, never iterated")]
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
@@ -57,70 +64,151 @@ const SPLITS: [Split; 4] = [
     },
 ];
 
+/// How SentencePiece writes a space.
+const SPACE: &str = "▁";
+
 /// Token kinds of `tokenizer.ggml.token_type` that are matched whole in text.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
 /// The tokenizer as the text of a `tokenizer.json`.
 pub(crate) fn read_tokenizer(file: &GgufFile) -> Result<String, Error> {
-    let unsupported = |what: &str, found: &str, allowed: String| Error::Unsupported {
+    let vocabulary = Vocabulary::read(file)?;
+    let key = "tokenizer.ggml.model";
+    let parts = match file.text(key)? {
+        Some("gpt2") => byte_level(file, &vocabulary)?,
+        Some("llama") => sentence_piece(file, &vocabulary)?,
+        Some(other) => {
+            let allowed = "`gpt2` (byte-level BPE) or `llama` (SentencePiece's BPE)";
+            return Err(unsupported(file, "the tokenizer", other, allowed.to_owned()));
+        }
+        None => return Err(file.config_error(key, "nothing", "`gpt2` or `llama`")),
+    };
+    let tokenizer = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": vocabulary.added(parts.is_normalized),
+        "normalizer": parts.normalizer,
+        "pre_tokenizer": parts.pre_tokenizer,
+        "post_processor": parts.post_processor,
+        "decoder": parts.decoder,
+        "model": parts.model,
+    });
+    Ok(tokenizer.to_string())
+}
+
+/// What differs between the kinds of tokenizers.
+struct Parts {
+    normalizer: Value,
+    pre_tokenizer: Value,
+    post_processor: Value,
+    decoder: Value,
+    model: Value,
+    /// Whether tokens that are matched whole are looked for in normalised text.
+    is_normalized: bool,
+}
+
+fn unsupported(file: &GgufFile, what: &str, found: &str, allowed: String) -> Error {
+    Error::Unsupported {
         path: file.path().to_owned(),
         what: what.to_owned(),
         found: found.to_owned(),
         allowed,
         hint: "load the model from a Hugging Face folder with its own `tokenizer.json`",
-    };
-    let missing = |key: &str, expected: &str| file.config_error(key, "nothing", expected);
-    let model = file
-        .text("tokenizer.ggml.model")?
-        .ok_or_else(|| missing("tokenizer.ggml.model", "`gpt2`"))?;
-    if model != "gpt2" {
-        return Err(unsupported("the tokenizer", model, "`gpt2` (byte-level BPE)".to_owned()));
     }
+}
+
+fn texts<'a>(file: &'a GgufFile, key: &str) -> Result<Vec<&'a str>, Error> {
+    let expected = || file.config_error(key, "nothing", "a list of texts");
+    let items = file.list(key)?.ok_or_else(expected)?;
+    let mut texts = Vec::new();
+    for item in items {
+        match item {
+            GgufValue::Text(text) => texts.push(text.as_str()),
+            _ => return Err(file.config_error(key, "another value in the list", "texts only")),
+        }
+    }
+    Ok(texts)
+}
+
+/// The tokens and their kinds.
+struct Vocabulary<'a> {
+    tokens: Vec<&'a str>,
+    kinds: &'a [GgufValue],
+}
+
+impl<'a> Vocabulary<'a> {
+    fn read(file: &'a GgufFile) -> Result<Self, Error> {
+        let kinds = file.list("tokenizer.ggml.token_type")?.unwrap_or(&[]);
+        Ok(Self { tokens: texts(file, "tokenizer.ggml.tokens")?, kinds })
+    }
+
+    fn kind(&self, id: usize) -> i64 {
+        match self.kinds.get(id) {
+            Some(GgufValue::Signed(kind)) => *kind,
+            Some(GgufValue::Unsigned(kind)) => kind.cast_signed(),
+            _ => 1,
+        }
+    }
+
+    /// Tokens that are matched whole in text.
+    fn added(&self, is_normalized: bool) -> Vec<Value> {
+        let is_added = |id: &usize| matches!(self.kind(*id), CONTROL | USER_DEFINED);
+        let added = |id: usize| {
+            let is_control = self.kind(id) == CONTROL;
+            json!({
+                "id": id, "content": self.tokens[id], "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": is_normalized && !is_control, "special": is_control,
+            })
+        };
+        (0..self.tokens.len()).filter(is_added).map(added).collect()
+    }
+
+    fn ids(&self) -> serde_json::Map<String, Value> {
+        let tokens = self.tokens.iter().enumerate();
+        tokens.map(|(id, token)| ((*token).to_owned(), json!(id))).collect()
+    }
+
+    /// What puts the start token before a text, where the file says so, or else `default`.
+    fn start_token(&self, file: &GgufFile, default: bool) -> Result<Value, Error> {
+        let adds_bos = match file.value("tokenizer.ggml.add_bos_token") {
+            Some(GgufValue::Bool(adds)) => *adds,
+            _ => default,
+        };
+        let bos = file.integer("tokenizer.ggml.bos_token_id")?.filter(|_| adds_bos);
+        let Some((id, token)) = bos.and_then(|id| Some((id, *self.tokens.get(id)?))) else {
+            return Ok(Value::Null);
+        };
+        Ok(json!({
+            "type": "TemplateProcessing",
+            "single": [
+                { "SpecialToken": { "id": token, "type_id": 0 } },
+                { "Sequence": { "id": "A", "type_id": 0 } },
+            ],
+            "pair": [
+                { "SpecialToken": { "id": token, "type_id": 0 } },
+                { "Sequence": { "id": "A", "type_id": 0 } },
+                { "Sequence": { "id": "B", "type_id": 0 } },
+            ],
+            "special_tokens": { token: { "id": token, "ids": [id], "tokens": [token] } },
+        }))
+    }
+}
+
+fn byte_level(file: &GgufFile, vocabulary: &Vocabulary<'_>) -> Result<Parts, Error> {
     let pre = file.text("tokenizer.ggml.pre")?.unwrap_or("default");
     let split = SPLITS.iter().find(|split| split.names.contains(&pre)).ok_or_else(|| {
         let names: Vec<_> = SPLITS.iter().flat_map(|s| s.names).map(|n| format!("`{n}`")).collect();
-        unsupported("the pre-tokenizer", pre, names.join(", "))
+        unsupported(file, "the pre-tokenizer", pre, names.join(", "))
     })?;
-    let texts = |key: &str| -> Result<Vec<&str>, Error> {
-        let items = file.list(key)?.ok_or_else(|| missing(key, "a list of texts"))?;
-        let mut texts = Vec::new();
-        for item in items {
-            match item {
-                GgufValue::Text(text) => texts.push(text.as_str()),
-                _ => return Err(file.config_error(key, "another value in the list", "texts only")),
-            }
-        }
-        Ok(texts)
-    };
-    let tokens = texts("tokenizer.ggml.tokens")?;
     let mut merges = Vec::new();
-    for merge in texts("tokenizer.ggml.merges")? {
+    for merge in texts(file, "tokenizer.ggml.merges")? {
         let (left, right) = merge.split_once(' ').ok_or_else(|| {
             file.config_error("tokenizer.ggml.merges", &format!("`{merge}`"), "two parts each")
         })?;
         merges.push(json!([left, right]));
     }
-    let kinds = file.list("tokenizer.ggml.token_type")?.unwrap_or(&[]);
-    let kind = |id: usize| match kinds.get(id) {
-        Some(GgufValue::Signed(kind)) => *kind,
-        Some(GgufValue::Unsigned(kind)) => kind.cast_signed(),
-        _ => 1,
-    };
-    let added: Vec<Value> = tokens
-        .iter()
-        .enumerate()
-        .filter(|(id, _)| matches!(kind(*id), CONTROL | USER_DEFINED))
-        .map(|(id, token)| {
-            json!({
-                "id": id, "content": token, "single_word": false, "lstrip": false,
-                "rstrip": false, "normalized": false, "special": kind(id) == CONTROL,
-            })
-        })
-        .collect();
-    let vocab: serde_json::Map<String, Value> =
-        tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), json!(id))).collect();
-
     let mut splits = Vec::new();
     if split.single_digits {
         splits.push(json!({ "type": "Digits", "individual_digits": true }));
@@ -135,43 +223,103 @@ pub(crate) fn read_tokenizer(file: &GgufFile) -> Result<String, Error> {
         "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
         "use_regex": split.pattern.is_empty(),
     }));
-    let adds_bos = match file.value("tokenizer.ggml.add_bos_token") {
-        Some(GgufValue::Bool(adds)) => *adds,
-        _ => split.adds_bos,
-    };
-    let bos = file.integer("tokenizer.ggml.bos_token_id")?.filter(|_| adds_bos);
-    let processor = match bos.and_then(|id| tokens.get(id).map(|token| (id, *token))) {
-        Some((id, token)) => json!({
-            "type": "TemplateProcessing",
-            "single": [
-                { "SpecialToken": { "id": token, "type_id": 0 } },
-                { "Sequence": { "id": "A", "type_id": 0 } },
-            ],
-            "pair": [
-                { "SpecialToken": { "id": token, "type_id": 0 } },
-                { "Sequence": { "id": "A", "type_id": 0 } },
-                { "Sequence": { "id": "B", "type_id": 0 } },
-            ],
-            "special_tokens": { token: { "id": token, "ids": [id], "tokens": [token] } },
-        }),
-        None => Value::Null,
-    };
-    let tokenizer = json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added,
-        "normalizer": split.nfc.then(|| json!({ "type": "NFC" })),
-        "pre_tokenizer": { "type": "Sequence", "pretokenizers": splits },
-        "post_processor": processor,
-        "decoder": {
+    Ok(Parts {
+        normalizer: if split.nfc { json!({ "type": "NFC" }) } else { Value::Null },
+        pre_tokenizer: json!({ "type": "Sequence", "pretokenizers": splits }),
+        post_processor: vocabulary.start_token(file, split.adds_bos)?,
+        decoder: json!({
             "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true,
-        },
-        "model": {
+        }),
+        model: json!({
             "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
-            "ignore_merges": split.ignore_merges, "vocab": vocab, "merges": merges,
-        },
+            "ignore_merges": split.ignore_merges, "vocab": vocabulary.ids(), "merges": merges,
+        }),
+        is_normalized: false,
+    })
+}
+
+fn sentence_piece(file: &GgufFile, vocabulary: &Vocabulary<'_>) -> Result<Parts, Error> {
+    let key = "tokenizer.ggml.scores";
+    let scores = file.list(key)?.ok_or_else(|| file.config_error(key, "nothing", "a list"))?;
+    let mut numbers = Vec::with_capacity(scores.len());
+    for score in scores {
+        match score {
+            GgufValue::Float(score) => numbers.push(*score),
+            _ => return Err(file.config_error(key, "another value in the list", "numbers only")),
+        }
+    }
+    if numbers.len() != vocabulary.tokens.len() {
+        let found = format!("{} numbers", numbers.len());
+        let expected = format!("one for each of {} tokens", vocabulary.tokens.len());
+        return Err(file.config_error(key, &found, &expected));
+    }
+    let unknown = file.integer("tokenizer.ggml.unknown_token_id")?;
+    let unknown = unknown.and_then(|id| vocabulary.tokens.get(id));
+    let replace = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
+    let prepend = match file.value("tokenizer.ggml.add_space_prefix") {
+        Some(GgufValue::Bool(adds)) => *adds,
+        _ => true,
+    };
+    let normalizer = match prepend {
+        true => json!({
+            "type": "Sequence", "normalizers": [{ "type": "Prepend", "prepend": SPACE }, replace],
+        }),
+        false => replace,
+    };
+    let mut decoders = vec![
+        json!({ "type": "Replace", "pattern": { "String": SPACE }, "content": " " }),
+        json!({ "type": "ByteFallback" }),
+        json!({ "type": "Fuse" }),
+    ];
+    if prepend {
+        decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
+    }
+    Ok(Parts {
+        normalizer,
+        pre_tokenizer: Value::Null,
+        post_processor: vocabulary.start_token(file, true)?,
+        decoder: json!({ "type": "Sequence", "decoders": decoders }),
+        model: json!({
+            "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true,
+            "ignore_merges": false, "vocab": vocabulary.ids(),
+            "merges": merges(&vocabulary.tokens, &numbers),
+        }),
+        is_normalized: true,
+    })
+}
+
+/// Every pair of pieces that make a piece, the highest scores first; pairs of one piece by the numbers of
+/// their parts.
+fn merges(tokens: &[&str], scores: &[f64]) -> Vec<Value> {
+    #[expect(clippy::disallowed_types, reason = "looked up, never iterated")]
+    let ids: HashMap<&str, usize> = tokens.iter().enumerate().map(|(id, t)| (*t, id)).collect();
+    let mut pairs = Vec::new();
+    for (id, token) in tokens.iter().enumerate() {
+        for (at, _) in token.char_indices().skip(1) {
+            let (left, right) = token.split_at(at);
+            if let (Some(left), Some(right)) = (ids.get(left), ids.get(right)) {
+                pairs.push((id, *left, *right));
+            }
+        }
+    }
+    pairs.sort_by(|(a, a_left, a_right), (b, b_left, b_right)| {
+        let by_parts = (a_left, a_right).cmp(&(b_left, b_right));
+        scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)).then(by_parts)
     });
-    Ok(tokenizer.to_string())
+    pairs.into_iter().map(|(_, left, right)| json!([tokens[left], tokens[right]])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_merge_by_score_and_every_way_they_can() {
+        let tokens = ["a", "b", "c", "ab", "bc", "abc", "x"];
+        let found = merges(&tokens, &[0.0, 0.0, 0.0, -2.0, -1.0, -3.0, -1.0]);
+        let expected = [["b", "c"], ["a", "b"], ["a", "bc"], ["ab", "c"]];
+        assert_eq!(found, expected.map(|pair| json!(pair)));
+    }
 }

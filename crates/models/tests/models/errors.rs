@@ -86,8 +86,8 @@ fn messages_for_gguf_files() {
     load tensor `blk.0.ffn_gate.weight` of `models/m.gguf`: found shape [96, 64], expected [128, 64]
     hint: the configuration may belong to other weights
     "###);
-    insta::assert_snapshot!(changed_gguf(|g| g.tensors[1].number_type = 12), @r###"
-    use `models/m.gguf`: tensor `token_embd.weight` of type `Q4_K` is not supported, only F32, F16, BF16, Q8_0, Q4_0, Q4_1
+    insta::assert_snapshot!(changed_gguf(|g| g.tensors[1].number_type = 10), @r###"
+    use `models/m.gguf`: tensor `token_embd.weight` of type `Q2_K` is not supported, only F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K
     hint: convert the file to one of these types
     "###);
     insta::assert_snapshot!(changed_gguf(|g| g.meta("general.architecture", Meta::Text("mamba".to_owned()))), @r###"
@@ -106,8 +106,8 @@ fn messages_for_gguf_files() {
     use `models/m.gguf`: the pre-tokenizer `tekken` is not supported, only `gpt-2`, `default`, `smollm`, `llama-bpe`, `llama3`, `llama-v3`, `qwen2`
     hint: load the model from a Hugging Face folder with its own `tokenizer.json`
     "###);
-    insta::assert_snapshot!(changed_gguf(|g| g.meta("tokenizer.ggml.model", Meta::Text("llama".to_owned()))), @r###"
-    use `models/m.gguf`: the tokenizer `llama` is not supported, only `gpt2` (byte-level BPE)
+    insta::assert_snapshot!(changed_gguf(|g| g.meta("tokenizer.ggml.model", Meta::Text("bert".to_owned()))), @r###"
+    use `models/m.gguf`: the tokenizer `bert` is not supported, only `gpt2` (byte-level BPE) or `llama` (SentencePiece's BPE)
     hint: load the model from a Hugging Face folder with its own `tokenizer.json`
     "###);
 }
@@ -140,7 +140,7 @@ fn messages_for_folders() {
     hint: the configuration may belong to other weights
     "###);
     insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"num_hidden_layers\": 4", "\"num_hidden_layers\": 5")), @r###"
-    load tensor `model.layers.4.input_layernorm.weight` of `models`: it is not there (39 tensors are)
+    load tensor `model.layers.4.self_attn.q_proj.weight` of `models`: it is not there (39 tensors are)
     hint: the configuration may belong to other weights
     "###);
     insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"hidden_size\": 64", "\"hidden_size\": \"big\"")), @r###"

@@ -7,7 +7,7 @@ use preceptor_core::{
 use preceptor_models::LocalModel;
 
 use crate::support::{
-    Heard, Session, chat_prompt, ids, json, llama_folder, load, local, request, smollm2,
+    Heard, Session, chat_prompt, fetched, ids, json, llama_folder, load, local, request,
     text_prompt,
 };
 
@@ -106,7 +106,7 @@ fn reading_at_once_equals_reading_token_by_token() {
 
 #[test]
 fn scorer_and_sampler_agree_to_the_bit() {
-    for path in [Some(llama_folder()), smollm2()].into_iter().flatten() {
+    for path in [Some(llama_folder()), fetched("smollm2-135m")].into_iter().flatten() {
         let model = local(&path, 8);
         let requests = requests(4);
         let rollouts = draw(&model, &requests);
@@ -130,7 +130,7 @@ fn scorer_and_sampler_agree_to_the_bit() {
 
 #[test]
 fn the_real_model_draws_the_same_rollouts_in_any_batch() {
-    let Some(path) = smollm2() else { return };
+    let Some(path) = fetched("smollm2-135m") else { return };
     let requests = [request(chat_prompt("What is 17 + 25?"), 5), request(text_prompt("1, 2,"), 4)];
     let sampling = Sampling { max_new_tokens: 12, ..Sampling::default() };
     let run = |max_batch| {

@@ -41,19 +41,19 @@ pub(crate) fn local(path: &Path, max_batch: usize) -> LocalModel {
     LocalModel::new(load(path), GenerationOptions { max_batch })
 }
 
-/// The real model's file, or a message that it is not there.
-pub(crate) fn smollm2() -> Option<PathBuf> {
+/// The file of a real model, or a message that it is not there.
+pub(crate) fn fetched(name: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
     let models = std::env::var_os("PRECEPTOR_MODELS_DIR")
         .map(PathBuf::from)
         .or_else(|| cache.map(|cache| cache.join("preceptor/models")));
-    let files = models.and_then(|models| std::fs::read_dir(models.join("smollm2-135m")).ok());
+    let files = models.and_then(|models| std::fs::read_dir(models.join(name)).ok());
     let gguf = files.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let found = gguf.filter(|path| path.extension().is_some_and(|e| e == "gguf")).min();
     if found.is_none() {
-        println!("skipped: smollm2-135m is not fetched (preceptor models fetch smollm2-135m)");
+        println!("skipped: {name} is not fetched (preceptor models fetch {name})");
     }
     found
 }

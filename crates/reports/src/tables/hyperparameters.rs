@@ -43,9 +43,23 @@ fn flatten(prefix: &str, table: &TomlTable, into: &mut Vec<(String, String)>) {
         let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
             Value::Table(table) => flatten(&key, table, into),
-            Value::String(text) => into.push((key, shortened(text))),
-            value => into.push((key, shortened(&value.to_string()))),
+            value => into.push((key, shortened(&shown(value)))),
         }
+    }
+}
+
+/// A value in one line.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => {
+            let quoted = |value: &Value| match value {
+                Value::String(text) => format!("{text:?}"),
+                other => shown(other),
+            };
+            format!("[{}]", values.iter().map(quoted).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -63,11 +77,11 @@ mod tests {
 
     #[test]
     fn settings_are_told_by_their_dotted_keys() {
-        let table: TomlTable = "a = 1\n[b]\nc = 'x\n y'\n[b.d]\ne = [1.5, 2.0]".parse().unwrap();
+        let table: TomlTable = "a = 1\n[b]\nc = 'x  y'\n[b.d]\ne = [1.5, \"\\n\"]".parse().unwrap();
         let mut found = Vec::new();
         flatten("", &table, &mut found);
         let found: Vec<_> = found.iter().map(|(k, v)| format!("{k} = {v}")).collect();
-        assert_eq!(found, ["a = 1", "b.c = x y", "b.d.e = [1.5, 2.0]"]);
+        assert_eq!(found, ["a = 1", "b.c = x y", r#"b.d.e = [1.5, "\n"]"#]);
         assert_eq!(shortened(&"é".repeat(61)).chars().count(), 61);
     }
 }
