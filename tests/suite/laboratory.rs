@@ -13,7 +13,7 @@ use preceptor_experiment::{
     Document, Error, ModelHost, NoProgress, Plan, ResolveOptions, RunOptions, RunSummary, resolve,
     run,
 };
-use preceptor_files::{Files, Places, SamplingDefaults};
+use preceptor_files::{Files, Hub, Places, SamplingDefaults};
 use preceptor_store::Store;
 use preceptor_testkit::ScriptedModel;
 
@@ -189,6 +189,7 @@ impl Laboratory {
             models: path("models"),
             data: Some(path("data")),
             config: path("config"),
+            hub: Hub { endpoint: "http://127.0.0.1:9".to_owned(), token: None },
         };
         Files::open(places).expect("the built-in registry")
     }

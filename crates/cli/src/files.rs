@@ -9,6 +9,7 @@ use crate::arguments::FilesCommand;
 use crate::failure::Failure;
 use crate::lab::CHECKS_FAILED;
 use crate::output::Output;
+use crate::terminal::FetchBar;
 
 fn name(state: FileState) -> &'static str {
     match state {
@@ -76,7 +77,9 @@ pub(crate) fn models(command: &FilesCommand, output: &Output) -> Result<ExitCode
                 if let Some(terms) = terms.filter(|_| !is_here) {
                     eprintln!("{name}: {terms}");
                 }
-                let located = files.fetch_model(name, wheel)?;
+                let mut bar = FetchBar::default();
+                let located = files.fetch_model(name, wheel, &mut |at| bar.show(at))?;
+                bar.clear();
                 output.text(format!("{name}: {}", located.path.display()));
                 paths.push(json!({"name": name, "path": located.path, "sha256": located.sha256}));
             }
@@ -93,6 +96,9 @@ pub(crate) fn models(command: &FilesCommand, output: &Output) -> Result<ExitCode
                 ModelSource::WheelParts { packages, version, file, sha256 } => {
                     let packages = packages.join(", ");
                     format!("file {file} (sha256 {sha256}) of Python packages {packages} {version}")
+                }
+                ModelSource::Hub { repository, revision } => {
+                    format!("repository {repository}, revision {revision}")
                 }
                 ModelSource::Shipped { sha256 } => {
                     format!("part of this program (weights sha256 {sha256})")

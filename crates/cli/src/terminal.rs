@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use preceptor_core::Usage;
 use preceptor_experiment::{Progress, Unit};
+use preceptor_files::FetchProgress;
 
 /// Seconds between two plain lines.
 const LINE_EVERY_SECS: u64 = 20;
@@ -15,6 +16,39 @@ pub(crate) struct Terminal {
     bar: Option<ProgressBar>,
     is_terminal: bool,
     stage: Stage,
+}
+
+/// Shows on a terminal how far a fetch is.
+#[derive(Default)]
+pub(crate) struct FetchBar {
+    bar: Option<(String, ProgressBar)>,
+}
+
+impl FetchBar {
+    pub(crate) fn show(&mut self, at: FetchProgress<'_>) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        if self.bar.as_ref().is_none_or(|(file, _)| file != at.file) {
+            self.clear();
+            let style = ProgressStyle::with_template(
+                "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            );
+            let bar = ProgressBar::new(at.num_wanted.unwrap_or(0))
+                .with_style(style.expect("the template is fixed"))
+                .with_prefix(at.file.to_owned());
+            self.bar = Some((at.file.to_owned(), bar));
+        }
+        if let Some((_, bar)) = &self.bar {
+            bar.set_position(at.num_bytes);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// The stage that is being filled.

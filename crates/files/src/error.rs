@@ -87,6 +87,16 @@ pub enum Error {
         #[source]
         source: Box<ureq::Error>,
     },
+    /// A hub does not give a file.
+    #[error("download `{url}`: {detail}\nhint: {hint}")]
+    Hub {
+        /// From where.
+        url: String,
+        /// Why.
+        detail: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// `pip` is missing or failed.
     #[error("download Python package `{package}`: {detail}\nhint: {hint}")]
     Pip {

