@@ -20,9 +20,10 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
         };
         paths.filter(is_manifest).collect::<Vec<_>>()
     };
-    let mut names = [manifests(&folder), manifests(&folder.join("pocket"))].concat();
+    let folders = [folder.clone(), folder.join("pocket"), folder.join("paper")];
+    let mut names: Vec<PathBuf> = folders.iter().flat_map(|folder| manifests(folder)).collect();
     names.sort();
-    assert!(names.len() >= 19, "{names:?}");
+    assert!(names.len() >= 27, "{names:?}");
     for path in names {
         let mut laboratory = Laboratory::new();
         // Invented rows under ids of the test split: the plan has their number, not their texts.
@@ -32,6 +33,20 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
             ids.lines().take(5).enumerate().map(|(i, id)| health_row(id, i)).collect();
         laboratory.register_data("healthbench-random500", "rows.jsonl");
         laboratory.write("data/rows.jsonl", &rows);
+        if path.parent().unwrap().ends_with("paper") {
+            // As many as a step takes, of every split.
+            let more: String = (5..400).map(|i| health_row(&format!("invented-{i}"), i)).collect();
+            laboratory.register_data("healthbench", "main.jsonl");
+            laboratory.write("data/main.jsonl", &(rows + &more));
+            let problem = |i: usize| {
+                format!(
+                    "{{\"problem\": \"p{i}\", \"solution\": \"s\", \"answer\": \"{i}\", \
+                     \"subject\": \"s\", \"level\": 1, \"unique_id\": \"u{i}\"}}\n"
+                )
+            };
+            laboratory.register_data("math500", "math500.jsonl");
+            laboratory.write("data/math500.jsonl", &(0..300).map(problem).collect::<String>());
+        }
         let plan = laboratory.plan(&path, &[]).unwrap();
         let record = plan.record();
         let mut out = format!("{}\nseeds {:?}\n", record.title, record.seeds);

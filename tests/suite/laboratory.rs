@@ -174,12 +174,13 @@ impl Laboratory {
         text.replace(&self.folder.path().display().to_string(), "[dir]")
     }
 
-    /// Lets the data set `name` be the file at `place` below the data folder.
+    /// Lets the data set `name` be the file at `place` below the data folder, too.
     pub(crate) fn register_data(&self, name: &str, place: &str) {
+        let known = fs::read_to_string(self.path("config/data.toml")).unwrap_or_default();
         let entry = format!(
             "[{name}]\nsummary = \"s\"\nlicense = \"l\"\n[[{name}.sources]]\nfile = \"{place}\"\n"
         );
-        self.write("config/data.toml", &entry);
+        self.write("config/data.toml", &(known + &entry));
     }
 
     fn files(&self) -> Files {

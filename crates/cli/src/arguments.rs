@@ -134,6 +134,8 @@ pub(crate) enum SuiteName {
     Pocket,
     /// SmolLM2 135M on generated sums and some of MATH-500: two cores, hours.
     Small,
+    /// The paper's models and settings: graphics cards, gated repositories, a judge's key.
+    Paper,
 }
 
 impl SuiteName {
@@ -141,6 +143,7 @@ impl SuiteName {
         match self {
             Self::Pocket => "pocket",
             Self::Small => "small",
+            Self::Paper => "paper",
         }
     }
 }

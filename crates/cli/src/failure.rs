@@ -46,6 +46,21 @@ impl Failure {
         Self { message: message.into(), hint: Some(hint.into()), exit_code: INPUT }
     }
 
+    /// Whether both say the same.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (&self.message, &self.hint) == (&other.message, &other.hint)
+    }
+
+    /// Several failures as one; none of none.
+    pub(crate) fn together(failures: Vec<Self>) -> Option<Self> {
+        let exit_code = failures.first()?.exit_code;
+        let join = |texts: Vec<String>, between: &str| texts.join(between);
+        let hints = failures.iter().filter_map(|failure| failure.hint.clone()).collect::<Vec<_>>();
+        let messages = failures.into_iter().map(|failure| failure.message).collect();
+        let hint = (!hints.is_empty()).then(|| join(hints, "\n      "));
+        Some(Self { message: join(messages, "\nerror: failed to "), hint, exit_code })
+    }
+
     /// Prints the failure and gives its exit code.
     pub(crate) fn report(&self, output: &Output) -> ExitCode {
         let Self { message, hint, exit_code } = self;

@@ -100,13 +100,21 @@ pub(crate) fn reproduce(
         store: arguments.store.clone(),
     };
     let options = GenerationOptions::default();
-    // What is wrong with any of them is said before the first is run.
+    // Whatever any of them lacks is said, all at once, before the first is run.
+    let mut lacking: Vec<Failure> = Vec::new();
     for member in &suite.manifests {
-        let mut lab = open(&experiment(member), options)?;
-        if arguments.dry_run {
-            print_plan(&mut lab, output)?;
-            output.text("");
+        match open(&experiment(member), options) {
+            Ok(mut lab) if arguments.dry_run => {
+                print_plan(&mut lab, output)?;
+                output.text("");
+            }
+            Ok(_) => {}
+            Err(failure) if lacking.iter().any(|known| known.is_like(&failure)) => {}
+            Err(failure) => lacking.push(failure),
         }
+    }
+    if let Some(failure) = Failure::together(lacking) {
+        return Err(failure);
     }
     if arguments.dry_run {
         return Ok(ExitCode::SUCCESS);

@@ -73,7 +73,8 @@ impl ChatTemplate {
         &self.digest
     }
 
-    /// The conversation as the model reads it, ready for its answer.
+    /// The conversation as the model reads it, ready for its answer. Where the template has a switch for
+    /// thinking before an answer (Qwen 3), it is off, as in the paper.
     ///
     /// # Errors
     ///
@@ -87,6 +88,7 @@ impl ChatTemplate {
         let variables = context! {
             messages,
             add_generation_prompt => true,
+            enable_thinking => false,
             bos_token => self.bos_token.as_deref().unwrap_or_default(),
             eos_token => self.eos_token.as_deref().unwrap_or_default(),
         };
@@ -176,6 +178,13 @@ mod tests {
     fn a_template_can_refuse() {
         let error = render("{{ raise_exception('no system role') }}").expect_err("refused");
         insta::assert_snapshot!(error, @"render the chat template of `model`: no system role");
+    }
+
+    #[test]
+    fn thinking_is_off() {
+        let source =
+            "{% if enable_thinking is defined and enable_thinking is false %}off{% endif %}";
+        assert_eq!(render(source).expect("valid"), "off");
     }
 
     #[test]

@@ -116,6 +116,13 @@ fn scores(table: &str) -> Vec<(String, f64)> {
 }
 
 #[test]
+fn what_the_papers_suite_lacks_is_said_at_once() {
+    let folder = with_experiments();
+    insta::assert_snapshot!(folder.run(&["reproduce", "paper"]).said());
+    assert!(!folder.path("reports").exists(), "nothing was begun");
+}
+
+#[test]
 fn a_suite_that_can_not_be_is_named() {
     let folder = Folder::new();
     let said = |arguments: &[&str]| folder.run(arguments).said();
