@@ -78,8 +78,8 @@ fn mean(scores: &[Option<f64>]) -> Option<f64> {
     (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
 }
 
-/// The policy's mean score on a split after the last evaluated step, or before the first; none where a
-/// cell's policy was not evaluated there.
+/// The policy's mean score on a split after the last step that was evaluated (a training may stop
+/// early), or before the first; none where a cell's policy was not evaluated there.
 pub(crate) fn final_scores(
     evidence: &Evidence,
     cell: &CellRecord,
@@ -87,13 +87,10 @@ pub(crate) fn final_scores(
     is_trained: bool,
 ) -> Option<f64> {
     let of_split = cell.training.as_ref()?.evaluations.iter();
-    let of_split = of_split.filter(|evaluation| evaluation.split == split);
-    let chosen = if is_trained {
-        of_split.max_by_key(|evaluation| evaluation.step)
-    } else {
-        of_split.min_by_key(|evaluation| evaluation.step)
-    };
-    mean(&scores(evidence, chosen?)?)
+    let wanted = of_split.filter(|known| known.split == split && (known.step > 0) == is_trained);
+    let mut wanted: Vec<_> = wanted.collect();
+    wanted.sort_by_key(|known| std::cmp::Reverse(known.step));
+    mean(&wanted.into_iter().find_map(|known| scores(evidence, known))?)
 }
 
 struct ScoreRow<'a> {
