@@ -141,7 +141,9 @@ fn a_suite_that_can_not_be_is_named() {
         let claim =
             format!("[[claim]]\nid = 'c'\nsays = 's'\npaper = 'p'\n[[claim.checks]]\n{check}");
         folder.write("experiments/pocket/suite.toml", &format!("{suite}{claim}"));
-        said(&["reproduce", "pocket"])
+        let refused = folder.run(&["reproduce", "pocket"]);
+        let errors = refused.stderr.lines().filter(|line| line.starts_with("error"));
+        format!("exit {:?}\n{}", refused.code, errors.collect::<Vec<_>>().join("\n"))
     };
     let check = "experiment = 'm'\nmeasure = 'score'\nexpect = 'higher'\n";
     insta::assert_snapshot!(with_claim(&format!("{check}a = 'aggregator.kind=synthesis'")));
