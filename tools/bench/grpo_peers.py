@@ -82,7 +82,11 @@ def trl_results(path, threads, steps):
 
     torch.set_num_threads(threads)
     folder, file = os.path.split(os.path.abspath(path))
+    # As a folder of its own: a model that comes out of a GGUF file counts as quantised, and is not trained.
+    dequantised = tempfile.mkdtemp()
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    model.save_pretrained(dequantised)
+    model = AutoModelForCausalLM.from_pretrained(dequantised, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
     draw = random.Random(0)
     numbers = lambda: [draw.randrange(1, 10) for _ in range(3)]
