@@ -130,7 +130,7 @@ pub(crate) struct RunArguments {
 /// The suites that there are.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum SuiteName {
-    /// The tiny model that is part of this program, on generated worlds: two cores, half an hour.
+    /// The tiny model that is part of this program, on generated worlds: two cores, forty minutes.
     Pocket,
     /// SmolLM2 135M on generated sums and some of MATH-500: two cores, hours.
     Small,

@@ -58,6 +58,23 @@ impl SuiteFile {
         })
     }
 
+    /// Refuses a check on what is no part of the suite before hours are spent.
+    fn check_claims(&self) -> Result<(), Failure> {
+        let is_known =
+            |experiment: &str| self.manifests.iter().any(|member| member.name() == experiment);
+        let mut checks = self.claims.iter().flat_map(|claim| &claim.checks);
+        match checks.find(|check| !is_known(&check.experiment)) {
+            None => Ok(()),
+            Some(check) => Err(Failure::input(
+                format!(
+                    "test a claim on `{}`: no such experiment is part of the suite",
+                    check.experiment
+                ),
+                "name a manifest of the suite without its ending",
+            )),
+        }
+    }
+
     /// What remains of it with `--quick`.
     fn shortened(mut self) -> Self {
         self.manifests.retain(|member| member.quick.is_some());
@@ -119,6 +136,7 @@ pub(crate) fn reproduce(
     if arguments.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
+    suite.check_claims()?;
     let (mut parts, mut counts, mut num_failed) = (Vec::new(), Vec::new(), 0);
     for (index, member) in suite.manifests.iter().enumerate() {
         let place = format!("{} of {}", index + 1, suite.manifests.len());
