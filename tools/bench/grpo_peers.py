@@ -85,6 +85,8 @@ def trl_results(path, threads, steps):
     # As a folder of its own: a model that comes out of a GGUF file counts as quantised, and is not trained.
     dequantised = tempfile.mkdtemp()
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    model.hf_quantizer = None
+    del model.config.quantization_config
     model.save_pretrained(dequantised)
     model = AutoModelForCausalLM.from_pretrained(dequantised, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use preceptor_experiment::RunOptions;
 use preceptor_models::GenerationOptions;
-use preceptor_reports::{Claim, Suite, SuitePart, write_suite};
+use preceptor_reports::{Claim, Suite, SuitePart, check_claims, write_suite};
 use preceptor_store::Store;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -58,23 +58,6 @@ impl SuiteFile {
         })
     }
 
-    /// Refuses a check on what is no part of the suite before hours are spent.
-    fn check_claims(&self) -> Result<(), Failure> {
-        let is_known =
-            |experiment: &str| self.manifests.iter().any(|member| member.name() == experiment);
-        let mut checks = self.claims.iter().flat_map(|claim| &claim.checks);
-        match checks.find(|check| !is_known(&check.experiment)) {
-            None => Ok(()),
-            Some(check) => Err(Failure::input(
-                format!(
-                    "test a claim on `{}`: no such experiment is part of the suite",
-                    check.experiment
-                ),
-                "name a manifest of the suite without its ending",
-            )),
-        }
-    }
-
     /// What remains of it with `--quick`.
     fn shortened(mut self) -> Self {
         self.manifests.retain(|member| member.quick.is_some());
@@ -119,8 +102,11 @@ pub(crate) fn reproduce(
     let options = GenerationOptions::default();
     // Whatever any of them lacks is said, all at once, before the first is run.
     let mut lacking: Vec<Failure> = Vec::new();
+    let mut plans = Vec::new();
     for member in &suite.manifests {
-        match open(&experiment(member), options) {
+        let opened = open(&experiment(member), options);
+        plans.extend(opened.iter().map(|lab| (member.name(), lab.plan.record())));
+        match opened {
             Ok(mut lab) if arguments.dry_run => {
                 print_plan(&mut lab, output)?;
                 output.text("");
@@ -136,7 +122,7 @@ pub(crate) fn reproduce(
     if arguments.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
-    suite.check_claims()?;
+    check_claims(&suite.claims, &plans)?;
     let (mut parts, mut counts, mut num_failed) = (Vec::new(), Vec::new(), 0);
     for (index, member) in suite.manifests.iter().enumerate() {
         let place = format!("{} of {}", index + 1, suite.manifests.len());

@@ -128,9 +128,11 @@ pub(crate) fn causal_attention(
         let x = x.expand([num_kv_heads, num_heads / num_kv_heads, keys, head_dim]);
         x.reshape([num_heads, keys, head_dim])
     };
-    let mask = masks.get((rows, keys, window), &device).cast(q.dtype());
-    let scores = heads(q, rows, num_heads).matmul(shared(k).swap_dims(1, 2)) * scale + mask;
-    let mixed = activation::softmax(scores, 2).matmul(shared(v));
+    let format = q.dtype();
+    let products = heads(q, rows, num_heads).matmul(shared(k).swap_dims(1, 2));
+    let scores = ops::widened(products) * scale;
+    let mask = masks.get((rows, keys, window), &device).cast(scores.dtype());
+    let mixed = activation::softmax(scores + mask, 2).cast(format).matmul(shared(v));
     mixed.swap_dims(0, 1).reshape([rows, num_heads * head_dim])
 }
 

@@ -1,5 +1,7 @@
 //! What the sampler and the scorer need of a model, whatever its family.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 
 use crate::attention::Attend;
@@ -34,12 +36,42 @@ pub trait Decoder: Send + Sync {
     /// the configuration.
     fn hf_config(&self) -> Option<serde_json::Value>;
 
+    /// The embeddings of tokens, as the first layer takes them.
+    ///
+    /// # Shapes
+    ///
+    /// `r` ids to `[r, hidden_size]`.
+    fn embed(&self, ids: &[u32]) -> Tensor<2>;
+
+    /// Consecutive layers, applied to rows at the given positions.
+    ///
+    /// # Shapes
+    ///
+    /// `[r, hidden_size]` and `r` positions to `[r, hidden_size]`.
+    fn layers(
+        &self,
+        numbers: Range<usize>,
+        hidden: Tensor<2>,
+        positions: &[u32],
+        attend: &mut dyn Attend,
+    ) -> Tensor<2>;
+
+    /// The norm after the last layer.
+    ///
+    /// # Shapes
+    ///
+    /// `[r, hidden_size]` to the same.
+    fn norm(&self, hidden: &Tensor<2>) -> Tensor<2>;
+
     /// Final hidden states of the given tokens.
     ///
     /// # Shapes
     ///
     /// `r` ids and positions to `[r, hidden_size]`.
-    fn forward(&self, ids: &[u32], positions: &[u32], attend: &mut dyn Attend) -> Tensor<2>;
+    fn forward(&self, ids: &[u32], positions: &[u32], attend: &mut dyn Attend) -> Tensor<2> {
+        let all = 0..self.spec().num_layers;
+        self.norm(&self.layers(all, self.embed(ids), positions, attend))
+    }
 
     /// Logits of hidden states.
     ///
@@ -82,4 +114,15 @@ pub enum WeightMut<'a> {
         /// `[d]`.
         tensor: &'a mut Tensor<1>,
     },
+}
+
+impl WeightMut<'_> {
+    /// The layer that it is of; none for what comes before and after the layers.
+    pub fn layer(&self) -> Option<usize> {
+        let name = match self {
+            Self::Matrix { parts, .. } => &parts.first()?.0,
+            Self::Vector { name, .. } => name,
+        };
+        name.strip_prefix("model.layers.")?.split('.').next()?.parse().ok()
+    }
 }

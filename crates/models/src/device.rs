@@ -7,29 +7,44 @@
 //! | `cuda:N` | NVIDIA card N | `cuda` |
 //!
 //! Adapters are counted from 0: discrete cards first, then integrated and virtual ones, and software
-//! renderers last.
+//! renderers last. After the place may stand the format of weights and activations, `:f16` or `:bf16`.
 
 use std::fmt;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use crate::Error;
 
-/// Where a model computes.
+/// Where a model computes, and in which format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     burn: burn::tensor::Device,
     name: String,
+    format: DType,
+}
+
+/// How numbers are rounded where most of them meet: the factors of products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 23 bits of fraction.
+    Single,
+    /// 10 bits, in products alone.
+    Tf32,
+    /// 10 bits.
+    F16,
+    /// 7 bits.
+    Bf16,
 }
 
 impl Device {
     /// The device called `name`: `cpu`, or `wgpu:N` and `cuda:N` where the cargo features of that
-    /// name are compiled in. A graphics adapter is opened.
+    /// name are compiled in, each alone (single precision) or with `:f16` or `:bf16`. A graphics
+    /// adapter is opened.
     ///
     /// # Errors
     ///
     /// [`Error::Device`] for other names, for backends that are not compiled in, and for devices that
-    /// are not there or can't be opened.
+    /// are not there, can't be opened or lack the format.
     ///
     /// ```
     /// use preceptor_models::Device;
@@ -37,7 +52,25 @@ impl Device {
     /// assert!(Device::parse("tpu").is_err());
     /// ```
     pub fn parse(name: &str) -> Result<Self, Error> {
-        if name == "cpu" {
+        let (place, format) = match name.rsplit_once(':') {
+            Some((place, "f16")) => (place, DType::F16),
+            Some((place, "bf16")) => (place, DType::BF16),
+            _ => (name, DType::F32),
+        };
+        let found = Self { name: name.to_owned(), format, ..Self::at(name, place)? };
+        if found.burn.supports_dtype(format) {
+            return Ok(found);
+        }
+        Err(Error::Device {
+            name: name.to_owned(),
+            expected: format!("`{place}` or another format: it does not compute in this one"),
+            hint: "cards compute in `f16` through Vulkan and in both through CUDA".to_owned(),
+        })
+    }
+
+    /// The place of a device called `name`.
+    fn at(name: &str, place: &str) -> Result<Self, Error> {
+        if place == "cpu" {
             return Ok(Self::cpu());
         }
         let refuse = |expected: String, hint: String| Error::Device {
@@ -45,7 +78,7 @@ impl Device {
             expected,
             hint,
         };
-        let parsed = name
+        let parsed = place
             .split_once(':')
             .and_then(|(kind, number)| Some((kind, number.parse::<usize>().ok()?)));
         let opened = match parsed {
@@ -54,12 +87,13 @@ impl Device {
             _ => {
                 return Err(refuse(
                     "`cpu`, `wgpu:N` or `cuda:N`".to_owned(),
-                    "N is the number of the device, from 0".to_owned(),
+                    "N is the number of the device, from 0; `:f16` or `:bf16` may follow"
+                        .to_owned(),
                 ));
             }
         };
         match opened {
-            Ok(burn) => Ok(Self { burn, name: name.to_owned() }),
+            Ok(burn) => Ok(Self { burn, ..Self::cpu() }),
             Err(Absent::Feature(feature)) => Err(refuse(
                 compiled_in(),
                 format!(
@@ -84,12 +118,29 @@ impl Device {
 
     /// The processor.
     pub fn cpu() -> Self {
-        Self { burn: burn::tensor::Device::flex(), name: "cpu".to_owned() }
+        let burn = burn::tensor::Device::flex();
+        Self { burn, name: "cpu".to_owned(), format: DType::F32 }
     }
 
     /// The burn device.
     pub fn burn(&self) -> &burn::tensor::Device {
         &self.burn
+    }
+
+    /// The format of weights and activations. Norms, softmax, log-probabilities and what an optimiser
+    /// holds are in single precision in any case.
+    pub fn format(&self) -> DType {
+        self.format
+    }
+
+    /// How products are rounded.
+    pub fn precision(&self) -> Precision {
+        match self.format {
+            DType::BF16 => Precision::Bf16,
+            DType::F16 => Precision::F16,
+            _ if self.name.starts_with("cuda") => Precision::Tf32,
+            _ => Precision::Single,
+        }
     }
 
     /// Whether our own CPU kernels run there.

@@ -2,7 +2,8 @@
 //! forward pass as they are, and kernels of ours for the backward pass.
 //!
 //! A function gives `None` where no input is under autodiff on the CPU in single precision; the
-//! operation is then written with burn's. Inputs outside of autodiff are constants.
+//! operation is then written with burn's. Inputs outside of autodiff are constants. ([`linear`] takes
+//! two of them too, so that a weight gives the same numbers with and without a graph.)
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -141,11 +142,17 @@ pub(crate) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
             ]
         }
     }
+    let [out, inner] = weight.dims();
+    let times = |x: &FlexTensor, weight: &FlexTensor| {
+        product(rows(x), &Packed::rows(numbers(weight), out, inner))
+    };
+    if let (Some(x), Some(weight)) = (on_cpu(x), on_cpu(weight)) {
+        return Some(times(&dense(x), &weight.to_contiguous()));
+    }
     let inputs = both(x, weight)?;
     let x = dense(inputs[0].primitive().clone());
     let weight = inputs[1].primitive().to_contiguous();
-    let [out, inner] = value::<2>(&inputs[1]).dims();
-    let output = product(rows(&x), &Packed::rows(numbers(&weight), out, inner));
+    let output = times(&x, &weight);
     Some(record(inputs, State { x, weight }, output))
 }
 

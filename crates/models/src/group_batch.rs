@@ -72,11 +72,30 @@ impl GroupBatch {
         self.ids.len()
     }
 
+    /// The tokens that the pass reads.
+    pub(crate) fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Attention among them.
+    pub(crate) fn attention(&self) -> SegmentAttention {
+        self.attention.clone()
+    }
+
     /// The log-probabilities of all rollout tokens, rollout after rollout, and the entropy (in nats)
     /// of each distribution they were drawn from.
     pub fn token_logprobs(&self, decoder: &dyn Decoder) -> (Tensor<1>, Vec<f32>) {
-        let mut attention = self.attention.clone();
+        let mut attention = self.attention();
         let hidden = decoder.forward(&self.ids, &attention.positions(), &mut attention);
+        self.logprobs_after(decoder, hidden)
+    }
+
+    /// The same after the final norm.
+    pub(crate) fn logprobs_after(
+        &self,
+        decoder: &dyn Decoder,
+        hidden: Tensor<2>,
+    ) -> (Tensor<1>, Vec<f32>) {
         let rows = TensorData::new(self.rows.clone(), [self.rows.len()]);
         let rows = Tensor::from_data(rows, &hidden.device().inner());
         decoder.token_logprobs(&hidden.select(0, rows), &self.targets)

@@ -18,7 +18,7 @@ use burn::backend::{Autodiff, Backend, DispatchKindConversion, DispatchTensor};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::gradients::rows_at_once;
-use crate::ops::to_vec;
+use crate::ops::{to_vec, widened};
 
 /// What the backward pass reads.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl Kept {
     }
 
     fn logits_nv(&self, part: &Range<usize>) -> Tensor<2> {
-        self.hidden_nd(part).matmul(self.head_vd.clone().transpose())
+        widened(self.hidden_nd(part).matmul(self.head_vd.clone().transpose()))
     }
 
     fn targets_n1(&self, part: &Range<usize>) -> Tensor<2, Int> {
@@ -64,7 +64,9 @@ impl Kept {
                 grad_n1,
                 IndexingUpdateOp::Add,
             );
+            let logits_grad_nv = logits_grad_nv.cast(self.head_vd.dtype());
             let grad_vd = logits_grad_nv.clone().transpose().matmul(self.hidden_nd(&part));
+            let grad_vd = widened(grad_vd);
             head_grad = Some(match head_grad {
                 Some(sum) => sum + grad_vd,
                 None => grad_vd,
@@ -75,6 +77,7 @@ impl Kept {
             true => self.hidden_rd.zeros_like(),
             false => Tensor::cat(hidden_grads, 0),
         };
+        let head_grad = head_grad.map(|grad| grad.cast(self.head_vd.dtype()));
         [hidden_grad, head_grad.unwrap_or_else(|| self.head_vd.zeros_like())]
     }
 }

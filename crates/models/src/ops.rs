@@ -6,7 +6,7 @@
 //!
 //! Shapes: `r` rows (tokens of all sequences), `d` numbers in a row.
 
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{DType, Shape, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 use crate::device;
@@ -18,7 +18,7 @@ use crate::lora::Adapter;
 /// The tensor's CPU storage, if it has one and no gradients are recorded.
 pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
     let flex = tensor.clone().try_into_primitive::<Flex>().ok()?;
-    (flex.dtype() == burn::tensor::DType::F32).then_some(flex)
+    (flex.dtype() == DType::F32).then_some(flex)
 }
 
 /// The rows of a CPU tensor of two dimensions whose last one is dense; `None` for other layouts.
@@ -50,7 +50,7 @@ pub(crate) fn from_vec<const D: usize>(
     let strides = contiguous.strides().to_vec();
     let layout = burn_flex::Layout::new(Shape::from(shape), strides, start);
     let bytes = burn::tensor::Bytes::from_elems(data);
-    let flex = FlexTensor::new(bytes, layout, burn::tensor::DType::F32);
+    let flex = FlexTensor::new(bytes, layout, DType::F32);
     Tensor::from_primitive::<Flex>(flex)
 }
 
@@ -106,7 +106,7 @@ impl Linear {
         let mut column = 0;
         let fill = |parts: &mut Vec<Tensor<2>>, column: usize, to: usize| {
             if to > column {
-                parts.push(Tensor::zeros([rows, to - column], &device));
+                parts.push(Tensor::zeros([rows, to - column], (&device, x_rd.dtype())));
             }
         };
         for Adapter { first_row, a, b, scale } in &self.adapters {
@@ -219,9 +219,10 @@ pub fn rms_norm(x_rd: &Tensor<2>, weight_d: &Tensor<1>, eps: f64) -> Tensor<2> {
     if let Some(y) = gradients::rms_norm(x_rd, weight_d, eps) {
         return y;
     }
-    let mean_r1 = x_rd.clone().powi_scalar(2).mean_dim(1);
+    let wide_rd = widened(x_rd.clone());
+    let mean_r1 = wide_rd.clone().powi_scalar(2).mean_dim(1);
     let scale_r1 = (mean_r1 + eps).sqrt().recip();
-    x_rd.clone() * scale_r1 * weight_d.clone().unsqueeze()
+    (wide_rd * scale_r1 * weight_d.clone().unsqueeze()).cast(x_rd.dtype())
 }
 
 /// Angles of the rotary embedding for the rows of a batch.
@@ -334,7 +335,15 @@ pub fn token_logprobs(hidden: &Tensor<2>, head: &Linear, targets: &[u32]) -> (Te
             return found;
         }
     }
-    plain_token_logprobs(head.forward(hidden), targets)
+    plain_token_logprobs(widened(head.forward(hidden)), targets)
+}
+
+/// In single precision if it was in a narrower format: for sums of many numbers.
+pub(crate) fn widened<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.cast(DType::F32),
+        _ => x,
+    }
 }
 
 /// The same from logits `[r, v]`, in burn operations.
@@ -371,7 +380,7 @@ mod tests {
 
     /// The same tensor in double precision, for which there are no kernels.
     fn plain<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
-        tensor.clone().cast(burn::tensor::DType::F64)
+        tensor.clone().cast(DType::F64)
     }
 
     fn largest_difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {

@@ -13,6 +13,7 @@ use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData, activation
 
 use crate::attention::{Attend, AttentionShape, KvCache, SequenceId, Span};
 use crate::kv_cache::Table;
+use crate::ops;
 
 /// Slots of a new table.
 const FIRST_CAPACITY: usize = 1024;
@@ -145,14 +146,15 @@ impl SlotKvCache {
         let width = k.dims()[1];
         let (used, kept) = (self.used, self.layers[layer].take());
         let with = |table: Option<Tensor<2>>, rows: &Tensor<2>| {
+            let options = (&device, rows.dtype());
             let held = table.as_ref().map_or(0, |table| table.dims()[0]);
             let capacity = if used <= held { held } else { used.max(2 * held).max(FIRST_CAPACITY) };
             let table = match table {
                 Some(table) if capacity == held => table,
                 Some(table) => {
-                    Tensor::cat(vec![table, Tensor::zeros([capacity - held, width], &device)], 0)
+                    Tensor::cat(vec![table, Tensor::zeros([capacity - held, width], options)], 0)
                 }
-                None => Tensor::zeros([capacity, width], &device),
+                None => Tensor::zeros([capacity, width], options),
             };
             table.select_assign(0, slots.clone(), rows.clone(), IndexingUpdateOp::Assign)
         };
@@ -190,9 +192,10 @@ impl Attend for SlotKvCache {
                 .reshape([sequences, keys, num_kv_heads, head_dim])
                 .permute([0, 2, 1, 3])
         };
-        let scores_nkms = q_nkmd.matmul(seen(written.keys).swap_dims(2, 3)) * scale;
+        let products_nkms = q_nkmd.matmul(seen(written.keys).swap_dims(2, 3));
+        let scores_nkms = ops::widened(products_nkms) * scale;
         let scores_nhms = scores_nkms.reshape([sequences, num_heads, rows, keys]) + mask;
-        let weights_nhms = activation::softmax(scores_nhms, 3);
+        let weights_nhms = activation::softmax(scores_nhms, 3).cast(q.dtype());
         let mixed_nkmd = weights_nhms
             .reshape([sequences, num_kv_heads, group * rows, keys])
             .matmul(seen(written.values));

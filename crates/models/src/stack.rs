@@ -5,6 +5,8 @@
 //!
 //! Shapes: `r` rows, `d` hidden size, `v` vocabulary.
 
+use std::ops::Range;
+
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 use serde_json::Value;
@@ -330,7 +332,8 @@ impl Loader<'_> {
             Linear::packed(&all, out, inner)
         } else {
             let data = TensorData::new(all, [out, inner]);
-            Linear::from_tensor(Tensor::from_data(data, self.device.burn()))
+            let options = (self.device.burn(), self.device.format());
+            Linear::from_tensor(Tensor::from_data(data, options))
         })
     }
 
@@ -404,11 +407,6 @@ impl<L: Layers> Stack<L> {
         Ok(Self { config, embedding, layers, norm, head, spec, device })
     }
 
-    /// The embeddings of tokens, as the first layer takes them.
-    pub fn embed(&self, ids: &[u32]) -> Tensor<2> {
-        self.config.embedded(self.embedding.rows(ids))
-    }
-
     /// What depends on positions alone.
     pub fn positions(&self, positions: &[u32]) -> L::Positions {
         self.config.positions(positions, &self.device)
@@ -432,17 +430,31 @@ impl<L: Layers> Decoder for Stack<L> {
         self.config.hf_config()
     }
 
-    fn forward(&self, ids: &[u32], positions: &[u32], attend: &mut dyn Attend) -> Tensor<2> {
+    fn embed(&self, ids: &[u32]) -> Tensor<2> {
+        self.config.embedded(self.embedding.rows(ids))
+    }
+
+    fn layers(
+        &self,
+        numbers: Range<usize>,
+        hidden: Tensor<2>,
+        positions: &[u32],
+        attend: &mut dyn Attend,
+    ) -> Tensor<2> {
         let positions = self.positions(positions);
-        let mut x_rd = self.embed(ids);
-        for (number, layer) in self.layers.iter().enumerate() {
-            x_rd = self.config.forward(layer, number, x_rd, &positions, attend);
+        let mut x_rd = hidden;
+        for number in numbers {
+            x_rd = self.config.forward(&self.layers[number], number, x_rd, &positions, attend);
         }
-        self.config.norm(&x_rd, &self.norm)
+        x_rd
+    }
+
+    fn norm(&self, hidden: &Tensor<2>) -> Tensor<2> {
+        self.config.norm(hidden, &self.norm)
     }
 
     fn logits(&self, hidden: &Tensor<2>) -> Tensor<2> {
-        let logits = self.output_matrix().forward(hidden);
+        let logits = ops::widened(self.output_matrix().forward(hidden));
         match self.config.logit_cap() {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,

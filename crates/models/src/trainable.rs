@@ -1,7 +1,7 @@
 //! A model's weights while they are trained: values on the host, a decoder under autodiff made from
 //! them for every pass, gradients back by name.
 
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{DType, Gradients, Tensor, TensorData};
 use preceptor_core::Seed;
 use rand_chacha::rand_core::Rng;
 
@@ -9,7 +9,7 @@ use crate::decoder::WeightMut;
 use crate::hf_folder::NamedTensors;
 use crate::lora::{Adapter, LoraConfig};
 use crate::ops::{self, Linear};
-use crate::{Decoder, Error, Model};
+use crate::{Decoder, Device, Error, Model};
 
 /// A weight that is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +50,7 @@ pub struct Trainable {
     parameters: Vec<Parameter>,
     /// One for each of the decoder's weights.
     places: Vec<Place>,
-    device: burn::tensor::Device,
+    device: Device,
 }
 
 impl std::fmt::Debug for Trainable {
@@ -88,7 +88,7 @@ impl Trainable {
             }
             places.push(Place::Whole { parameters: (first..parameters.len()).collect() });
         }
-        let device = model.device().burn().clone();
+        let device = model.device().clone();
         Self { decoder, lora: None, parameters, places, device }
     }
 
@@ -144,7 +144,7 @@ impl Trainable {
             });
         }
         config.check(&names)?;
-        let device = model.device().burn().clone();
+        let device = model.device().clone();
         Ok(Self { decoder, lora: Some(config.clone()), parameters, places, device })
     }
 
@@ -198,30 +198,48 @@ impl Trainable {
     fn vector(&self, parameter: usize) -> Tensor<1> {
         let values = self.parameters[parameter].values.clone();
         let len = values.len();
-        Tensor::from_data(TensorData::new(values, [len]), &self.device)
+        Tensor::from_data(TensorData::new(values, [len]), self.device.burn())
     }
 
     /// A decoder whose trained weights are leaves of a new autodiff graph.
     pub fn graph(&self) -> Graph {
+        self.part(|_| true, true)
+    }
+
+    /// The same of the weights of a layer, or of those before and after the layers; all others are not
+    /// what they should be. Without `tracked` no gradients are recorded.
+    pub(crate) fn section(&self, layer: Option<usize>, tracked: bool) -> Graph {
+        self.part(|weight| weight.layer() == layer, tracked)
+    }
+
+    fn part(&self, is_wanted: impl Fn(&WeightMut<'_>) -> bool, tracked: bool) -> Graph {
+        let matrix = |parameters: &[usize]| {
+            let matrix = self.stacked(parameters);
+            if tracked { matrix.autodiff().require_grad() } else { matrix }
+        };
+        let vector = |parameter: usize| {
+            let vector = self.vector(parameter);
+            if tracked { vector.autodiff().require_grad() } else { vector }
+        };
         let mut decoder = self.decoder.clone_box();
         let mut leaves = Vec::new();
-        for (weight, place) in decoder.weights_mut().into_iter().zip(&self.places) {
+        let weights = decoder.weights_mut().into_iter().zip(&self.places);
+        for (weight, place) in weights.filter(|(weight, _)| is_wanted(weight)) {
             match (weight, place) {
                 (WeightMut::Matrix { linear, .. }, Place::Whole { parameters }) => {
-                    let leaf = self.stacked(parameters).autodiff().require_grad();
+                    let leaf = matrix(parameters);
                     *linear = Linear::from_tensor(leaf.clone());
                     leaves.push((self.lengths(parameters), Leaf::Matrix(leaf)));
                 }
                 (WeightMut::Vector { tensor, .. }, Place::Whole { parameters }) => {
-                    let leaf = self.vector(parameters[0]).autodiff().require_grad();
+                    let leaf = vector(parameters[0]);
                     *tensor = leaf.clone();
                     leaves.push((self.lengths(parameters), Leaf::Vector(leaf)));
                 }
                 (WeightMut::Matrix { linear, .. }, Place::Adapted { adapters }) => {
                     let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
                     for AdapterPlace { first_row, a, b } in adapters {
-                        let [a_leaf, b_leaf] =
-                            [*a, *b].map(|p| self.stacked(&[p]).autodiff().require_grad());
+                        let [a_leaf, b_leaf] = [*a, *b].map(|parameter| matrix(&[parameter]));
                         leaves.push((self.lengths(&[*a]), Leaf::Matrix(a_leaf.clone())));
                         leaves.push((self.lengths(&[*b]), Leaf::Matrix(b_leaf.clone())));
                         let first_row = *first_row;
@@ -239,19 +257,23 @@ impl Trainable {
         parameters.iter().map(|p| (*p, self.parameters[*p].values.len())).collect()
     }
 
-    /// Parameters above one another: the whole matrix.
+    /// Parameters above one another: the whole matrix, in the device's format.
     fn stacked(&self, parameters: &[usize]) -> Tensor<2> {
+        self.stacked_in(self.device.format(), parameters)
+    }
+
+    fn stacked_in(&self, format: DType, parameters: &[usize]) -> Tensor<2> {
         let inner = self.parameters[parameters[0]].shape[1];
         let mut values = Vec::new();
         for parameter in parameters {
             values.extend_from_slice(&self.parameters[*parameter].values);
         }
         let shape = [values.len() / inner, inner];
-        Tensor::from_data(TensorData::new(values, shape), &self.device)
+        Tensor::from_data(TensorData::new(values, shape), (self.device.burn(), format))
     }
 
     /// A decoder to sample with: the weights of now, adapters merged, packed where there are kernels.
-    pub fn merged(&self, device: &crate::Device) -> Box<dyn Decoder> {
+    pub fn merged(&self, device: &Device) -> Box<dyn Decoder> {
         let mut decoder = self.decoder.clone_box();
         let pack = |matrix: Tensor<2>| {
             let [out, inner] = matrix.dims();
@@ -272,14 +294,15 @@ impl Trainable {
                 (WeightMut::Matrix { linear, .. }, Place::Adapted { adapters }) => {
                     let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
                     let [_, inner] = linear.shape();
-                    let mut matrix = linear.to_tensor();
+                    let mut matrix = linear.to_tensor().cast(DType::F32);
                     for AdapterPlace { first_row, a, b } in adapters {
-                        let product = self.stacked(&[*b]).matmul(self.stacked(&[*a])) * scale;
+                        let [a, b] = [*a, *b].map(|p| self.stacked_in(DType::F32, &[p]));
+                        let product = b.matmul(a) * scale;
                         let rows = *first_row..first_row + product.dims()[0];
                         let sum = matrix.clone().slice([rows.clone(), 0..inner]) + product;
                         matrix = matrix.slice_assign([rows, 0..inner], sum);
                     }
-                    *linear = pack(matrix);
+                    *linear = pack(matrix.cast(self.device.format()));
                 }
                 _ => {}
             }

@@ -4,7 +4,7 @@
 //! over prompts, seeds averaged first; numbers of trained policies are over seeds, since each is a
 //! training of its own. Intervals are of each check alone, not adjusted for their number.
 
-use preceptor_core::record::CellRecord;
+use preceptor_core::record::{CellRecord, PlanRecord};
 use preceptor_stats::{
     Estimate, Interval, clustered_mean, clustered_proportion, paired_difference,
 };
@@ -12,12 +12,15 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::answers::given;
-use crate::condition::Condition;
+use crate::condition::{Condition, conditions_of};
 use crate::evidence::Evidence;
 use crate::tables::final_scores;
 
 /// Stands for the rollouts of `a` in the place of `b`.
 const ROLLOUTS: &str = "rollouts";
+/// Names of splits.
+const TEST_TIME: &str = "test-time";
+const HELD_OUT: &str = "held-out";
 
 /// A claim and how it is tested.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -204,33 +207,70 @@ pub(crate) fn verdict(claim: &Claim, seen: &[Seen<'_>]) -> Verdict {
     of_checks.filter(|_| claim.not_testable.is_none()).unwrap_or(Verdict::NotTestable)
 }
 
+/// Refuses checks of claims on what the plans of a suite, by experiment, can't show.
+///
+/// # Errors
+///
+/// [`Error::Claim`] for an experiment that is not there, for what names no condition or several, and
+/// for policies that nobody trains or evaluates on the split.
+pub fn check_claims(claims: &[Claim], plans: &[(String, PlanRecord)]) -> Result<(), Error> {
+    for check in claims.iter().flat_map(|claim| &claim.checks) {
+        let plan = plans.iter().find(|(experiment, _)| *experiment == check.experiment);
+        let Some((_, plan)) = plan else {
+            return Err(bad(check, "no such experiment is part of the suite".to_owned()));
+        };
+        let conditions = conditions_of(plan);
+        let a = select(check, &check.a, &conditions)?;
+        let b = other(check, &conditions)?;
+        let split = match check.measure {
+            Measure::PolicyTestTime => TEST_TIME,
+            Measure::PolicyHeldOut => HELD_OUT,
+            _ => continue,
+        };
+        for cell in [Some(&a), b.as_ref()].into_iter().flatten().flat_map(|side| &side.cells) {
+            let mut evaluations = cell.training.iter().flat_map(|t| &t.evaluations);
+            if !evaluations.any(|known| known.split == split && known.step > 0) {
+                return Err(bad(check, format!("no policy was evaluated on `{split}`")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The condition of `b`, which some measures need.
+fn other<'e>(check: &Check, conditions: &[Condition<'e>]) -> Result<Option<Condition<'e>>, Error> {
+    match (check.b.as_deref(), check.measure) {
+        (Some(ROLLOUTS), Measure::Score) => Ok(None),
+        (Some(b), _) => select(check, b, conditions).map(Some),
+        (None, Measure::Score | Measure::Disagreement | Measure::RightWhereDifferent) => {
+            Err(bad(check, "`b` is missing".to_owned()))
+        }
+        (None, _) => Ok(None),
+    }
+}
+
 /// Looks at what a check names.
 pub(crate) fn see<'c>(check: &'c Check, evidence: &Evidence) -> Result<Seen<'c>, Error> {
-    let a = select(check, &check.a, evidence)?;
-    let b = match check.b.as_deref() {
-        None | Some(ROLLOUTS) => None,
-        Some(b) => Some(select(check, b, evidence)?),
+    let conditions = evidence.conditions();
+    let a = select(check, &check.a, &conditions)?;
+    let b = other(check, &conditions)?;
+    let differing = |differing_right: bool| {
+        let b = b.as_ref().expect("asked for by `other`");
+        clustered_proportion(&differing(evidence, &a, b, differing_right))
     };
-    let needs_b = || b.as_ref().ok_or_else(|| bad(check, "`b` is missing".to_owned()));
     let (estimate, unit) = match check.measure {
         Measure::Score => {
             let scores = evidence.scores(&a);
-            let others = match check.b.as_deref() {
-                Some(ROLLOUTS) => rollout_scores(evidence, &a),
-                _ => evidence.scores(needs_b()?),
+            let others = match &b {
+                None => rollout_scores(evidence, &a),
+                Some(b) => evidence.scores(b),
             };
             (paired_difference(&scores, &others).map(|found| found.estimate), "prompts")
         }
-        Measure::PolicyTestTime => {
-            (policies(check, evidence, &a, b.as_ref(), "test-time")?, "seeds")
-        }
-        Measure::PolicyHeldOut => (policies(check, evidence, &a, b.as_ref(), "held-out")?, "seeds"),
-        Measure::Disagreement => {
-            (clustered_proportion(&differing(evidence, &a, needs_b()?, false)), "prompts")
-        }
-        Measure::RightWhereDifferent => {
-            (clustered_proportion(&differing(evidence, &a, needs_b()?, true)), "prompts")
-        }
+        Measure::PolicyTestTime => (policies(check, evidence, &a, b.as_ref(), TEST_TIME)?, "seeds"),
+        Measure::PolicyHeldOut => (policies(check, evidence, &a, b.as_ref(), HELD_OUT)?, "seeds"),
+        Measure::Disagreement => (differing(false), "prompts"),
+        Measure::RightWhereDifferent => (differing(true), "prompts"),
         Measure::RightWhereAllWrong => (clustered_proportion(&rescued(evidence, &a)), "prompts"),
     };
     let interval = estimate.and_then(|estimate| estimate.interval);
@@ -246,7 +286,7 @@ fn bad(check: &Check, detail: String) -> Error {
 fn select<'e>(
     check: &Check,
     selection: &str,
-    evidence: &'e Evidence,
+    conditions: &[Condition<'e>],
 ) -> Result<Condition<'e>, Error> {
     let is_meant = |condition: &Condition<'_>| {
         let mut parts = selection.split(',').filter(|part| !part.is_empty());
@@ -255,11 +295,10 @@ fn select<'e>(
             None => false,
         })
     };
-    let mut conditions = evidence.conditions();
-    conditions.retain(is_meant);
-    match conditions.len() {
-        1 => Ok(conditions.swap_remove(0)),
-        many => Err(bad(check, format!("`{selection}` names {many} conditions, not one"))),
+    let meant: Vec<_> = conditions.iter().filter(|condition| is_meant(condition)).collect();
+    match meant[..] {
+        [one] => Ok(one.clone()),
+        _ => Err(bad(check, format!("`{selection}` names {} conditions, not one", meant.len()))),
     }
 }
 

@@ -4,7 +4,7 @@
 //! scores, and a constant reward is the same for every aggregator. Such conditions are one row; on an
 //! axis where they differ it says `any`.
 
-use preceptor_core::record::{CellRecord, CellStages};
+use preceptor_core::record::{CellRecord, CellStages, PlanRecord};
 use preceptor_core::{AggregateOutcome, Digest, Origin};
 
 use crate::evidence::Evidence;
@@ -158,18 +158,23 @@ pub(crate) fn identify_groups(table: &mut Table, evidence: &Evidence, rows: &[&C
     table.count("group_size", rows.iter().map(|row| u64::from(row.cell.group_size)).collect());
 }
 
+/// The conditions of a plan, in its order.
+pub(crate) fn conditions_of(plan: &PlanRecord) -> Vec<Condition<'_>> {
+    let mut conditions: Vec<Condition<'_>> = Vec::new();
+    for cell in &plan.cells {
+        let known = conditions.iter_mut().find(|condition| condition.cell.axes == cell.axes);
+        match known {
+            Some(condition) => condition.cells.push(cell),
+            None => conditions.push(Condition { cell, cells: vec![cell], alike: vec![cell] }),
+        }
+    }
+    conditions
+}
+
 impl Evidence {
     /// The conditions, in the plan's order.
     pub(crate) fn conditions(&self) -> Vec<Condition<'_>> {
-        let mut conditions: Vec<Condition<'_>> = Vec::new();
-        for cell in &self.plan.cells {
-            let known = conditions.iter_mut().find(|condition| condition.cell.axes == cell.axes);
-            match known {
-                Some(condition) => condition.cells.push(cell),
-                None => conditions.push(Condition { cell, cells: vec![cell], alike: vec![cell] }),
-            }
-        }
-        conditions
+        conditions_of(&self.plan)
     }
 
     /// The conditions that have the stages which `of` names; those that share them stand together,

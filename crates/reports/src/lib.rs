@@ -28,7 +28,7 @@ mod table;
 mod tables;
 mod write;
 
-pub use claims::{Check, Claim, Expect, Measure};
+pub use claims::{Check, Claim, Expect, Measure, check_claims};
 pub use error::Error;
 pub use suite::{Suite, SuitePart, write_suite};
 pub use write::{Written, redraw, write};

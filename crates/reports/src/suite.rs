@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use preceptor_core::Digest;
 use preceptor_store::Store;
 
-use crate::claims::{Claim, Seen, Verdict, see, verdict};
+use crate::claims::{Claim, Seen, Verdict, check_claims, see, verdict};
 use crate::evidence::Evidence;
 use crate::table::Table;
 use crate::write::{Written, read_notes, write_file};
@@ -63,6 +63,9 @@ pub fn write_suite(
     parts: &[SuitePart],
     folder: &Path,
 ) -> Result<Written, Error> {
+    let plan = |part: &SuitePart| Ok((part.experiment.clone(), store.plan(&part.plan)?));
+    let plans = parts.iter().map(plan).collect::<Result<Vec<_>, Error>>()?;
+    check_claims(suite.claims, &plans)?;
     let mut judged: Vec<Judged<'_>> = suite
         .claims
         .iter()
@@ -84,15 +87,6 @@ pub fn write_suite(
         views.push(PartView { experiment, title, tables, figures });
     }
     for one in &mut judged {
-        if let Some(check) = one
-            .claim
-            .checks
-            .iter()
-            .find(|check| parts.iter().all(|part| part.experiment != check.experiment))
-        {
-            let detail = "no such experiment is part of the suite".to_owned();
-            return Err(Error::Claim { experiment: check.experiment.clone(), detail });
-        }
         one.verdict = verdict(one.claim, &one.seen);
     }
 

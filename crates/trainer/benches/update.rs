@@ -1,14 +1,14 @@
 //! Tokens a second of a whole update on this machine, as JSON on the standard output: forward,
-//! backward and AdamW of all weights on 4 sequences of 256 tokens, the loss of every token; the same
+//! backward and AdamW of all weights on 4 sequences (or as many as asked) of 256 tokens, the loss of every token; the same
 //! work in `tools/bench/update_peers.py`. Best and median of the repeats, and the largest memory the
-//! process has held.
+//! process has held; with `recomputed` the states inside of layers are not kept.
 //!
-//! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS] [DEVICE]`
+//! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS] [DEVICE] [kept|recomputed] [SEQUENCES]`
 
 use std::path::Path;
 use std::time::Instant;
 
-use preceptor_models::{Device, Model, Trainable};
+use preceptor_models::{Device, LayerStates, Model, Trainable};
 use preceptor_trainer::objective::Sequence;
 use preceptor_trainer::objective::sft::{self, Sft};
 use preceptor_trainer::{AdamWConfig, Group, Learner, Schedule, ScheduleConfig};
@@ -18,7 +18,6 @@ use serde_json::json;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const SEQUENCES: usize = 4;
 const TOKENS: usize = 256;
 
 fn token(sequence: usize, position: usize) -> u32 {
@@ -66,12 +65,18 @@ fn main() {
             std::process::exit(2);
         }
     };
-    let groups: Vec<Group> = (0..SEQUENCES).map(group).collect();
+    let sequences = arguments.get(4).and_then(|n| n.parse().ok()).unwrap_or(4);
+    let groups: Vec<Group> = (0..sequences).map(group).collect();
     let schedule = ScheduleConfig { learning_rate: 1e-5, ..ScheduleConfig::default() };
     let schedule = Schedule::new(&schedule, repeats as u64);
     let trainable = Trainable::full(&model);
     drop(model);
-    let mut learner = Learner::new(trainable, &AdamWConfig::default(), schedule, usize::MAX);
+    let states = match arguments.get(3).map(String::as_str) {
+        Some("recomputed") => LayerStates::Recomputed,
+        _ => LayerStates::Kept,
+    };
+    let learner = Learner::new(trainable, &AdamWConfig::default(), schedule, usize::MAX);
+    let mut learner = learner.with_layer_states(states);
     let objective = Sft::new(&sft::Config::default());
     let (mut walls, mut losses) = (Vec::new(), Vec::new());
     for _ in 0..repeats {
@@ -81,10 +86,11 @@ fn main() {
         losses.push(report.expect("the loss is a number").loss);
     }
     walls.sort_by(f64::total_cmp);
-    let tokens = (SEQUENCES * TOKENS) as f64;
+    let tokens = (sequences * TOKENS) as f64;
     let report = json!({
         "engine": "preceptor",
         "device": device,
+        "layer_states": format!("{states:?}"),
         "threads": rayon::current_num_threads(),
         "tokens_per_wall_second": tokens / walls[0],
         "tokens_per_wall_second_median": tokens / walls[walls.len() / 2],

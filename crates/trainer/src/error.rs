@@ -101,7 +101,7 @@ pub enum Error {
     },
     /// A training that needs more memory than there is.
     #[error(
-        "begin to train: it needs about {needed} and {available} are free ({components})\nhint: lower `tokens-a-pass`, train adapters with `[train.lora]`, or take a smaller model"
+        "begin to train: it needs about {needed} and {available} are free ({components})\nhint: lower `tokens-a-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model"
     )]
     Memory {
         /// What it needs.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use preceptor_models::{GroupBatch, TokenGroup, Trainable};
+use preceptor_models::{GroupBatch, LayerStates, Pass, TokenGroup, Trainable};
 
 use crate::muon::{Muon, MuonConfig};
 use crate::objective::{Batch, Metrics, Objective, Sequence, Totals};
@@ -50,6 +50,7 @@ pub struct Learner {
     schedule: Schedule,
     max_gradient_norm: f64,
     rows_a_micro_batch: usize,
+    layer_states: LayerStates,
 }
 
 #[derive(Debug)]
@@ -97,6 +98,7 @@ impl Learner {
             trainable,
             schedule,
             rows_a_micro_batch,
+            layer_states: LayerStates::default(),
         }
     }
 
@@ -113,6 +115,7 @@ impl Learner {
             trainable,
             schedule,
             rows_a_micro_batch,
+            layer_states: LayerStates::default(),
         }
     }
 
@@ -150,6 +153,12 @@ impl Learner {
         Ok(Self { optimizer: Optimizer::Muon(restored), ..new })
     }
 
+    /// The same, with other ways of memory between the way forward and the way back.
+    #[must_use]
+    pub fn with_layer_states(self, layer_states: LayerStates) -> Self {
+        Self { layer_states, ..self }
+    }
+
     /// The weights.
     pub fn trainable(&self) -> &Trainable {
         &self.trainable
@@ -185,13 +194,13 @@ impl Learner {
         };
         let mut first = 0;
         for parts in micro_batches(groups, self.rows_a_micro_batch) {
-            let graph = self.trainable.graph();
             let of = |(group, rollouts): &(usize, Range<usize>)| TokenGroup {
                 prompt: &groups[*group].prompt,
                 rollouts: &groups[*group].rollouts[rollouts.clone()],
             };
             let batch = GroupBatch::new(&parts.iter().map(of).collect::<Vec<_>>());
-            let (logprobs, entropies) = batch.token_logprobs(graph.decoder());
+            let pass = Pass::new(&self.trainable, &batch, self.layer_states);
+            let (logprobs, entropies) = pass.token_logprobs();
             let last = first + parts.iter().map(|(_, rollouts)| rollouts.len()).sum::<usize>();
             let sequences = &sequences[first..last];
             let loss = objective.loss(logprobs, Batch { sequences, totals })?;
@@ -201,7 +210,7 @@ impl Learner {
             report.entropy += entropies.iter().copied().map(f64::from).sum::<f64>();
             report.num_rows += batch.num_rows();
             report.num_micro_batches += 1;
-            graph.add_gradients(&mut loss.loss.backward(), &mut gradients);
+            pass.add_gradients(loss.loss.backward(), &mut gradients);
             first = last;
         }
         report.entropy /= totals.num_tokens.max(1) as f64;

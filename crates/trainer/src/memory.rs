@@ -8,10 +8,11 @@
 //!
 //! P trained numbers, N numbers of the model, N_L of a layer, r rows a pass, L layers, h the size of a
 //! hidden state, V tokens of the vocabulary: every projection's input is kept for the way back, and a
-//! layer's projections together have N_L / h inputs and outputs beside its hidden states. Measured
-//! against it: `docs/log/2026-11-26-training.md`.
+//! layer's projections together have N_L / h inputs and outputs beside its hidden states. Where layers
+//! are computed again, a pass holds the weights before and after them and of one layer, and
+//! 4 r (L h + 6 h + N_L / h) bytes of states. Measured against it: `docs/log/2026-11-26-training.md`.
 
-use preceptor_models::{DecoderSpec, Trainable};
+use preceptor_models::{DecoderSpec, LayerStates, Trainable};
 
 /// Logits, and their gradients, that are held at once.
 const LOGITS_HELD: u64 = 1 << 26;
@@ -25,19 +26,31 @@ pub struct MemoryEstimate {
 
 impl MemoryEstimate {
     /// Of `trainable`, whose model has `spec`, with passes of `rows` tokens.
-    pub fn new(trainable: &Trainable, spec: &DecoderSpec, rows: usize) -> Self {
+    pub fn new(
+        trainable: &Trainable,
+        spec: &DecoderSpec,
+        rows: usize,
+        layer_states: LayerStates,
+    ) -> Self {
         let trained: u64 = trainable.parameters().iter().map(|p| p.values.len() as u64).sum();
         let [rows, hidden] = [rows as u64, spec.hidden_size as u64];
         let [layers, vocab] = [spec.num_layers as u64, spec.vocab_size as u64];
         let of_layers = spec.num_parameters.saturating_sub(vocab * hidden);
         let of_a_layer = of_layers / layers.max(1);
-        let states = rows * layers * (6 * hidden + of_a_layer / hidden.max(1));
+        let of_a_layer_states = 6 * hidden + of_a_layer / hidden.max(1);
+        let (states, of_a_pass) = match layer_states {
+            LayerStates::Kept => (rows * layers * of_a_layer_states, trained),
+            LayerStates::Recomputed => {
+                let ends = spec.num_parameters - of_layers;
+                (rows * (layers * hidden + of_a_layer_states), trained.min(ends + of_a_layer))
+            }
+        };
         Self {
             components: vec![
                 ("trained weights", 4 * trained),
                 ("gradients", 4 * trained),
                 ("moments of the optimiser", 8 * trained),
-                ("weights of a pass", 4 * trained),
+                ("weights of a pass", 4 * of_a_pass),
                 ("weights of the model", 4 * spec.num_parameters),
                 ("states of a pass", 4 * states),
                 ("logits of a pass", 8 * (rows * vocab).min(LOGITS_HELD)),
@@ -101,7 +114,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "begin to train: it needs about 5 MiB and 4 MiB are free (many 3 MiB, few 1 MiB, more 1 MiB)\n\
-             hint: lower `tokens-a-pass`, train adapters with `[train.lora]`, or take a smaller model"
+             hint: lower `tokens-a-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model"
         );
     }
 }

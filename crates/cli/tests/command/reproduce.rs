@@ -142,6 +142,7 @@ fn a_suite_that_can_not_be_is_named() {
             format!("[[claim]]\nid = 'c'\nsays = 's'\npaper = 'p'\n[[claim.checks]]\n{check}");
         folder.write("experiments/pocket/suite.toml", &format!("{suite}{claim}"));
         let refused = folder.run(&["reproduce", "pocket"]);
+        assert!(!refused.stderr.contains("rollouts"), "before anything is drawn");
         let errors = refused.stderr.lines().filter(|line| line.starts_with("error"));
         format!("exit {:?}\n{}", refused.code, errors.collect::<Vec<_>>().join("\n"))
     };

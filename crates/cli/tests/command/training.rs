@@ -104,6 +104,19 @@ fn a_training_that_is_killed_goes_on_along_the_same_trajectory() {
 }
 
 #[test]
+fn gradient_checkpointing_changes_no_record() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    folder.run(&["run", "train.toml", "--store", "kept"]).expect_done();
+    let setting = "train.gradient-checkpointing=true";
+    let again = folder.run(&["run", "train.toml", "--store", "again", "--set", setting, "--json"]);
+    let summary: Value = serde_json::from_str(&again.expect_done().stdout).expect("JSON");
+    assert_eq!(summary["training-steps"], 6);
+    assert!(records(&folder, "again") == records(&folder, "kept"));
+    assert!(weights(&folder, "again") == weights(&folder, "kept"));
+}
+
+#[test]
 fn trainer_and_sampler_agree_on_every_token() {
     let folder = Folder::new();
     write_manifest(&folder);

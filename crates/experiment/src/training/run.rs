@@ -75,7 +75,8 @@ impl TrainRun<'_, '_> {
             false => 4 * model.num_parameters(),
         };
         let rows = settings.tokens_a_pass as usize;
-        let estimate = MemoryEstimate::new(&trainable, model.spec(), rows);
+        let states = settings.layer_states();
+        let estimate = MemoryEstimate::new(&trainable, model.spec(), rows, states);
         if let Some(available) = available_memory() {
             estimate.and("policies that are asked", policies).check(available)?;
         }
@@ -93,13 +94,14 @@ impl TrainRun<'_, '_> {
         let num_updates = u64::from(settings.steps) * u64::from(settings.updates_a_step());
         let schedule = Schedule::new(&settings.schedule, num_updates);
         let mut policy = LocalModel::new(model, GenerationOptions::default());
-        let mut learner = match start {
+        let learner = match start {
             0 => Learner::new(trainable, &settings.optimizer, schedule, rows),
             step => {
                 let optimizer = self.read_checkpoint(step, &mut trainable)?.optimizer;
                 Learner::restore(trainable, &settings.optimizer, optimizer, schedule, rows)?
             }
         };
+        let mut learner = learner.with_layer_states(states);
         if start > 0 {
             self.take_weights(&mut policy, &learner, start);
         }

@@ -177,16 +177,17 @@ fn messages_for_folders() {
 #[test]
 fn messages_for_devices() {
     let refused = |name| Device::parse(name).expect_err("refused").to_string();
-    for name in ["gpu", "wgpu", "cuda:", "cuda:first", "wgpu:-1", "cpu:0"] {
+    for name in ["gpu", "wgpu", "cuda:", "cuda:first", "wgpu:-1", "cpu:0", "cuda:bf16", "cpu:f8"] {
         let message = refused(name);
         assert_eq!(
             message,
             format!(
                 "use device `{name}`: expected `cpu`, `wgpu:N` or `cuda:N`\n\
-                 hint: N is the number of the device, from 0"
+                 hint: N is the number of the device, from 0; `:f16` or `:bf16` may follow"
             )
         );
     }
+    assert_eq!(Device::parse("cpu:bf16").expect("slow, but there").to_string(), "cpu:bf16");
 }
 
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]

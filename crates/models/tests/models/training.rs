@@ -4,13 +4,14 @@
 use std::fs;
 use std::path::Path;
 
+use burn::tensor::Tensor;
 use preceptor_core::{Continuation, ScoreRequest, Scorer, Seed};
 use preceptor_models::{
-    Device, Error, GenerationOptions, GroupBatch, LocalModel, LoraConfig, Model, SegmentAttention,
-    TokenGroup, Trainable, ops, sequence_logits,
+    Device, Error, GenerationOptions, GroupBatch, LayerStates, LocalModel, LoraConfig, Model, Pass,
+    SegmentAttention, TokenGroup, Trainable, ops, sequence_logits,
 };
 
-use crate::support::{fixtures, floats, ids, json, llama_folder, load, text_prompt};
+use crate::support::{FAMILIES, fixtures, floats, ids, json, llama_folder, load, text_prompt};
 
 fn adapter_folder() -> std::path::PathBuf {
     llama_folder().join("lora")
@@ -191,4 +192,40 @@ hint: an adapter is a folder as peft writes it
 parse `[adapter]/adapter_model.safetensors`: it is not a whole safetensors file of 39312 bytes: incomplete metadata, file not fully covered
 hint: the file may be incomplete; fetch it again and compare its digest
 "###);
+}
+
+#[test]
+fn layers_computed_again_give_the_same_gradients_to_the_bit() {
+    let targets = ["q_proj", "o_proj", "up_proj", "down_proj"];
+    let config = LoraConfig { rank: 4, alpha: None, targets: targets.map(str::to_owned).into() };
+    let rollouts = [vec![21, 40, 7], vec![300], (30..60).collect::<Vec<u32>>()];
+    let prompts = [vec![5, 6, 7], vec![9; 20]];
+    let groups = prompts.each_ref().map(|prompt| TokenGroup { prompt, rollouts: &rollouts });
+    for family in FAMILIES {
+        let model = load(&fixtures().join(family));
+        let adapters = Trainable::lora(&model, &config, Seed::root(1)).expect("they are there");
+        for trainable in [Trainable::full(&model), adapters] {
+            let [kept, recomputed] = [LayerStates::Kept, LayerStates::Recomputed].map(|states| {
+                let mut sums = vec![Vec::new(); trainable.parameters().len()];
+                // Two passes: what is added up is added up in the same order.
+                for group in &groups {
+                    let batch = GroupBatch::new(&[*group]);
+                    let pass = Pass::new(&trainable, &batch, states);
+                    let (logprobs, _) = pass.token_logprobs();
+                    let weights = (0..logprobs.dims()[0]).map(|i| (i % 5) as f32 - 1.5);
+                    let weights = Tensor::<1>::from_data(
+                        &*weights.collect::<Vec<_>>(),
+                        &logprobs.device().inner(),
+                    );
+                    let gradients = (logprobs * weights.autodiff()).sum().backward();
+                    pass.add_gradients(gradients, &mut sums);
+                }
+                sums
+            });
+            assert!(recomputed.iter().flatten().any(|g| *g != 0.0));
+            for ((parameter, a), b) in trainable.parameters().iter().zip(&kept).zip(&recomputed) {
+                assert!(a == b, "{family}: {}", parameter.name);
+            }
+        }
+    }
 }
