@@ -153,6 +153,11 @@ impl Trainable {
         self.lora.as_ref()
     }
 
+    /// Where its passes are computed, and in which format.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// What is trained, always in the same order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters

@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
-use preceptor_models::{GroupBatch, LayerStates, Pass, TokenGroup, Trainable};
+use preceptor_models::{GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable};
 
 use crate::muon::{Muon, MuonConfig};
 use crate::objective::{Batch, Metrics, Objective, Sequence, Totals};
 use crate::optimizer::{AdamW, AdamWConfig, OptimizerState, Parameter};
 use crate::schedule::Schedule;
 use crate::{Error, GradientNorm, clip_factor};
+
+/// What a loss is multiplied with in `f16`, whose smallest number is 6e-8, so that small gradients
+/// don't vanish; where some come out infinite, a sixteenth of it, and so on.
+const LARGEST_LOSS_SCALE: f32 = 65_536.0;
 
 /// A prompt with its rollouts or targets, and what the objective knows of each.
 #[derive(Clone, Debug)]
@@ -178,6 +182,28 @@ impl Learner {
     /// What the objective refuses; [`Error::NonFiniteGradient`]. Weights and optimiser are then as
     /// they were.
     pub fn update(&mut self, groups: &[Group], objective: &dyn Objective) -> Result<Report, Error> {
+        let mut scale = match self.trainable.device().precision() {
+            Precision::F16 => LARGEST_LOSS_SCALE,
+            _ => 1.0,
+        };
+        let (report, gradients) = loop {
+            match self.gradients(groups, objective, scale) {
+                Err(Error::NonFiniteGradient { .. }) if scale > 1.0 => scale /= 16.0,
+                found => break found?,
+            }
+        };
+        let factor = clip_factor(report.gradient_norm, self.max_gradient_norm);
+        self.optimizer.step(report.learning_rate, factor, &mut self.trainable, &gradients);
+        Ok(report)
+    }
+
+    /// The gradient of every parameter; on the way back it is `loss_scale` times as large.
+    fn gradients(
+        &self,
+        groups: &[Group],
+        objective: &dyn Objective,
+        loss_scale: f32,
+    ) -> Result<(Report, Vec<Vec<f32>>), Error> {
         let sequences: Vec<Sequence> =
             groups.iter().flat_map(|group| group.sequences.iter().cloned()).collect();
         let totals = Totals::of(&sequences);
@@ -210,7 +236,7 @@ impl Learner {
             report.entropy += entropies.iter().copied().map(f64::from).sum::<f64>();
             report.num_rows += batch.num_rows();
             report.num_micro_batches += 1;
-            pass.add_gradients(loss.loss.backward(), &mut gradients);
+            pass.add_gradients((loss.loss * loss_scale).backward(), &mut gradients);
             first = last;
         }
         report.entropy /= totals.num_tokens.max(1) as f64;
@@ -218,12 +244,14 @@ impl Learner {
         let mut norm = GradientNorm::default();
         for (parameter, gradient) in self.trainable.parameters().iter().zip(&mut gradients) {
             gradient.resize(parameter.values.len(), 0.0);
+            if loss_scale != 1.0 {
+                // A power of two: nothing is rounded.
+                gradient.iter_mut().for_each(|value| *value /= loss_scale);
+            }
             report.gradient_norms.push(norm.add(&parameter.name, gradient)?);
         }
         report.gradient_norm = norm.value();
-        let factor = clip_factor(report.gradient_norm, self.max_gradient_norm);
-        self.optimizer.step(report.learning_rate, factor, &mut self.trainable, &gradients);
-        Ok(report)
+        Ok((report, gradients))
     }
 }
 

@@ -3,6 +3,7 @@
 mod adamw;
 mod checkpoints;
 mod fixtures;
+mod formats;
 mod gradients;
 mod micro_batches;
 mod muon;
