@@ -27,6 +27,10 @@ pub(crate) const CHECKS_FAILED: u8 = 1;
 /// Share of prompts on which two aggregators are assumed to disagree when power is estimated.
 const ASSUMED_DISAGREEMENT: f64 = 0.2;
 
+/// Floating-point operations a second that a graphics card's hours are counted with: half of what an
+/// H100 multiplies in half precision.
+const ASSUMED_TFLOPS: f64 = 400.0;
+
 /// A manifest with everything that is needed to run it.
 pub(crate) struct Lab {
     pub(crate) plan: Plan,
@@ -38,11 +42,24 @@ pub(crate) fn open(
     arguments: &ExperimentArguments,
     options: GenerationOptions,
 ) -> Result<Lab, Failure> {
+    open_with(arguments, options, |models| models)
+}
+
+/// The same to be planned and not run: registered models need not be here.
+pub(crate) fn open_to_plan(arguments: &ExperimentArguments) -> Result<Lab, Failure> {
+    open_with(arguments, GenerationOptions::default(), Models::for_plans)
+}
+
+fn open_with(
+    arguments: &ExperimentArguments,
+    options: GenerationOptions,
+    prepared: impl FnOnce(Models) -> Models,
+) -> Result<Lab, Failure> {
     let document = Document::read(&arguments.file, &arguments.settings)?;
     let files = Files::open(Places::from_env())?;
     let device = Device::parse(&arguments.device)?;
     let endpoints = preceptor_experiment::endpoints(&document, &files)?;
-    let mut models = Models::new(files.clone(), device, options, endpoints);
+    let mut models = prepared(Models::new(files.clone(), device, options, endpoints));
     let resolve_options = ResolveOptions { limit: arguments.limit };
     let mut plan = resolve(&document, &files, &mut models, resolve_options)?;
     for only in &arguments.only {
@@ -67,8 +84,7 @@ pub(crate) fn open(
 }
 
 pub(crate) fn plan(arguments: &ExperimentArguments, output: &Output) -> Result<ExitCode, Failure> {
-    let mut lab = open(arguments, GenerationOptions::default())?;
-    print_plan(&mut lab, output)?;
+    print_plan(&mut open_to_plan(arguments)?, output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -85,7 +101,8 @@ fn price_trainings(lab: &mut Lab) -> Result<Vec<Priced>, Failure> {
     let mut priced = Vec::new();
     for demand in lab.plan.train_demands(&lab.store)? {
         let is_open = demand.num_present < demand.num_steps && demand.secs_a_step.is_none();
-        if is_open && !speeds.contains_key(&demand.model) {
+        let is_here = lab.models.absent().all(|name| name != demand.model);
+        if is_open && is_here && !speeds.contains_key(&demand.model) {
             let speed = calibrate_speed(&mut lab.models, &demand.model)?;
             speeds.insert(demand.model.clone(), speed);
         }
@@ -236,6 +253,20 @@ pub(crate) fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> 
     for notice in lab.plan.notices() {
         output.text(notice);
     }
+    for name in lab.models.absent() {
+        output.text(format!(
+            "`{name}` is not here: its speed is unknown, and the store is not looked through for it; \
+             `preceptor models fetch {name}`."
+        ));
+    }
+    let flops: f64 = trainings.iter().filter_map(|priced| priced.max_flops).sum();
+    if flops > 0.0 {
+        output.text(format!(
+            "All trainings take up to {flops:.1e} FLOPs: {} of a card that does {ASSUMED_TFLOPS} \
+             TFLOP/s, which this program does not reach.",
+            time(Duration::from_secs_f64(flops / (ASSUMED_TFLOPS * 1e12)))
+        ));
+    }
     for Expense { endpoint, usage, money } in &expenses {
         let money = money.map_or_else(|| "no prices given".to_owned(), |m| format!("{m:.4} money"));
         output.text(format!(
@@ -279,12 +310,11 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
     if arguments.batch == 0 {
         return Err(Failure::input("use `--batch 0`: allowed is 1 or more", "the default is 32"));
     }
+    if arguments.dry_run {
+        return plan(&arguments.experiment, output);
+    }
     let options = GenerationOptions { max_batch: arguments.batch };
     let mut lab = open(&arguments.experiment, options)?;
-    if arguments.dry_run {
-        print_plan(&mut lab, output)?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let mut terminal = Terminal::new();
     let summary = preceptor_experiment::run(
         &lab.plan,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{ExperimentArguments, ReproduceArguments};
 use crate::failure::Failure;
-use crate::lab::{CHECKS_FAILED, open, print_plan, write_report};
+use crate::lab::{CHECKS_FAILED, open, open_to_plan, print_plan, write_report};
 use crate::output::Output;
 use crate::terminal::Terminal;
 
@@ -104,7 +104,11 @@ pub(crate) fn reproduce(
     let mut lacking: Vec<Failure> = Vec::new();
     let mut plans = Vec::new();
     for member in &suite.manifests {
-        let opened = open(&experiment(member), options);
+        let experiment = experiment(member);
+        let opened = match arguments.dry_run {
+            true => open_to_plan(&experiment),
+            false => open(&experiment, options),
+        };
         plans.extend(opened.iter().map(|lab| (member.name(), lab.plan.record())));
         match opened {
             Ok(mut lab) if arguments.dry_run => {

@@ -1,9 +1,9 @@
 //! Where models come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use preceptor_core::{LanguageModel, ModelIdentity, Usage};
+use preceptor_core::{Digest, LanguageModel, ModelIdentity, Usage};
 use preceptor_endpoints::{Config as EndpointConfig, Endpoint};
 use preceptor_files::{Error as FilesError, Files, SamplingDefaults};
 use preceptor_models::{Device, GenerationOptions, LocalModel, Model};
@@ -76,6 +76,8 @@ pub struct Models {
     sizes: BTreeMap<String, u64>,
     /// The model that was loaded to be identified is not loaded again to be used.
     loaded: Option<(String, Model)>,
+    /// Registered models without files here that a plan was made with; none where they are refused.
+    absent: Option<BTreeSet<String>>,
     /// Open endpoints: what one has spent counts for as long as the process lives.
     endpoints: BTreeMap<String, Rc<Endpoint>>,
 }
@@ -96,8 +98,31 @@ impl Models {
             identities: BTreeMap::new(),
             sizes: BTreeMap::new(),
             loaded: None,
+            absent: None,
             endpoints: BTreeMap::new(),
         }
+    }
+
+    /// The same for plans alone: registered models are known by their entry if their files are not
+    /// here.
+    #[must_use]
+    pub fn for_plans(self) -> Self {
+        Self { absent: Some(BTreeSet::new()), ..self }
+    }
+
+    /// The models that are known by their entry alone.
+    pub fn absent(&self) -> impl Iterator<Item = &str> {
+        self.absent.iter().flatten().map(String::as_str)
+    }
+
+    /// The identity of a registered model without files here.
+    fn identify_absent(&mut self, name: &str) -> Option<ModelIdentity> {
+        let entry = self.files.registry().models.get(name)?;
+        self.absent.as_mut()?.insert(name.to_owned());
+        self.sizes.insert(name.to_owned(), entry.num_parameters);
+        let weights = Digest::of_parts([b"not here".as_slice(), name.as_bytes()]);
+        let tokenizer = weights.clone();
+        Some(ModelIdentity { weights, tokenizer, template: None, attested: false })
     }
 
     fn take(&mut self, name: &str) -> Result<Model, Error> {
@@ -143,10 +168,18 @@ impl ModelHost for Models {
         if let Some(identity) = self.identities.get(name) {
             return Ok(identity.clone());
         }
-        let model = self.take(name)?;
-        let identity = model.identity().clone();
-        self.sizes.insert(name.to_owned(), model.num_parameters());
-        self.loaded = Some((name.to_owned(), model));
+        let identity = match self.take(name) {
+            Ok(model) => {
+                let identity = model.identity().clone();
+                self.sizes.insert(name.to_owned(), model.num_parameters());
+                self.loaded = Some((name.to_owned(), model));
+                identity
+            }
+            Err(Error::Files(error @ FilesError::NotFetched { .. })) => {
+                self.identify_absent(name).ok_or(error)?
+            }
+            Err(error) => return Err(error),
+        };
         self.identities.insert(name.to_owned(), identity.clone());
         Ok(identity)
     }

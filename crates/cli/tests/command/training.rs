@@ -104,6 +104,21 @@ fn a_training_that_is_killed_goes_on_along_the_same_trajectory() {
 }
 
 #[test]
+fn a_training_is_priced_without_its_model_and_not_begun() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let model = ["--set", "policy.model=qwen3-4b"];
+    let plan = folder.run(&[&["plan", "train.toml"][..], &model].concat()).expect_done();
+    let says = |text: &str| assert!(plan.stdout.contains(text), "{}", plan.stdout);
+    says("`qwen3-4b` is not here");
+    says("preceptor models fetch qwen3-4b");
+    says("of a card that does 400 TFLOP/s");
+    let refused = folder.run(&[&["run", "train.toml"][..], &model].concat());
+    assert!(refused.stderr.contains("find model `qwen3-4b`: not fetched"), "{}", refused.stderr);
+    assert_eq!(refused.code, Some(3));
+}
+
+#[test]
 fn gradient_checkpointing_changes_no_record() {
     let folder = Folder::new();
     write_manifest(&folder);
