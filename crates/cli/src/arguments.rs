@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Parity {
         /// A folder of fixtures: a checkpoint with `expected.json` and `train_expected.json`.
         folder: PathBuf,
-        /// Where to compute: `cpu`, `wgpu:N` or `cuda:N`.
+        /// Where to compute: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
         #[arg(long, default_value = "cpu")]
         device: String,
     },
@@ -104,7 +104,7 @@ pub(crate) struct ExperimentArguments {
     /// Use at most this many prompts of each benchmark.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`.
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// The store's folder.
@@ -130,7 +130,7 @@ pub(crate) struct RunArguments {
 /// The suites that there are.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum SuiteName {
-    /// The tiny model that is part of this program, on generated worlds: two cores, forty minutes.
+    /// The tiny model that is part of this program, on generated worlds: two cores, half an hour.
     Pocket,
     /// SmolLM2 135M on generated sums and some of MATH-500: two cores, hours.
     Small,
@@ -162,7 +162,7 @@ pub(crate) struct ReproduceArguments {
     /// The folder that holds a folder with `suite.toml` for each suite.
     #[arg(long, value_name = "DIR", default_value = "experiments")]
     pub(crate) experiments: PathBuf,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`.
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// The store's folder.
@@ -235,7 +235,7 @@ pub(crate) struct CalibrateArguments {
     /// Set a key of the manifests. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`.
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// The store's folder.

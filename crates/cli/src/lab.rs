@@ -26,7 +26,6 @@ use crate::terminal::{Terminal, time};
 pub(crate) const CHECKS_FAILED: u8 = 1;
 /// Share of prompts on which two aggregators are assumed to disagree when power is estimated.
 const ASSUMED_DISAGREEMENT: f64 = 0.2;
-
 /// Floating-point operations a second that a graphics card's hours are counted with: half of what an
 /// H100 multiplies in half precision.
 const ASSUMED_TFLOPS: f64 = 400.0;
@@ -140,6 +139,7 @@ pub(crate) fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> 
             "id": cell.id, "axes": cell.axes, "seed": cell.seed, "stages": cell.stages,
         })).collect::<Vec<_>>(),
         "left-out": record.left_out,
+        "absent-models": lab.models.absent().collect::<Vec<_>>(),
         "rollout-stages": stages.iter().map(|s| json!({
             "label": s.label, "digest": s.digest, "present": s.state.num_present,
             "wanted": s.state.num_wanted, "max-new-tokens": s.max_new_tokens,

@@ -254,9 +254,9 @@ pub(crate) fn see<'c>(check: &'c Check, evidence: &Evidence) -> Result<Seen<'c>,
     let conditions = evidence.conditions();
     let a = select(check, &check.a, &conditions)?;
     let b = other(check, &conditions)?;
-    let differing = |differing_right: bool| {
+    let differing = |counts_right: bool| {
         let b = b.as_ref().expect("asked for by `other`");
-        clustered_proportion(&differing(evidence, &a, b, differing_right))
+        clustered_proportion(&differing(evidence, &a, b, counts_right))
     };
     let (estimate, unit) = match check.measure {
         Measure::Score => {

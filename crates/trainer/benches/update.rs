@@ -1,6 +1,6 @@
 //! Tokens a second of a whole update on this machine, as JSON on the standard output: forward,
-//! backward and AdamW of all weights on 4 sequences (or as many as asked) of 256 tokens, the loss of every token; the same
-//! work in `tools/bench/update_peers.py`. Best and median of the repeats, and the largest memory the
+//! backward and AdamW of all weights on 4 sequences (or as many as asked) of 256 tokens, the loss of
+//! every token; the same work in `tools/bench/update_peers.py`. Best and median of the repeats, and the largest memory the
 //! process has held; with `recomputed` the states inside of layers are not kept.
 //!
 //! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS] [DEVICE] [kept|recomputed] [SEQUENCES]`

@@ -64,12 +64,7 @@ impl TrainRun<'_, '_> {
         let Self { cell, training, board, .. } = self;
         let settings = &training.settings;
         let model = board.load(&cell.model_name)?;
-        let mut trainable = match &settings.lora {
-            None => Trainable::full(&model),
-            Some(lora) => {
-                Trainable::lora(&model, lora, Seed::root(cell.seed).derive("train/lora"))?
-            }
-        };
+        let mut trainable = fresh(&model, training, cell.seed)?;
         let policies = match needs_another_policy(cell, training) {
             true => 2 * 4 * model.num_parameters(),
             false => 4 * model.num_parameters(),

@@ -69,7 +69,7 @@ pub struct TrainSettings {
     /// several passes add up to those of one, up to rounding. Default: 2048 (our choice).
     pub tokens_a_pass: u32,
     /// Compute the states inside of each layer again on the way back instead of keeping them: a fraction
-    /// of the memory for a third more time. On the CPU results are the same to the bit, so records of
+    /// of the memory for a quarter more time. On the CPU results are the same to the bit, so records of
     /// both kinds are one. Default: false.
     pub gradient_checkpointing: bool,
     /// Steps between evaluations; 0 evaluates the first and the last policy only. Default: 0.

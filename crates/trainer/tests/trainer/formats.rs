@@ -1,8 +1,8 @@
-//! Updates in `f16`: gradients of any size come through.
+//! Updates in `f16` and `bf16`: gradients of any size come through.
 
 use std::path::Path;
 
-use preceptor_models::{Device, Model, Trainable};
+use preceptor_models::{Device, GroupBatch, Model, TokenGroup, Trainable, ops};
 use preceptor_trainer::objective::grpo::{self, Grpo};
 use preceptor_trainer::objective::{Sampled, Sequence};
 use preceptor_trainer::{AdamWConfig, Group, Learner, Report, Schedule, ScheduleConfig};
@@ -30,9 +30,9 @@ fn update(device: &str, advantage: f64) -> Report {
 
 fn logprobs(model: &Model, rollout: &[u32]) -> Vec<f32> {
     let rollouts = [rollout.to_vec()];
-    let group = preceptor_models::TokenGroup { prompt: &[1, 2, 3], rollouts: &rollouts };
-    let batch = preceptor_models::GroupBatch::new(&[group]);
-    preceptor_models::ops::to_vec(batch.token_logprobs(model.decoder()).0)
+    let group = TokenGroup { prompt: &[1, 2, 3], rollouts: &rollouts };
+    let batch = GroupBatch::new(&[group]);
+    ops::to_vec(batch.token_logprobs(model.decoder()).0)
 }
 
 #[test]
