@@ -159,6 +159,9 @@ pub(crate) struct ReproduceArguments {
     /// Show the plan of every experiment and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Set a key of every manifest, for example `policy.model=runs/pocket-mild/model`. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<String>,
     /// The folder that holds a folder with `suite.toml` for each suite.
     #[arg(long, value_name = "DIR", default_value = "experiments")]
     pub(crate) experiments: PathBuf,

@@ -93,7 +93,10 @@ pub(crate) fn reproduce(
     });
     let experiment = |member: &Member| ExperimentArguments {
         file: folder.join(&member.file),
-        settings: member.quick.clone().filter(|_| arguments.quick).unwrap_or_default(),
+        settings: {
+            let quick = member.quick.iter().filter(|_| arguments.quick).flatten();
+            quick.chain(&arguments.settings).cloned().collect()
+        },
         only: Vec::new(),
         limit: arguments.quick.then_some(suite.quick_limit),
         device: arguments.device.clone(),
@@ -152,8 +155,12 @@ pub(crate) fn reproduce(
         parts.push(SuitePart { experiment: member.name(), plan });
     }
     let store = Store::open(&arguments.store)?;
-    let about =
-        Suite { title: &suite.title, description: &suite.description, claims: &suite.claims };
+    let mut description = suite.description;
+    if !arguments.settings.is_empty() {
+        let settings = arguments.settings.join("`, `");
+        description += &format!("\n\nEvery experiment was run with `{settings}`.");
+    }
+    let about = Suite { title: &suite.title, description: &description, claims: &suite.claims };
     let written = write_suite(&store, &about, &parts, &reports)?;
     output.json(&json!({
         "experiments": Value::Array(counts), "page": written.page, "failed-records": num_failed,

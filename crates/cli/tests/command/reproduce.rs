@@ -122,25 +122,47 @@ fn what_the_papers_suite_lacks_is_said_at_once() {
     assert!(!folder.path("reports").exists(), "nothing was begun");
 }
 
-#[test]
-fn a_suite_that_can_not_be_is_named() {
-    let folder = Folder::new();
-    let said = |arguments: &[&str]| folder.run(arguments).said();
-    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
-    fs::create_dir_all(folder.path("experiments/pocket")).expect("writable");
-    let suite = "title = 't'\ndescription = 'd'\nquick-limit = 2\n[[manifest]]\nfile = 'm.toml'\n";
-    folder.write("experiments/pocket/suite.toml", &suite.replace("file", "fil"));
-    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
+/// A suite of one experiment on a tiny model, two prompts, four tokens a rollout.
+const SUITE: &str =
+    "title = 't'\ndescription = 'd'\nquick-limit = 2\n[[manifest]]\nfile = 'm.toml'\n";
+
+fn write_manifest(folder: &Folder) {
     let manifest = format!(
         "title = 'm'\n[policy]\nmodel = '{TINY_MODEL}'\n[benchmark]\nkind = 'arithmetic'\nterms = 2\n\
          shots = 1\nlimit = 2\n[sampling]\nmax-new-tokens = 4\ngroup-size = 2\n[matrix]\n\
          'aggregator.kind' = ['single', 'majority']\n"
     );
     folder.write("experiments/pocket/m.toml", &manifest);
+}
+
+#[test]
+fn a_setting_holds_for_every_experiment_and_is_said() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.path("experiments/pocket")).expect("writable");
+    folder.write("experiments/pocket/suite.toml", SUITE);
+    write_manifest(&folder);
+    let with = |setting: &str| folder.run(&["reproduce", "pocket", "--set", setting]);
+    with("sampling.group-size=3").expect_done();
+    let read = |name: &str| fs::read_to_string(folder.path(name)).expect("text");
+    let page = read("reports/pocket/page.md");
+    assert!(page.contains("was run with `sampling.group-size=3`."), "{page}");
+    assert!(read("reports/pocket/m/plan.toml").contains("group-size = 3"));
+    insta::assert_snapshot!(with("sampling.group=3").said());
+}
+
+#[test]
+fn a_suite_that_can_not_be_is_named() {
+    let folder = Folder::new();
+    let said = |arguments: &[&str]| folder.run(arguments).said();
+    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
+    fs::create_dir_all(folder.path("experiments/pocket")).expect("writable");
+    folder.write("experiments/pocket/suite.toml", &SUITE.replace("file", "fil"));
+    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
+    write_manifest(&folder);
     let with_claim = |check: &str| {
         let claim =
             format!("[[claim]]\nid = 'c'\nsays = 's'\npaper = 'p'\n[[claim.checks]]\n{check}");
-        folder.write("experiments/pocket/suite.toml", &format!("{suite}{claim}"));
+        folder.write("experiments/pocket/suite.toml", &format!("{SUITE}{claim}"));
         let refused = folder.run(&["reproduce", "pocket"]);
         assert!(!refused.stderr.contains("rollouts"), "before anything is drawn");
         let errors = refused.stderr.lines().filter(|line| line.starts_with("error"));
