@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Parity {
         /// A folder of fixtures: a checkpoint with `expected.json` and `train_expected.json`.
         folder: PathBuf,
-        /// Where to compute: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
+        /// Where to compute: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas share the work.
         #[arg(long, default_value = "cpu")]
         device: String,
     },
@@ -104,7 +104,7 @@ pub(crate) struct ExperimentArguments {
     /// Use at most this many prompts of each benchmark.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// The store's folder.
@@ -165,7 +165,7 @@ pub(crate) struct ReproduceArguments {
     /// The folder that holds a folder with `suite.toml` for each suite.
     #[arg(long, value_name = "DIR", default_value = "experiments")]
     pub(crate) experiments: PathBuf,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// The store's folder.
@@ -238,7 +238,7 @@ pub(crate) struct CalibrateArguments {
     /// Set a key of the manifests. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// The store's folder.

@@ -37,8 +37,8 @@ pub(crate) fn judge(command: &JudgeCommand, output: &Output) -> Result<ExitCode,
             }
         }
     }
-    let device = Device::parse(device)?;
-    let mut models = Models::new(files, device, GenerationOptions::default(), endpoints);
+    let devices = Device::parse_all(device)?;
+    let mut models = Models::new(files, devices, GenerationOptions::default(), endpoints);
     let store = Store::open(store)?;
     let mut terminal = Terminal::new();
     let calibration = calibrate(&documents, cases, *repeats, &store, &mut models, &mut terminal)?;

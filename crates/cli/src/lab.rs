@@ -56,9 +56,9 @@ fn open_with(
 ) -> Result<Lab, Failure> {
     let document = Document::read(&arguments.file, &arguments.settings)?;
     let files = Files::open(Places::from_env())?;
-    let device = Device::parse(&arguments.device)?;
+    let devices = Device::parse_all(&arguments.device)?;
     let endpoints = preceptor_experiment::endpoints(&document, &files)?;
-    let mut models = prepared(Models::new(files.clone(), device, options, endpoints));
+    let mut models = prepared(Models::new(files.clone(), devices, options, endpoints));
     let resolve_options = ResolveOptions { limit: arguments.limit };
     let mut plan = resolve(&document, &files, &mut models, resolve_options)?;
     for only in &arguments.only {

@@ -68,7 +68,7 @@ pub trait ModelHost {
 #[derive(Debug)]
 pub struct Models {
     files: Files,
-    device: Device,
+    devices: Vec<Device>,
     options: GenerationOptions,
     endpoint_configs: BTreeMap<String, EndpointConfig>,
     identities: BTreeMap<String, ModelIdentity>,
@@ -83,16 +83,16 @@ pub struct Models {
 }
 
 impl Models {
-    /// Models found through `files`, run on `device`, and `endpoints` by name, which win.
+    /// Models found through `files`, run on `devices`, at least one, and `endpoints` by name, which win.
     pub fn new(
         files: Files,
-        device: Device,
+        devices: Vec<Device>,
         options: GenerationOptions,
         endpoints: BTreeMap<String, EndpointConfig>,
     ) -> Self {
         Self {
             files,
-            device,
+            devices,
             options,
             endpoint_configs: endpoints,
             identities: BTreeMap::new(),
@@ -136,7 +136,7 @@ impl Models {
     fn read(&self, name: &str) -> Result<Model, Error> {
         let path = self.files.model(name).map_err(|error| self.with_endpoints(error))?.path;
         let Some(base) = Model::base_of_adapter(&path)? else {
-            return Ok(Model::load(&path, &self.device)?);
+            return Ok(Model::load_on(&path, &self.devices)?);
         };
         let mut model = self.read(&base)?;
         model.merge_adapter(&path)?;

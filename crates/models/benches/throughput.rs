@@ -170,13 +170,13 @@ fn main() {
     let (count, len) = PREFILL;
     let result = measured(repeats, count * len, || {
         on_worker(Box::new(move || {
-            prefill(decoder, &mut *new_cache(model), count, len);
+            prefill(decoder, &mut *new_cache(&model.replicas()[0]), count, len);
         }))
     });
     results.insert(format!("prefill {count}x{len}"), result);
     for batch in DECODE_BATCHES {
         let result = measured(repeats, batch * DECODE_STEPS, || {
-            let mut cache = new_cache(model);
+            let mut cache = new_cache(&model.replicas()[0]);
             let (sequences, logits) = prefill(decoder, &mut *cache, batch, DECODE_CONTEXT);
             on_worker(Box::new(move || decode(decoder, &mut *cache, &sequences, logits)))
         });

@@ -12,7 +12,7 @@ fn export(model: &Path, adapter: &Path, out: &Path, tokens: &[u32]) -> Result<()
     let trainable = Trainable::load_adapter(&model, adapter)?;
     trainable.save_adapter(&out.join("adapter"), "base")?;
     let weights = model.identity().weights.clone();
-    model.set_decoder(trainable.merged(model.device()), weights);
+    model.set_replicas(trainable.merged(), weights);
     model.save(&out.join("merged"))?;
     println!("{}", serde_json::json!(sequence_logits(model.decoder(), tokens)));
     Ok(())

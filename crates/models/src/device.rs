@@ -68,6 +68,34 @@ impl Device {
         })
     }
 
+    /// Devices that share the work of a model: one or more names with commas between them, of one kind
+    /// and one format, so that it does not matter which one does what. The same one may be named twice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] as for [`Self::parse`], and for devices of several kinds.
+    ///
+    /// ```
+    /// use preceptor_models::Device;
+    /// assert_eq!(Device::parse_all("cpu,cpu").expect("always there").len(), 2);
+    /// assert!(Device::parse_all("cpu,cpu:bf16").is_err());
+    /// ```
+    pub fn parse_all(names: &str) -> Result<Vec<Self>, Error> {
+        let devices: Vec<Self> = names.split(',').map(Self::parse).collect::<Result<_, _>>()?;
+        let kind = |device: &Self| {
+            let kind = device.name.split(':').next().unwrap_or_default();
+            (kind.to_owned(), device.format)
+        };
+        match devices.iter().find(|device| kind(device) != kind(&devices[0])) {
+            None => Ok(devices),
+            Some(other) => Err(Error::Device {
+                name: other.name.clone(),
+                expected: format!("one of the kind and format of `{}`", devices[0].name),
+                hint: "devices that share a model's work must compute alike".to_owned(),
+            }),
+        }
+    }
+
     /// The place of a device called `name`.
     fn at(name: &str, place: &str) -> Result<Self, Error> {
         if place == "cpu" {

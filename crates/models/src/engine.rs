@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::Tensor;
 
-use crate::Model;
 use crate::attention::{KvCache, SequenceId, Span};
 use crate::kernels::LANES;
 use crate::kv_cache::{CpuKvCache, TensorKvCache};
 use crate::ops::to_vec;
 use crate::slot_kv_cache::SlotKvCache;
+use crate::{Model, Replica};
 
 /// Rows of one forward pass while prompts are read.
 pub(crate) const ROWS_A_PASS: usize = 512;
@@ -59,10 +59,10 @@ impl Counters {
 }
 
 /// An empty cache that suits the model and its device.
-pub fn new_cache(model: &Model) -> Box<dyn KvCache + Send> {
-    if !model.device().has_kernels() {
+pub fn new_cache(replica: &Replica) -> Box<dyn KvCache + Send> {
+    if !replica.device().has_kernels() {
         Box::new(SlotKvCache::new())
-    } else if model.spec().head_dim.is_multiple_of(LANES) {
+    } else if replica.decoder().spec().head_dim.is_multiple_of(LANES) {
         Box::new(CpuKvCache::new())
     } else {
         Box::new(TensorKvCache::new())
@@ -72,6 +72,7 @@ pub fn new_cache(model: &Model) -> Box<dyn KvCache + Send> {
 /// A model with the cache of one call.
 pub(crate) struct Engine<'a> {
     pub(crate) model: &'a Model,
+    replica: &'a Replica,
     pub(crate) cache: Box<dyn KvCache + Send>,
 }
 
@@ -85,8 +86,9 @@ pub(crate) struct Reading<'a> {
 }
 
 impl<'a> Engine<'a> {
-    pub(crate) fn new(model: &'a Model) -> Self {
-        Self { model, cache: new_cache(model) }
+    /// On one of the model's devices.
+    pub(crate) fn new(model: &'a Model, replica: &'a Replica) -> Self {
+        Self { model, replica, cache: new_cache(replica) }
     }
 
     /// One forward pass; the hidden states of all rows.
@@ -99,7 +101,7 @@ impl<'a> Engine<'a> {
             positions.extend((before..end).map(|p| u32::try_from(p).expect("a context is short")));
             spans.push(Span { sequence: *sequence, len: tokens.len() });
         }
-        let (decoder, cache) = (self.model.decoder(), &mut *self.cache);
+        let (decoder, cache) = (self.replica.decoder(), &mut *self.cache);
         // Joining with nothing moves the pass onto a worker thread, where handing out work is cheap.
         rayon::join(
             || {
@@ -115,7 +117,7 @@ impl<'a> Engine<'a> {
 
     /// Logits of hidden states, row by row.
     pub(crate) fn logits(&self, hidden: &Tensor<2>) -> Vec<f32> {
-        let decoder = self.model.decoder();
+        let decoder = self.replica.decoder();
         to_vec(rayon::join(|| decoder.logits(hidden), || ()).0)
     }
 

@@ -141,13 +141,13 @@ impl Model {
     ///
     /// As [`Trainable::load_adapter`].
     pub fn merge_adapter(&mut self, folder: &Path) -> Result<(), Error> {
-        let decoder = Trainable::load_adapter(self, folder)?.merged(self.device());
+        let replicas = Trainable::load_adapter(self, folder)?.merged();
         let mut parts = vec![self.identity().weights.as_str().as_bytes().to_vec()];
         for file in [ADAPTER_CONFIG, ADAPTER] {
             let path = folder.join(file);
             parts.push(fs::read(&path).map_err(|source| Error::Read { path, source })?);
         }
-        self.set_decoder(decoder, Digest::of_parts(parts.iter().map(Vec::as_slice)));
+        self.set_replicas(replicas, Digest::of_parts(parts.iter().map(Vec::as_slice)));
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use crate::engine::{Counters, Engine, Reading};
 use crate::local_model::{COMPONENT, failed};
 use crate::sampler::{Draw, draw_token};
 use crate::tokenizer::TextStream;
-use crate::{Error, Model};
+use crate::{Error, Model, Replica};
 
 /// The prompt of a request and what its rollouts share.
 struct Group {
@@ -61,6 +61,7 @@ pub(crate) struct Generation<'a> {
 impl<'a> Generation<'a> {
     pub(crate) fn new(
         model: &'a Model,
+        replica: &'a Replica,
         counters: &'a Counters,
         sampling: &'a Sampling,
         max_batch: usize,
@@ -76,7 +77,7 @@ impl<'a> Generation<'a> {
             waiting.extend(request.rollouts.iter().map(|rollout| (number, *rollout)));
         }
         Ok(Self {
-            engine: Engine::new(model),
+            engine: Engine::new(model, replica),
             counters,
             sampling,
             max_batch: max_batch.max(1),

@@ -1,14 +1,21 @@
 //! A loaded model as the ports see it: a generator and a scorer.
+//!
+//! Where a model lies on several devices, each draws the rollouts of every so-manieth prompt and scores
+//! a share of the continuations, all at once.
+
+use std::error::Error as StdError;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 
 use preceptor_core::{
     Digest, GenerationObserver, GenerationRequest, Generator, ModelIdentity, PortError, Rollout,
-    Sampling, ScoreRequest, Scorer, TokenScores,
+    Sampling, ScoreRequest, Scorer, TokenScores, Usage,
 };
 
 use crate::engine::{CounterValues, Counters};
 use crate::generate::Generation;
 use crate::score::score;
-use crate::{Decoder, Error, Model};
+use crate::{Error, Model, Replica, side_by_side};
 
 /// Who speaks in port errors.
 pub(crate) const COMPONENT: &str = "the local model";
@@ -50,14 +57,29 @@ impl LocalModel {
         &self.model
     }
 
-    /// Takes other weights of the same shape; see [`Model::set_decoder`].
-    pub fn set_decoder(&mut self, decoder: Box<dyn Decoder>, weights: Digest) {
-        self.model.set_decoder(decoder, weights);
+    /// Takes other weights of the same shape; see [`Model::set_replicas`].
+    pub fn set_replicas(&mut self, replicas: Vec<Replica>, weights: Digest) {
+        self.model.set_replicas(replicas, weights);
     }
 
     /// What it has done so far.
     pub fn counters(&self) -> CounterValues {
         self.counters.values()
+    }
+}
+
+impl LocalModel {
+    /// Draws on one device.
+    fn draw(
+        &self,
+        replica: &Replica,
+        requests: &[GenerationRequest],
+        sampling: &Sampling,
+        observer: &mut dyn GenerationObserver,
+    ) -> Result<Vec<Vec<Rollout>>, PortError> {
+        let Self { model, options, counters } = self;
+        let max_batch = options.max_batch;
+        Generation::new(model, replica, counters, sampling, max_batch, requests)?.run(observer)
     }
 }
 
@@ -72,13 +94,93 @@ impl Generator for LocalModel {
         sampling: &Sampling,
         observer: &mut dyn GenerationObserver,
     ) -> Result<Vec<Vec<Rollout>>, PortError> {
-        let Self { model, options, counters } = self;
-        Generation::new(model, counters, sampling, options.max_batch, requests)?.run(observer)
+        let replicas = self.model.replicas();
+        if let [replica] = replicas {
+            return self.draw(replica, requests, sampling, observer);
+        }
+        let share = |number: usize| requests.iter().skip(number).step_by(replicas.len()).cloned();
+        let shares: Vec<Vec<GenerationRequest>> =
+            (0..replicas.len()).map(|number| share(number).collect()).collect();
+        let (sender, events) = mpsc::channel();
+        let drawn = thread::scope(|scope| {
+            let shares = shares.iter().zip(replicas).enumerate();
+            let started: Vec<_> = shares
+                .map(|(first, (requests, replica))| {
+                    let events = sender.clone();
+                    let mut forward = Forward { first, step: replicas.len(), events };
+                    scope.spawn(move || self.draw(replica, requests, sampling, &mut forward))
+                })
+                .collect();
+            drop(sender);
+            let told = tell(events, observer);
+            let drawn: Vec<_> = started
+                .into_iter()
+                .map(|thread| {
+                    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect();
+            told.map_err(PortError::Stopped)?;
+            drawn.into_iter().collect::<Result<Vec<_>, PortError>>()
+        })?;
+        let mut drawn: Vec<_> = drawn.into_iter().map(Vec::into_iter).collect();
+        let num = replicas.len();
+        Ok((0..requests.len()).filter_map(|request| drawn[request % num].next()).collect())
+    }
+}
+
+/// What happens while rollouts are drawn.
+enum Event {
+    Rollout(usize, Box<Rollout>),
+    Tokens(Usage),
+}
+
+/// Tells `observer` what happens, up to its first error: then nobody listens any more, and what is
+/// still at work stops at its next event.
+fn tell(
+    events: mpsc::Receiver<Event>,
+    observer: &mut dyn GenerationObserver,
+) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    for event in events {
+        match event {
+            Event::Rollout(request, rollout) => observer.on_rollout(request, &rollout)?,
+            Event::Tokens(usage) => observer.on_tokens(usage),
+        }
+    }
+    Ok(())
+}
+
+/// Sends what happens to the requests `first`, `first + step`, ..
+struct Forward {
+    first: usize,
+    step: usize,
+    events: Sender<Event>,
+}
+
+impl GenerationObserver for Forward {
+    fn on_rollout(
+        &mut self,
+        request: usize,
+        rollout: &Rollout,
+    ) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        let request = self.first + request * self.step;
+        let event = Event::Rollout(request, Box::new(rollout.clone()));
+        self.events.send(event).map_err(|_| "another device stopped".into())
+    }
+
+    fn on_tokens(&mut self, usage: Usage) {
+        // Where nobody listens, the next rollout says so.
+        let _ = self.events.send(Event::Tokens(usage));
     }
 }
 
 impl Scorer for LocalModel {
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError> {
-        score(&self.model, &self.counters, requests)
+        let replicas = self.model.replicas();
+        let len = requests.len().div_ceil(replicas.len()).max(1);
+        let shares: Vec<_> = replicas.iter().zip(requests.chunks(len)).collect();
+        let scored = side_by_side(shares, |(replica, requests)| {
+            score(&self.model, replica, &self.counters, requests)
+        });
+        Ok(scored.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 }

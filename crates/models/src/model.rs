@@ -13,14 +13,14 @@ use crate::device::Device;
 use crate::gguf::{GgufFile, GgufValue, read_tokenizer};
 use crate::hf_folder::{HfWeights, JsonFile};
 use crate::tokenizer::Tokenizer;
-use crate::{Decoder, DecoderSpec, Error, families};
+use crate::{Decoder, DecoderSpec, Error, Replica, families};
 
 /// A model in memory.
 pub struct Model {
     path: PathBuf,
     family: &'static str,
-    device: Device,
-    decoder: Box<dyn Decoder>,
+    /// One for each device, at least one.
+    replicas: Vec<Replica>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     end_tokens: BTreeSet<u32>,
@@ -32,7 +32,7 @@ impl fmt::Debug for Model {
         f.debug_struct("Model")
             .field("path", &self.path)
             .field("family", &self.family)
-            .field("device", &self.device)
+            .field("replicas", &self.replicas)
             .field("identity", &self.identity)
             .finish_non_exhaustive()
     }
@@ -48,11 +48,25 @@ impl Model {
     ///
     /// Whatever is missing, cut off, misshapen or not implemented; see [`Error`].
     pub fn load(path: &Path, device: &Device) -> Result<Self, Error> {
+        Self::load_on(path, std::slice::from_ref(device))
+    }
+
+    /// The same on several devices, which share its work; the first one does what can't be shared.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    ///
+    /// # Panics
+    ///
+    /// Without a device.
+    pub fn load_on(path: &Path, devices: &[Device]) -> Result<Self, Error> {
+        assert!(!devices.is_empty(), "a model lies on a device");
         if path.is_dir() {
-            Self::load_folder(path, device)
+            Self::load_folder(path, devices)
         } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) && path.is_file()
         {
-            Self::load_gguf(path, device)
+            Self::load_gguf(path, devices)
         } else {
             let folder = path.parent().unwrap_or(Path::new("")).to_owned();
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -61,7 +75,7 @@ impl Model {
         }
     }
 
-    fn load_folder(folder: &Path, device: &Device) -> Result<Self, Error> {
+    fn load_folder(folder: &Path, devices: &[Device]) -> Result<Self, Error> {
         let need = |file: &str, hint: &'static str| {
             let path = folder.join(file);
             if path.is_file() {
@@ -82,11 +96,10 @@ impl Model {
             .map_err(|source| Error::Read { path: tokenizer_path.clone(), source })?;
         let tokenizer = Tokenizer::from_json(&tokenizer_json, &tokenizer_path)?;
         let weights = HfWeights::open(folder)?;
-        let (decoder, digest) = rayon::join(
-            || family.load_folder(&config, &weights, device),
-            || weights_digest(weights.bytes()),
-        );
-        let decoder = decoder?;
+        let load = |device: &Device| family.load_folder(&config, &weights, device);
+        let (replicas, digest) =
+            rayon::join(|| replicas(devices, load), || weights_digest(weights.bytes()));
+        let replicas = replicas?;
 
         let settings = JsonFile::read_if_there(&folder.join("tokenizer_config.json"))?;
         let named = |key: &str| {
@@ -114,8 +127,7 @@ impl Model {
         Self {
             path: folder.to_owned(),
             family: family.name(),
-            device: device.clone(),
-            decoder,
+            replicas,
             tokenizer,
             template,
             end_tokens,
@@ -124,22 +136,23 @@ impl Model {
         .identified(digest)
     }
 
-    fn load_gguf(path: &Path, device: &Device) -> Result<Self, Error> {
+    fn load_gguf(path: &Path, devices: &[Device]) -> Result<Self, Error> {
         let file = GgufFile::open(path)?;
         let key = "general.architecture";
         let name = file
             .text(key)?
             .ok_or_else(|| file.config_error(key, "nothing", "an architecture's name"))?;
         let family = families::find(path, name)?;
-        let ((decoder, tokenizer), digest) = rayon::join(
+        let load = |device: &Device| family.load_gguf(&file, device);
+        let ((replicas, tokenizer), digest) = rayon::join(
             || {
                 let tokenizer = read_tokenizer(&file)
                     .and_then(|json| Tokenizer::from_json(json.as_bytes(), path));
-                (family.load_gguf(&file, device), tokenizer)
+                (replicas(devices, load), tokenizer)
             },
             || weights_digest([file.bytes()]),
         );
-        let (decoder, tokenizer) = (decoder?, tokenizer?);
+        let (replicas, tokenizer) = (replicas?, tokenizer?);
         let token = |id: Option<usize>| match file.value("tokenizer.ggml.tokens") {
             Some(GgufValue::List(tokens)) => match tokens.get(id?)? {
                 GgufValue::Text(token) => Some(token.clone()),
@@ -161,8 +174,7 @@ impl Model {
         Self {
             path: path.to_owned(),
             family: family.name(),
-            device: device.clone(),
-            decoder,
+            replicas,
             tokenizer,
             template,
             end_tokens,
@@ -176,7 +188,7 @@ impl Model {
         if self.template.is_some() {
             self.end_tokens.extend(TURN_ENDS.iter().filter_map(|t| self.tokenizer.id_of(t)));
         }
-        let config = self.decoder.canonical_config();
+        let config = self.canonical_config();
         self.identity = ModelIdentity {
             weights: Digest::of_parts([
                 weights.as_str().as_bytes(),
@@ -200,14 +212,19 @@ impl Model {
         self.family
     }
 
-    /// Where it computes.
+    /// Where it computes, the first of several places.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.replicas[0].device()
+    }
+
+    /// Its weights on each of its devices, at least one.
+    pub fn replicas(&self) -> &[Replica] {
+        &self.replicas
     }
 
     /// The numbers that describe it.
     pub fn spec(&self) -> &DecoderSpec {
-        self.decoder.spec()
+        self.decoder().spec()
     }
 
     /// Tokens that fit into the context window.
@@ -222,7 +239,7 @@ impl Model {
 
     /// The configuration in one canonical text.
     pub fn canonical_config(&self) -> String {
-        self.decoder.canonical_config()
+        self.decoder().canonical_config()
     }
 
     /// What makes it the same model for the store.
@@ -230,14 +247,15 @@ impl Model {
         &self.identity
     }
 
-    /// The decoder.
+    /// The decoder, on the first of several devices.
     pub fn decoder(&self) -> &dyn Decoder {
-        &*self.decoder
+        self.replicas[0].decoder()
     }
 
-    /// Takes other weights of the same shape; `weights` names them in the identity.
-    pub fn set_decoder(&mut self, decoder: Box<dyn Decoder>, weights: Digest) {
-        self.decoder = decoder;
+    /// Takes other weights of the same shape, on the same devices; `weights` names them in the
+    /// identity.
+    pub fn set_replicas(&mut self, replicas: Vec<Replica>, weights: Digest) {
+        self.replicas = replicas;
         self.identity.weights = weights;
     }
 
@@ -310,6 +328,14 @@ impl Model {
             None => Ok(()),
         }
     }
+}
+
+/// A decoder on each device.
+fn replicas(
+    devices: &[Device],
+    load: impl Fn(&Device) -> Result<Box<dyn Decoder>, Error>,
+) -> Result<Vec<Replica>, Error> {
+    devices.iter().map(|device| Ok(Replica::new(device.clone(), load(device)?))).collect()
 }
 
 fn placeholder_identity() -> ModelIdentity {

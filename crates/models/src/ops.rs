@@ -357,7 +357,7 @@ pub fn plain_token_logprobs(logits: Tensor<2>, targets: &[u32]) -> (Tensor<1>, V
 }
 
 /// `sum += x`, in place.
-pub(crate) fn add_to(sum: &mut [f32], x: &[f32]) {
+pub fn add_to(sum: &mut [f32], x: &[f32]) {
     kernels::add_to(Isa::best(), sum, x);
 }
 

@@ -26,6 +26,8 @@ pub enum LayerStates {
 #[derive(Debug)]
 pub struct Pass<'a> {
     trainable: &'a Trainable,
+    /// The number of the device.
+    replica: usize,
     batch: &'a GroupBatch,
     kept: Kept,
 }
@@ -42,27 +44,32 @@ enum Kept {
 }
 
 impl<'a> Pass<'a> {
-    /// A pass whose forward half is done as far as `states` needs it.
-    pub fn new(trainable: &'a Trainable, batch: &'a GroupBatch, states: LayerStates) -> Self {
+    /// A pass on the device numbered `replica`, whose forward half is done as far as `states` needs it.
+    pub fn new(
+        trainable: &'a Trainable,
+        replica: usize,
+        batch: &'a GroupBatch,
+        states: LayerStates,
+    ) -> Self {
         let kept = match states {
-            LayerStates::Kept => Kept::All(trainable.graph()),
+            LayerStates::Kept => Kept::All(trainable.graph(replica)),
             LayerStates::Recomputed => {
                 let mut attention = batch.attention();
                 let positions = attention.positions();
-                let before = trainable.section(None, false);
+                let before = trainable.section(replica, None, false);
                 let mut hidden = before.decoder().embed(batch.ids());
                 let mut states = Vec::new();
                 for number in 0..before.decoder().spec().num_layers {
                     states.push(hidden.clone());
-                    let layer = trainable.section(Some(number), false);
+                    let layer = trainable.section(replica, Some(number), false);
                     let numbers = number..number + 1;
                     hidden = layer.decoder().layers(numbers, hidden, &positions, &mut attention);
                 }
                 states.push(hidden.autodiff().require_grad());
-                Kept::Inputs { states, ends: trainable.section(None, true) }
+                Kept::Inputs { states, ends: trainable.section(replica, None, true) }
             }
         };
-        Self { trainable, batch, kept }
+        Self { trainable, replica, batch, kept }
     }
 
     /// As [`GroupBatch::token_logprobs`], under autodiff.
@@ -80,7 +87,7 @@ impl<'a> Pass<'a> {
     /// Adds the gradients of every parameter to `sums`, which has one entry a parameter, in their
     /// order; an empty one stands for zeros. `gradients` are those of a loss of the log-probabilities.
     pub fn add_gradients(self, mut gradients: Gradients, sums: &mut [Vec<f32>]) {
-        let Self { trainable, batch, kept } = self;
+        let Self { trainable, replica, batch, kept } = self;
         let (mut states, ends) = match kept {
             Kept::All(graph) => return graph.add_gradients(&mut gradients, sums),
             Kept::Inputs { states, ends } => (states, ends),
@@ -94,7 +101,7 @@ impl<'a> Pass<'a> {
         let mut attention = batch.attention();
         let positions = attention.positions();
         for (number, input) in states.into_iter().enumerate().rev() {
-            let layer = trainable.section(Some(number), true);
+            let layer = trainable.section(replica, Some(number), true);
             let input = input.autodiff().require_grad();
             let numbers = number..number + 1;
             let output = layer.decoder().layers(numbers, input.clone(), &positions, &mut attention);

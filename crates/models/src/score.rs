@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use preceptor_core::{Continuation, PortError, ScoreRequest, TokenScores};
 
-use crate::Model;
 use crate::attention::SequenceId;
 use crate::engine::{Counters, Engine, Reading};
 use crate::local_model::failed;
 use crate::sampler::token_logprob;
+use crate::{Model, Replica};
 
 /// Tokens whose keys and values are held at once; a single longer request still fits.
 const TOKENS_A_BATCH: usize = 8192;
@@ -25,6 +25,7 @@ struct Shared {
 
 pub(crate) fn score(
     model: &Model,
+    replica: &Replica,
     counters: &Counters,
     requests: &[ScoreRequest],
 ) -> Result<Vec<TokenScores>, PortError> {
@@ -52,7 +53,7 @@ pub(crate) fn score(
         shared[place].requests.push(number);
     }
 
-    let mut engine = Engine::new(model);
+    let mut engine = Engine::new(model, replica);
     let mut first = 0;
     while first < shared.len() {
         let mut tokens = 0;

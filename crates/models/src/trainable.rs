@@ -9,7 +9,7 @@ use crate::decoder::WeightMut;
 use crate::hf_folder::NamedTensors;
 use crate::lora::{Adapter, LoraConfig};
 use crate::ops::{self, Linear};
-use crate::{Decoder, Device, Error, Model};
+use crate::{Decoder, Device, Error, Model, Replica};
 
 /// A weight that is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,12 +45,12 @@ struct AdapterPlace {
 
 /// The trained weights of a model.
 pub struct Trainable {
-    decoder: Box<dyn Decoder>,
+    /// What is not trained, one for each device, at least one.
+    replicas: Vec<Replica>,
     lora: Option<LoraConfig>,
     parameters: Vec<Parameter>,
     /// One for each of the decoder's weights.
     places: Vec<Place>,
-    device: Device,
 }
 
 impl std::fmt::Debug for Trainable {
@@ -88,8 +88,7 @@ impl Trainable {
             }
             places.push(Place::Whole { parameters: (first..parameters.len()).collect() });
         }
-        let device = model.device().clone();
-        Self { decoder, lora: None, parameters, places, device }
+        Self { replicas: model.replicas().to_vec(), lora: None, parameters, places }
     }
 
     /// Adapters of a model: `A` uniform as peft begins it, `B` zero, so that nothing changes yet.
@@ -144,8 +143,8 @@ impl Trainable {
             });
         }
         config.check(&names)?;
-        let device = model.device().clone();
-        Ok(Self { decoder, lora: Some(config.clone()), parameters, places, device })
+        let replicas = model.replicas().to_vec();
+        Ok(Self { replicas, lora: Some(config.clone()), parameters, places })
     }
 
     /// The settings of the adapters; none where all weights are trained.
@@ -153,9 +152,14 @@ impl Trainable {
         self.lora.as_ref()
     }
 
-    /// Where its passes are computed, and in which format.
+    /// Where its passes are computed, and in which format; the first of several places.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.replicas[0].device()
+    }
+
+    /// On how many devices it lies.
+    pub fn num_replicas(&self) -> usize {
+        self.replicas.len()
     }
 
     /// What is trained, always in the same order.
@@ -200,33 +204,41 @@ impl Trainable {
     }
 
     /// The vector of a parameter.
-    fn vector(&self, parameter: usize) -> Tensor<1> {
+    fn vector(&self, device: &Device, parameter: usize) -> Tensor<1> {
         let values = self.parameters[parameter].values.clone();
         let len = values.len();
-        Tensor::from_data(TensorData::new(values, [len]), self.device.burn())
+        Tensor::from_data(TensorData::new(values, [len]), device.burn())
     }
 
-    /// A decoder whose trained weights are leaves of a new autodiff graph.
-    pub fn graph(&self) -> Graph {
-        self.part(|_| true, true)
+    /// A decoder whose trained weights are leaves of a new autodiff graph, on the device with this
+    /// number.
+    pub fn graph(&self, replica: usize) -> Graph {
+        self.part(replica, |_| true, true)
     }
 
     /// The same of the weights of a layer, or of those before and after the layers; all others are not
     /// what they should be. Without `tracked` no gradients are recorded.
-    pub(crate) fn section(&self, layer: Option<usize>, tracked: bool) -> Graph {
-        self.part(|weight| weight.layer() == layer, tracked)
+    pub(crate) fn section(&self, replica: usize, layer: Option<usize>, tracked: bool) -> Graph {
+        self.part(replica, |weight| weight.layer() == layer, tracked)
     }
 
-    fn part(&self, is_wanted: impl Fn(&WeightMut<'_>) -> bool, tracked: bool) -> Graph {
+    fn part(
+        &self,
+        replica: usize,
+        is_wanted: impl Fn(&WeightMut<'_>) -> bool,
+        tracked: bool,
+    ) -> Graph {
+        let replica = &self.replicas[replica];
+        let device = replica.device();
         let matrix = |parameters: &[usize]| {
-            let matrix = self.stacked(parameters);
+            let matrix = self.stacked(device, device.format(), parameters);
             if tracked { matrix.autodiff().require_grad() } else { matrix }
         };
         let vector = |parameter: usize| {
-            let vector = self.vector(parameter);
+            let vector = self.vector(device, parameter);
             if tracked { vector.autodiff().require_grad() } else { vector }
         };
-        let mut decoder = self.decoder.clone_box();
+        let mut decoder = replica.decoder().clone_box();
         let mut leaves = Vec::new();
         let weights = decoder.weights_mut().into_iter().zip(&self.places);
         for (weight, place) in weights.filter(|(weight, _)| is_wanted(weight)) {
@@ -262,24 +274,26 @@ impl Trainable {
         parameters.iter().map(|p| (*p, self.parameters[*p].values.len())).collect()
     }
 
-    /// Parameters above one another: the whole matrix, in the device's format.
-    fn stacked(&self, parameters: &[usize]) -> Tensor<2> {
-        self.stacked_in(self.device.format(), parameters)
-    }
-
-    fn stacked_in(&self, format: DType, parameters: &[usize]) -> Tensor<2> {
+    /// Parameters above one another: the whole matrix.
+    fn stacked(&self, device: &Device, format: DType, parameters: &[usize]) -> Tensor<2> {
         let inner = self.parameters[parameters[0]].shape[1];
         let mut values = Vec::new();
         for parameter in parameters {
             values.extend_from_slice(&self.parameters[*parameter].values);
         }
         let shape = [values.len() / inner, inner];
-        Tensor::from_data(TensorData::new(values, shape), (self.device.burn(), format))
+        Tensor::from_data(TensorData::new(values, shape), (device.burn(), format))
     }
 
-    /// A decoder to sample with: the weights of now, adapters merged, packed where there are kernels.
-    pub fn merged(&self, device: &Device) -> Box<dyn Decoder> {
-        let mut decoder = self.decoder.clone_box();
+    /// Decoders to sample with, one for each device: the weights of now, adapters merged, packed where
+    /// there are kernels.
+    pub fn merged(&self) -> Vec<Replica> {
+        self.replicas.iter().map(|replica| self.merged_at(replica)).collect()
+    }
+
+    fn merged_at(&self, replica: &Replica) -> Replica {
+        let device = replica.device();
+        let mut decoder = replica.decoder().clone_box();
         let pack = |matrix: Tensor<2>| {
             let [out, inner] = matrix.dims();
             if device.has_kernels() {
@@ -291,28 +305,28 @@ impl Trainable {
         for (weight, place) in decoder.weights_mut().into_iter().zip(&self.places) {
             match (weight, place) {
                 (WeightMut::Matrix { linear, .. }, Place::Whole { parameters }) => {
-                    *linear = pack(self.stacked(parameters));
+                    *linear = pack(self.stacked(device, device.format(), parameters));
                 }
                 (WeightMut::Vector { tensor, .. }, Place::Whole { parameters }) => {
-                    *tensor = self.vector(parameters[0]);
+                    *tensor = self.vector(device, parameters[0]);
                 }
                 (WeightMut::Matrix { linear, .. }, Place::Adapted { adapters }) => {
                     let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
                     let [_, inner] = linear.shape();
                     let mut matrix = linear.to_tensor().cast(DType::F32);
                     for AdapterPlace { first_row, a, b } in adapters {
-                        let [a, b] = [*a, *b].map(|p| self.stacked_in(DType::F32, &[p]));
+                        let [a, b] = [*a, *b].map(|p| self.stacked(device, DType::F32, &[p]));
                         let product = b.matmul(a) * scale;
                         let rows = *first_row..first_row + product.dims()[0];
                         let sum = matrix.clone().slice([rows.clone(), 0..inner]) + product;
                         matrix = matrix.slice_assign([rows, 0..inner], sum);
                     }
-                    *linear = pack(matrix.cast(self.device.format()));
+                    *linear = pack(matrix.cast(device.format()));
                 }
                 _ => {}
             }
         }
-        decoder
+        Replica::new(device.clone(), decoder)
     }
 }
 

@@ -210,8 +210,7 @@ pub fn pretrain(
 
     let folder = out.join("model");
     let mut trained = Model::load(&start, &Device::cpu())?;
-    let decoder = learner.trainable().merged(trained.device());
-    trained.set_decoder(decoder, base);
+    trained.set_replicas(learner.trainable().merged(), base);
     if !folder.is_dir() {
         trained.save(&folder)?;
     }
@@ -264,10 +263,11 @@ impl Text<'_> {
 
 /// The mean over rows of the mean over tokens of what the objective minimises.
 fn mean_loss(trainable: &Trainable, groups: &[Group]) -> f64 {
-    let decoder = trainable.merged(&Device::cpu());
+    let merged = trainable.merged();
+    let decoder = merged[0].decoder();
     let of = |group: &Group| {
         let tokens = TokenGroup { prompt: &group.prompt, rollouts: &group.rollouts };
-        let (logprobs, _) = GroupBatch::new(&[tokens]).token_logprobs(&*decoder);
+        let (logprobs, _) = GroupBatch::new(&[tokens]).token_logprobs(decoder);
         let logprobs = ops::to_vec(logprobs);
         -logprobs.iter().copied().map(f64::from).sum::<f64>() / logprobs.len() as f64
     };

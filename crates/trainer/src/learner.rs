@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
-use preceptor_models::{GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable};
+use burn::tensor::Tensor;
+use preceptor_models::{
+    GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, ops, side_by_side,
+};
 
 use crate::muon::{Muon, MuonConfig};
-use crate::objective::{Batch, Metrics, Objective, Sequence, Totals};
+use crate::objective::{Batch, Loss, Metrics, Objective, Sequence, Totals};
 use crate::optimizer::{AdamW, AdamWConfig, OptimizerState, Parameter};
 use crate::schedule::Schedule;
 use crate::{Error, GradientNorm, clip_factor};
@@ -175,7 +178,9 @@ impl Learner {
 
     /// One update towards a lower loss of `groups`.
     ///
-    /// Gradients of micro-batches add up to those of the whole, up to the rounding of the sum.
+    /// Gradients of micro-batches add up to those of the whole, up to the rounding of the sum. Several
+    /// devices take a micro-batch each at a time; their gradients are added in the order of the
+    /// micro-batches, so that the sum is that of one device.
     ///
     /// # Errors
     ///
@@ -219,25 +224,50 @@ impl Learner {
             num_micro_batches: 0,
         };
         let mut first = 0;
-        for parts in micro_batches(groups, self.rows_a_micro_batch) {
-            let of = |(group, rollouts): &(usize, Range<usize>)| TokenGroup {
-                prompt: &groups[*group].prompt,
-                rollouts: &groups[*group].rollouts[rollouts.clone()],
-            };
-            let batch = GroupBatch::new(&parts.iter().map(of).collect::<Vec<_>>());
-            let pass = Pass::new(&self.trainable, &batch, self.layer_states);
-            let (logprobs, entropies) = pass.token_logprobs();
-            let last = first + parts.iter().map(|(_, rollouts)| rollouts.len()).sum::<usize>();
-            let sequences = &sequences[first..last];
-            let loss = objective.loss(logprobs, Batch { sequences, totals })?;
-
-            report.loss += f64::from(loss.loss.clone().into_scalar::<f32>());
-            report.metrics = report.metrics.merged(loss.metrics);
-            report.entropy += entropies.iter().copied().map(f64::from).sum::<f64>();
-            report.num_rows += batch.num_rows();
-            report.num_micro_batches += 1;
-            pass.add_gradients((loss.loss * loss_scale).backward(), &mut gradients);
-            first = last;
+        let micro_batches: Vec<MicroBatch<'_>> = micro_batches(groups, self.rows_a_micro_batch)
+            .into_iter()
+            .map(|parts| {
+                let of = |(group, rollouts): (usize, Range<usize>)| TokenGroup {
+                    prompt: &groups[group].prompt,
+                    rollouts: &groups[group].rollouts[rollouts],
+                };
+                let groups: Vec<_> = parts.into_iter().map(of).collect();
+                let num: usize = groups.iter().map(|group| group.rollouts.len()).sum();
+                first += num;
+                MicroBatch { groups, sequences: &sequences[first - num..first] }
+            })
+            .collect();
+        for round in micro_batches.chunks(self.trainable.num_replicas()) {
+            // The first one adds to the sum by itself.
+            let mut sums = vec![std::mem::take(&mut gradients)];
+            sums.resize_with(round.len(), || vec![Vec::new(); self.trainable.parameters().len()]);
+            let tasks = round.iter().zip(sums).enumerate().collect();
+            let done = side_by_side(tasks, |(replica, (micro_batch, mut sum))| {
+                let loss = |logprobs| {
+                    objective.loss(logprobs, Batch { sequences: micro_batch.sequences, totals })
+                };
+                let share = self.pass(replica, &micro_batch.groups, &loss, loss_scale, &mut sum)?;
+                Ok::<_, Error>((share, sum))
+            });
+            for (number, done) in done.into_iter().enumerate() {
+                let (share, sum) = done?;
+                report.loss += share.loss;
+                report.metrics = report.metrics.merged(share.metrics);
+                report.entropy += share.entropy;
+                report.num_rows += share.num_rows;
+                report.num_micro_batches += 1;
+                if number == 0 {
+                    gradients = sum;
+                    continue;
+                }
+                for (gradient, more) in gradients.iter_mut().zip(sum) {
+                    if gradient.is_empty() {
+                        *gradient = more;
+                    } else if !more.is_empty() {
+                        ops::add_to(gradient, &more);
+                    }
+                }
+            }
         }
         report.entropy /= totals.num_tokens.max(1) as f64;
 
@@ -253,6 +283,43 @@ impl Learner {
         report.gradient_norm = norm.value();
         Ok((report, gradients))
     }
+
+    /// One pass forward and back; adds its gradients to `sum`.
+    fn pass(
+        &self,
+        replica: usize,
+        groups: &[TokenGroup<'_>],
+        loss: &dyn Fn(Tensor<1>) -> Result<Loss, Error>,
+        loss_scale: f32,
+        sum: &mut [Vec<f32>],
+    ) -> Result<Share, Error> {
+        let batch = GroupBatch::new(groups);
+        let pass = Pass::new(&self.trainable, replica, &batch, self.layer_states);
+        let (logprobs, entropies) = pass.token_logprobs();
+        let loss = loss(logprobs)?;
+        let share = Share {
+            loss: f64::from(loss.loss.clone().into_scalar::<f32>()),
+            metrics: loss.metrics,
+            entropy: entropies.iter().copied().map(f64::from).sum(),
+            num_rows: batch.num_rows(),
+        };
+        pass.add_gradients((loss.loss * loss_scale).backward(), sum);
+        Ok(share)
+    }
+}
+
+/// A pass's share of what is reported.
+struct Share {
+    loss: f64,
+    metrics: Metrics,
+    entropy: f64,
+    num_rows: usize,
+}
+
+/// What a pass is about, and what the objective knows of each rollout.
+struct MicroBatch<'a> {
+    groups: Vec<TokenGroup<'a>>,
+    sequences: &'a [Sequence],
 }
 
 fn parameters(trainable: &Trainable) -> Vec<Parameter> {

@@ -10,7 +10,7 @@
 //! hidden state, V tokens of the vocabulary: every projection's input is kept for the way back, and a
 //! layer's projections together have N_L / h inputs and outputs beside its hidden states. Where layers
 //! are computed again, a pass holds the weights before and after them and of one layer, and
-//! 4 r (L h + 6 h + N_L / h) bytes of states. Measured against it: `docs/log/2026-11-26-training.md`.
+//! 4 r (L h + 6 h + N_L / h) bytes of states. Every device has a pass of its own. Measured against it: `docs/log/2026-11-26-training.md`.
 
 use preceptor_models::{DecoderSpec, LayerStates, Trainable};
 
@@ -34,6 +34,7 @@ impl MemoryEstimate {
     ) -> Self {
         let trained: u64 = trainable.parameters().iter().map(|p| p.values.len() as u64).sum();
         let [rows, hidden] = [rows as u64, spec.hidden_size as u64];
+        let devices = trainable.num_replicas() as u64;
         let [layers, vocab] = [spec.num_layers as u64, spec.vocab_size as u64];
         let of_layers = spec.num_parameters.saturating_sub(vocab * hidden);
         let of_a_layer = of_layers / layers.max(1);
@@ -48,12 +49,12 @@ impl MemoryEstimate {
         Self {
             components: vec![
                 ("trained weights", 4 * trained),
-                ("gradients", 4 * trained),
+                ("gradients", 4 * trained * devices),
                 ("moments of the optimiser", 8 * trained),
-                ("weights of a pass", 4 * of_a_pass),
-                ("weights of the model", 4 * spec.num_parameters),
-                ("states of a pass", 4 * states),
-                ("logits of a pass", 8 * (rows * vocab).min(LOGITS_HELD)),
+                ("weights of a pass", 4 * of_a_pass * devices),
+                ("weights of the model", 4 * spec.num_parameters * devices),
+                ("states of a pass", 4 * states * devices),
+                ("logits of a pass", 8 * (rows * vocab).min(LOGITS_HELD) * devices),
             ],
         }
     }

@@ -21,7 +21,7 @@ use crate::Error;
 pub use metrics::{Divergence, Metrics};
 
 /// What is minimised.
-pub trait Objective {
+pub trait Objective: Sync {
     /// The loss of `batch`, a share of that of the whole batch.
     ///
     /// `logprobs` are the current policy's natural log-probabilities of the completion tokens, sequence

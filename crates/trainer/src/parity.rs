@@ -338,8 +338,8 @@ fn adapter(
     };
     let trainable = Trainable::load_adapter(model, &folder)?;
     let allowed = Tolerances::of(model);
-    let apart = sequence_logits(trainable.graph().decoder(), &expected.input_ids);
-    let merged = sequence_logits(&*trainable.merged(model.device()), &expected.input_ids);
+    let apart = sequence_logits(trainable.graph(0).decoder(), &expected.input_ids);
+    let merged = sequence_logits(trainable.merged()[0].decoder(), &expected.input_ids);
     Ok(vec![
         compare_logits("logits with the adapter", &apart, &adapted.logits, &allowed),
         compare_logits("logits with the adapter merged", &merged, &adapted.logits, &allowed),
@@ -465,7 +465,7 @@ fn compare_update(
 
 /// The log-probabilities of every rollout's tokens, group after group.
 fn sequence_logprobs(trainable: &Trainable, training: &Training) -> Vec<Vec<f32>> {
-    let graph = trainable.graph();
+    let graph = trainable.graph(0);
     let rollouts: Vec<Vec<Vec<u32>>> = training
         .groups
         .iter()

@@ -132,6 +132,27 @@ fn gradient_checkpointing_changes_no_record() {
 }
 
 #[test]
+fn devices_that_share_the_work_change_no_record() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let run = |store: &str, device: &str, settings: &[&str]| {
+        // Five passes an update, so that a round has one to three of them.
+        let common = ["run", "train.toml", "--store", store, "--device", device];
+        let passes = ["--set", "train.tokens-a-pass=60"];
+        folder.run(&[&common[..], &passes, settings].concat()).expect_done();
+        (records(&folder, store), weights(&folder, store))
+    };
+    let lora = ["--set", "train.lora.rank=4", "--set", "train.gradient-checkpointing=true"];
+    for (name, settings) in [("full", &[][..]), ("lora", &lora)] {
+        let one = run(&format!("{name}-one"), "cpu", settings);
+        let three = run(&format!("{name}-three"), "cpu,cpu,cpu", settings);
+        assert!(one == three, "{name}");
+    }
+    let refused = folder.run(&["run", "train.toml", "--device", "cpu,cpu:bf16"]);
+    insta::assert_snapshot!("devices-of-two-formats", refused.said());
+}
+
+#[test]
 fn trainer_and_sampler_agree_on_every_token() {
     let folder = Folder::new();
     write_manifest(&folder);

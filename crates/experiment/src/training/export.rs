@@ -63,8 +63,7 @@ pub fn export(
     if only_adapter {
         trainable.save_adapter(folder, &cell.model_name)?;
     } else {
-        let decoder = trainable.merged(model.device());
-        model.set_decoder(decoder, cell.model.weights.clone());
+        model.set_replicas(trainable.merged(), cell.model.weights.clone());
         model.save(folder)?;
     }
     Ok(Exported { label: cell.label(), step, folder: folder.to_owned() })

@@ -65,9 +65,10 @@ impl TrainRun<'_, '_> {
         let settings = &training.settings;
         let model = board.load(&cell.model_name)?;
         let mut trainable = fresh(&model, training, cell.seed)?;
+        let copy = 4 * model.num_parameters() * model.replicas().len() as u64;
         let policies = match needs_another_policy(cell, training) {
-            true => 2 * 4 * model.num_parameters(),
-            false => 4 * model.num_parameters(),
+            true => 2 * copy,
+            false => copy,
         };
         let rows = settings.tokens_a_pass as usize;
         let states = settings.layer_states();
@@ -167,9 +168,8 @@ impl TrainRun<'_, '_> {
             let model = board.load(&cell.model_name)?;
             let mut trainable = fresh(&model, training, cell.seed)?;
             self.read_checkpoint(best, &mut trainable)?;
-            let decoder = trainable.merged(model.device());
             let policy = Rc::get_mut(&mut policy).expect("nobody holds it between steps");
-            policy.set_decoder(decoder, cell.model.weights.clone());
+            policy.set_replicas(trainable.merged(), cell.model.weights.clone());
         }
         Ok(policy)
     }
@@ -190,8 +190,7 @@ impl TrainRun<'_, '_> {
 
     /// Gives `policy` the weights after `step`.
     fn take_weights(&self, policy: &mut LocalModel, learner: &Learner, step: u64) {
-        let decoder = learner.trainable().merged(policy.model().device());
-        policy.set_decoder(decoder, self.training.identity(step).weights);
+        policy.set_replicas(learner.trainable().merged(), self.training.identity(step).weights);
     }
 
     /// Where checkpoints and metrics of this training lie.

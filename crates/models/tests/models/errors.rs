@@ -187,6 +187,15 @@ fn messages_for_devices() {
             )
         );
     }
+    let refused = |names| Device::parse_all(names).expect_err("refused").to_string();
+    insta::assert_snapshot!(refused("cpu,cpu:bf16"), @r###"
+    use device `cpu:bf16`: expected one of the kind and format of `cpu`
+    hint: devices that share a model's work must compute alike
+    "###);
+    insta::assert_snapshot!(refused("cpu,"), @r###"
+    use device ``: expected `cpu`, `wgpu:N` or `cuda:N`
+    hint: N is the number of the device, from 0; `:f16` or `:bf16` may follow
+    "###);
     assert_eq!(Device::parse("cpu:bf16").expect("slow, but there").to_string(), "cpu:bf16");
 }
 

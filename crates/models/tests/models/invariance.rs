@@ -1,10 +1,10 @@
 //! On the CPU a rollout does not depend on what is drawn beside it, to the bit.
 
 use preceptor_core::{
-    Continuation, FinishReason, GenerationRequest, Generator, Rollout, Sampling, ScoreRequest,
-    Scorer,
+    Continuation, FinishReason, GenerationObserver, GenerationRequest, Generator, PortError,
+    Rollout, Sampling, ScoreRequest, Scorer, Usage,
 };
-use preceptor_models::LocalModel;
+use preceptor_models::{Device, GenerationOptions, LocalModel, Model};
 
 use crate::support::{
     Heard, Session, chat_prompt, fetched, ids, json, llama_folder, load, local, request,
@@ -82,6 +82,58 @@ fn rollouts_do_not_depend_on_the_number_of_threads() {
     let one = with_threads(1);
     assert_same(&one, &with_threads(2));
     assert_same(&one, &with_threads(5));
+}
+
+/// Stops at its second rollout.
+struct Stopping(usize);
+
+impl GenerationObserver for Stopping {
+    fn on_rollout(
+        &mut self,
+        _: usize,
+        _: &Rollout,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.0 += 1;
+        if self.0 < 2 { Ok(()) } else { Err("the disk is full".into()) }
+    }
+
+    fn on_tokens(&mut self, _: Usage) {}
+}
+
+#[test]
+fn rollouts_and_scores_do_not_depend_on_the_number_of_devices() {
+    let requests = requests(4);
+    let one = local(&llama_folder(), 8);
+    let rollouts = draw(&one, &requests);
+    let asked: Vec<ScoreRequest> = requests
+        .iter()
+        .map(|request| ScoreRequest {
+            prompt: request.prompt.clone(),
+            continuation: Continuation::Tokens(vec![40, 41, 42]),
+        })
+        .collect();
+    let scores = one.score(&asked).expect("scores");
+    // More devices than prompts too.
+    for num in [2, 3, 7] {
+        let devices = vec![Device::cpu(); num];
+        let model = Model::load_on(&llama_folder(), &devices).expect("loads");
+        let several = LocalModel::new(model, GenerationOptions { max_batch: 8 });
+        let mut heard = Heard::default();
+        let drawn = several.generate(&requests, &sampling(), &mut heard).expect("generates");
+        assert_same(&rollouts, &drawn);
+        assert_eq!(heard.ended.len(), requests.len() * 4);
+        assert_eq!(several.counters().generated_tokens, heard.usage.num_generated_tokens);
+        assert_eq!(several.score(&asked).expect("scores"), scores);
+
+        let mut stopping = Stopping(0);
+        let stopped = several.generate(&requests, &sampling(), &mut stopping);
+        let PortError::Stopped(cause) = stopped.expect_err("it stops") else {
+            panic!("the observer's error is told")
+        };
+        assert_eq!((cause.to_string().as_str(), stopping.0), ("the disk is full", 2));
+        assert!(several.generate(&[], &sampling(), &mut stopping).expect("nothing").is_empty());
+        assert!(several.score(&[]).expect("nothing").is_empty());
+    }
 }
 
 #[test]

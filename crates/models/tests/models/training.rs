@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use preceptor_core::{Continuation, ScoreRequest, Scorer, Seed};
 use preceptor_models::{
-    Device, Error, GenerationOptions, GroupBatch, LayerStates, LocalModel, LoraConfig, Model, Pass,
+    Error, GenerationOptions, GroupBatch, LayerStates, LocalModel, LoraConfig, Model, Pass,
     SegmentAttention, TokenGroup, Trainable, ops, sequence_logits,
 };
 
@@ -35,8 +35,8 @@ fn check_adapted(logits: &[Vec<f32>]) {
 fn adapters_give_the_logits_of_peft_apart_and_merged() {
     let trainable =
         Trainable::load_adapter(&load(&llama_folder()), &adapter_folder()).expect("peft wrote it");
-    check_adapted(&sequence_logits(trainable.graph().decoder(), &tokens()));
-    check_adapted(&sequence_logits(&*trainable.merged(&Device::cpu()), &tokens()));
+    check_adapted(&sequence_logits(trainable.graph(0).decoder(), &tokens()));
+    check_adapted(&sequence_logits(trainable.merged()[0].decoder(), &tokens()));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn new_adapters_change_nothing_yet_and_learn() {
     let trainable = Trainable::lora(&model, &config, Seed::root(1)).expect("two projections");
     assert_eq!(trainable.parameters().len(), 2 * 2 * 4);
     let tokens = tokens();
-    let graph = trainable.graph();
+    let graph = trainable.graph(0);
     let before = sequence_logits(model.decoder(), &tokens);
     assert!(sequence_logits(graph.decoder(), &tokens) == before, "to the bit");
     let mut attention = SegmentAttention::sequences([tokens.len()]);
@@ -71,7 +71,7 @@ fn a_pass_over_groups_gives_the_log_probabilities_of_the_scorer() {
     let tokenized = prompts.map(|p| model.prompt_tokens(&text_prompt(p)).expect("tokens"));
     let trainable = Trainable::full(&model);
     let groups = tokenized.each_ref().map(|prompt| TokenGroup { prompt, rollouts: &rollouts });
-    let graph = trainable.graph();
+    let graph = trainable.graph(0);
     let batch = GroupBatch::new(&groups);
     let read: usize = tokenized.iter().map(Vec::len).sum::<usize>() + 2 * (2 + 59);
     assert_eq!(batch.num_rows(), read, "a prompt is read once");
@@ -105,7 +105,7 @@ fn what_is_saved_is_loaded_again() {
     assert!(again.parameters() == trainable.parameters());
     assert_eq!(again.lora_config(), trainable.lora_config());
 
-    model.set_decoder(trainable.merged(&Device::cpu()), model.identity().weights.clone());
+    model.set_replicas(trainable.merged(), model.identity().weights.clone());
     let merged = folder.path().join("merged");
     model.save(&merged).expect("writes");
     let loaded = load(&merged);
@@ -132,7 +132,7 @@ fn full_training_starts_from_the_model() {
     assert_eq!(names.len(), 4 * 9 + 3);
     assert!(names.contains(&"model.layers.3.self_attn.k_proj.weight"));
     let tokens = tokens();
-    let rows = sequence_logits(&*trainable.merged(&Device::cpu()), &tokens);
+    let rows = sequence_logits(trainable.merged()[0].decoder(), &tokens);
     assert!(rows == sequence_logits(model.decoder(), &tokens), "to the bit");
 }
 
@@ -210,7 +210,7 @@ fn layers_computed_again_give_the_same_gradients_to_the_bit() {
                 // Two passes: what is added up is added up in the same order.
                 for group in &groups {
                     let batch = GroupBatch::new(&[*group]);
-                    let pass = Pass::new(&trainable, &batch, states);
+                    let pass = Pass::new(&trainable, 0, &batch, states);
                     let (logprobs, _) = pass.token_logprobs();
                     let weights = (0..logprobs.dims()[0]).map(|i| (i % 5) as f32 - 1.5);
                     let weights = Tensor::<1>::from_data(

@@ -1,0 +1,57 @@
+//! The weights of a model on one of its devices.
+
+use std::fmt;
+use std::thread;
+
+use crate::{Decoder, Device};
+
+/// A device and a decoder whose weights lie there.
+pub struct Replica {
+    device: Device,
+    decoder: Box<dyn Decoder>,
+}
+
+impl Replica {
+    pub(crate) fn new(device: Device, decoder: Box<dyn Decoder>) -> Self {
+        Self { device, decoder }
+    }
+
+    /// Where it computes, and in which format.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The decoder.
+    pub fn decoder(&self) -> &dyn Decoder {
+        &*self.decoder
+    }
+}
+
+impl Clone for Replica {
+    fn clone(&self) -> Self {
+        Self { device: self.device.clone(), decoder: self.decoder.clone_box() }
+    }
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// Does the parts of a work side by side, each in a thread of its own; results in the order of the parts.
+/// A single part is done by the calling thread.
+pub fn side_by_side<P: Send, R: Send>(parts: Vec<P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
+    if parts.len() < 2 {
+        return parts.into_iter().map(work).collect();
+    }
+    thread::scope(|scope| {
+        let work = &work;
+        let started: Vec<_> =
+            parts.into_iter().map(|part| scope.spawn(move || work(part))).collect();
+        let result = |thread: thread::ScopedJoinHandle<'_, R>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        started.into_iter().map(result).collect()
+    })
+}
