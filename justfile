@@ -40,12 +40,13 @@ bench *ARGS:
     python3 tools/bench/update_peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf
     cargo bench --package preceptor-answers --bench verify
 
-# Agreement with Math-Verify, and of what is exported with transformers and peft; needs math-verify==0.9.0, torch, transformers and peft from pip, and PRECEPTOR_DATA_DIR.
+# Agreement with Math-Verify, and of what is exported, and read in published layouts, with transformers and peft; needs math-verify==0.9.0, torch, transformers, peft and gguf from pip, and PRECEPTOR_DATA_DIR.
 parity-python:
     cargo build --release --package preceptor-answers --example grade_pairs
     python3 crates/answers/tests/math_verify/generate.py --grader "${CARGO_TARGET_DIR:-target}/release/examples/grade_pairs"
-    cargo build --release --package preceptor-models --example export
+    cargo build --release --package preceptor-models --examples
     python3 crates/models/tests/export/check.py --export "${CARGO_TARGET_DIR:-target}/release/examples/export"
+    python3 crates/models/tests/layouts/check.py --logits "${CARGO_TARGET_DIR:-target}/release/examples/logits"
 
 # Forward passes and whole updates on a software Vulkan driver against torch's, in a build with the feature `wgpu` (20 minutes of two cores); needs apt.
 parity-wgpu:
