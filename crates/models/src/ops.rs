@@ -357,8 +357,17 @@ pub fn plain_token_logprobs(logits: Tensor<2>, targets: &[u32]) -> (Tensor<1>, V
 }
 
 /// `sum += x`, in place.
-pub fn add_to(sum: &mut [f32], x: &[f32]) {
+fn add_to(sum: &mut [f32], x: &[f32]) {
     kernels::add_to(Isa::best(), sum, x);
+}
+
+/// Adds a gradient to a sum of gradients; an empty one stands for zeros.
+pub fn add_gradient(sum: &mut Vec<f32>, gradient: Vec<f32>) {
+    if sum.is_empty() {
+        *sum = gradient;
+    } else if !gradient.is_empty() {
+        add_to(sum, &gradient);
+    }
 }
 
 /// The numbers of a tensor, row by row.

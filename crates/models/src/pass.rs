@@ -8,7 +8,7 @@
 
 use burn::tensor::{Gradients, Tensor};
 
-use crate::ops::add_to;
+use crate::ops::add_gradient;
 use crate::trainable::Graph;
 use crate::{GroupBatch, Trainable};
 
@@ -115,12 +115,6 @@ impl<'a> Pass<'a> {
             let mut gradients = (embedded * grad.autodiff()).sum().backward();
             ends.add_gradients(&mut gradients, &mut of_ends);
         }
-        for (sum, gradient) in sums.iter_mut().zip(of_ends) {
-            if sum.is_empty() {
-                *sum = gradient;
-            } else if !gradient.is_empty() {
-                add_to(sum, &gradient);
-            }
-        }
+        sums.iter_mut().zip(of_ends).for_each(|(sum, gradient)| add_gradient(sum, gradient));
     }
 }

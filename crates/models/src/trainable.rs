@@ -365,12 +365,7 @@ impl Graph {
             let Some(mut gradient) = gradient else { continue };
             for (parameter, len) in parameters {
                 let rest = gradient.split_off(*len);
-                let sum = &mut sums[*parameter];
-                if sum.is_empty() {
-                    *sum = gradient;
-                } else {
-                    ops::add_to(sum, &gradient);
-                }
+                ops::add_gradient(&mut sums[*parameter], gradient);
                 gradient = rest;
             }
         }

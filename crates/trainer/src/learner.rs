@@ -2,13 +2,12 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
 use preceptor_models::{
     GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, ops, side_by_side,
 };
 
 use crate::muon::{Muon, MuonConfig};
-use crate::objective::{Batch, Loss, Metrics, Objective, Sequence, Totals};
+use crate::objective::{Batch, Metrics, Objective, Sequence, Totals};
 use crate::optimizer::{AdamW, AdamWConfig, OptimizerState, Parameter};
 use crate::schedule::Schedule;
 use crate::{Error, GradientNorm, clip_factor};
@@ -47,6 +46,17 @@ pub struct Report {
     pub num_rows: usize,
     /// Passes forward and backward that the gradient was added up from.
     pub num_micro_batches: usize,
+}
+
+impl Report {
+    /// Adds what a pass gave.
+    fn add(&mut self, share: Share) {
+        self.loss += share.loss;
+        self.metrics = std::mem::take(&mut self.metrics).merged(share.metrics);
+        self.entropy += share.entropy;
+        self.num_rows += share.num_rows;
+        self.num_micro_batches += 1;
+    }
 }
 
 /// Trained weights with their optimiser.
@@ -223,49 +233,26 @@ impl Learner {
             num_rows: 0,
             num_micro_batches: 0,
         };
-        let mut first = 0;
-        let micro_batches: Vec<MicroBatch<'_>> = micro_batches(groups, self.rows_a_micro_batch)
-            .into_iter()
-            .map(|parts| {
-                let of = |(group, rollouts): (usize, Range<usize>)| TokenGroup {
-                    prompt: &groups[group].prompt,
-                    rollouts: &groups[group].rollouts[rollouts],
-                };
-                let groups: Vec<_> = parts.into_iter().map(of).collect();
-                let num: usize = groups.iter().map(|group| group.rollouts.len()).sum();
-                first += num;
-                MicroBatch { groups, sequences: &sequences[first - num..first] }
-            })
-            .collect();
+        let micro_batches = micro_batches(groups, &sequences, self.rows_a_micro_batch);
         for round in micro_batches.chunks(self.trainable.num_replicas()) {
             // The first one adds to the sum by itself.
             let mut sums = vec![std::mem::take(&mut gradients)];
             sums.resize_with(round.len(), || vec![Vec::new(); self.trainable.parameters().len()]);
             let tasks = round.iter().zip(sums).enumerate().collect();
             let done = side_by_side(tasks, |(replica, (micro_batch, mut sum))| {
-                let loss = |logprobs| {
-                    objective.loss(logprobs, Batch { sequences: micro_batch.sequences, totals })
-                };
-                let share = self.pass(replica, &micro_batch.groups, &loss, loss_scale, &mut sum)?;
+                let share =
+                    self.pass(replica, micro_batch, totals, objective, loss_scale, &mut sum)?;
                 Ok::<_, Error>((share, sum))
             });
-            for (number, done) in done.into_iter().enumerate() {
+            for done in done {
                 let (share, sum) = done?;
-                report.loss += share.loss;
-                report.metrics = report.metrics.merged(share.metrics);
-                report.entropy += share.entropy;
-                report.num_rows += share.num_rows;
-                report.num_micro_batches += 1;
-                if number == 0 {
+                report.add(share);
+                if gradients.is_empty() {
                     gradients = sum;
-                    continue;
-                }
-                for (gradient, more) in gradients.iter_mut().zip(sum) {
-                    if gradient.is_empty() {
-                        *gradient = more;
-                    } else if !more.is_empty() {
-                        ops::add_to(gradient, &more);
-                    }
+                } else {
+                    gradients.iter_mut().zip(sum).for_each(|(sum, more)| {
+                        ops::add_gradient(sum, more);
+                    });
                 }
             }
         }
@@ -288,15 +275,17 @@ impl Learner {
     fn pass(
         &self,
         replica: usize,
-        groups: &[TokenGroup<'_>],
-        loss: &dyn Fn(Tensor<1>) -> Result<Loss, Error>,
+        micro_batch: &MicroBatch<'_>,
+        totals: Totals,
+        objective: &dyn Objective,
         loss_scale: f32,
         sum: &mut [Vec<f32>],
     ) -> Result<Share, Error> {
+        let MicroBatch { groups, sequences } = micro_batch;
         let batch = GroupBatch::new(groups);
         let pass = Pass::new(&self.trainable, replica, &batch, self.layer_states);
         let (logprobs, entropies) = pass.token_logprobs();
-        let loss = loss(logprobs)?;
+        let loss = objective.loss(logprobs, Batch { sequences, totals })?;
         let share = Share {
             loss: f64::from(loss.loss.clone().into_scalar::<f32>()),
             metrics: loss.metrics,
@@ -330,33 +319,45 @@ fn parameters(trainable: &Trainable) -> Vec<Parameter> {
     trainable.parameters().iter().map(known).collect()
 }
 
-/// Rollouts of groups in their order, cut into passes of at most `rows` rows where a rollout and its
-/// prompt fit into that.
-fn micro_batches(groups: &[Group], rows: usize) -> Vec<Vec<(usize, Range<usize>)>> {
-    let mut batches: Vec<Vec<(usize, Range<usize>)>> = Vec::new();
+/// Rollouts of groups in their order, with their `sequences`, cut into passes of at most `rows` rows where
+/// a rollout and its prompt fit into that.
+fn micro_batches<'a>(
+    groups: &'a [Group],
+    mut sequences: &'a [Sequence],
+    rows: usize,
+) -> Vec<MicroBatch<'a>> {
+    let mut parts: Vec<Vec<(usize, Range<usize>)>> = Vec::new();
     let mut held: Option<usize> = None;
     for (number, group) in groups.iter().enumerate() {
         for (index, rollout) in group.rollouts.iter().enumerate() {
-            let continues = batches
-                .last()
-                .and_then(|batch| batch.last())
-                .is_some_and(|(last, _)| *last == number);
+            let last = parts.last().and_then(|part| part.last());
+            let continues = last.is_some_and(|(last, _)| *last == number);
             let prompt = if continues { 0 } else { group.prompt.len() };
             let more = held.map(|held| held + prompt + rollout.len());
             let Some(more) = more.filter(|more| *more <= rows) else {
-                batches.push(vec![(number, index..index + 1)]);
+                parts.push(vec![(number, index..index + 1)]);
                 held = Some(group.prompt.len() + rollout.len());
                 continue;
             };
             held = Some(more);
-            let batch = batches.last_mut().expect("the first rollout begins one");
-            match batch.last_mut() {
+            let part = parts.last_mut().expect("the first rollout begins one");
+            match part.last_mut() {
                 Some((_, rollouts)) if continues => rollouts.end = index + 1,
-                _ => batch.push((number, index..index + 1)),
+                _ => part.push((number, index..index + 1)),
             }
         }
     }
-    batches
+    let micro_batch = |part: Vec<(usize, Range<usize>)>| {
+        let num = part.iter().map(|(_, rollouts)| rollouts.len()).sum();
+        let (of_part, rest) = sequences.split_at(num);
+        sequences = rest;
+        let of = |(group, rollouts): (usize, Range<usize>)| TokenGroup {
+            prompt: &groups[group].prompt,
+            rollouts: &groups[group].rollouts[rollouts],
+        };
+        MicroBatch { groups: part.into_iter().map(of).collect(), sequences: of_part }
+    };
+    parts.into_iter().map(micro_batch).collect()
 }
 
 #[cfg(test)]
@@ -370,13 +371,33 @@ mod tests {
         Group { prompt: vec![1; prompt], rollouts, sequences }
     }
 
+    /// The lengths of each pass's prompts with those of their rollouts.
+    fn lengths(groups: &[Group], rows: usize) -> Vec<Vec<(usize, Vec<usize>)>> {
+        let sequences: Vec<_> = groups.iter().flat_map(|group| group.sequences.clone()).collect();
+        let of = |group: &TokenGroup<'_>| {
+            (group.prompt.len(), group.rollouts.iter().map(Vec::len).collect())
+        };
+        let batches = micro_batches(groups, &sequences, rows);
+        for batch in &batches {
+            let rollouts = batch.groups.iter().flat_map(|group| group.rollouts);
+            let lengths: Vec<_> = batch.sequences.iter().map(|s| s.num_tokens).collect();
+            assert_eq!(rollouts.map(Vec::len).collect::<Vec<_>>(), lengths);
+        }
+        batches.iter().map(|batch| batch.groups.iter().map(of).collect()).collect()
+    }
+
     #[test]
     fn passes_hold_as_many_rollouts_as_fit_and_a_longer_one_alone() {
         let groups = [group(10, &[5, 5, 5]), group(3, &[2, 90]), group(4, &[1])];
-        let found = micro_batches(&groups, 25);
-        let expected = [vec![(0, 0..3)], vec![(1, 0..1)], vec![(1, 1..2)], vec![(2, 0..1)]];
-        assert_eq!(found, expected);
-        assert_eq!(micro_batches(&groups, 1000), [vec![(0, 0..3), (1, 0..2), (2, 0..1)]]);
-        assert_eq!(micro_batches(&groups, 1).len(), 6);
+        let expected = [
+            vec![(10, vec![5, 5, 5])],
+            vec![(3, vec![2])],
+            vec![(3, vec![90])],
+            vec![(4, vec![1])],
+        ];
+        assert_eq!(lengths(&groups, 25), expected);
+        let all = [vec![(10, vec![5, 5, 5]), (3, vec![2, 90]), (4, vec![1])]];
+        assert_eq!(lengths(&groups, 1000), all);
+        assert_eq!(lengths(&groups, 1).len(), 6);
     }
 }
