@@ -173,7 +173,12 @@ pub(crate) fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> 
     }
     let seeds = record.seeds.iter().map(u64::to_string).collect::<Vec<_>>();
     output.text(format!("  seeds = {}", seeds.join(", ")));
-    output.text(format!("{} cells share {} sets of rollouts:\n", record.cells.len(), stages.len()));
+    let counted = |num: usize, one: &str| match num {
+        1 => format!("1 {one}"),
+        _ => format!("{num} {one}s"),
+    };
+    let (cells, sets) = (counted(record.cells.len(), "cell"), counted(stages.len(), "set"));
+    output.text(format!("{cells} and {sets} of rollouts:\n"));
     let rows: Vec<_> = stages
         .iter()
         .map(|stage| {

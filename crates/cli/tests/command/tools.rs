@@ -20,7 +20,7 @@ fn plan_run_status_report_and_verify_agree() {
     assert_eq!(plan["max-new-tokens"], 3 * 8 * 12);
     assert_eq!(plan["cells"].as_array().unwrap().len(), 6);
     let dry = folder.run(&["run", "tiny.toml", "--dry-run"]).expect_done();
-    assert!(dry.stdout.contains("6 cells share 1 sets of rollouts"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("6 cells and 1 set of rollouts"), "{}", dry.stdout);
     assert!(!folder.path("runs").exists());
 
     let run = json(&folder.run(&["--json", "run", "tiny.toml"]).expect_done().stdout);
