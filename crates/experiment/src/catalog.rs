@@ -24,9 +24,8 @@ use preceptor_core::{
 use preceptor_judges::{LlmJudge, MarginJudge, llm_judge, margin_judge};
 use preceptor_rewards::{
     AnswerMatch, Constant, Format, JudgeEquivalence, JudgeScalar, LengthPenalty, Random,
-    RubricFromQuestion, RubricLikert, RubricReward, answer_match, constant, format,
-    judge_equivalence, judge_scalar, length_penalty, random, rubric, rubric_from_question,
-    rubric_likert,
+    RubricReward, answer_match, constant, format, judge_equivalence, judge_scalar, length_penalty,
+    random, rubric, rubric_from_question, rubric_likert,
 };
 use preceptor_text::TemplateError;
 use preceptor_trainer::Objective;
@@ -322,11 +321,11 @@ plug_ins! {
     AnswerMatch(answer_match::Config) = "answer-match", answer_match::SUMMARY, Needs::REFERENCE,
         |config, _| Ok(Box::new(AnswerMatch::new(config)));
     Rubric(rubric::Config) = "rubric", rubric::SUMMARY, Needs::REFERENCE.and(Needs::ANCHOR).and(Needs::JUDGE),
-        |config, context| Ok(Box::new(RubricReward::new(config, context.anchor.model, context.anchor.sampling, context.judge())?));
+        |config, context| Ok(Box::new(RubricReward::new(rubric::FORM, config, context.anchor.model, context.anchor.sampling, context.judge())?));
     RubricFromQuestion(rubric_from_question::Config) = "rubric-from-question", rubric_from_question::SUMMARY, Needs::ANCHOR.and(Needs::JUDGE),
-        |config, context| Ok(Box::new(RubricFromQuestion::new(config, context.anchor.model, context.anchor.sampling, context.judge())?));
+        |config, context| Ok(Box::new(RubricReward::new(rubric_from_question::FORM, config, context.anchor.model, context.anchor.sampling, context.judge())?));
     RubricLikert(rubric_likert::Config) = "rubric-likert", rubric_likert::SUMMARY, Needs::REFERENCE.and(Needs::ANCHOR).and(Needs::GRADES),
-        |config, context| Ok(Box::new(RubricLikert::new(config, context.anchor.model, context.anchor.sampling, context.judge())?));
+        |config, context| Ok(Box::new(RubricReward::new(rubric_likert::FORM, config, context.anchor.model, context.anchor.sampling, context.judge())?));
     JudgeEquivalence(judge_equivalence::Config) = "judge", judge_equivalence::SUMMARY, Needs::REFERENCE.and(Needs::JUDGE),
         |config, context| Ok(Box::new(JudgeEquivalence::new(config, context.judge())));
     JudgeScalar(judge_scalar::Config) = "judge-scalar", judge_scalar::SUMMARY, Needs::GRADES,
@@ -362,9 +361,9 @@ impl RewardSettings {
     pub(crate) fn prompt_digest(&self) -> Result<Option<Digest>, TemplateError> {
         let of_text = |text: &str| Ok(Some(Digest::of(text.as_bytes())));
         let template = match self {
-            Self::Rubric(config) => rubric::template(config)?,
-            Self::RubricFromQuestion(config) => rubric_from_question::template(config)?,
-            Self::RubricLikert(config) => rubric_likert::template(config)?,
+            Self::Rubric(config) => rubric::FORM.template(config)?,
+            Self::RubricFromQuestion(config) => rubric_from_question::FORM.template(config)?,
+            Self::RubricLikert(config) => rubric_likert::FORM.template(config)?,
             Self::JudgeEquivalence(config) => {
                 return of_text(judge_equivalence::statement(config));
             }

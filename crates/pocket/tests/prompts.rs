@@ -12,7 +12,7 @@ use preceptor_models::{Device, Model};
 use preceptor_pocket::errors::{Draws, ErrorModel};
 use preceptor_pocket::network::write_initial;
 use preceptor_pocket::rows::{Kind, Row, World, Writer};
-use preceptor_rewards::{RubricFromQuestion, RubricReward, rubric, rubric_from_question};
+use preceptor_rewards::{RubricReward, rubric, rubric_from_question};
 use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
 
 const PROMPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/pocket/prompts");
@@ -120,7 +120,8 @@ fn rubrics_are_asked_for_as_the_rewards_do() {
             rubric::Config { prompt_text: prompt_text("rubric.md"), ..rubric::Config::default() };
         let found = asked(|model| {
             let sampling = Sampling::default();
-            let reward = RubricReward::new(&config, model, &sampling, &judge).unwrap();
+            let reward =
+                RubricReward::new(rubric::FORM, &config, model, &sampling, &judge).unwrap();
             let reference = Some(&reference);
             let request = RewardRequest { group: &group, reference, seed: Seed::root(0) };
             reward.derive(&[request]).unwrap();
@@ -137,7 +138,9 @@ fn rubrics_are_asked_for_as_the_rewards_do() {
         };
         let found = asked(|model| {
             let sampling = Sampling::default();
-            let reward = RubricFromQuestion::new(&config, model, &sampling, &judge).unwrap();
+            let reward =
+                RubricReward::new(rubric_from_question::FORM, &config, model, &sampling, &judge)
+                    .unwrap();
             let request = RewardRequest { group: &group, reference: None, seed: Seed::root(0) };
             reward.derive(&[request]).unwrap();
         });

@@ -2,7 +2,8 @@
 //! can see a label.
 //!
 //! One deriver, one file. Each has a `Config` (its table in the manifest), a struct that implements
-//! [`preceptor_core::RewardDeriver`], and a summary for the catalog. `answer-match`, `format`,
+//! [`preceptor_core::RewardDeriver`] (the three of rubrics share [`RubricReward`] and have a [`Form`] each),
+//! and a summary for the catalog. `answer-match`, `format`,
 //! `length-penalty`, `constant` and `random` compute; `rubric`, `rubric-from-question` and
 //! `rubric-likert` let the anchor write criteria and a judge check them; `judge` and `judge-scalar` ask
 //! the judge directly. [`WeightedSum`] adds terms up.
@@ -28,7 +29,7 @@ mod rubric_cells;
 mod rubric_config;
 mod rubric_measures;
 mod rubric_parser;
-mod self_proposed;
+mod rubric_reward;
 mod weighted_sum;
 
 pub use answer_match::AnswerMatch;
@@ -38,7 +39,5 @@ pub use judge_equivalence::JudgeEquivalence;
 pub use judge_scalar::JudgeScalar;
 pub use length_penalty::LengthPenalty;
 pub use random::Random;
-pub use rubric::RubricReward;
-pub use rubric_from_question::RubricFromQuestion;
-pub use rubric_likert::RubricLikert;
+pub use rubric_reward::{Form, RubricReward};
 pub use weighted_sum::{Term, WeightedSum};

@@ -16,73 +16,30 @@
 //! Differs from the paper: the prompt is ours; the paper states neither what becomes of malformed rubrics
 //! nor of failed verdicts.
 
-use preceptor_core::{
-    Generator, GroupReward, Judge, PortError, RewardDeriver, RewardRequest, Sampling,
-};
-use preceptor_text::{Template, TemplateError};
-
 use crate::rubric_cells::Grading;
 pub use crate::rubric_config::Config;
-use crate::self_proposed::{SelfProposed, Source};
+use crate::rubric_reward::{Form, Source};
 
 /// One line for lists.
 pub const SUMMARY: &str = "the fraction met of criteria written from the pseudo-reference";
 
-const PROMPT: &str = include_str!("../prompts/rubric-from-reference-v1.md");
-const PLACES: &[&str] = &["count", "reference"];
-
-/// The prompt of `config`: the built-in one or the user's own.
-///
-/// # Errors
-///
-/// [`TemplateError`] if a place is missing or unknown.
-pub fn template(config: &Config) -> Result<Template, TemplateError> {
-    match &config.prompt_text {
-        None => Template::new("rubric-from-reference-v1.md", PROMPT, PLACES),
-        Some(text) => Template::new("reward.prompt-text", text, PLACES),
-    }
-}
-
-/// Rewards the fraction of criteria met.
-pub struct RubricReward<'a>(SelfProposed<'a>);
-
-impl<'a> RubricReward<'a> {
-    /// The deriver of `config` that lets `anchor` write, drawing with `sampling`, and `judge` check.
-    ///
-    /// # Errors
-    ///
-    /// [`TemplateError`] if a prompt of the user's own lacks a place.
-    pub fn new(
-        config: &Config,
-        anchor: &'a dyn Generator,
-        sampling: &Sampling,
-        judge: &'a dyn Judge,
-    ) -> Result<Self, TemplateError> {
-        Ok(Self(SelfProposed {
-            config: config.clone(),
-            source: Source::Reference,
-            grading: Grading::YesNo,
-            template: template(config)?,
-            anchor,
-            // Stop strings belong to the policy's own prompts.
-            sampling: Sampling { stop: Vec::new(), ..sampling.clone() },
-            judge,
-        }))
-    }
-}
-
-impl RewardDeriver for RubricReward<'_> {
-    fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError> {
-        self.0.derive(requests)
-    }
-}
+/// What is particular to it.
+pub const FORM: Form = Form {
+    source: Source::Reference,
+    grading: Grading::YesNo,
+    prompt: ("rubric-from-reference-v1.md", include_str!("../prompts/rubric-from-reference-v1.md")),
+    places: &["count", "reference"],
+};
 
 #[cfg(test)]
 mod tests {
-    use preceptor_core::{Origin, PseudoReference, Seed, Verdict};
+    use preceptor_core::{
+        Origin, PseudoReference, RewardDeriver, RewardRequest, Sampling, Seed, Verdict,
+    };
     use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
 
     use super::*;
+    use crate::RubricReward;
 
     #[test]
     fn the_anchor_sees_the_pseudo_reference_and_not_the_question() {
@@ -100,7 +57,8 @@ mod tests {
         let request =
             RewardRequest { group: &group, reference: Some(&reference), seed: Seed::root(0) };
         let config = Config::default();
-        let deriver = RubricReward::new(&config, &anchor, &Sampling::default(), &judge).unwrap();
+        let deriver =
+            RubricReward::new(FORM, &config, &anchor, &Sampling::default(), &judge).unwrap();
         let derived = deriver.derive(&[request]).unwrap().remove(0);
         assert_eq!(derived.rewards[0].value.value(), Some(1.0 / 3.0));
     }
@@ -108,6 +66,6 @@ mod tests {
     #[test]
     fn a_prompt_of_ones_own_needs_its_places() {
         let config = Config { prompt_text: Some("{{count}}".to_owned()), ..Config::default() };
-        assert!(template(&config).unwrap_err().to_string().contains("{{reference}}"));
+        assert!(FORM.template(&config).unwrap_err().to_string().contains("{{reference}}"));
     }
 }

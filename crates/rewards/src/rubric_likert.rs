@@ -14,74 +14,26 @@
 //!
 //! Not in the paper: an extension.
 
-use preceptor_core::{
-    Generator, GroupReward, Judge, PortError, RewardDeriver, RewardRequest, Sampling,
-};
-use preceptor_text::{Template, TemplateError};
-
 use crate::rubric_cells::Grading;
 pub use crate::rubric_config::Config;
-use crate::self_proposed::{SelfProposed, Source};
+use crate::{Form, rubric};
 
 /// One line for lists.
 pub const SUMMARY: &str =
     "the mean grade from 1 to 5 on criteria written from the pseudo-reference";
 
-const PROMPT: &str = include_str!("../prompts/rubric-from-reference-v1.md");
-const PLACES: &[&str] = &["count", "reference"];
-
-/// The prompt of `config`: the built-in one or the user's own.
-///
-/// # Errors
-///
-/// [`TemplateError`] if a place is missing or unknown.
-pub fn template(config: &Config) -> Result<Template, TemplateError> {
-    match &config.prompt_text {
-        None => Template::new("rubric-from-reference-v1.md", PROMPT, PLACES),
-        Some(text) => Template::new("reward.prompt-text", text, PLACES),
-    }
-}
-
-/// Rewards the mean grade.
-pub struct RubricLikert<'a>(SelfProposed<'a>);
-
-impl<'a> RubricLikert<'a> {
-    /// The deriver of `config` that lets `anchor` write, drawing with `sampling`, and `judge` grade.
-    ///
-    /// # Errors
-    ///
-    /// [`TemplateError`] if a prompt of the user's own lacks a place.
-    pub fn new(
-        config: &Config,
-        anchor: &'a dyn Generator,
-        sampling: &Sampling,
-        judge: &'a dyn Judge,
-    ) -> Result<Self, TemplateError> {
-        Ok(Self(SelfProposed {
-            config: config.clone(),
-            source: Source::Reference,
-            grading: Grading::Likert,
-            template: template(config)?,
-            anchor,
-            // Stop strings belong to the policy's own prompts.
-            sampling: Sampling { stop: Vec::new(), ..sampling.clone() },
-            judge,
-        }))
-    }
-}
-
-impl RewardDeriver for RubricLikert<'_> {
-    fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError> {
-        self.0.derive(requests)
-    }
-}
+/// What is particular to it.
+pub const FORM: Form = Form { grading: Grading::Likert, ..rubric::FORM };
 
 #[cfg(test)]
 mod tests {
-    use preceptor_core::{Origin, PseudoReference, Seed, Verdict};
+    use preceptor_core::{
+        Origin, PseudoReference, RewardDeriver, RewardRequest, Sampling, Seed, Verdict,
+    };
     use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
 
     use super::*;
+    use crate::RubricReward;
 
     #[test]
     fn the_anchor_sees_the_pseudo_reference_and_not_the_question() {
@@ -99,7 +51,8 @@ mod tests {
         let request =
             RewardRequest { group: &group, reference: Some(&reference), seed: Seed::root(0) };
         let config = Config::default();
-        let deriver = RubricLikert::new(&config, &anchor, &Sampling::default(), &judge).unwrap();
+        let deriver =
+            RubricReward::new(FORM, &config, &anchor, &Sampling::default(), &judge).unwrap();
         let derived = deriver.derive(&[request]).unwrap().remove(0);
         assert_eq!(derived.rewards[0].value.value(), Some(1.0 / 3.0));
     }
@@ -107,6 +60,6 @@ mod tests {
     #[test]
     fn a_prompt_of_ones_own_needs_its_places() {
         let config = Config { prompt_text: Some("{{count}}".to_owned()), ..Config::default() };
-        assert!(template(&config).unwrap_err().to_string().contains("{{reference}}"));
+        assert!(FORM.template(&config).unwrap_err().to_string().contains("{{reference}}"));
     }
 }

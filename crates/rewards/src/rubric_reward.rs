@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 
 use preceptor_core::{
     Generator, GroupReward, Judge, JudgeFailure, Judged, PortError, Prompt, PromptBody, PromptId,
-    RewardRequest, Rubric, Sampling, UnrewardedReason, Usage, VerdictRequest,
+    RewardDeriver, RewardRequest, Rubric, Sampling, UnrewardedReason, Usage, VerdictRequest,
 };
 use preceptor_judges::{Answer, Asker, Question, ask};
-use preceptor_text::{Template, fence};
+use preceptor_text::{Template, TemplateError, fence};
 
 use crate::each_rollout::about_each;
 use crate::rubric_cells::{Cell, Grading, LIKERT, cells, rating_cell, reward, verdict_cell};
@@ -34,23 +34,63 @@ pub(crate) enum Source {
 /// What came of asking for a rubric.
 type Written = Judged<Answer<Rubric>>;
 
-/// Writes rubrics and has them checked.
-pub(crate) struct SelfProposed<'a> {
-    pub(crate) config: Config,
+/// What is particular to one of the rubric rewards.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
     pub(crate) source: Source,
     pub(crate) grading: Grading,
-    /// Has the places `count` and what the criteria are written from.
-    pub(crate) template: Template,
-    pub(crate) anchor: &'a dyn Generator,
-    pub(crate) sampling: Sampling,
-    pub(crate) judge: &'a dyn Judge,
+    /// The file of the built-in prompt, and its text.
+    pub(crate) prompt: (&'static str, &'static str),
+    /// The places of a prompt: `count`, and what the criteria are written from.
+    pub(crate) places: &'static [&'static str],
 }
 
-impl SelfProposed<'_> {
-    pub(crate) fn derive(
-        &self,
-        requests: &[RewardRequest<'_>],
-    ) -> Result<Vec<GroupReward>, PortError> {
+impl Form {
+    /// The prompt of `config`: the built-in one or the user's own.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] if a place is missing or unknown.
+    pub fn template(&self, config: &Config) -> Result<Template, TemplateError> {
+        match &config.prompt_text {
+            None => Template::new(self.prompt.0, self.prompt.1, self.places),
+            Some(text) => Template::new("reward.prompt-text", text, self.places),
+        }
+    }
+}
+
+/// Has rubrics written and checked, and rewards what they say.
+pub struct RubricReward<'a> {
+    form: Form,
+    config: Config,
+    template: Template,
+    anchor: &'a dyn Generator,
+    sampling: Sampling,
+    judge: &'a dyn Judge,
+}
+
+impl<'a> RubricReward<'a> {
+    /// The deriver of `config` that lets `anchor` write, drawing with `sampling`, and `judge` check.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    pub fn new(
+        form: Form,
+        config: &Config,
+        anchor: &'a dyn Generator,
+        sampling: &Sampling,
+        judge: &'a dyn Judge,
+    ) -> Result<Self, TemplateError> {
+        // Stop strings belong to the policy's own prompts.
+        let sampling = Sampling { stop: Vec::new(), ..sampling.clone() };
+        let template = form.template(config)?;
+        Ok(Self { form, config: config.clone(), template, anchor, sampling, judge })
+    }
+}
+
+impl RewardDeriver for RubricReward<'_> {
+    fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError> {
         let written = self.write(requests)?;
         let mut grids = self.check(requests, &written)?.into_iter();
         let mut derived = Vec::with_capacity(requests.len());
@@ -63,7 +103,7 @@ impl SelfProposed<'_> {
                 Some(Err(_)) => unrewarded(UnrewardedReason::NoRubric),
                 Some(Ok(rubric)) => {
                     let grid = grids.by_ref().take(num_rollouts).collect();
-                    rewarded(rubric, grid, self.grading)
+                    rewarded(rubric, grid, self.form.grading)
                 }
             };
             if let Some(written) = written {
@@ -74,7 +114,9 @@ impl SelfProposed<'_> {
         }
         Ok(derived)
     }
+}
 
+impl RubricReward<'_> {
     /// One rubric for each group; none where there is nothing to write it from or for.
     fn write(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<Option<Written>>, PortError> {
         let Config { num_criteria, min_criteria, max_criteria, attempts, .. } = self.config;
@@ -84,7 +126,7 @@ impl SelfProposed<'_> {
                 return None;
             }
             let prompt = &request.group.prompt;
-            let shown = match self.source {
+            let shown = match self.form.source {
                 Source::Reference => fence("response", &request.reference?.text),
                 Source::Question => fence("question", &prompt.question_text()),
             };
@@ -117,7 +159,7 @@ impl SelfProposed<'_> {
             .flat_map(|(group, rubric)| about_each(group, None, &rubric.criteria))
             .collect();
         let criteria = asked.iter().map(|request| request.criteria);
-        match self.grading {
+        match self.form.grading {
             Grading::YesNo => {
                 let verdicts = self.judge.verdicts(&asked)?.into_iter();
                 Ok(verdicts.zip(criteria).map(|(row, of)| cells(row, of, verdict_cell)).collect())
@@ -197,19 +239,16 @@ mod tests {
         grading: Grading,
         anchor: &'a dyn Generator,
         judge: &'a dyn Judge,
-    ) -> SelfProposed<'a> {
+    ) -> RubricReward<'a> {
         let config =
             Config { num_criteria: 3, min_criteria: 2, max_criteria: 4, ..Config::default() };
-        let template = Template::new("t", "{{count}} {{reference}}", &["count", "reference"]);
-        SelfProposed {
-            config,
+        let form = Form {
             source: Source::Reference,
             grading,
-            template: template.unwrap(),
-            anchor,
-            sampling: Sampling::default(),
-            judge,
-        }
+            prompt: ("t", "{{count}} {{reference}}"),
+            places: &["count", "reference"],
+        };
+        RubricReward::new(form, &config, anchor, &Sampling::default(), judge).unwrap()
     }
 
     fn request<'a>(group: &'a Group, reference: &'a PseudoReference) -> RewardRequest<'a> {
@@ -324,14 +363,6 @@ mod tests {
         assert!(matches!(derived.rewards[0].judged[0], JudgedCriterion::Rating { .. }));
     }
 
-    struct Derives<'a>(SelfProposed<'a>);
-
-    impl preceptor_core::RewardDeriver for Derives<'_> {
-        fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError> {
-            self.0.derive(requests)
-        }
-    }
-
     proptest! {
         #[test]
         fn a_failed_verdict_never_enters_a_mean(
@@ -343,9 +374,9 @@ mod tests {
             let texts: Vec<_> = texts.iter().map(String::as_str).collect();
             let (group, reference) = (group(&texts), reference("s"));
             for grading in [Grading::YesNo, Grading::Likert] {
-                let deriver = Derives(deriver(grading, &anchor, &judge));
+                let deriver = deriver(grading, &anchor, &judge);
                 crate::permuting::check(&deriver, &group, Some(&reference), shuffle);
-                let derived = deriver.0.derive(&[request(&group, &reference)]).unwrap().remove(0);
+                let derived = deriver.derive(&[request(&group, &reference)]).unwrap().remove(0);
                 for (text, reward) in texts.iter().zip(&derived.rewards) {
                     let met = ["a", "b", "c"].iter().filter(|c| text.contains(**c)).count();
                     let expected = (!text.contains('!')).then_some(met as f64 / 3.0);
