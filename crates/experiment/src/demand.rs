@@ -8,14 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use preceptor_benchmarks::Grader;
-use preceptor_core::Usage;
 use preceptor_core::record::{rollout_key, step_key};
+use preceptor_core::{Digest, Usage};
 use preceptor_store::{StageSpec, Store};
 
 use crate::Error;
 use crate::catalog::{AggregatorSettings, JudgeSettings, RewardSettings};
 use crate::model_host::ModelHost;
-use crate::plan::{Cell, Plan, StageState};
+use crate::plan::{Cell, Plan, RolloutDemand, StageState};
+use crate::training::Training;
 
 /// Characters of a token: about what English text has.
 const CHARACTERS_A_TOKEN: u64 = 4;
@@ -210,6 +211,21 @@ pub struct CallDemand {
     pub usage: BTreeMap<String, Usage>,
 }
 
+impl CallDemand {
+    /// Adds what is of the same kind.
+    fn add(&mut self, other: Self) {
+        self.state.num_present += other.state.num_present;
+        self.state.num_wanted += other.state.num_wanted;
+        self.num_replies += other.num_replies;
+        self.num_judged += other.num_judged;
+        self.num_scored += other.num_scored;
+        self.num_rollouts_read += other.num_rollouts_read;
+        for (model, tokens) in other.usage {
+            *self.usage.entry(model).or_default() += tokens;
+        }
+    }
+}
+
 impl Plan {
     /// The tokens of what is still to be asked, by model, guessed from above; its keys are the models
     /// that will be asked.
@@ -314,6 +330,7 @@ impl Plan {
                 let steps = (1..=u64::from(settings.steps)).map(step_key).collect();
                 let label = format!("steps of {}", cell.label());
                 add(label, &training.steps, steps, calls, of_groups(calls))?;
+                demands.extend(evaluations(cell, training, store, &mut seen)?);
                 continue;
             }
             let Some(spec) = &stages.rewards else { continue };
@@ -326,6 +343,36 @@ impl Plan {
         }
         Ok(demands)
     }
+}
+
+/// What is asked of the benchmark's judge about the rollouts of a training's evaluations, but for those
+/// that other trainings share.
+fn evaluations(
+    cell: &Cell,
+    training: &Training,
+    store: &Store,
+    seen: &mut BTreeSet<Digest>,
+) -> Result<Option<CallDemand>, Error> {
+    let mut all: Option<CallDemand> = None;
+    for evaluation in &training.evaluations {
+        let RolloutDemand { cell: evaluated, .. } = &evaluation.demand;
+        let spec = &evaluated.stages.rollout_grades;
+        let is_judged = evaluated.grader == Grader::HealthBenchStrict;
+        if !is_judged || !seen.insert(spec.digest().clone()) {
+            continue;
+        }
+        let num_items = mean_items(evaluated);
+        let calls = Calls { judged: num_items, rollouts_read: num_items, ..Calls::default() };
+        let usage = evaluated.usage(calls, evaluated.reward_asks(), evaluated.eval_judge_asks());
+        let keys: Vec<String> = evaluation.demand.keys().into_iter().collect();
+        let label = format!("evaluations of {}", cell.label());
+        let one = demand(label, store, spec, &keys, calls, usage)?;
+        match &mut all {
+            None => all = Some(one),
+            Some(all) => all.add(one),
+        }
+    }
+    Ok(all)
 }
 
 /// The mean number of items of the labels' rubrics, rounded up.

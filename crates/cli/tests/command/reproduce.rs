@@ -116,6 +116,24 @@ fn scores(table: &str) -> Vec<(String, f64)> {
 }
 
 #[test]
+fn a_plan_counts_what_the_evaluations_of_a_training_ask_of_the_judge() {
+    let folder = with_experiments();
+    let plan = folder.run(&["plan", "experiments/pocket/rewards.toml", "--json"]).expect_done();
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("JSON");
+    let calls = plan["calls"].as_array().expect("a list");
+    let label = |call: &serde_json::Value| call["label"].as_str().expect("a label").to_owned();
+    let judged = |reward: &str| {
+        let wanted = format!("evaluations of reward={reward} seed=0");
+        let call = calls.iter().find(|call| label(call) == wanted).expect("there");
+        call["judged"].as_u64().expect("a number")
+    };
+    // 96 prompts, 2 rollouts, 8 criteria; 4 evaluations of 2 splits. One of them is what the cell's own
+    // rollouts begin with, and the first of both are shared.
+    let one = 96 * 2 * 8;
+    assert_eq!((judged("rubric"), judged("judge")), (7 * one, 5 * one));
+}
+
+#[test]
 fn what_the_papers_suite_lacks_is_said_at_once() {
     let folder = with_experiments();
     insta::assert_snapshot!(folder.run(&["reproduce", "paper"]).said());
