@@ -10,10 +10,10 @@ default:
 reproduce *ARGS:
     cargo run --release --package preceptor -- reproduce "$@"
 
-# Fetch SmolLM2 135M and MATH-500 and compare estimators on them; the report is `reports/aggregators-small/page.html`.
+# Fetch SmolLM2 135M, GSM8K and MATH-500 and compare estimators on them; the report is `reports/aggregators-small/page.html`.
 small:
     cargo run --release --package preceptor -- models fetch smollm2-135m
-    -cargo run --release --quiet --package preceptor -- data fetch math500
+    -cargo run --release --quiet --package preceptor -- data fetch math500 gsm8k
     cargo run --release --quiet --package preceptor -- run experiments/aggregators-small.toml
 
 # Run any manifest, for example `just sweep experiments/aggregators-small.toml --limit 10`.

@@ -141,6 +141,8 @@ fn what_is_wrong_with_a_role_is_named_with_its_line_and_what_is_allowed() {
         with("[anchor]\ntemperature = -1.0"),
         with("[grader]\nprofile = \"healthbench-strict\""),
         aggregator("kind = \"synthesis\"\nfan-in = 1"),
+        aggregator("kind = \"self-bon\"\ntemperature = -5"),
+        aggregator("kind = \"self-bon\"\nmax-new-tokens = 0"),
         aggregator("kind = \"judge-bon\""),
         with(
             "[reward]\nterms = [{ kind = \"judge-scalar\" }]\n[judge]\nmodel = \"m\"\nkind = \"margin\"",

@@ -20,7 +20,7 @@ mod asking;
 mod best;
 mod confidence;
 mod lineup;
-mod order;
+pub mod order;
 mod outcome;
 mod shown;
 mod similarity;

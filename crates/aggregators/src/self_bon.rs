@@ -68,6 +68,19 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The first setting outside its range: key, value, what is allowed.
+    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        if !(0.0..=100.0).contains(&self.temperature) {
+            return Some(("temperature", self.temperature.to_string(), "0 to 100"));
+        }
+        if !(1..=1_000_000).contains(&self.max_new_tokens) {
+            return Some(("max-new-tokens", self.max_new_tokens.to_string(), "1 to 1000000"));
+        }
+        None
+    }
+}
+
 /// Lets the policy choose.
 pub struct SelfBon<'a> {
     config: Config,

@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Parity {
         /// A folder of fixtures: a checkpoint with `expected.json` and `train_expected.json`.
         folder: PathBuf,
-        /// Where to compute: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas share the work.
+        /// Where to compute: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
         #[arg(long, default_value = "cpu")]
         device: String,
     },
@@ -132,7 +132,7 @@ pub(crate) struct RunArguments {
 pub(crate) enum SuiteName {
     /// The tiny model that is part of this program, on generated worlds: two cores, half an hour.
     Pocket,
-    /// SmolLM2 135M on generated sums and some of MATH-500: two cores, hours.
+    /// SmolLM2 135M on generated sums and some of GSM8K and MATH-500: two cores, hours.
     Small,
     /// The paper's models and settings: graphics cards, gated repositories, a judge's key.
     Paper,

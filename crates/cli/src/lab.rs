@@ -1,6 +1,6 @@
 //! `plan`, `run`, `report`, `status` and `store verify`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -97,13 +97,14 @@ struct Priced {
 /// The trainings of a plan; models whose steps nothing is known of are measured for some seconds.
 fn price_trainings(lab: &mut Lab) -> Result<Vec<Priced>, Failure> {
     let mut speeds: BTreeMap<String, Speed> = BTreeMap::new();
+    let mut measured = BTreeSet::new();
     let mut priced = Vec::new();
     for demand in lab.plan.train_demands(&lab.store)? {
         let is_open = demand.num_present < demand.num_steps && demand.secs_a_step.is_none();
         let is_here = lab.models.absent().all(|name| name != demand.model);
-        if is_open && is_here && !speeds.contains_key(&demand.model) {
+        if is_open && is_here && measured.insert(demand.model.clone()) {
             let speed = calibrate_speed(&mut lab.models, &demand.model)?;
-            speeds.insert(demand.model.clone(), speed);
+            speeds.extend(speed.map(|speed| (demand.model.clone(), speed)));
         }
         let num_parameters = lab.models.num_parameters(&demand.model);
         priced.push(Priced {

@@ -6,7 +6,7 @@
 
 use preceptor_aggregators::{
     JudgeBon, Majority, Medoid, MinPpl, MutualPredictability, SelfBon, Single, Synthesis,
-    WeightedMajority, judge_bon, majority, medoid, min_ppl, mutual_predictability, self_bon,
+    WeightedMajority, judge_bon, majority, medoid, min_ppl, mutual_predictability, order, self_bon,
     single, synthesis, weighted_majority,
 };
 use preceptor_answers::GraderProfile;
@@ -190,19 +190,35 @@ impl AggregatorSettings {
     pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
         match self {
             Self::Synthesis(config) => config.out_of_range(),
-            _ => None,
+            Self::SelfBon(config) => config.out_of_range(),
+            Self::Single(_)
+            | Self::Majority(_)
+            | Self::WeightedMajority(_)
+            | Self::MinPpl(_)
+            | Self::MutualPredictability(_)
+            | Self::JudgeBon(_)
+            | Self::Medoid(_)
+            | Self::Oracle(_) => None,
         }
     }
 
-    /// The digest of the prompt that a model is shown, if one is.
+    /// The digest of how rollouts are shown to a model, if they are: the prompt, but for a judge's, and
+    /// the version of the order.
     pub(crate) fn prompt_digest(&self) -> Result<Option<Digest>, TemplateError> {
         let template = match self {
-            Self::Synthesis(config) => synthesis::template(config)?,
-            Self::SelfBon(config) => self_bon::template(config)?,
-            Self::MutualPredictability(config) => mutual_predictability::template(config)?,
-            _ => return Ok(None),
+            Self::Synthesis(config) => Some(synthesis::template(config)?),
+            Self::SelfBon(config) => Some(self_bon::template(config)?),
+            Self::MutualPredictability(config) => Some(mutual_predictability::template(config)?),
+            Self::JudgeBon(_) => None,
+            Self::Single(_)
+            | Self::Majority(_)
+            | Self::WeightedMajority(_)
+            | Self::MinPpl(_)
+            | Self::Medoid(_)
+            | Self::Oracle(_) => return Ok(None),
         };
-        Ok(Some(template.digest().clone()))
+        let prompt = template.as_ref().map_or("", |template| template.digest().as_str());
+        Ok(Some(Digest::of_parts([prompt.as_bytes(), &order::VERSION.to_le_bytes()])))
     }
 
     /// Makes explicit what follows from the benchmark.
@@ -353,7 +369,13 @@ impl RewardSettings {
             Self::RubricLikert(config) => config.out_of_range(),
             Self::LengthPenalty(config) => config.out_of_range(),
             Self::Constant(config) => config.out_of_range(),
-            _ => None,
+            Self::AnswerMatch(_)
+            | Self::JudgeEquivalence(_)
+            | Self::JudgeScalar(_)
+            | Self::Format(_)
+            | Self::Random(_)
+            | Self::GroundTruth(_)
+            | Self::PhysicianRubric(_) => None,
         }
     }
 
@@ -368,7 +390,13 @@ impl RewardSettings {
                 return of_text(judge_equivalence::statement(config));
             }
             Self::JudgeScalar(config) => return of_text(judge_scalar::statement(config)),
-            _ => return Ok(None),
+            Self::AnswerMatch(_)
+            | Self::LengthPenalty(_)
+            | Self::Format(_)
+            | Self::Constant(_)
+            | Self::Random(_)
+            | Self::GroundTruth(_)
+            | Self::PhysicianRubric(_) => return Ok(None),
         };
         Ok(Some(template.digest().clone()))
     }

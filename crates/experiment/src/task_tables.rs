@@ -151,8 +151,11 @@ impl<'a> TaskTables<'a> {
         let skip = scope.skip;
         let key = format!("{settings:?} {skip} {limit:?}");
         if let Some(known) = self.task_sets.get(&key) {
-            if let (None, Some(left_out)) = (known, self.left_out.last_mut()) {
-                left_out.num_cells += num_cells;
+            if known.is_none() {
+                let part = settings.data_set().map(|name| format!("benchmark {name}"));
+                let left_out =
+                    self.left_out.iter_mut().find(|known| Some(&known.part) == part.as_ref());
+                left_out.into_iter().for_each(|known| known.num_cells += num_cells);
             }
             return Ok(known.clone());
         }

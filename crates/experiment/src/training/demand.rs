@@ -11,7 +11,9 @@ use preceptor_core::{
 use preceptor_models::{GenerationOptions, LocalModel, Trainable};
 use preceptor_store::Store;
 use preceptor_trainer::objective::sft::{self, Sft};
-use preceptor_trainer::{AdamWConfig, Group, Learner, Schedule, ScheduleConfig, Sequence};
+use preceptor_trainer::{
+    AdamWConfig, Group, Learner, Schedule, ScheduleConfig, Sequence, available_memory,
+};
 
 use crate::Error;
 use crate::catalog::ObjectiveSettings;
@@ -20,6 +22,8 @@ use crate::plan::{Cell, Plan};
 
 /// Rollouts, and tokens of each, that a calibration samples.
 const SAMPLED: (u32, u32) = (8, 24);
+/// Bytes a weight of a calibration: weights, gradients, moments, and the weights of a pass.
+const BYTES_A_WEIGHT: u64 = 20;
 /// Tokens that a calibration trains on.
 const TRAINED: usize = 256;
 
@@ -125,12 +129,13 @@ fn demand(cell: &Cell, store: &Store) -> Result<TrainDemand, Error> {
     })
 }
 
-/// Measures a model for a few seconds.
+/// Measures a model for a few seconds: some rollouts, and an update of all its weights. Nothing, where the
+/// host lacks the memory that such an update takes.
 ///
 /// # Errors
 ///
 /// [`Error`] if it can't be loaded or does not run here.
-pub fn calibrate_speed(models: &mut dyn ModelHost, name: &str) -> Result<Speed, Error> {
+pub fn calibrate_speed(models: &mut dyn ModelHost, name: &str) -> Result<Option<Speed>, Error> {
     struct Nobody;
     impl GenerationObserver for Nobody {
         fn on_rollout(
@@ -142,6 +147,10 @@ pub fn calibrate_speed(models: &mut dyn ModelHost, name: &str) -> Result<Speed, 
         }
     }
     let model = models.load(name)?;
+    let needed = BYTES_A_WEIGHT * model.num_parameters();
+    if available_memory().is_some_and(|available| needed > available) {
+        return Ok(None);
+    }
     let vocab_size = model.spec().vocab_size as u64;
     let tokens: Vec<u32> = (0..TRAINED as u64).map(|i| (i * 31 % vocab_size) as u32).collect();
     let mut trainable = Learner::new(
@@ -168,10 +177,10 @@ pub fn calibrate_speed(models: &mut dyn ModelHost, name: &str) -> Result<Speed, 
     let (report, update_secs) =
         timed(|| trainable.update(&[group], &Sft::new(&sft::Config::default())));
     report?;
-    Ok(Speed {
+    Ok(Some(Speed {
         sampled_per_sec: num_sampled as f64 / secs,
         trained_per_sec: TRAINED as f64 / update_secs,
-    })
+    }))
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
