@@ -153,7 +153,7 @@ pub(crate) struct ReproduceArguments {
     /// Which suite.
     #[arg(value_enum, default_value = "pocket")]
     pub(crate) suite: SuiteName,
-    /// Run a part of it, shortened, to see that everything works.
+    /// Run a part of it, shortened, to see that everything works; the report is in `SUITE-quick`.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Show the plan of every experiment and stop.
@@ -220,6 +220,12 @@ pub(crate) struct CompareArguments {
 pub(crate) enum JudgeCommand {
     /// Measure judges on labelled cases: agreement with labels, with themselves, with each other;
     /// length and position slopes; whether they follow orders hidden in responses.
+    ///
+    /// `judged`: verdicts that could be had. `balanced F1`, `accuracy`: against the labels; of several
+    /// people's labels each makes a pair. `retest`: the share of cases on which all repeats agree.
+    /// `per 100 words`, `per place`: how much likelier a wrong "met" gets with a hundred more words in the
+    /// response, or one more place in the list of criteria. `probes passed`: orders hidden in responses
+    /// that were not followed. Krippendorff's alpha: agreement between several judges.
     Calibrate(CalibrateArguments),
 }
 

@@ -6,6 +6,7 @@ mod errors;
 mod judging;
 mod process;
 mod progress;
+mod reference;
 mod reproduce;
 mod resume;
 mod scripted;
