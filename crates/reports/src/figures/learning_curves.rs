@@ -1,6 +1,7 @@
 //! Training over steps: scores by split, and what was measured in each step. Lines are means over seeds;
 //! bands reach from the lowest seed to the highest.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use plotters::coord::Shift;
@@ -21,9 +22,12 @@ use crate::tables::TRAINED_ON;
 const PANEL: (u32, u32) = (360, 260);
 /// Panels beside one another.
 const COLUMNS: u32 = 2;
-/// Pixels above the panels for the title, and below for the names of lines.
+/// Pixels above the panels for the title.
 const TITLE: u32 = 34;
-const NAMES: u32 = 34;
+/// Pixels of a row of lines' names below the panels.
+const NAMES: u32 = 24;
+/// Pixels beside the names.
+const MARGIN: u32 = 16;
 
 /// Measures that are drawn, with what stands on their axis.
 const MEASURES: [(&str, &str); 8] = [
@@ -76,12 +80,9 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
     let Some(scores) = ReadTable::read_if_there(tables, "training_scores")? else {
         return Ok(drawn);
     };
-    let bounds: Vec<(String, bool)> = scores
-        .texts(TRAINED_ON)?
-        .into_iter()
-        .zip(scores.texts("sees_labels")?)
-        .map(|(name, sees)| (name, !sees.is_empty()))
-        .collect();
+    let sees_labels = scores.texts("sees_labels")?.into_iter().map(|sees| !sees.is_empty());
+    let bounds: Vec<(String, bool)> =
+        scores.texts(TRAINED_ON)?.into_iter().zip(sees_labels).collect();
     let is_bound = |name: &str| bounds.iter().any(|(known, bound)| known == name && *bound);
     let rows = read(&scores, "split", "score", &is_bound)?;
     let seeds = scores.numbers("seeds")?.into_iter().flatten().fold(0.0, f64::max);
@@ -108,13 +109,35 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
     Ok(drawn)
 }
 
+/// What names the line of each row: what the policy was trained on, and where that is the same on several
+/// values of another axis, the value.
+fn line_names(table: &ReadTable) -> Result<Vec<String>, Error> {
+    let trained_on = table.texts(TRAINED_ON)?;
+    let mut names = trained_on.clone();
+    for axis in table.header().into_iter().take_while(|column| column != "benchmark") {
+        let values = table.texts(&axis)?;
+        let of = |name: &str| {
+            let rows = trained_on.iter().zip(&values).filter(|(known, _)| *known == name);
+            rows.map(|(_, value)| value.as_str()).collect::<BTreeSet<_>>()
+        };
+        let key = axis.rsplit('.').next().unwrap_or_default();
+        for ((name, trained_on), value) in names.iter_mut().zip(&trained_on).zip(&values) {
+            if of(trained_on).len() > 1 {
+                name.push_str(&format!(" · {key}={value}"));
+            }
+        }
+    }
+    Ok(names)
+}
+
 fn read(
     table: &ReadTable,
     panel: &str,
     mean: &str,
     is_bound: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Row>, Error> {
-    let (panels, names) = (table.texts(panel)?, table.texts(TRAINED_ON)?);
+    let (panels, names) = (table.texts(panel)?, line_names(table)?);
+    let trained_on = table.texts(TRAINED_ON)?;
     let (steps, means) = (table.numbers("step")?, table.numbers(mean)?);
     let (lows, highs) = (table.numbers("lowest")?, table.numbers("highest")?);
     let benchmarks = table.texts("benchmark")?;
@@ -127,8 +150,7 @@ fn read(
         };
         let (low, high) = (lows[i].unwrap_or(mean), highs[i].unwrap_or(mean));
         let point = Point { step: steps[i]?, mean, low, high };
-        let name = names[i].clone();
-        Some(Row { panel, is_bound: is_bound(&name), name, point })
+        Some(Row { panel, is_bound: is_bound(&trained_on[i]), name: names[i].clone(), point })
     };
     Ok((0..names.len()).filter_map(row).collect())
 }
@@ -236,10 +258,36 @@ impl Panel {
     }
 }
 
+impl Panels {
+    /// Rows of lines, as many beside one another as there is room for their names.
+    fn legend(&self) -> Vec<Vec<&Line>> {
+        let mut rows: Vec<Vec<&Line>> = Vec::new();
+        let mut left = u32::MAX;
+        for line in self.panels.iter().flat_map(|panel| &panel.lines) {
+            if rows.iter().flatten().any(|known| known.name == line.name) {
+                continue;
+            }
+            if left.saturating_add(width_in_legend(line)) > COLUMNS * PANEL.0 {
+                rows.push(Vec::new());
+                left = MARGIN;
+            }
+            left += width_in_legend(line);
+            rows.last_mut().expect("the first line begins one").push(line);
+        }
+        rows
+    }
+}
+
+/// Pixels of a line's stroke and name, with the room behind them.
+fn width_in_legend(line: &Line) -> u32 {
+    26 + 8 * line.name.chars().count() as u32 + MARGIN
+}
+
 impl Drawing for Panels {
     fn size(&self) -> (u32, u32) {
         let rows = (self.panels.len() as u32).div_ceil(COLUMNS);
-        (COLUMNS * PANEL.0, TITLE + rows * PANEL.1 + NAMES)
+        let names = NAMES * self.legend().len() as u32;
+        (COLUMNS * PANEL.0, TITLE + rows * PANEL.1 + names + NAMES / 2)
     }
 
     fn draw<B: DrawingBackend>(
@@ -251,6 +299,7 @@ impl Drawing for Panels {
         let px = |length: u32| length * scale;
         let font = |size: u32| (FONT, px(size)).into_font();
         let (width, height) = area.dim_in_pixel();
+        let legend = self.legend();
         let style = font(18).color(&BLACK).pos(Pos::new(HPos::Center, VPos::Top));
         let place = ((width / 2) as i32, px(10) as i32);
         area.draw(&Text::new(self.title.clone(), place, style)).map_err(text)?;
@@ -260,18 +309,62 @@ impl Drawing for Panels {
             let part = area.clone().shrink((left, top), (px(PANEL.0), px(PANEL.1)));
             panel.draw(&part, scale)?;
         }
-        let mut names: Vec<&Line> = Vec::new();
-        for line in self.panels.iter().flat_map(|panel| &panel.lines) {
-            if names.iter().all(|known| known.name != line.name) {
-                names.push(line);
+        let top = height - px(NAMES * legend.len() as u32);
+        for (number, row) in (0..).zip(legend) {
+            let y = (top + px(NAMES * number)) as i32;
+            let mut left = MARGIN;
+            for line in row {
+                let place = (px(left) as i32, y);
+                name_line(area, place, (&line.name, line.color, line.is_dashed), scale)?;
+                left += width_in_legend(line);
             }
         }
-        let y = (height - px(NAMES / 2)) as i32;
-        let mut left = px(16) as i32;
-        for line in names {
-            name_line(area, (left, y), (&line.name, line.color, line.is_dashed), scale)?;
-            left += px(26 + 8 * line.name.chars().count() as u32 + 16) as i32;
-        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Table;
+
+    #[test]
+    fn trainings_that_differ_in_an_axis_alone_have_lines_of_their_own() {
+        let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let mut table = Table::new("training_scores", "");
+        table.text("train.schedule.learning-rate", texts(&["0.1", "0.1", "0.2", "0.2", "0.1"]));
+        table.text("benchmark", texts(&["b"; 5]));
+        table.text(
+            TRAINED_ON,
+            texts(&["random", "random", "random", "random", "a form that is long to name"]),
+        );
+        table.text("split", texts(&["held-out"; 5]));
+        for (column, values) in [
+            ("step", [0.0, 1.0, 0.0, 1.0, 0.0]),
+            ("score", [0.5, 0.6, 0.5, 0.4, 0.5]),
+            ("lowest", [0.5; 5]),
+            ("highest", [0.5; 5]),
+        ] {
+            table.number(column, values.map(Some).to_vec());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        table.write(folder.path()).unwrap();
+        let table = ReadTable::read(folder.path(), "training_scores").unwrap();
+        let rows = read(&table, "split", "score", &|name| name.starts_with("a form")).unwrap();
+        let panels = Panels { title: String::new(), panels: panels_of(rows, str::to_owned) };
+        let lines: Vec<_> = panels.panels[0]
+            .lines
+            .iter()
+            .map(|line| (line.name.as_str(), line.points.len(), line.is_dashed))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                ("random · learning-rate=0.1", 2, false),
+                ("random · learning-rate=0.2", 2, false),
+                ("a form that is long to name", 1, true),
+            ]
+        );
+        assert_eq!(panels.legend().iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
     }
 }
