@@ -18,8 +18,7 @@ pub(crate) struct Lineup<'a> {
 impl<'a> Lineup<'a> {
     fn new(request: &'a AggregateRequest<'a>) -> Self {
         let rollouts = &request.group.rollouts;
-        let texts: Vec<_> = rollouts.iter().map(|rollout| rollout.text.as_str()).collect();
-        let order = seeded_order(&texts, request.seed.derive("order"));
+        let order = seeded_order(rollouts, request.seed.derive("order"));
         Self { request, rollouts: order.into_iter().map(|place| &rollouts[place]).collect() }
     }
 

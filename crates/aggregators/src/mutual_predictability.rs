@@ -78,7 +78,7 @@ impl<'a> MutualPredictability<'a> {
     fn questions(&self, request: &AggregateRequest<'_>) -> Vec<ScoreRequest> {
         let prompt = &request.group.prompt;
         let texts: Vec<_> = request.group.rollouts.iter().map(|o| o.text.as_str()).collect();
-        let order = seeded_order(&texts, request.seed.derive("order"));
+        let order = seeded_order(&request.group.rollouts, request.seed.derive("order"));
         let question = prompt.question_text();
         let of_rollout = |scored: usize| {
             let others: Vec<&str> =

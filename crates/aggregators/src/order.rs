@@ -6,15 +6,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use preceptor_core::{Digest, Seed};
+use preceptor_core::{Digest, Rollout, Seed};
 
 /// The version of the order: what was shown in another one is not what would be shown now.
 pub const VERSION: u32 = 2;
 
-/// The places of `texts` in a seeded order. Equal texts keep the order they have among themselves.
-pub(crate) fn seeded_order(texts: &[&str], seed: Seed) -> Vec<usize> {
+/// The places of `rollouts` in a seeded order. Rollouts with equal texts stand by rising index among
+/// themselves.
+pub(crate) fn seeded_order(rollouts: &[Rollout], seed: Seed) -> Vec<usize> {
+    let mut by_index: Vec<(u32, usize, &str)> =
+        (0..).zip(rollouts).map(|(place, one)| (one.index, place, one.text.as_str())).collect();
+    by_index.sort();
     let mut places: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
-    for (place, text) in texts.iter().enumerate() {
+    for (_, place, text) in by_index {
         places.entry(text).or_default().push_back(place);
     }
     let keys = |(text, places): (&&'_ str, &VecDeque<usize>)| -> Vec<Seed> {
@@ -29,31 +33,34 @@ pub(crate) fn seeded_order(texts: &[&str], seed: Seed) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use preceptor_testkit::group;
+
     use super::*;
+
+    fn shown(rollouts: &[Rollout], run: u64) -> Vec<(String, u32)> {
+        let order = seeded_order(rollouts, Seed::root(run)).into_iter();
+        order.map(|place| (rollouts[place].text.clone(), rollouts[place].index)).collect()
+    }
 
     #[test]
     fn what_is_shown_does_not_depend_on_the_places() {
-        let shown = |texts: &[&str], run| {
-            let order = seeded_order(texts, Seed::root(run));
-            order.into_iter().map(|place| texts[place].to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(shown(&["a", "b", "c", "b"], 1), shown(&["b", "c", "b", "a"], 1));
+        let rollouts = group(&["a", "b", "c", "b"]).rollouts;
+        let mut turned = rollouts.clone();
+        turned.reverse();
+        turned.swap(0, 1);
+        for run in 0..50 {
+            assert_eq!(shown(&rollouts, run), shown(&turned, run));
+        }
+        let rollouts = group(&["a", "b", "c"]).rollouts;
         let orders: std::collections::BTreeSet<_> =
-            (0..100).map(|run| shown(&["a", "b", "c"], run)).collect();
+            (0..100).map(|run| shown(&rollouts, run)).collect();
         assert_eq!(orders.len(), 6, "every order occurs");
     }
 
     #[test]
     fn each_rollout_is_as_likely_the_first_as_any_other() {
-        let texts = ["a", "b", "a", "a"];
-        let first = |run| texts[seeded_order(&texts, Seed::root(run))[0]];
-        let num = (0..4000).filter(|run| first(*run) == "b").count() as f64;
+        let rollouts = group(&["a", "b", "a", "a"]).rollouts;
+        let num = (0..4000).filter(|run| shown(&rollouts, *run)[0].0 == "b").count() as f64;
         assert!((num / 4000.0 - 0.25).abs() < 0.03, "{num}");
-        // Among themselves equal texts keep their order.
-        for run in 0..20 {
-            let order = seeded_order(&texts, Seed::root(run));
-            let equal: Vec<_> = order.into_iter().filter(|place| *place != 1).collect();
-            assert_eq!(equal, [0, 2, 3]);
-        }
     }
 }

@@ -167,11 +167,10 @@ impl<'a> Synthesis<'a> {
 
     fn start(&self, request: &AggregateRequest<'_>) -> Climb {
         let wanted = self.config.rollouts_in_context.map_or(usize::MAX, |n| n as usize);
-        let rollouts = request.group.rollouts.iter().take(wanted);
-        let texts: Vec<&str> = rollouts.map(|rollout| rollout.text.as_str()).collect();
-        let order = seeded_order(&texts, request.seed.derive("order"));
+        let rollouts = &request.group.rollouts[..request.group.rollouts.len().min(wanted)];
+        let order = seeded_order(rollouts, request.seed.derive("order"));
         Climb {
-            texts: order.into_iter().map(|place| texts[place].to_owned()).collect(),
+            texts: order.into_iter().map(|place| rollouts[place].text.clone()).collect(),
             failed: None,
             replies: Vec::new(),
             usage: Usage::default(),
