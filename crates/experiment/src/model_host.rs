@@ -39,6 +39,12 @@ pub trait ModelHost {
         Err(Error::NotHere { name: name.to_owned() })
     }
 
+    /// Whether a model of this identity understands prompts that are chats.
+    fn takes_chats(&self, identity: &ModelIdentity) -> bool {
+        let _ = identity;
+        true
+    }
+
     /// How many weights it has, where that is known.
     fn num_parameters(&self, name: &str) -> Option<u64> {
         let _ = name;
@@ -206,6 +212,11 @@ impl ModelHost for Models {
             return Err(Error::NotHere { name: name.to_owned() });
         }
         self.take(name)
+    }
+
+    fn takes_chats(&self, identity: &ModelIdentity) -> bool {
+        // What runs elsewhere has a template there; what is not here yet is not known.
+        !identity.attested || identity.template.is_some()
     }
 
     fn num_parameters(&self, name: &str) -> Option<u64> {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use preceptor_core::Digest;
+use preceptor_benchmarks::Task;
+use preceptor_core::{Digest, PromptBody};
 use preceptor_endpoints::{Config as EndpointConfig, Error as EndpointError};
 use preceptor_files::Files;
 use serde::{Deserialize, Serialize};
@@ -297,9 +298,27 @@ impl Resolver<'_> {
 
         let num_cells = seeds.len() as u64;
         let base = benchmark.clone();
-        let Tasks { settings: benchmark, skip, tasks } =
+        let Tasks { settings: benchmark, skip, if_available, tasks } =
             self.tables.tasks("benchmark", benchmark, num_cells)?;
         let Some(tasks) = tasks else { return Ok(Vec::new()) };
+        let model = self.models.identify(&policy.model)?;
+        let is_chat = |task: &Task| matches!(task.prompt.body, PromptBody::Chat(_));
+        if !self.models.takes_chats(&model) && tasks.tasks.iter().any(is_chat) {
+            let detail = format!(
+                "`{}` has no chat template, which the prompts of `{}` need",
+                policy.model, tasks.name
+            );
+            if if_available {
+                self.tables.leave_out(format!("benchmark {}", tasks.name), num_cells, detail);
+                return Ok(Vec::new());
+            }
+            let mut error = self.document.error_at("policy.model", detail);
+            error.hint = Some(
+                "take an instruction-tuned model, or a benchmark with plain prompts: `arithmetic`"
+                    .to_owned(),
+            );
+            return Err(error.into());
+        }
         let held_out = self.tables.split("held-out", held_out, &base, &tasks, train.is_some())?;
         let validation =
             self.tables.split("validation", validation, &base, &tasks, train.is_some())?;
@@ -319,7 +338,6 @@ impl Resolver<'_> {
         let (group_size, sampling) = sampling
             .resolve(defaults, &tasks.stop)
             .map_err(|wrong| roles::out_of_range(self.document, "sampling", &wrong, names))?;
-        let model = self.models.identify(&policy.model)?;
         let needs = aggregator.entry().needs.and(needs_of(&reward));
         let anchor = roles::anchor(
             self.document,

@@ -42,6 +42,8 @@ pub(crate) struct ResolvedSplit<'a> {
 pub(crate) struct Tasks {
     pub(crate) settings: BenchmarkSettings,
     pub(crate) skip: usize,
+    /// Whether the cells are left out where they can't be had.
+    pub(crate) if_available: bool,
     /// None where the data can't be had and need not be.
     pub(crate) tasks: Option<Rc<TaskSet>>,
 }
@@ -95,7 +97,15 @@ impl<'a> TaskTables<'a> {
             read_kind(self.document, place, table, &SCOPE_KEYS, &kinds)?;
         let limit = [scope.limit, self.limit].into_iter().flatten().min();
         let tasks = self.load(&settings, &scope, limit, num_cells)?;
-        Ok(Tasks { settings, skip: scope.skip, tasks })
+        Ok(Tasks { settings, skip: scope.skip, if_available: scope.if_available, tasks })
+    }
+
+    /// Leaves cells out for a reason other than data.
+    pub(crate) fn leave_out(&mut self, part: String, num_cells: u64, reason: String) {
+        match self.left_out.iter_mut().find(|known| known.part == part) {
+            Some(known) => known.num_cells += num_cells,
+            None => self.left_out.push(LeftOut { part, num_cells, reason }),
+        }
     }
 
     /// The tasks of `[held-out]` or `[validation]`: the keys of `[benchmark]` with those of the table

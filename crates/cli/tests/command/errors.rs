@@ -45,6 +45,26 @@ fn missing_files_and_stores_that_cannot_be_written_exit_with_3() {
 }
 
 #[test]
+fn a_model_without_a_chat_template_is_not_asked_what_needs_one() {
+    let folder = Folder::new();
+    folder.write_manifest(2);
+    let model = folder.path("base");
+    fs::create_dir(&model).expect("writable");
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(format!("{TINY_MODEL}/{file}"), model.join(file)).expect("copied");
+    }
+    folder.write("rows.jsonl", "{\"problem\": \"1 + 1?\", \"answer\": \"2\"}\n");
+    let run = |benchmark: &str| {
+        let benchmark = format!("benchmark={{ {benchmark} }}");
+        folder.run(&["run", "tiny.toml", "--set", "policy.model=base", "--set", &benchmark])
+    };
+    run("kind = 'arithmetic', limit = 2").expect_done();
+    let chat = "kind = 'jsonl', path = 'rows.jsonl'";
+    insta::assert_snapshot!(run(chat).said());
+    insta::assert_snapshot!(run(&format!("{chat}, if-available = true")).said());
+}
+
+#[test]
 fn a_cut_or_changed_checkpoint_is_refused_by_name() {
     let folder = Folder::new();
     folder.write_manifest(2);
