@@ -1,7 +1,8 @@
 //! Groups that a reader chooses from: what `self-bon` and `judge-bon` share.
 //!
 //! A reader sees the rollouts in a seeded order that does not depend on their places, so that a liking
-//! for the first one is spread evenly over them. Of one rollout there is nothing to choose, and nobody is asked.
+//! for the first one is spread evenly over them. Of one rollout there is nothing to choose, and nobody is
+//! asked.
 
 use preceptor_core::{AbstainReason, Aggregate, AggregateRequest, PortError, Rollout};
 

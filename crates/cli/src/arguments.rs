@@ -104,7 +104,8 @@ pub(crate) struct ExperimentArguments {
     /// Use at most this many prompts of each benchmark.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas share the work.
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas
+    /// share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// The store's folder.
@@ -165,7 +166,8 @@ pub(crate) struct ReproduceArguments {
     /// The folder that holds a folder with `suite.toml` for each suite.
     #[arg(long, value_name = "DIR", default_value = "experiments")]
     pub(crate) experiments: PathBuf,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas share the work.
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas
+    /// share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// The store's folder.
@@ -244,7 +246,8 @@ pub(crate) struct CalibrateArguments {
     /// Set a key of the manifests. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas share the work.
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Several with commas
+    /// share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// The store's folder.

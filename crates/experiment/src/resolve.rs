@@ -1,6 +1,7 @@
 //! From a document to a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::rc::Rc;
 
 use preceptor_benchmarks::Task;
@@ -301,15 +302,21 @@ impl Resolver<'_> {
         let Tasks { settings: benchmark, skip, if_available, tasks } =
             self.tables.tasks("benchmark", benchmark, num_cells)?;
         let Some(tasks) = tasks else { return Ok(Vec::new()) };
+        let held_out = self.tables.split("held-out", held_out, &base, &tasks, train.is_some())?;
+        let validation =
+            self.tables.split("validation", validation, &base, &tasks, train.is_some())?;
         let model = self.models.identify(&policy.model)?;
+        let splits = [&held_out, &validation].into_iter().flatten();
+        let asked = iter::once(&tasks).chain(splits.filter_map(|split| split.tasks.as_ref()));
         let is_chat = |task: &Task| matches!(task.prompt.body, PromptBody::Chat(_));
-        if !self.models.takes_chats(&model) && tasks.tasks.iter().any(is_chat) {
+        let chats = asked.filter(|_| !self.models.takes_chats(&model));
+        if let Some(chats) = chats.into_iter().find(|set| set.tasks.iter().any(is_chat)) {
             let detail = format!(
                 "`{}` has no chat template, which the prompts of `{}` need",
-                policy.model, tasks.name
+                policy.model, chats.name
             );
             if if_available {
-                self.tables.leave_out(format!("benchmark {}", tasks.name), num_cells, detail);
+                self.tables.leave_out(format!("benchmark {}", chats.name), num_cells, detail);
                 return Ok(Vec::new());
             }
             let mut error = self.document.error_at("policy.model", detail);
@@ -319,9 +326,6 @@ impl Resolver<'_> {
             );
             return Err(error.into());
         }
-        let held_out = self.tables.split("held-out", held_out, &base, &tasks, train.is_some())?;
-        let validation =
-            self.tables.split("validation", validation, &base, &tasks, train.is_some())?;
         let grader = grader.profile.unwrap_or(tasks.grader);
         let has_final_answers = tasks.grader.profile().is_some();
         if grader.profile().is_some() != has_final_answers {

@@ -61,8 +61,8 @@ pub(crate) struct TaskTables<'a> {
     files: &'a Files,
     /// Caps every benchmark's number of tasks.
     limit: Option<usize>,
-    /// By settings and limit; none where the data can't be had.
-    task_sets: BTreeMap<String, Option<Rc<TaskSet>>>,
+    /// By settings and limit.
+    task_sets: BTreeMap<String, Rc<TaskSet>>,
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) notices: BTreeSet<String>,
 }
@@ -100,9 +100,10 @@ impl<'a> TaskTables<'a> {
         Ok(Tasks { settings, skip: scope.skip, if_available: scope.if_available, tasks })
     }
 
-    /// Leaves cells out for a reason other than data.
+    /// Leaves cells out, and counts them with others that are left out for the same reason.
     pub(crate) fn leave_out(&mut self, part: String, num_cells: u64, reason: String) {
-        match self.left_out.iter_mut().find(|known| known.part == part) {
+        let is_same = |known: &&mut LeftOut| known.part == part && known.reason == reason;
+        match self.left_out.iter_mut().find(is_same) {
             Some(known) => known.num_cells += num_cells,
             None => self.left_out.push(LeftOut { part, num_cells, reason }),
         }
@@ -161,13 +162,7 @@ impl<'a> TaskTables<'a> {
         let skip = scope.skip;
         let key = format!("{settings:?} {skip} {limit:?}");
         if let Some(known) = self.task_sets.get(&key) {
-            if known.is_none() {
-                let part = settings.data_set().map(|name| format!("benchmark {name}"));
-                let left_out =
-                    self.left_out.iter_mut().find(|known| Some(&known.part) == part.as_ref());
-                left_out.into_iter().for_each(|known| known.num_cells += num_cells);
-            }
-            return Ok(known.clone());
+            return Ok(Some(Rc::clone(known)));
         }
         let located = match settings.data_set() {
             None => None,
@@ -177,12 +172,8 @@ impl<'a> TaskTables<'a> {
                     Some(Data { path: located.path, is_published })
                 }
                 Err(error) if scope.if_available => {
-                    self.left_out.push(LeftOut {
-                        part: format!("benchmark {name}"),
-                        num_cells,
-                        reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
-                    });
-                    self.task_sets.insert(key, None);
+                    let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
+                    self.leave_out(format!("benchmark {name}"), num_cells, reason);
                     return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
@@ -202,7 +193,7 @@ impl<'a> TaskTables<'a> {
         }
         tasks.tasks.drain(..skip);
         let tasks = Rc::new(tasks);
-        self.task_sets.insert(key, Some(Rc::clone(&tasks)));
+        self.task_sets.insert(key, Rc::clone(&tasks));
         Ok(Some(tasks))
     }
 }

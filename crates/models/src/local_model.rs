@@ -1,7 +1,7 @@
 //! A loaded model as the ports see it: a generator and a scorer.
 //!
-//! Where a model lies on several devices, each draws the rollouts of every so-manieth prompt and scores
-//! a share of the continuations, all at once.
+//! Where a model lies on n devices, each draws the rollouts of every n-th prompt and scores an n-th of the
+//! continuations, all at once.
 
 use std::error::Error as StdError;
 use std::sync::mpsc::{self, Sender};

@@ -62,6 +62,12 @@ fn a_model_without_a_chat_template_is_not_asked_what_needs_one() {
     let chat = "kind = 'jsonl', path = 'rows.jsonl'";
     insta::assert_snapshot!(run(chat).said());
     insta::assert_snapshot!(run(&format!("{chat}, if-available = true")).said());
+    let train = "[reward]\nterms = [{ kind = \"format\" }]\n[train]\nkind = \"grpo\"\n\
+                 prompts-a-step = 1\n[held-out]\nkind = \"jsonl\"\npath = \"rows.jsonl\"\n";
+    let manifest = fs::read_to_string(folder.path("tiny.toml")).expect("written");
+    folder.write("train.toml", &format!("{manifest}{train}"));
+    let refused = folder.run(&["run", "train.toml", "--set", "policy.model=base"]);
+    assert!(refused.stderr.contains("which the prompts of `jsonl` need"), "{}", refused.said());
 }
 
 #[test]
