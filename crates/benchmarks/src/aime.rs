@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{Problem, boxed_prompt, load_problems};
+use crate::asking::{Asking, Examples};
+use crate::rows::{Problem, load_problems};
 use crate::{Data, Error, TaskSet};
 
 /// One line for lists.
@@ -32,6 +33,8 @@ pub enum Year {
 pub struct Config {
     /// The contest's year: `"2024"` or `"2025"`.
     pub year: Year,
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    pub shots: u32,
 }
 
 /// Name of the data set in the registry.
@@ -46,20 +49,20 @@ pub fn data_set(config: &Config) -> &'static str {
 ///
 /// # Errors
 ///
-/// [`Error`] if the file is not this contest.
+/// [`Error`] for more `shots` than there are, or if the file is not this contest.
 pub fn load(config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
     let canonical = match config.year {
         Year::Y2024 => CANONICAL_2024,
         Year::Y2025 => CANONICAL_2025,
     };
     let name = data_set(config);
-    let tasks = load_problems(name, data, Some(canonical), &boxed_prompt(), |row| {
+    let asking = Asking::new(config.shots, Examples::Competition)?;
+    load_problems(name, data, Some(canonical), &asking, limit, |row| {
         let answer = row.text("answer")?;
         let number: u32 = answer
             .parse()
             .map_err(|_| row.bad(format!("field `answer` is `{answer}`, allowed is 0 to 999")))?;
         let id = row.text("id")?;
         Ok(Problem { id, problem: row.text("problem")?, answer: number.to_string(), tags: vec![] })
-    })?;
-    Ok(TaskSet::of_all(name, tasks, limit))
+    })
 }

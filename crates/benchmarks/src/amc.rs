@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{Problem, boxed_prompt, load_problems};
+use crate::asking::{Asking, Examples};
+use crate::rows::{Problem, load_problems};
 use crate::{Data, Error, TaskSet};
 
 /// One line for lists.
@@ -32,6 +33,8 @@ pub enum Set {
 pub struct Config {
     /// Which problems: `"amc23"` or `"amc"`.
     pub set: Set,
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    pub shots: u32,
 }
 
 /// Name of the data set in the registry.
@@ -46,17 +49,17 @@ pub fn data_set(config: &Config) -> &'static str {
 ///
 /// # Errors
 ///
-/// [`Error`] if the file is not this set.
+/// [`Error`] for more `shots` than there are, or if the file is not this set.
 pub fn load(config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
     let (canonical, problem_field) = match config.set {
         Set::Amc23 => (CANONICAL_AMC23, "problem"),
         Set::Amc => (CANONICAL_AMC, "prompt"),
     };
     let name = data_set(config);
-    let tasks = load_problems(name, data, Some(canonical), &boxed_prompt(), |row| {
+    let asking = Asking::new(config.shots, Examples::Competition)?;
+    load_problems(name, data, Some(canonical), &asking, limit, |row| {
         let answer = row.text("answer")?;
         let answer = answer.strip_suffix(".0").unwrap_or(&answer).to_owned();
         Ok(Problem { id: row.text("id")?, problem: row.text(problem_field)?, answer, tags: vec![] })
-    })?;
-    Ok(TaskSet::of_all(name, tasks, limit))
+    })
 }

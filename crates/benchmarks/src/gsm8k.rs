@@ -8,7 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{Problem, boxed_prompt, load_problems};
+use crate::asking::{Asking, Examples};
+use crate::rows::{Problem, load_problems};
 use crate::{Data, Error, TaskSet};
 
 /// One line for lists.
@@ -19,18 +20,22 @@ pub const DATA_SET: &str = "gsm8k";
 
 const CANONICAL: &str = "06ec853fb00f3a7b2056a1a11b0b52aef35e9603569d923e608a153a38867da0";
 
-/// Settings: there are none.
+/// Settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Config {}
+pub struct Config {
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    pub shots: u32,
+}
 
 /// Loads the tasks.
 ///
 /// # Errors
 ///
-/// [`Error`] if the file is not GSM8K's test split.
-pub fn load(_config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
-    let tasks = load_problems(DATA_SET, data, Some(CANONICAL), &boxed_prompt(), |row| {
+/// [`Error`] for more `shots` than there are, or if the file is not GSM8K's test split.
+pub fn load(config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
+    let asking = Asking::new(config.shots, Examples::Words)?;
+    load_problems(DATA_SET, data, Some(CANONICAL), &asking, limit, |row| {
         let question = row.text("question")?;
         let solution = row.text("answer")?;
         let (_, answer) = solution
@@ -40,6 +45,5 @@ pub fn load(_config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskS
         let id = preceptor_core::Digest::of(question.as_bytes()).short().to_owned();
         let answer = answer.trim().replace(',', "");
         Ok(Problem { id, problem: question, answer, tags: Vec::new() })
-    })?;
-    Ok(TaskSet::of_all(DATA_SET, tasks, limit))
+    })
 }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{Problem, boxed_prompt, load_problems};
+use crate::asking::{Asking, Examples};
+use crate::rows::{Problem, load_problems};
 use crate::{Data, Error, TaskSet};
 
 /// One line for lists.
@@ -28,6 +29,9 @@ pub struct Config {
     pub problem_field: String,
     /// Field with the final answer.
     pub answer_field: String,
+    /// Worked examples of competition problems before the problem, 0 to 4; with any,
+    /// the prompt is plain text and no chat.
+    pub shots: u32,
     /// Whether the texts may be shown on a page that is published.
     pub shareable: bool,
 }
@@ -40,6 +44,7 @@ impl Default for Config {
             id_field: None,
             problem_field: "problem".to_owned(),
             answer_field: "answer".to_owned(),
+            shots: 0,
             shareable: false,
         }
     }
@@ -49,7 +54,7 @@ impl Default for Config {
 ///
 /// # Errors
 ///
-/// [`Error`] naming the row that lacks a field.
+/// [`Error`] naming the row that lacks a field, or the setting that is not allowed.
 pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
     if config.path.as_os_str().is_empty() {
         return Err(Error::OutOfRange {
@@ -59,7 +64,8 @@ pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
         });
     }
     let data = Data { path: config.path.clone(), is_published: false };
-    let tasks = load_problems(&config.name, &data, None, &boxed_prompt(), |row| {
+    let asking = Asking::new(config.shots, Examples::Competition)?;
+    let tasks = load_problems(&config.name, &data, None, &asking, limit, |row| {
         let problem = row.text(&config.problem_field)?;
         let id = match &config.id_field {
             Some(field) => row.text(field)?,
@@ -67,6 +73,5 @@ pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
         };
         Ok(Problem { id, problem, answer: row.text(&config.answer_field)?, tags: Vec::new() })
     })?;
-    let tasks = TaskSet::of_all(&config.name, tasks, limit);
     Ok(TaskSet { shareable: config.shareable, ..tasks })
 }

@@ -20,6 +20,7 @@ pub mod pocket_health;
 pub mod pocket_math;
 pub mod pocket_rules;
 
+mod asking;
 mod error;
 mod grade;
 mod grader;

@@ -13,7 +13,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{Problem, boxed_prompt, load_problems};
+use crate::asking::{Asking, Examples};
+use crate::rows::{Problem, load_problems};
 use crate::{Data, Error, TaskSet};
 
 /// One line for lists.
@@ -24,24 +25,27 @@ pub const DATA_SET: &str = "math500";
 
 const CANONICAL: &str = "de916cc46a24249ac8cc922835454c7b508d4f9108a3d6d03753cdaaff57754b";
 
-/// Settings: there are none.
+/// Settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Config {}
+pub struct Config {
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    pub shots: u32,
+}
 
 /// Loads the tasks.
 ///
 /// # Errors
 ///
-/// [`Error`] if the file is not MATH-500.
-pub fn load(_config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
-    let tasks = load_problems(DATA_SET, data, Some(CANONICAL), &boxed_prompt(), |row| {
+/// [`Error`] for more `shots` than there are, or if the file is not MATH-500.
+pub fn load(config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
+    let asking = Asking::new(config.shots, Examples::Competition)?;
+    load_problems(DATA_SET, data, Some(CANONICAL), &asking, limit, |row| {
         Ok(Problem {
             id: row.text("unique_id")?,
             problem: row.text("problem")?,
             answer: row.text("answer")?,
             tags: vec![("subject", row.text("subject")?), ("level", row.text("level")?)],
         })
-    })?;
-    Ok(TaskSet::of_all(DATA_SET, tasks, limit))
+    })
 }

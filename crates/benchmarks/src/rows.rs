@@ -4,16 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use preceptor_core::{Message, Prompt, PromptBody, PromptId, Role};
-use preceptor_text::Template;
+use preceptor_core::{Prompt, PromptId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::asking::Asking;
 use crate::task::digest_of_pairs;
-use crate::{Data, Error, Label, Task};
-
-/// The default prompt for problems with a final answer. Paper: not stated; the wording is ours.
-const BOXED_PROMPT: &str = include_str!("../prompts/boxed.md");
+use crate::{Data, Error, Label, Task, TaskSet};
 
 /// One row with its place, so that errors can name it.
 pub(crate) struct Row {
@@ -88,14 +85,15 @@ pub(crate) struct Problem {
     pub(crate) tags: Vec<(&'static str, String)>,
 }
 
-/// Reads problems with final answers and checks that they are the published ones.
+/// Reads problems with final answers, checks that they are the published ones and keeps `limit`.
 pub(crate) fn load_problems(
     benchmark: &str,
     data: &Data,
     canonical: Option<&'static str>,
-    template: &Template,
+    asking: &Asking,
+    limit: Option<usize>,
     read: impl Fn(&Row) -> Result<Problem, Error>,
-) -> Result<Vec<Task>, Error> {
+) -> Result<TaskSet, Error> {
     let rows = Row::read_all(&data.path)?;
     let mut seen = BTreeSet::new();
     let mut problems = Vec::with_capacity(rows.len());
@@ -116,21 +114,14 @@ pub(crate) fn load_problems(
     let task = |problem: Problem| Task {
         prompt: Prompt {
             id: PromptId::new(format!("{benchmark}/{}", problem.id)),
-            body: PromptBody::Chat(vec![Message {
-                role: Role::User,
-                content: template.fill(&[&problem.problem]),
-            }]),
+            body: asking.body(&problem.problem),
         },
         question: problem.problem,
         label: Label::new(problem.answer),
         tags: problem.tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
     };
-    Ok(problems.into_iter().map(task).collect())
-}
-
-/// The prompt for problems with a final answer.
-pub(crate) fn boxed_prompt() -> Template {
-    Template::new("boxed.md", BOXED_PROMPT, &["problem"]).expect("the built-in prompt is tested")
+    let tasks = problems.into_iter().map(task).collect();
+    Ok(TaskSet { stop: asking.stop(), ..TaskSet::of_all(benchmark, tasks, limit) })
 }
 
 /// Digest of id, problem and answer of every row, whatever form they came in.

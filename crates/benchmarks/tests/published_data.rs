@@ -7,6 +7,7 @@ use preceptor_answers::GraderProfile;
 use preceptor_benchmarks::{
     Data, Error, TaskSet, aime, amc, grade, gsm8k, healthbench, jsonl, math500,
 };
+use preceptor_core::PromptBody;
 
 /// The published file at `place`, or none with a word about it.
 fn published(place: &str) -> Option<Data> {
@@ -22,23 +23,32 @@ fn published(place: &str) -> Option<Data> {
 fn load_all() -> Vec<(usize, TaskSet)> {
     let mut sets = Vec::new();
     if let Some(data) = published("math500/test.jsonl") {
-        sets.push((500, math500::load(&math500::Config {}, &data, None).expect("published")));
+        sets.push((
+            500,
+            math500::load(&math500::Config::default(), &data, None).expect("published"),
+        ));
     }
     if let Some(data) = published("gsm8k/test.jsonl") {
-        sets.push((1319, gsm8k::load(&gsm8k::Config {}, &data, None).expect("published")));
+        sets.push((1319, gsm8k::load(&gsm8k::Config::default(), &data, None).expect("published")));
     }
     for (place, year) in
         [("aime24/test.jsonl", aime::Year::Y2024), ("aime25/test.jsonl", aime::Year::Y2025)]
     {
         if let Some(data) = published(place) {
-            sets.push((30, aime::load(&aime::Config { year }, &data, None).expect("published")));
+            sets.push((
+                30,
+                aime::load(&aime::Config { year, shots: 0 }, &data, None).expect("published"),
+            ));
         }
     }
     for (place, set, count) in
         [("amc23/test.jsonl", amc::Set::Amc23, 40), ("ttrl/AMC-TTT/test.json", amc::Set::Amc, 83)]
     {
         if let Some(data) = published(place) {
-            sets.push((count, amc::load(&amc::Config { set }, &data, None).expect("published")));
+            sets.push((
+                count,
+                amc::load(&amc::Config { set, shots: 0 }, &data, None).expect("published"),
+            ));
         }
     }
     sets
@@ -60,8 +70,8 @@ fn every_published_file_has_its_rows_and_labels_that_grade_as_right() {
 #[test]
 fn a_limit_takes_a_prefix_and_leaves_the_digests() {
     let Some(data) = published("math500/test.jsonl") else { return };
-    let all = math500::load(&math500::Config {}, &data, None).unwrap();
-    let some = math500::load(&math500::Config {}, &data, Some(20)).unwrap();
+    let all = math500::load(&math500::Config::default(), &data, None).unwrap();
+    let some = math500::load(&math500::Config::default(), &data, Some(20)).unwrap();
     assert_eq!(some.tasks, all.tasks[..20]);
     assert_eq!(some.prompts_digest, all.prompts_digest);
     assert_eq!(some.labels_digest, all.labels_digest);
@@ -75,7 +85,7 @@ fn changed_rows_are_not_the_benchmark() {
     let text = fs::read_to_string(&data.path).unwrap();
     fs::write(&path, text.lines().skip(1).collect::<Vec<_>>().join("\n")).unwrap();
     let changed = Data { path, is_published: true };
-    let config = amc::Config { set: amc::Set::Amc23 };
+    let config = amc::Config { set: amc::Set::Amc23, shots: 0 };
     let error = amc::load(&config, &changed, None).unwrap_err();
     assert!(matches!(error, Error::WrongRows { num_rows: 39, .. }), "{error}");
 }
@@ -106,6 +116,24 @@ fn a_users_rows_are_read_and_wrong_ones_are_named() {
     insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: not JSON: expected ident at line 1 column 2");
     let unset = jsonl::load(&jsonl::Config::default(), None).unwrap_err();
     insta::assert_snapshot!(unset.to_string(), @r###"use `benchmark.path = ""`: allowed is the path of a JSONL file"###);
+}
+
+#[test]
+fn worked_examples_change_prompts_and_no_label() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.jsonl");
+    fs::write(&path, "{\"problem\": \"What is $1 + 1$?\", \"answer\": 2}\n").unwrap();
+    let load = |shots| {
+        let config = jsonl::Config { path: path.clone(), shots, ..jsonl::Config::default() };
+        jsonl::load(&config, None).unwrap()
+    };
+    let (chat, worked) = (load(0), load(2));
+    assert_eq!(chat.labels_digest, worked.labels_digest);
+    assert_ne!(chat.prompts_digest, worked.prompts_digest);
+    assert_eq!((chat.stop.len(), worked.stop), (0, vec!["\nProblem:".to_owned()]));
+    assert!(matches!(chat.tasks[0].prompt.body, PromptBody::Chat(_)));
+    let PromptBody::Text(text) = &worked.tasks[0].prompt.body else { panic!("plain text") };
+    assert!(text.ends_with("\n\nProblem: What is $1 + 1$?\nSolution:"), "{text}");
 }
 
 #[test]

@@ -321,7 +321,7 @@ impl Resolver<'_> {
             }
             let mut error = self.document.error_at("policy.model", detail);
             error.hint = Some(
-                "take an instruction-tuned model, or a benchmark with plain prompts: `arithmetic`"
+                "take an instruction-tuned model, or plain prompts: `arithmetic`, or `benchmark.shots = 4` where answers are final"
                     .to_owned(),
             );
             return Err(error.into());
