@@ -25,7 +25,7 @@ pub(crate) fn page(
     let mut out = head(&plan.title);
     let _ = writeln!(out, "<h1>{}</h1>", escape(&plan.title));
     if !plan.description.is_empty() {
-        let _ = writeln!(out, "<p>{}</p>", escape(plan.description.trim()));
+        let _ = writeln!(out, "<p>{}</p>", prose(plan.description.trim()));
     }
     for left_out in &plan.left_out {
         let _ = writeln!(
@@ -33,7 +33,7 @@ pub(crate) fn page(
             "<p class=\"left-out\">Left out: {} ({} cells): {}</p>",
             escape(&left_out.part),
             left_out.num_cells,
-            escape(&left_out.reason)
+            prose(&left_out.reason)
         );
     }
     write_notes(&mut out, notes);
@@ -44,7 +44,7 @@ pub(crate) fn page(
             "<figure id=\"{}\">{}<figcaption>{}</figcaption></figure>",
             escape(&figure.name),
             figure.svg,
-            escape(&figure.caption)
+            prose(&figure.caption)
         );
     }
     out.push_str("</div>\n");
@@ -90,7 +90,7 @@ pub(crate) fn suite_page(
     let mut out = head(suite.title);
     let _ = writeln!(out, "<h1>{}</h1>", escape(suite.title));
     for paragraph in suite.description.trim().split("\n\n") {
-        let _ = writeln!(out, "<p>{}</p>", escape(paragraph));
+        let _ = writeln!(out, "<p>{}</p>", prose(paragraph));
     }
     write_notes(&mut out, notes);
     out.push_str(
@@ -103,14 +103,14 @@ pub(crate) fn suite_page(
     );
     for Judged { claim, seen, verdict } in judged {
         let mut found: Vec<String> = seen.iter().map(|seen| escape(&seen.line())).collect();
-        found.extend(claim.not_testable.as_deref().map(escape));
+        found.extend(claim.not_testable.as_deref().map(prose));
         let _ = writeln!(
             out,
             "<tr><td class=\"text\"><b>{}</b><br>{}</td><td class=\"text\">{}</td>\
              <td class=\"text\">{}</td><td class=\"text verdict {}\">{}</td></tr>",
             escape(&claim.id),
-            escape(&claim.says),
-            escape(&claim.paper),
+            prose(&claim.says),
+            prose(&claim.paper),
             found.join("<br>"),
             file_name(verdict.name()),
             verdict.name(),
@@ -139,7 +139,7 @@ pub(crate) fn suite_page(
 fn write_notes(out: &mut String, notes: Option<&str>) {
     let notes = notes.unwrap_or_default().trim();
     for paragraph in notes.split("\n\n").filter(|text| !text.is_empty() && !text.starts_with('#')) {
-        let _ = writeln!(out, "<p>{}</p>", escape(paragraph));
+        let _ = writeln!(out, "<p>{}</p>", prose(paragraph));
     }
 }
 
@@ -182,7 +182,7 @@ fn write_table(out: &mut String, table: &Table, place: &str, open: bool) {
          <a href=\"{place}tables/{name}.parquet\">Parquet</a>, \
          <a href=\"{place}tables/{name}.tex\">LaTeX</a>)</p>",
         escape(table.name),
-        escape(&table.caption),
+        prose(&table.caption),
         name = table.name
     );
     let open = if open { " open" } else { "" };
@@ -224,6 +224,18 @@ fn write_explorer(out: &mut String, explorer: &Explorer) {
     );
 }
 
+/// Escapes what people wrote; what stands between backticks becomes code.
+fn prose(text: &str) -> String {
+    let parts: Vec<String> = text.split('`').map(escape).collect();
+    let Some((last, parts)) = parts.split_last() else { return String::new() };
+    let pairs = parts.chunks(2).map(|pair| match pair {
+        [before, code] => format!("{before}<code>{code}</code>"),
+        // A backtick without a second one.
+        unpaired => unpaired.concat() + "`",
+    });
+    pairs.collect::<String>() + last
+}
+
 /// Escapes text for HTML, in elements and attributes. Marks that reorder text are shown as their
 /// code points, so that nothing reads other than it is.
 fn escape(text: &str) -> String {
@@ -256,6 +268,11 @@ mod tests {
             safe,
             "&lt;/script&gt;&lt;img src=x onerror=&#39;alert(1)&#39;&gt;[U+202E]&quot;&amp;[U+0000]"
         );
+        assert_eq!(
+            prose("a `b<c` d `e` f ` <g>"),
+            "a <code>b&lt;c</code> d <code>e</code> f ` &lt;g&gt;"
+        );
+        assert_eq!((prose(""), prose("`")), (String::new(), "`".to_owned()));
         assert_eq!(file_name("../a b/ä"), "..-a-b--");
     }
 }
