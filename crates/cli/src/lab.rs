@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use indicatif::HumanBytes;
 use preceptor_experiment::{
     CallDemand, CellState, CellStatus, Document, Expense, ModelHost as _, Models, NoProgress, Plan,
     ResolveOptions, RoleCost, RunOptions, RunSummary, Speed, StageState, TrainDemand,
@@ -92,6 +93,8 @@ struct Priced {
     demand: TrainDemand,
     speed: Option<Speed>,
     max_flops: Option<f64>,
+    /// Bytes of checkpoints once it is finished, and at most before.
+    disk: Option<[u64; 2]>,
 }
 
 /// The trainings of a plan; models whose steps nothing is known of are measured for some seconds.
@@ -110,6 +113,9 @@ fn price_trainings(lab: &mut Lab) -> Result<Vec<Priced>, Failure> {
         priced.push(Priced {
             speed: speeds.get(&demand.model).copied(),
             max_flops: num_parameters.map(|number| demand.max_flops(number)),
+            disk: num_parameters
+                .zip(demand.checkpoint_bytes)
+                .map(|(n, bytes)| bytes.map(|b| b * n)),
             demand,
         });
     }
@@ -155,10 +161,11 @@ pub(crate) fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> 
             "endpoint": e.endpoint, "prompt-tokens": e.usage.num_prompt_tokens,
             "generated-tokens": e.usage.num_generated_tokens, "money": e.money,
         })).collect::<Vec<_>>(),
-        "trainings": trainings.iter().map(|Priced { demand, speed, max_flops }| json!({
+        "trainings": trainings.iter().map(|Priced { demand, speed, max_flops, disk }| json!({
             "label": demand.label, "steps": demand.num_steps, "present": demand.num_present,
             "rollouts": demand.num_rollouts, "max-new-tokens": demand.max_new_tokens,
             "max-trained-tokens": demand.max_trained_tokens, "max-flops": max_flops,
+            "checkpoint-bytes": disk.map(|[finished, _]| finished),
             "estimated-secs": demand.estimated_secs(*speed),
         })).collect::<Vec<_>>(),
         "notices": lab.plan.notices(),
@@ -228,7 +235,7 @@ pub(crate) fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> 
         output.text("");
     }
     if !trainings.is_empty() {
-        let row = |Priced { demand, speed, max_flops }: &Priced| {
+        let row = |Priced { demand, speed, max_flops, .. }: &Priced| {
             let estimate = demand.estimated_secs(*speed);
             let at_most = if demand.secs_a_step.is_some() { "" } else { "<= " };
             let estimate = estimate.map(|secs| time(Duration::from_secs_f64(secs)));
@@ -271,6 +278,19 @@ pub(crate) fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> 
             "All trainings take up to {flops:.1e} FLOPs: {} of a card that does {ASSUMED_TFLOPS} \
              TFLOP/s, which this program does not reach.",
             time(Duration::from_secs_f64(flops / (ASSUMED_TFLOPS * 1e12)))
+        ));
+    }
+    // One training runs at a time; the others are finished.
+    let open = trainings.iter().filter(|p| p.demand.num_present < p.demand.num_steps);
+    let disks: Vec<[u64; 2]> = open.filter_map(|priced| priced.disk).collect();
+    let kept: u64 = disks.iter().map(|[finished, _]| finished).sum();
+    let while_one_runs = disks.iter().map(|[finished, most]| most - finished).max();
+    if let Some(more) = while_one_runs {
+        output.text(format!(
+            "Checkpoints of what is still to be trained take {} of disk, and {} more while one is trained \
+             (`train.keep-optimizer`).",
+            HumanBytes(kept),
+            HumanBytes(more)
         ));
     }
     for Expense { endpoint, usage, money } in &expenses {

@@ -166,11 +166,11 @@ pub fn pretrain(
     let muon = MuonConfig::default();
     let mut trainable = Trainable::full(&model);
     let checkpoints = Checkpoints::new(out.join("checkpoints"), KEPT_CHECKPOINTS);
-    let (mut learner, mut num_tokens) = match checkpoints.steps()?.last() {
+    let (mut learner, mut num_tokens) = match checkpoints.resumable_steps()?.last() {
         Some(step) => {
             let read = checkpoints.read(*step, &base, &mut trainable)?;
             let num_tokens = read.description.state["tokens"].as_u64().unwrap_or(0);
-            let optimizer = read.optimizer;
+            let optimizer = read.optimizer.expect("training can go on from it");
             let learner =
                 Learner::restore_with_muon(trainable, &muon, optimizer, schedule, usize::MAX)?;
             (learner, num_tokens)

@@ -5,8 +5,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `weights.safetensors` | every trained parameter |
-//! | `optimizer.safetensors` | both moments of each, as `first.NAME` and `second.NAME` |
-//! | `checkpoint.json` | the step, the number of updates, the model it began from, digests of the two files, and what the caller keeps |
+//! | `optimizer.safetensors` | both moments of each, as `first.NAME` and `second.NAME`; may be removed where nothing goes on from it |
+//! | `checkpoint.json` | the step, the number of updates, the model it began from, digests of the files, and what the caller keeps |
 //!
 //! It is written under another name and renamed when it is whole and on the disk, so a killed process
 //! leaves the last one as it was. Reading checks both digests before anything is used. All numbers are
@@ -16,7 +16,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use preceptor_core::Digest;
-use preceptor_models::{Trainable, read_safetensors, write_safetensors};
+use preceptor_models::{NamedTensors, Trainable, read_safetensors, write_safetensors};
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::{Moments, OptimizerState};
@@ -41,7 +41,9 @@ pub struct Description {
     /// What the loop needs to go on, and what it is a loop of.
     pub state: serde_json::Value,
     weights: Digest,
-    optimizer: Digest,
+    /// None once it was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    optimizer: Option<Digest>,
 }
 
 /// A checkpoint that was read.
@@ -49,8 +51,8 @@ pub struct Description {
 pub struct Checkpoint {
     /// What goes with the numbers.
     pub description: Description,
-    /// What the optimiser remembered.
-    pub optimizer: OptimizerState,
+    /// What the optimiser remembered, unless it was removed.
+    pub optimizer: Option<OptimizerState>,
 }
 
 /// Why a checkpoint can't be written or read.
@@ -216,18 +218,61 @@ impl Checkpoints {
             base: base.clone(),
             state,
             weights: digest(&weights)?,
-            optimizer: digest(&moments_path)?,
+            optimizer: Some(digest(&moments_path)?),
         };
-        let text = serde_json::to_string_pretty(&description).expect("plain data");
-        let path = partial.join(DESCRIPTION);
-        fs::write(&path, text)
-            .map_err(|source| CheckpointError::Write { path: path.clone(), source })?;
-        for path in [weights, moments_path, path] {
-            File::open(&path)
-                .and_then(|file| file.sync_all())
-                .map_err(|source| CheckpointError::Write { path, source })?;
+        describe(&partial.join(DESCRIPTION), &description)?;
+        sync(&weights)?;
+        sync(&moments_path)
+    }
+
+    /// The steps with a checkpoint that training can go on from, in order: those that have what the
+    /// optimiser remembered.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Read`] or [`CheckpointError::Damaged`].
+    pub fn resumable_steps(&self) -> Result<Vec<u64>, CheckpointError> {
+        let mut steps = Vec::new();
+        for step in self.steps()? {
+            if self.description(step)?.optimizer.is_some() {
+                steps.push(step);
+            }
         }
-        Ok(())
+        Ok(steps)
+    }
+
+    /// Removes what the optimiser remembered from the checkpoint of a step; the weights stay.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if it can't be read or changed.
+    pub fn forget_optimizer(&self, step: u64) -> Result<(), CheckpointError> {
+        let folder = self.path(step);
+        let description = Description { optimizer: None, ..self.description(step)? };
+        let partial = folder.join(format!(".{DESCRIPTION}"));
+        describe(&partial, &description)?;
+        let path = folder.join(DESCRIPTION);
+        fs::rename(&partial, &path).map_err(|source| CheckpointError::Write { path, source })?;
+        let path = folder.join(OPTIMIZER);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(CheckpointError::Write { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn description(&self, step: u64) -> Result<Description, CheckpointError> {
+        let path = self.path(step).join(DESCRIPTION);
+        let text = fs::read(&path)
+            .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
+        let description: Description =
+            serde_json::from_slice(&text).map_err(|error| damaged(&path, error.to_string()))?;
+        if description.format != FORMAT {
+            let detail = format!("found format {}, expected {FORMAT}", description.format);
+            return Err(damaged(&path, detail));
+        }
+        Ok(description)
     }
 
     /// Reads the checkpoint of a step into `trainable`.
@@ -243,21 +288,7 @@ impl Checkpoints {
         trainable: &mut Trainable,
     ) -> Result<Checkpoint, CheckpointError> {
         let folder = self.path(step);
-        let path = folder.join(DESCRIPTION);
-        let text = fs::read(&path)
-            .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
-        let damaged = |path: &Path, detail: String| CheckpointError::Damaged {
-            path: path.to_owned(),
-            detail,
-        };
-        let description: Description =
-            serde_json::from_slice(&text).map_err(|error| damaged(&path, error.to_string()))?;
-        if description.format != FORMAT {
-            return Err(damaged(
-                &path,
-                format!("found format {}, expected {FORMAT}", description.format),
-            ));
-        }
+        let description = self.description(step)?;
         if description.base != *base {
             let (found, expected) = (description.base, base.clone());
             return Err(CheckpointError::OtherModel { path: folder, found, expected });
@@ -271,26 +302,55 @@ impl Checkpoints {
             Ok(read_safetensors(&path)?)
         };
         let weights = checked(WEIGHTS, &description.weights)?;
-        let mut moments = checked(OPTIMIZER, &description.optimizer)?;
-        let mut found = Vec::with_capacity(trainable.parameters().len());
-        for parameter in trainable.parameters() {
-            let mut take = |which: &str| {
-                let name = format!("{which}.{}", parameter.name);
-                match moments.remove(&name) {
-                    Some((shape, values)) if shape == parameter.shape => Ok(values),
-                    _ => Err(damaged(
-                        &folder.join(OPTIMIZER),
-                        format!("`{name}` is missing or misshapen"),
-                    )),
-                }
-            };
-            let (first, second) = (take("first")?, take("second")?);
-            found.push(Moments { name: parameter.name.clone(), first, second });
-        }
+        let moments = match &description.optimizer {
+            Some(digest) => Some(checked(OPTIMIZER, digest)?),
+            None => None,
+        };
+        let num_updates = description.num_updates;
+        let state = |moments| {
+            let moments = moments_of(trainable, moments)
+                .map_err(|detail| damaged(&folder.join(OPTIMIZER), detail))?;
+            Ok::<_, CheckpointError>(OptimizerState { num_updates, moments })
+        };
+        let optimizer = moments.map(state).transpose()?;
         trainable.set_values(weights)?;
-        let optimizer = OptimizerState { num_updates: description.num_updates, moments: found };
         Ok(Checkpoint { description, optimizer })
     }
+}
+
+/// Both moments of every parameter.
+fn moments_of(trainable: &Trainable, mut tensors: NamedTensors) -> Result<Vec<Moments>, String> {
+    let mut found = Vec::with_capacity(trainable.parameters().len());
+    for parameter in trainable.parameters() {
+        let mut take = |which: &str| {
+            let name = format!("{which}.{}", parameter.name);
+            match tensors.remove(&name) {
+                Some((shape, values)) if shape == parameter.shape => Ok(values),
+                _ => Err(format!("`{name}` is missing or misshapen")),
+            }
+        };
+        let (first, second) = (take("first")?, take("second")?);
+        found.push(Moments { name: parameter.name.clone(), first, second });
+    }
+    Ok(found)
+}
+
+fn damaged(path: &Path, detail: String) -> CheckpointError {
+    CheckpointError::Damaged { path: path.to_owned(), detail }
+}
+
+/// Writes a description so that it is on the disk.
+fn describe(path: &Path, description: &Description) -> Result<(), CheckpointError> {
+    let text = serde_json::to_string_pretty(description).expect("plain data");
+    fs::write(path, text)
+        .map_err(|source| CheckpointError::Write { path: path.to_owned(), source })?;
+    sync(path)
+}
+
+fn sync(path: &Path) -> Result<(), CheckpointError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| CheckpointError::Write { path: path.to_owned(), source })
 }
 
 fn digest(path: &Path) -> Result<Digest, CheckpointError> {

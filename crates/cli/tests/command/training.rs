@@ -316,6 +316,37 @@ fn more_steps_go_on_from_those_that_are_there() {
 }
 
 #[test]
+fn without_what_the_optimiser_remembered_a_policy_is_exported_and_longer_trainings_begin_anew() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let light = ["--set", "train.keep-optimizer=false", "--set", "train.keep-checkpoints=2"];
+    folder.run(&[&["run", "train.toml"], &light[..]].concat()).expect_done();
+    let last = last_checkpoint(&folder, "runs");
+    for step in [last.clone(), last.with_file_name("step-000004")] {
+        assert!(!step.join("optimizer.safetensors").exists());
+    }
+    folder.run(&["run", "train.toml", "--store", "whole"]).expect_done();
+    assert!(last_checkpoint(&folder, "whole").join("optimizer.safetensors").exists());
+    assert!(weights(&folder, "runs") == weights(&folder, "whole"));
+    folder.run(&["export", "train.toml", "--out", "policy"]).expect_done();
+
+    // The weights of the last step are enough for an evaluation that is lost, and for estimates.
+    let grades =
+        records(&folder, "runs").into_iter().find(|(_, (kind, _))| kind == "rollout-grades");
+    fs::remove_dir_all(folder.path("runs/stages").join(grades.expect("some").0)).expect("there");
+    let again = folder.run(&[&["run", "train.toml", "--json"], &light[..]].concat()).expect_done();
+    let summary: Value = serde_json::from_str(&again.stdout).expect("JSON");
+    assert_eq!(summary["training-steps"], 0);
+
+    let longer = ["run", "train.toml", "--json", "--set", "train.steps=8"];
+    let longer = folder.run(&longer).expect_done();
+    let summary: Value = serde_json::from_str(&longer.stdout).expect("JSON");
+    assert_eq!(summary["training-steps"], 8);
+    folder.run(&["run", "train.toml", "--store", "whole", "--set", "train.steps=8"]).expect_done();
+    assert!(weights(&folder, "runs") == weights(&folder, "whole"));
+}
+
+#[test]
 fn a_trained_policy_is_exported_and_trained_on() {
     let folder = Folder::new();
     write_manifest(&folder);

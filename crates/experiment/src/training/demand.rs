@@ -53,6 +53,9 @@ pub struct TrainDemand {
     pub max_new_tokens: u64,
     /// The most tokens that are still to be trained on, prompts with them.
     pub max_trained_tokens: u64,
+    /// Bytes that its checkpoints keep for a weight, once it is finished and while the next is written;
+    /// none where adapters alone are trained, which are small.
+    pub checkpoint_bytes: Option<[u64; 2]>,
     /// Seconds a step by what earlier steps took here, if there were any.
     pub secs_a_step: Option<f64>,
 }
@@ -125,6 +128,7 @@ fn demand(cell: &Cell, store: &Store) -> Result<TrainDemand, Error> {
         num_rollouts,
         max_new_tokens: num_rollouts * most,
         max_trained_tokens: trained * u64::from(settings.passes),
+        checkpoint_bytes: settings.lora.is_none().then(|| settings.checkpoint_bytes()),
         secs_a_step: (!costs.is_empty()).then(|| secs / costs.len() as f64),
     })
 }

@@ -82,29 +82,39 @@ impl TrainRun<'_, '_> {
         let recorded = self.store.stage(&training.steps).keys()?;
         let unrecorded = (1..=verdict.last).find(|step| !recorded.contains(&step_key(*step)));
         let from = unrecorded.map_or(from, |step| from.min(step - 1));
-        let mut start = checkpoints.steps()?.into_iter().rfind(|step| *step <= from).unwrap_or(0);
+        let known = checkpoints.steps()?;
+        let mut policy = LocalModel::new(model, GenerationOptions::default());
         let is_whole = verdict.missing.is_none() && unrecorded.is_none();
-        if is_whole && checkpoints.steps()?.contains(&verdict.best) {
-            start = verdict.best;
+        if is_whole && known.contains(&verdict.best) {
+            self.read_checkpoint(verdict.best, &mut trainable)?;
+            self.take_weights(&mut policy, &trainable, verdict.best);
+            return Ok(Rc::new(policy));
         }
+        // After the last step nothing is updated: its weights are enough.
+        let start = match from == verdict.last && known.contains(&from) {
+            true => from,
+            false => {
+                let resumable = checkpoints.resumable_steps()?;
+                resumable.into_iter().rfind(|step| *step <= from).unwrap_or(0)
+            }
+        };
         let num_updates = u64::from(settings.steps) * u64::from(settings.updates_a_step());
         let schedule = Schedule::new(&settings.schedule, num_updates);
-        let mut policy = LocalModel::new(model, GenerationOptions::default());
-        let learner = match start {
-            0 => Learner::new(trainable, &settings.optimizer, schedule, rows),
-            step => {
-                let optimizer = self.read_checkpoint(step, &mut trainable)?.optimizer;
+        let remembered = match start {
+            0 => None,
+            step => self.read_checkpoint(step, &mut trainable)?.optimizer,
+        };
+        let learner = match remembered {
+            None => Learner::new(trainable, &settings.optimizer, schedule, rows),
+            Some(optimizer) => {
                 Learner::restore(trainable, &settings.optimizer, optimizer, schedule, rows)?
             }
         };
         let mut learner = learner.with_layer_states(states);
         if start > 0 {
-            self.take_weights(&mut policy, &learner, start);
+            self.take_weights(&mut policy, learner.trainable(), start);
         }
         let mut policy = Rc::new(policy);
-        if is_whole && start == verdict.best {
-            return Ok(policy);
-        }
 
         let targets = self.targets(&policy, summary)?;
         let mut records = Records::open(self)?;
@@ -139,7 +149,7 @@ impl TrainRun<'_, '_> {
             step = number;
             phases.time("weights", || {
                 let policy = Rc::get_mut(&mut policy).expect("nobody holds it between steps");
-                self.take_weights(policy, &learner, step);
+                self.take_weights(policy, learner.trainable(), step);
             });
             outcome.cost.seconds.extend(std::mem::take(&mut phases).into_seconds());
             // Before the checkpoint: a run that goes on from there does the step not again.
@@ -162,6 +172,11 @@ impl TrainRun<'_, '_> {
             self.store.stage(spec).compact()?;
         }
         self.write_events()?;
+        if !settings.keep_optimizer {
+            for step in checkpoints.resumable_steps()? {
+                checkpoints.forget_optimizer(step)?;
+            }
+        }
 
         let best = self.verdict()?.best;
         if best != step {
@@ -189,8 +204,8 @@ impl TrainRun<'_, '_> {
     }
 
     /// Gives `policy` the weights after `step`.
-    fn take_weights(&self, policy: &mut LocalModel, learner: &Learner, step: u64) {
-        policy.set_replicas(learner.trainable().merged(), self.training.identity(step).weights);
+    fn take_weights(&self, policy: &mut LocalModel, trainable: &Trainable, step: u64) {
+        policy.set_replicas(trainable.merged(), self.training.identity(step).weights);
     }
 
     /// Where checkpoints and metrics of this training lie.

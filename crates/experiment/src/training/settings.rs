@@ -80,6 +80,9 @@ pub struct TrainSettings {
     pub checkpoint_every: u32,
     /// Checkpoints that are kept, 1 to 1000. Default: 1 (our choice).
     pub keep_checkpoints: u32,
+    /// Whether checkpoints of a finished training keep what the optimiser remembers, two thirds of them,
+    /// from which a longer training goes on; else the weights alone stay. Default: true.
+    pub keep_optimizer: bool,
     /// The optimiser.
     pub optimizer: AdamWConfig,
     /// The learning rate.
@@ -106,6 +109,7 @@ impl Default for TrainSettings {
             evaluation_rollouts: 1,
             checkpoint_every: 10,
             keep_checkpoints: 1,
+            keep_optimizer: true,
             optimizer: AdamWConfig::default(),
             schedule: ScheduleConfig::default(),
             lora: None,
@@ -121,6 +125,15 @@ impl TrainSettings {
             false => LayerStates::Kept,
             true => LayerStates::Recomputed,
         }
+    }
+
+    /// Bytes of checkpoints for each trained weight: once the training is finished, and at most before.
+    pub(crate) fn checkpoint_bytes(&self) -> [u64; 2] {
+        let (weight, moments) = (4, 8);
+        let best = u64::from(self.early_stopping.is_some());
+        let kept = u64::from(self.keep_checkpoints) + best;
+        let finished = kept * if self.keep_optimizer { weight + moments } else { weight };
+        [finished, (kept + 1) * (weight + moments)]
     }
 
     /// Updates a step.

@@ -79,9 +79,9 @@ fn a_stopped_run_goes_on_along_the_same_trajectory() {
 
         let read = checkpoints.read(3, &base(), &mut fresh).unwrap();
         assert_eq!(read.description.state, json!({"seen": 3}));
-        let config = AdamWConfig::default();
+        let (config, optimizer) = (AdamWConfig::default(), read.optimizer.unwrap());
         let mut again =
-            Learner::restore(fresh, &config, read.optimizer, schedule(), usize::MAX).unwrap();
+            Learner::restore(fresh, &config, optimizer, schedule(), usize::MAX).unwrap();
         assert_eq!(train(&mut again, 3..6), losses[3..], "kind {kind}");
         assert!(again.trainable().parameters() == whole.trainable().parameters());
         assert!(again.optimizer_state() == whole.optimizer_state());
@@ -150,6 +150,31 @@ fn written() -> (tempfile::TempDir, Checkpoints, PathBuf) {
     checkpoints.write(7, &base(), trainable, optimizer, json!(null)).expect("fine");
     let path = checkpoints.path(7);
     (folder, checkpoints, path)
+}
+
+#[test]
+fn what_the_optimiser_remembered_can_be_removed_and_the_weights_stay() {
+    let (_folder, checkpoints, path) = written();
+    let [_, mut trainable] = trainables();
+    let kept = checkpoints.read(7, &base(), &mut trainable).unwrap().optimizer;
+    assert!(kept.is_some());
+    assert_eq!(checkpoints.resumable_steps().unwrap(), [7]);
+    let weights = trainable.parameters().to_vec();
+
+    for _ in 0..2 {
+        checkpoints.forget_optimizer(7).unwrap();
+        let mut names: Vec<_> =
+            fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["checkpoint.json", "weights.safetensors"]);
+    }
+    let [_, mut again] = trainables();
+    assert!(checkpoints.read(7, &base(), &mut again).unwrap().optimizer.is_none());
+    assert!(again.parameters() == weights);
+    assert_eq!(checkpoints.steps().unwrap(), [7]);
+    assert!(checkpoints.resumable_steps().unwrap().is_empty());
+    let missing = checkpoints.forget_optimizer(8).unwrap_err();
+    assert!(matches!(missing, CheckpointError::Read { .. }), "{missing}");
 }
 
 fn refused(checkpoints: &Checkpoints, base: &Digest, trainable: usize) -> CheckpointError {
