@@ -118,6 +118,11 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         wrong("limit = 2", "limit = 2\n[matrix]\n\"sampling.group-size\" = [4, 4]"),
         wrong("limit = 2", "limit = 2\n[[exclude]]\n\"sampling.group-size\" = 4"),
         wrong("kind = \"arithmetic\"\nlimit = 2", "kind = \"jsonl\"\npath = \"none.jsonl\""),
+        wrong("limit = 2", "limit = 2\n[matrix]\n\"aggregator.kind\" = [\"median\"]"),
+        refusal(
+            &format!("{RIGHT}\n[matrix]\n\"sampling.group-size\" = [4]"),
+            &["sampling.group-size=5000"],
+        ),
         refusal(RIGHT, &["sampling.group-size"]),
         refusal(RIGHT, &["sampling.group-size=0"]),
         refusal(RIGHT, &["sampling.group_size=1"]),

@@ -14,13 +14,18 @@ use toml::{Table, Value};
 
 use crate::error::ManifestError;
 
-/// Where a key stands.
+/// Where a key was written.
 #[derive(Clone, Debug)]
-struct Place {
-    /// Index into [`Document::sources`]; none for the command line.
-    source: Option<usize>,
-    /// Byte range of the key in that source.
-    span: Range<usize>,
+enum Place {
+    /// In a file.
+    File {
+        /// Index into [`Document::sources`].
+        source: usize,
+        /// Byte range of the key.
+        span: Range<usize>,
+    },
+    /// By `--set`, with what follows it.
+    Setting(String),
 }
 
 #[derive(Clone, Debug)]
@@ -84,8 +89,10 @@ impl Document {
         &self.table
     }
 
-    /// An error at `key`, or at its nearest parent that has a place.
+    /// An error at the axis `key`, else at `key`, or at its nearest parent that has a place.
     pub(crate) fn error_at(&self, key: &str, detail: impl Into<String>) -> ManifestError {
+        let axis = format!("matrix.{key}");
+        let key = if self.places.contains_key(&axis) { &axis } else { key };
         self.located(&self.places, key, &detail.into())
     }
 
@@ -106,7 +113,7 @@ impl Document {
         self.sources.push(Source { path: path.to_owned(), text });
         let text = &self.sources[number].text;
         let table: Table = toml::from_str(text).map_err(|error| match error.span() {
-            Some(span) => self.at(&Place { source: Some(number), span }, error.message()),
+            Some(span) => self.at(&Place::File { source: number, span }, error.message()),
             None => bare(error.message().to_owned(), None),
         })?;
         let spanned = DeTable::parse(text).expect("it was parsed above");
@@ -142,12 +149,20 @@ impl Document {
         {
             let values = if value.is_array() { value } else { Value::Array(vec![value]) };
             matrix.insert(key.to_owned(), values);
+            self.place_setting(&format!("matrix.{key}"), setting);
             return Ok(());
         }
         set_path(&mut self.table, key, value)
             .map_err(|part| error(&format!("`{part}` is not a table")))?;
-        self.places.insert(key.to_owned(), Place { source: None, span: 0..0 });
+        self.place_setting(key, setting);
         Ok(())
+    }
+
+    /// Notes that a setting wrote `key` and all that is in it.
+    fn place_setting(&mut self, key: &str, setting: &str) {
+        let inside = format!("{key}.");
+        self.places.retain(|known, _| !known.starts_with(&inside));
+        self.places.insert(key.to_owned(), Place::Setting(setting.to_owned()));
     }
 
     fn located(&self, places: &BTreeMap<String, Place>, key: &str, detail: &str) -> ManifestError {
@@ -172,16 +187,19 @@ impl Document {
 
     fn at(&self, place: &Place, detail: &str) -> ManifestError {
         let detail = detail.to_owned();
-        let Some(source) = place.source.map(|number| &self.sources[number]) else {
-            let place = "`--set`".to_owned();
-            return ManifestError { place, excerpt: None, detail, hint: None };
+        let (source, span) = match place {
+            Place::File { source, span } => (&self.sources[*source], span),
+            Place::Setting(setting) => {
+                let place = format!("`--set {setting}`");
+                return ManifestError { place, excerpt: None, detail, hint: None };
+            }
         };
-        let before = &source.text[..place.span.start.min(source.text.len())];
+        let before = &source.text[..span.start.min(source.text.len())];
         let line = before.matches('\n').count();
         let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
         let text = source.text.lines().nth(line).unwrap_or("");
         let number = (line + 1).to_string();
-        let width = place.span.len().clamp(1, text.len().saturating_sub(column).max(1));
+        let width = span.len().clamp(1, text.len().saturating_sub(column).max(1));
         let margin = " ".repeat(number.len());
         let excerpt = format!(
             "{margin} |\n{number} | {text}\n{margin} | {}{}",
@@ -207,7 +225,7 @@ fn collect_places(
         let name = key.get_ref();
         let path = if prefix.is_empty() { name.to_string() } else { format!("{prefix}.{name}") };
         collect_value(value.get_ref(), &path, source, places);
-        places.insert(path, Place { source: Some(source), span: key.span() });
+        places.insert(path, Place::File { source, span: key.span() });
     }
 }
 
@@ -223,7 +241,7 @@ fn collect_value(
             for (i, item) in items.iter().enumerate() {
                 let path = format!("{path}.{i}");
                 collect_value(item.get_ref(), &path, source, places);
-                places.insert(path, Place { source: Some(source), span: item.span() });
+                places.insert(path, Place::File { source, span: item.span() });
             }
         }
         _ => {}

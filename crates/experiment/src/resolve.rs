@@ -275,7 +275,7 @@ impl Resolver<'_> {
             false => Ok(None),
         };
         let (held_out, validation) = (split("held-out")?, split("validation")?);
-        let train = read_train(self.document, &mut table, names)?;
+        let train = read_train(self.document, &mut table)?;
         let policy = take_table(self.document, &mut table, "policy")?;
         let policy: PolicySettings = read(self.document, "policy", Value::Table(policy), &[])?;
         let aggregator = take_table(self.document, &mut table, "aggregator")?;
@@ -341,17 +341,10 @@ impl Resolver<'_> {
         let defaults = self.models.sampling_defaults(&policy.model);
         let (group_size, sampling) = sampling
             .resolve(defaults, &tasks.stop)
-            .map_err(|wrong| roles::out_of_range(self.document, "sampling", &wrong, names))?;
+            .map_err(|wrong| roles::out_of_range(self.document, "sampling", &wrong))?;
         let needs = aggregator.entry().needs.and(needs_of(&reward));
-        let anchor = roles::anchor(
-            self.document,
-            self.models,
-            &anchor,
-            &policy.model,
-            &sampling,
-            needs,
-            names,
-        )?;
+        let anchor =
+            roles::anchor(self.document, self.models, &anchor, &policy.model, &sampling, needs)?;
         let judge = match needs.judge {
             true => Some(roles::judge(self.document, self.models, judge)?),
             false => None,
@@ -361,9 +354,7 @@ impl Resolver<'_> {
         }
         let eval_judge = match has_final_answers {
             true => None,
-            false => {
-                Some(roles::eval_judge(self.document, self.models, eval_judge, &tasks.name, names)?)
-            }
+            false => Some(roles::eval_judge(self.document, self.models, eval_judge, &tasks.name)?),
         };
         let axis_name = point_name(names, "benchmark");
         let benchmark_name = axis_name.unwrap_or_else(|| tasks.name.clone());

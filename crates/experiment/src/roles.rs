@@ -15,17 +15,11 @@ use crate::reading::{names_of, optional_table, read, read_kind, with_prompt_text
 use crate::settings::{AnchorSettings, EvalJudgeSettings, OutOfRange};
 use crate::stages::{CellJudge, EvalJudge, RewardTerm, Writer};
 
-/// An error about a value outside its range in `table`, on the axis if it stands there.
-pub(crate) fn out_of_range(
-    document: &Document,
-    table: &str,
-    wrong: &OutOfRange,
-    names: &BTreeMap<String, String>,
-) -> ManifestError {
+/// An error about a value outside its range in `table`.
+pub(crate) fn out_of_range(document: &Document, table: &str, wrong: &OutOfRange) -> ManifestError {
     let key = format!("{table}.{}", wrong.key);
     let detail = format!("`{key} = {}`: allowed is {}", wrong.value, wrong.allowed);
-    let on_axis = format!("matrix.{key}");
-    document.error_at(if names.contains_key(&key) { &on_axis } else { &key }, detail)
+    document.error_at(&key, detail)
 }
 
 /// Prompts of the user's own have their places; ranges hold; the benchmark has what is needed.
@@ -111,10 +105,8 @@ pub(crate) fn anchor(
     policy: &str,
     sampling: &Sampling,
     needs: Needs,
-    names: &BTreeMap<String, String>,
 ) -> Result<Writer, Error> {
-    let sampling =
-        settings.resolve(sampling).map_err(|e| out_of_range(document, "anchor", &e, names))?;
+    let sampling = settings.resolve(sampling).map_err(|e| out_of_range(document, "anchor", &e))?;
     let name = match &settings.model {
         // Who is not asked need not be here.
         Some(name) if needs.anchor => name.clone(),
@@ -193,7 +185,6 @@ pub(crate) fn eval_judge(
     models: &mut dyn ModelHost,
     table: Table,
     benchmark: &str,
-    names: &BTreeMap<String, String>,
 ) -> Result<EvalJudge, Error> {
     let table = with_prompt_text(document, "eval-judge", table)?;
     let known = ["prompt-file"];
@@ -219,8 +210,7 @@ pub(crate) fn eval_judge(
         error.hint = Some("name a model or endpoint that grades".to_owned());
         return Err(error.into());
     }
-    let sampling =
-        settings.sampling().map_err(|e| out_of_range(document, "eval-judge", &e, names))?;
+    let sampling = settings.sampling().map_err(|e| out_of_range(document, "eval-judge", &e))?;
     let identity = models.identify(&settings.model)?;
     Ok(EvalJudge { identity, settings, sampling })
 }

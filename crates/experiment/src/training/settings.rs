@@ -1,6 +1,5 @@
 //! The `[train]` table, and what it means for a cell.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use preceptor_core::record::{RECORD_FORMAT, TrainingRecord};
@@ -192,7 +191,6 @@ pub(crate) struct Train {
 pub(crate) fn read_train(
     document: &Document,
     table: &mut Table,
-    names: &BTreeMap<String, String>,
 ) -> Result<Option<Train>, ManifestError> {
     if !table.contains_key("train") {
         return Ok(None);
@@ -218,11 +216,11 @@ pub(crate) fn read_train(
     let settings: TrainSettings =
         read(document, "train", Value::Table(train), &["kind", "objective"])?;
     if let Some(wrong) = settings.out_of_range() {
-        return Err(out_of_range(document, "train", &wrong, names));
+        return Err(out_of_range(document, "train", &wrong));
     }
     if let Some((key, value, allowed)) = objective.out_of_range() {
         let wrong = OutOfRange { key, value, allowed };
-        return Err(out_of_range(document, "train.objective", &wrong, names));
+        return Err(out_of_range(document, "train.objective", &wrong));
     }
     Ok(Some(Train { settings, objective }))
 }
