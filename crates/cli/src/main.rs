@@ -10,6 +10,7 @@ mod judge;
 mod lab;
 mod output;
 mod parity;
+mod plan;
 mod pretrain;
 mod reproduce;
 mod terminal;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = output::Output::new(arguments.json);
     let result = match &arguments.command {
-        Command::Plan(command) => lab::plan(command, &output),
+        Command::Plan(command) => plan::plan(command, &output),
         Command::Run(command) => lab::run(command, &output),
         Command::Reproduce(command) => reproduce::reproduce(command, &output),
         Command::Report(command) => lab::report(command, &output),

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::arguments::{ExperimentArguments, ReproduceArguments};
 use crate::failure::Failure;
-use crate::lab::{CHECKS_FAILED, open, open_to_plan, print_plan, write_report};
+use crate::lab::{CHECKS_FAILED, open, open_to_plan, write_report};
 use crate::output::Output;
+use crate::plan::print_plan;
 use crate::terminal::Terminal;
 
 /// What `suite.toml` says.

@@ -1,6 +1,7 @@
 //! A table: named, typed columns, as CSV, Parquet, LaTeX, Markdown and HTML.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use polars::prelude::{
@@ -11,6 +12,7 @@ use polars::prelude::{
 use preceptor_stats::Estimate;
 
 use crate::Error;
+use crate::whole_file::write_bytes;
 
 /// The values of one column.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,13 +110,15 @@ impl Table {
         if self.height() == 0 {
             for ending in ["csv", "parquet", "tex"] {
                 let path = folder.join(format!("{}.{ending}", self.name));
-                if path.exists() {
-                    fs::remove_file(&path).map_err(Error::write(&path))?;
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(Error::write(&path)(error));
+                    }
+                    _ => {}
                 }
             }
             return Ok(Vec::new());
         }
-        fs::create_dir_all(folder).map_err(Error::write(folder))?;
         let mut frame = self.frame();
         let mut bytes = Vec::new();
         let csv = folder.join(format!("{}.csv", self.name));
@@ -123,13 +127,13 @@ impl Table {
             |source| Error::Table { path, source: Box::new(source) }
         };
         CsvWriter::new(&mut bytes).finish(&mut frame).map_err(wrap(&csv))?;
-        fs::write(&csv, &bytes).map_err(Error::write(&csv))?;
+        write_bytes(&csv, &bytes)?;
         bytes.clear();
         let parquet = folder.join(format!("{}.parquet", self.name));
         ParquetWriter::new(&mut bytes).finish(&mut frame).map_err(wrap(&parquet))?;
-        fs::write(&parquet, &bytes).map_err(Error::write(&parquet))?;
+        write_bytes(&parquet, &bytes)?;
         let tex = folder.join(format!("{}.tex", self.name));
-        fs::write(&tex, self.latex()).map_err(Error::write(&tex))?;
+        write_bytes(&tex, self.latex())?;
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(vec![name(&csv), name(&parquet), name(&tex)])

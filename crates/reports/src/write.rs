@@ -10,6 +10,7 @@ use crate::evidence::Evidence;
 use crate::explorer::explorers;
 use crate::figures::{Figure, draw_all};
 use crate::provenance::provenance;
+use crate::whole_file::write_bytes;
 use crate::{Error, html, markdown, tables};
 
 /// What was written.
@@ -86,12 +87,7 @@ pub(crate) fn read_notes(folder: &Path) -> Result<Option<String>, Error> {
 }
 
 pub(crate) fn write_file(path: &Path, text: &str, files: &mut Vec<PathBuf>) -> Result<(), Error> {
-    let folder = path.parent().expect("a report's files lie in its folder");
-    fs::create_dir_all(folder).map_err(Error::write(folder))?;
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, text)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(Error::write(path))?;
+    write_bytes(path, text)?;
     files.push(path.to_owned());
     Ok(())
 }

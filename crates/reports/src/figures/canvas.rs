@@ -1,6 +1,5 @@
 //! One drawing, two files.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Once;
 
@@ -15,6 +14,7 @@ use plotters::style::{FontStyle, register_font};
 
 use super::Figure;
 use crate::Error;
+use crate::whole_file::{write_bytes, write_with};
 
 /// The font of all text, by its role in SVG.
 pub(super) const FONT: &str = "sans-serif";
@@ -89,7 +89,6 @@ pub(super) fn save(
         // Bitmaps need a font of their own; the first registration of a name is never refused.
         let _ = register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
     });
-    fs::create_dir_all(folder).map_err(Error::write(folder))?;
     let svg_path = folder.join(format!("{name}.svg"));
     let png_path = folder.join(format!("{name}.png"));
     let failed = |path: &Path| {
@@ -103,10 +102,12 @@ pub(super) fn save(
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         paint(drawing, &area, 1).map_err(failed(&svg_path))?;
     }
-    fs::write(&svg_path, &svg).map_err(Error::write(&svg_path))?;
+    write_bytes(&svg_path, &svg)?;
     let png_size = (size.0 * PNG_SCALE, size.1 * PNG_SCALE);
-    let area = BitMapBackend::new(&png_path, png_size).into_drawing_area();
-    paint(drawing, &area, PNG_SCALE).map_err(failed(&png_path))?;
+    write_with(&png_path, |path| {
+        let area = BitMapBackend::new(path, png_size).into_drawing_area();
+        paint(drawing, &area, PNG_SCALE).map_err(failed(&png_path))
+    })?;
     Ok(Figure { name: name.to_owned(), caption: caption.to_owned(), svg })
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 
 use preceptor_core::record::{
     AggregateRecord, AxisRecord, CellRecord, CellStages, GradeRecord, PlanRecord, PromptRecord,
@@ -72,6 +73,11 @@ impl Bench {
 
     /// Writes the report over `axes`.
     pub(crate) fn report(&self, axes: &[&str]) -> Result<(), Error> {
+        self.report_from(axes, 1)
+    }
+
+    /// The same from several threads at once.
+    pub(crate) fn report_from(&self, axes: &[&str], num_writers: usize) -> Result<(), Error> {
         let axis = |key: &&str| AxisRecord { key: (*key).to_owned(), values: Vec::new() };
         let plan = PlanRecord {
             format: RECORD_FORMAT,
@@ -87,7 +93,12 @@ impl Bench {
             code_revision: "0".to_owned(),
         };
         let digest = self.store().put_plan(&plan).expect("a test's own data");
-        preceptor_reports::write(&self.store(), &digest, &self.path("")).map(|_| ())
+        let (store, folder) = (self.store(), self.path(""));
+        thread::scope(|scope| {
+            let write = || preceptor_reports::write(&store, &digest, &folder).map(|_| ());
+            let writers: Vec<_> = (0..num_writers).map(|_| scope.spawn(write)).collect();
+            writers.into_iter().try_for_each(|writer| writer.join().expect("no panic"))
+        })
     }
 
     pub(crate) fn read(&self, name: &str) -> String {

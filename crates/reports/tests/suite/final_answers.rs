@@ -8,6 +8,8 @@
 //! p3   2      7  -  7     7       7         8, which no rollout has         7
 //! ```
 
+use std::fs;
+
 use preceptor_core::record::{AnswerClassRecord, CellStages, GradeRecord, Score, rollout_key};
 use preceptor_core::{
     AbstainReason, AggregateOutcome, JudgeFailure, RewardValue, UnrewardedReason,
@@ -130,6 +132,22 @@ fn bench() -> Bench {
     }
     bench.report(&["aggregator.kind", "reward"]).expect("a test's own data");
     bench
+}
+
+#[test]
+fn several_writers_of_one_report_leave_it_whole() {
+    let bench = bench();
+    let alone = (bench.tables(), bench.read("page.html"));
+    for _ in 0..3 {
+        bench.report_from(&["aggregator.kind", "reward"], 4).unwrap();
+        assert!((bench.tables(), bench.read("page.html")) == alone);
+        for folder in ["", "tables", "figures"] {
+            let entries = fs::read_dir(bench.path(folder)).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let hidden: Vec<_> = names.filter(|name| name.starts_with('.')).collect();
+            assert!(hidden.is_empty(), "{hidden:?}");
+        }
+    }
 }
 
 #[test]
@@ -324,9 +342,9 @@ fn every_figure_is_drawn_and_drawn_again_from_the_tables() {
     let names = ["score-by-aggregator-sums", "reward-auc-sums", "disagreement-sums--small"];
     for name in names {
         let path = bench.path(&format!("figures/{name}.svg"));
-        let before = std::fs::read(&path).expect("a test's own data");
-        std::fs::remove_file(&path).expect("a test's own data");
+        let before = fs::read(&path).expect("a test's own data");
+        fs::remove_file(&path).expect("a test's own data");
         preceptor_reports::redraw(&bench.path("")).expect("a test's own data");
-        assert_eq!(std::fs::read(&path).expect("a test's own data"), before, "{name}");
+        assert_eq!(fs::read(&path).expect("a test's own data"), before, "{name}");
     }
 }
