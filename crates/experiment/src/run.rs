@@ -78,18 +78,44 @@ pub fn run(
     let board = Switchboard::new(models, store, progress);
     let (trained, drawn): (Vec<_>, Vec<_>) =
         plan.rollout_demands().into_iter().partition(|demand| demand.cell.training.is_some());
-    for demand in &drawn {
+    share(&drawn, store, &board, |demand| {
         fill_prompts(&demand.cell, store)?;
-        fill_rollouts(demand, store, &board, options, &mut summary)?;
-    }
-    for demand in &drawn {
-        fill_cells(demand, plan, store, &board, &mut summary)?;
-    }
-    for demand in &trained {
-        fill_trained(demand, plan, store, &board, options, &mut summary)?;
-    }
+        fill_rollouts(demand, store, &board, options, &mut summary)
+    })?;
+    share(&drawn, store, &board, |demand| fill_cells(demand, plan, store, &board, &mut summary))?;
+    share(&trained, store, &board, |demand| {
+        fill_trained(demand, plan, store, &board, options, &mut summary)
+    })?;
     summary.roles = board.costs.take();
     Ok(summary)
+}
+
+/// Does `work` for each demand. What another process is at comes last: by then there is little to wait
+/// for, and it finds everything there.
+fn share(
+    demands: &[RolloutDemand],
+    store: &Store,
+    board: &Switchboard<'_>,
+    mut work: impl FnMut(&RolloutDemand) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let stage = |demand: &RolloutDemand| match &demand.cell.training {
+        Some(training) => store.stage(&training.steps),
+        None => store.stage(&demand.cell.stages.rollouts),
+    };
+    let mut elsewhere = Vec::new();
+    for demand in demands {
+        match stage(demand).claim(false) {
+            Some(_claim) => work(demand)?,
+            None => elsewhere.push(demand),
+        }
+    }
+    for demand in elsewhere {
+        let label = demand.label();
+        board.tell(|progress| progress.notice(&format!("{label}: another process is at it")));
+        let _claim = stage(demand).claim(true);
+        work(demand)?;
+    }
+    Ok(())
 }
 
 /// Fills what is computed from the rollouts of a demand.

@@ -13,6 +13,7 @@
 //!                        /cost.jsonl      what filling it cost, one line a run
 //!                        /failures.json   keys that the last run could not make, and why
 //! <store>/plans/<digest>.json             plans, for reports
+//! <store>/claims/<digest>                 locked by the process that works on a stage
 //! ```
 //!
 //! - A line is `{"key":..,"check":..,"value":..}`; `check` covers key and value. A line that does
@@ -22,6 +23,7 @@
 //!   fill one stage. Keys that occur twice are one record.
 //! - A failed write is taken back: the part is cut to its last whole record.
 
+mod claim;
 mod error;
 mod failures;
 mod line;
@@ -30,6 +32,7 @@ mod stage;
 mod tree;
 mod verify;
 
+pub use claim::Claim;
 pub use error::Error;
 pub use spec::StageSpec;
 pub use stage::{Loaded, Stage, Writer};

@@ -1,6 +1,9 @@
 //! Behaviour of stages on a real disk.
 
 use std::fs;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use preceptor_store::{Finding, StageSpec, Store};
 use serde_json::json;
@@ -102,6 +105,34 @@ fn a_store_below_a_file_cannot_be_written_and_says_so() {
     write `[dir]/file/store/stages/[digest]`
     hint: records written before stay valid; free space or name another store with `--store DIR`, then run the same command again
     ");
+}
+
+#[test]
+fn a_claim_is_one_process_s_until_it_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Store::open(folder.path().join("store")).unwrap().stage(&spec());
+    let claim = stage.claim(false).expect("nobody has it");
+    assert!(stage.claim(false).is_none());
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let (stage, done) = (&stage, sender.clone());
+        scope.spawn(move || {
+            let claim = stage.claim(true);
+            sender.send(claim.is_some()).unwrap();
+        });
+        let waited = receiver.recv_timeout(Duration::from_millis(50));
+        assert_eq!(waited, Err(mpsc::RecvTimeoutError::Timeout));
+        drop((claim, done));
+        assert_eq!(receiver.recv(), Ok(true));
+    });
+    assert!(stage.claim(false).is_some());
+    let left = fs::read_dir(folder.path().join("store/claims")).unwrap().count();
+    assert_eq!(left, 0);
+    // Where nothing can be written everyone has what they ask for.
+    fs::remove_dir(folder.path().join("store/claims")).unwrap();
+    fs::write(folder.path().join("store/claims"), "").unwrap();
+    let claims = [stage.claim(false), stage.claim(true)];
+    assert!(claims.iter().all(Option::is_some));
 }
 
 #[test]

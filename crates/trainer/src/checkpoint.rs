@@ -14,6 +14,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use preceptor_core::Digest;
 use preceptor_models::{NamedTensors, Trainable, read_safetensors, write_safetensors};
@@ -26,6 +27,8 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const DESCRIPTION: &str = "checkpoint.json";
 /// Of the folder's layout.
 const FORMAT: u32 = 1;
+/// Tells writers of one process apart.
+static NUM_WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 /// What goes with the numbers.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -158,16 +161,21 @@ impl Checkpoints {
         if path.is_dir() {
             return Ok(());
         }
-        let partial = self.folder.join(format!(".partial-{step:06}-{}", std::process::id()));
+        let number = NUM_WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let partial = format!(".partial-{step:06}-{}-{number}", std::process::id());
+        let partial = self.folder.join(partial);
         let written = self.write_into(&partial, step, base, trainable, optimizer, state);
-        let renamed = written.and_then(|()| {
-            fs::rename(&partial, &path).map_err(|source| CheckpointError::Write { path, source })
+        let renamed = written.and_then(|()| match fs::rename(&partial, &path) {
+            // Another process has written the same meanwhile.
+            Err(_) if path.is_dir() => Ok(false),
+            Err(source) => Err(CheckpointError::Write { path, source }),
+            Ok(()) => Ok(true),
         });
-        if renamed.is_err() {
+        if !matches!(renamed, Ok(true)) {
             // What was begun is of no use to anyone.
             let _ = fs::remove_dir_all(&partial);
         }
-        renamed
+        renamed.map(|_| ())
     }
 
     /// Removes all but the last checkpoints, and that of step `protected`.

@@ -4,6 +4,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::process::{Folder, num_lines};
 
 #[test]
@@ -59,13 +61,20 @@ fn killed_three_times_and_run_again_leaves_the_same_records() {
 fn two_processes_fill_one_store() {
     let folder = Folder::new();
     folder.write_manifest(12);
-    folder.run(&["run", "tiny.toml", "--store", "alone"]).expect_done();
-    let arguments = ["run", "tiny.toml", "--store", "shared"];
-    let mut first = folder.start(&arguments);
-    let mut second = folder.start(&arguments);
-    assert!(first.wait().expect("a child").success());
-    assert!(second.wait().expect("a child").success());
-    folder.run(&arguments).expect_done();
+    let arguments =
+        |store| ["run", "tiny.toml", "--json", "--set", "seeds=[0,1,2]", "--store", store];
+    let num_drawn = |store| {
+        let done = folder.run(&arguments(store)).expect_done();
+        let summary: Value = serde_json::from_str(&done.stdout).expect("JSON");
+        summary["rollouts-drawn"].as_u64().expect("a number")
+    };
+    assert_eq!(num_drawn("alone"), 3 * 12 * 8);
+    let together = thread::scope(|scope| {
+        let processes = [scope.spawn(|| num_drawn("shared")), scope.spawn(|| num_drawn("shared"))];
+        processes.map(|process| process.join().expect("no panic"))
+    });
+    assert_eq!(together.iter().sum::<u64>(), 3 * 12 * 8, "none was drawn twice: {together:?}");
+    assert_eq!(num_drawn("shared"), 0);
     assert_eq!(folder.records("shared"), folder.records("alone"));
 }
 

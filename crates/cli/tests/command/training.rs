@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::process::{Folder, TINY_MODEL, num_lines};
+use crate::process::{Finished, Folder, TINY_MODEL, num_lines};
 
 /// Writes `train.toml`: six steps on a coin's rewards.
 fn write_manifest(folder: &Folder) {
@@ -101,6 +101,27 @@ fn a_training_that_is_killed_goes_on_along_the_same_trajectory() {
     let again = folder.run(&["run", "train.toml", "--store", "whole", "--json"]);
     let summary: Value = serde_json::from_str(&again.stdout).expect("JSON");
     assert_eq!((&summary["training-steps"], &summary["rollouts-drawn"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn two_processes_share_the_trainings_of_a_store() {
+    let folder = Folder::new();
+    write_manifest(&folder);
+    let seeds = ["--set", "seeds=[0,1,2,3]", "--json"];
+    let arguments = |store| [&["run", "train.toml", "--store", store][..], &seeds].concat();
+    let num_steps = |output: &Finished| -> u64 {
+        let summary: Value = serde_json::from_str(&output.stdout).expect("JSON");
+        summary["training-steps"].as_u64().expect("a number")
+    };
+    assert_eq!(num_steps(&folder.run(&arguments("alone")).expect_done()), 24);
+    let together = thread::scope(|scope| {
+        let run = || folder.run(&arguments("shared")).expect_done();
+        let processes = [scope.spawn(run), scope.spawn(run)];
+        processes.map(|process| num_steps(&process.join().expect("no panic")))
+    });
+    assert_eq!(together.iter().sum::<u64>(), 24, "no step was done twice: {together:?}");
+    assert_eq!(records(&folder, "shared"), records(&folder, "alone"));
+    assert_eq!(num_steps(&folder.run(&arguments("shared")).expect_done()), 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use preceptor_core::{Digest, Seed};
 use preceptor_models::{Device, LoraConfig, Model, Trainable};
@@ -150,6 +151,29 @@ fn written() -> (tempfile::TempDir, Checkpoints, PathBuf) {
     checkpoints.write(7, &base(), trainable, optimizer, json!(null)).expect("fine");
     let path = checkpoints.path(7);
     (folder, checkpoints, path)
+}
+
+#[test]
+fn several_writers_of_one_checkpoint_leave_it_whole() {
+    let (folder, checkpoints, path) = written();
+    let whole = fs::read(path.join("checkpoint.json")).unwrap();
+    for _ in 0..5 {
+        fs::remove_dir_all(&path).unwrap();
+        thread::scope(|scope| {
+            let writers = (0..3).map(|_| {
+                scope.spawn(|| {
+                    let [_, trainable] = trainables();
+                    let learner = learner(trainable, usize::MAX);
+                    let (trainable, optimizer) = (learner.trainable(), learner.optimizer_state());
+                    checkpoints.write(7, &base(), trainable, optimizer, json!(null))
+                })
+            });
+            let writers: Vec<_> = writers.collect();
+            writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
+        });
+        assert_eq!(fs::read(path.join("checkpoint.json")).unwrap(), whole);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half-written stays");
+    }
 }
 
 #[test]
