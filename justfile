@@ -32,6 +32,10 @@ check:
     just test
     git diff --exit-code
 
+# The types of the code for CUDA, without a toolkit, a card, or a program at the end.
+check-cuda:
+    DOCS_RS=1 cargo check --workspace --features preceptor/cuda
+
 # Throughput beside transformers (and llama.cpp with `--f32-gguf FILE`), updates beside torch, GRPO steps beside TRL; needs torch, transformers, accelerate, gguf, trl and datasets from pip.
 bench *ARGS:
     python3 tools/bench/peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf "$@"

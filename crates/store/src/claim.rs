@@ -1,6 +1,6 @@
 //! Who works on a stage: processes that fill one store need not do the same work twice.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::PathBuf;
 
 use crate::Stage;
@@ -31,7 +31,8 @@ impl Stage {
     pub fn claim(&self, wait: bool) -> Option<Claim> {
         let folder = self.store.root().join("claims");
         let path = folder.join(self.digest().as_str());
-        let file = fs::create_dir_all(&folder).and_then(|()| File::create(&path)).ok();
+        let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = fs::create_dir_all(&folder).and_then(|()| open()).ok();
         if let Some(file) = &file
             && let Err(TryLockError::WouldBlock) = file.try_lock()
         {
