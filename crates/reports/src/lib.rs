@@ -26,7 +26,6 @@ mod provenance;
 mod suite;
 mod table;
 mod tables;
-mod whole_file;
 mod write;
 
 pub use claims::{Check, Claim, Expect, Measure, check_claims};

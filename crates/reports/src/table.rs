@@ -12,7 +12,7 @@ use polars::prelude::{
 use preceptor_stats::Estimate;
 
 use crate::Error;
-use crate::whole_file::write_bytes;
+use crate::write::write_bytes;
 
 /// The values of one column.
 #[derive(Clone, Debug, PartialEq)]

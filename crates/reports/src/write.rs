@@ -4,13 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use preceptor_core::Digest;
-use preceptor_store::Store;
+use preceptor_store::{Store, replace_file};
 
 use crate::evidence::Evidence;
 use crate::explorer::explorers;
 use crate::figures::{Figure, draw_all};
 use crate::provenance::provenance;
-use crate::whole_file::write_bytes;
 use crate::{Error, html, markdown, tables};
 
 /// What was written.
@@ -90,6 +89,12 @@ pub(crate) fn write_file(path: &Path, text: &str, files: &mut Vec<PathBuf>) -> R
     write_bytes(path, text)?;
     files.push(path.to_owned());
     Ok(())
+}
+
+/// Writes a file of a report, making its folder.
+pub(crate) fn write_bytes(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
+    let failed = |source| Error::write(path)(source);
+    replace_file(path, |temporary| fs::write(temporary, bytes).map_err(failed), failed)
 }
 
 /// The resolved settings of every condition, one after another.

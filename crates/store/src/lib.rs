@@ -31,6 +31,7 @@ mod spec;
 mod stage;
 mod tree;
 mod verify;
+mod whole_file;
 
 pub use claim::Claim;
 pub use error::Error;
@@ -38,3 +39,4 @@ pub use spec::StageSpec;
 pub use stage::{Loaded, Stage, Writer};
 pub use tree::Store;
 pub use verify::{Finding, Verification};
+pub use whole_file::replace_file;

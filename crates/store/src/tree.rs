@@ -8,7 +8,7 @@ use preceptor_core::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Stage, StageSpec};
+use crate::{Error, Stage, StageSpec, replace_file};
 
 /// The version of the layout that this code writes.
 const FORMAT: u32 = 1;
@@ -131,19 +131,11 @@ impl Store {
 
     /// Writes a file whole or not at all: into a temporary neighbour, synced, then renamed.
     pub(crate) fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        let folder = path.parent().expect("files of the store lie in folders of the store");
-        fs::create_dir_all(folder).map_err(Error::write(folder))?;
-        let name = path.file_name().expect("files of the store have names").to_string_lossy();
-        let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-        let written = fs::File::create(&temporary).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
-        let renamed = written.and_then(|()| fs::rename(&temporary, path));
-        renamed.map_err(|source| {
-            // The first error counts; what is left of the temporary file goes if it can.
-            let _ = fs::remove_file(&temporary);
-            Error::Write { path: path.to_owned(), source }
-        })
+        let failed = |source| Error::Write { path: path.to_owned(), source };
+        let write = |temporary: &Path| {
+            let mut file = fs::File::create(temporary).map_err(failed)?;
+            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+        };
+        replace_file(path, write, failed)
     }
 }

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use preceptor_store::replace_file;
+
 /// The scalars of each step, by name.
 pub(crate) type Scalars = BTreeMap<u64, BTreeMap<String, f64>>;
 
@@ -34,11 +36,8 @@ pub(crate) fn write(folder: &Path, scalars: &Scalars) -> std::io::Result<()> {
         put_bytes(&mut event, 5, &summary);
         put_record(&mut bytes, &event);
     }
-    fs::create_dir_all(folder)?;
     let path = folder.join("events.out.tfevents.0000000000.preceptor");
-    let partial = folder.join(format!(".events.{}.partial", std::process::id()));
-    fs::write(&partial, bytes)?;
-    fs::rename(partial, path)
+    replace_file(&path, |temporary| fs::write(temporary, bytes), |error| error)
 }
 
 const VARINT: u8 = 0;

@@ -11,10 +11,11 @@ use plotters::prelude::{
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
+use preceptor_store::replace_file;
 
 use super::Figure;
 use crate::Error;
-use crate::whole_file::{write_bytes, write_with};
+use crate::write::write_bytes;
 
 /// The font of all text, by its role in SVG.
 pub(super) const FONT: &str = "sans-serif";
@@ -104,10 +105,11 @@ pub(super) fn save(
     }
     write_bytes(&svg_path, &svg)?;
     let png_size = (size.0 * PNG_SCALE, size.1 * PNG_SCALE);
-    write_with(&png_path, |path| {
+    let write = |path: &Path| {
         let area = BitMapBackend::new(path, png_size).into_drawing_area();
         paint(drawing, &area, PNG_SCALE).map_err(failed(&png_path))
-    })?;
+    };
+    replace_file(&png_path, write, |source| Error::write(&png_path)(source))?;
     Ok(Figure { name: name.to_owned(), caption: caption.to_owned(), svg })
 }
 
