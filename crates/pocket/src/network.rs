@@ -2,11 +2,20 @@
 //!
 //! Llama layers: embeddings of the vocabulary, tied to the output; matrices from a normal distribution
 //! of variance 1 over their inputs, what adds to the residual stream further divided by the root of
-//! twice the layers; embeddings of standard deviation 0.02; norms of 1.
+//! twice the layers; embeddings of standard deviation 0.1; norms of 1.
+//!
+//! But for heads that look back. A transformer finds these by itself, after millions of lookups, and
+//! can't look anything up before it has (Olsson et al., *In-context Learning and Induction Heads*, 2022);
+//! this one reads too little for that, so it begins with them.
+//!
+//! Embeddings are of one length, and the first number of each is the same constant. Queries and keys of the
+//! first layer's heads 0, 1 and 2 are made of it, but for noise, at phases of the fast rotations that agree
+//! 1, 2 and 3 positions back. So attention goes there, whatever the tokens are.
 
 use std::f64::consts::TAU;
 use std::fs;
 use std::path::Path;
+use std::slice::ChunksMut;
 
 use preceptor_core::Seed;
 use preceptor_models::write_safetensors;
@@ -21,6 +30,21 @@ const HIDDEN: usize = 128;
 const INTERMEDIATE: usize = 320;
 const LAYERS: usize = 4;
 const HEADS: usize = 4;
+const HEAD: usize = HIDDEN / HEADS;
+const ROPE_THETA: f64 = 10_000.0;
+/// Standard deviation of embeddings, and what their first number is in units of it.
+const EMBEDDING: f64 = 0.1;
+const CONSTANT: f64 = 4.0;
+/// Heads of the first layer that look back: head `i` by `i + 1` positions.
+const LOOKING_BACK: usize = 3;
+/// Rotations that take part, the fastest. The slow ones hardly tell positions apart.
+const FAST: usize = 4;
+/// What the constant becomes in their queries and keys: attention of about .99 where they look.
+const SHARPNESS: f64 = 2.18;
+/// What is left of their drawn queries and keys.
+const NOISE: f32 = 0.1;
+/// What their outputs are multiplied with.
+const LOUDNESS: f32 = 1.4;
 /// Tokens that fit into the context window: eight attempts take about 330.
 const CONTEXT: usize = 1024;
 
@@ -43,6 +67,13 @@ impl Tensors {
         self.0.push((name.to_owned(), shape.to_vec(), values));
     }
 
+    /// Rows of a matrix of the attention of `layer`.
+    fn rows(&mut self, layer: usize, part: &str) -> ChunksMut<'_, f32> {
+        let name = format!("model.layers.{layer}.self_attn.{part}.weight");
+        let tensor = self.0.iter_mut().find(|(other, _, _)| *other == name);
+        tensor.expect("every layer was drawn").2.chunks_mut(HIDDEN)
+    }
+
     fn norm(&mut self, name: &str) {
         self.0.push((name.to_owned(), vec![HIDDEN], vec![1.0; HIDDEN]));
     }
@@ -50,7 +81,7 @@ impl Tensors {
 
 fn weights(vocab: usize, seed: Seed) -> Tensors {
     let mut tensors = Tensors(Vec::new());
-    tensors.matrix(&seed, "model.embed_tokens.weight", [vocab, HIDDEN], 0.02);
+    tensors.matrix(&seed, "model.embed_tokens.weight", [vocab, HIDDEN], EMBEDDING);
     let inverse_root = |n: usize| 1.0 / (n as f64).sqrt();
     let (into, out) = (inverse_root(HIDDEN), inverse_root(2 * LAYERS));
     for layer in 0..LAYERS {
@@ -68,7 +99,35 @@ fn weights(vocab: usize, seed: Seed) -> Tensors {
         tensors.norm(&name("post_attention_layernorm"));
     }
     tensors.norm("model.norm.weight");
+    look_back(&mut tensors);
     tensors
+}
+
+/// Makes heads of the first layer look back.
+fn look_back(tensors: &mut Tensors) {
+    for embedding in tensors.0[0].2.chunks_mut(HIDDEN) {
+        let (constant, others) = embedding.split_at_mut(1);
+        let norm = others.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let factor = EMBEDDING * (others.len() as f64).sqrt() / norm;
+        others.iter_mut().for_each(|x| *x = (f64::from(*x) * factor) as f32);
+        constant[0] = (CONSTANT * EMBEDDING) as f32;
+    }
+    for head in 0..LOOKING_BACK {
+        for (part, distance) in [("q_proj", head + 1), ("k_proj", 0)] {
+            let rows = tensors.rows(0, part).skip(head * HEAD).take(HEAD);
+            for (row, weights) in rows.enumerate() {
+                weights.iter_mut().for_each(|weight| *weight *= NOISE);
+                let rotation = row % (HEAD / 2);
+                let frequency = ROPE_THETA.powf(-2.0 * rotation as f64 / HEAD as f64);
+                let angle = -(distance as f64) * frequency;
+                let phase = if row < HEAD / 2 { angle.cos() } else { angle.sin() };
+                weights[0] = if rotation < FAST { (SHARPNESS * phase) as f32 } else { 0.0 };
+            }
+        }
+        for weights in tensors.rows(0, "o_proj") {
+            weights[head * HEAD..][..HEAD].iter_mut().for_each(|weight| *weight *= LOUDNESS);
+        }
+    }
 }
 
 /// Writes the model that `seed` draws into `folder`, which must not be there.
@@ -100,10 +159,10 @@ pub fn write_initial(folder: &Path, seed: Seed) -> Result<(), Error> {
             "num_hidden_layers": LAYERS,
             "num_attention_heads": HEADS,
             "num_key_value_heads": HEADS,
-            "head_dim": HIDDEN / HEADS,
+            "head_dim": HEAD,
             "max_position_embeddings": CONTEXT,
             "rms_norm_eps": 1e-5,
-            "rope_parameters": { "rope_type": "default", "rope_theta": 10_000.0 },
+            "rope_parameters": { "rope_type": "default", "rope_theta": ROPE_THETA },
             "hidden_act": "silu",
             "attention_bias": false,
             "mlp_bias": false,
@@ -117,4 +176,54 @@ pub fn write_initial(folder: &Path, seed: Seed) -> Result<(), Error> {
     let weights = weights(tokens.len(), seed);
     let tensors = weights.0.iter().map(|(name, shape, values)| (&**name, &**shape, &**values));
     Ok(write_safetensors(&folder.join("model.safetensors"), tensors)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head's query or key of a token at a position.
+    fn rotated(weights: &[f32], head: usize, token: &[f32], position: usize) -> [f64; HEAD] {
+        let square = token.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / HIDDEN as f64;
+        let mut found = [0.0; HEAD];
+        for (row, weights) in weights.chunks(HIDDEN).skip(head * HEAD).take(HEAD).enumerate() {
+            let products = weights.iter().zip(token).map(|(w, x)| f64::from(*w) * f64::from(*x));
+            found[row] = products.sum::<f64>() / square.sqrt();
+        }
+        for pair in 0..HEAD / 2 {
+            let angle = position as f64 * ROPE_THETA.powf(-2.0 * pair as f64 / HEAD as f64);
+            let (a, b) = (found[pair], found[pair + HEAD / 2]);
+            found[pair] = a * angle.cos() - b * angle.sin();
+            found[pair + HEAD / 2] = b * angle.cos() + a * angle.sin();
+        }
+        found
+    }
+
+    #[test]
+    fn heads_look_back_whatever_the_tokens_are() {
+        let mut tensors = weights(vocabulary::tokens().len(), Seed::root(7));
+        let embeddings = tensors.0[0].2.clone();
+        let mut draws = Draws::new(Seed::root(1));
+        let tokens: Vec<usize> =
+            (0..300).map(|_| draws.below(vocabulary::tokens().len())).collect();
+        let mut matrix = |part| tensors.rows(0, part).flatten().map(|w| *w).collect::<Vec<f32>>();
+        let (queries, keys) = (matrix("q_proj"), matrix("k_proj"));
+        for head in 0..LOOKING_BACK {
+            let at = |weights, position: usize| {
+                let token = &embeddings[tokens[position] * HIDDEN..][..HIDDEN];
+                rotated(weights, head, token, position)
+            };
+            for last in [5, 40, 299] {
+                let query = at(&queries, last);
+                let score = |position| {
+                    let key = at(&keys, position);
+                    let product: f64 = query.iter().zip(&key).map(|(q, k)| q * k).sum();
+                    (product / (HEAD as f64).sqrt()).exp()
+                };
+                let all: f64 = (0..=last).map(score).sum();
+                let share = score(last - head - 1) / all;
+                assert!(share > 0.9, "head {head} at {last}: {share}");
+            }
+        }
+    }
 }

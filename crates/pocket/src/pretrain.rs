@@ -1,8 +1,10 @@
 //! The training loop: rows, updates, a log, checkpoints, a folder.
 //!
-//! The first part of the updates reads questions alone, chains without errors, until sums are known; the
-//! rest reads every kind of row in fixed shares of tokens. Which rows an update reads follows from the
-//! seed and its number, so that a run goes on from its last checkpoint as if it had not stopped.
+//! The first updates read rows of finding alone, while the rate warms up; those after them questions and
+//! chains without errors, until sums are known; the rest reads every kind of row in fixed shares of
+//! tokens. Which rows an update reads follows from the seed and its number, so that a run goes on from its
+//! last checkpoint as if it had not stopped. The loss is the mean over tokens of answers: over rows, a
+//! lookup in a long row would weigh next to nothing.
 //!
 //! The log `training.csv` has a line for each update: tokens read so far, loss, norm of the gradient, rate
 //! and seconds. Every hundredth update the loss of each kind on rows of its own goes to `kinds.csv`.
@@ -14,7 +16,7 @@ use std::time::Instant;
 
 use preceptor_core::{Digest, Seed};
 use preceptor_models::{Device, GroupBatch, Model, TokenGroup, Trainable, ops};
-use preceptor_trainer::objective::sft::{self, Sft};
+use preceptor_trainer::objective::sft::{self, Aggregation, Sft};
 use preceptor_trainer::{
     Checkpoints, Decay, Group, Learner, MuonConfig, Schedule, ScheduleConfig, Sequence,
 };
@@ -24,17 +26,23 @@ use crate::errors::{Draws, ErrorModel};
 use crate::rows::{Kind, Row, World, Writer};
 use crate::{Error, network, vocabulary};
 
-/// Tokens of each kind in an update of the first part.
-const FIRST: [(Kind, usize); 2] =
-    [(Kind::SolveCleanly(World::Math), 1600), (Kind::SolveCleanly(World::Health), 500)];
+/// Tokens of each kind in an update of the part that reads rows of finding.
+const FINDING: [(Kind, usize); 1] = [(Kind::Find, 2400)];
+/// Tokens of each kind in an update of the part that reads questions.
+const SOLVING: [(Kind, usize); 3] = [
+    (Kind::SolveCleanly(World::Math), 1600),
+    (Kind::SolveCleanly(World::Health), 500),
+    (Kind::FindInChains, 1200),
+];
 /// Tokens of each kind in the updates after it.
-const REST: [(Kind, usize); 10] = [
+const REST: [(Kind, usize); 11] = [
     (Kind::Solve(World::Math), 900),
     (Kind::Solve(World::Health), 450),
     (Kind::Merge(World::Math), 2400),
     (Kind::Merge(World::Health), 700),
-    (Kind::Choose(World::Math), 450),
-    (Kind::Choose(World::Health), 250),
+    (Kind::Choose(World::Math), 1000),
+    (Kind::Choose(World::Health), 300),
+    (Kind::FindInChains, 900),
     (Kind::Again(World::Math), 200),
     (Kind::Again(World::Health), 150),
     (Kind::Rubric, 250),
@@ -56,8 +64,10 @@ pub struct Settings {
     pub errors: ErrorModel,
     /// Updates, 1 to 1000000.
     pub num_updates: u64,
-    /// Share of them that reads questions alone, 0 to 1.
-    pub first_part: f64,
+    /// Share of them that reads rows of finding alone, 0 to 1: the first ones.
+    pub finding_part: f64,
+    /// Share of them that reads questions, 0 to 1: those after.
+    pub solving_part: f64,
     /// The highest learning rate of matrices, above 0, up to 1.
     pub learning_rate: f64,
 }
@@ -67,9 +77,10 @@ impl Default for Settings {
         Self {
             seed: 0,
             errors: ErrorModel::Standard,
-            num_updates: 1600,
-            first_part: 0.2,
-            learning_rate: 0.03,
+            num_updates: 1800,
+            finding_part: 0.2,
+            solving_part: 0.17,
+            learning_rate: 0.02,
         }
     }
 }
@@ -80,8 +91,11 @@ impl Settings {
         if !(1..=1_000_000).contains(&self.num_updates) {
             return Some(("updates", self.num_updates.to_string(), "1 to 1000000"));
         }
-        if !(0.0..=1.0).contains(&self.first_part) {
-            return Some(("first-part", self.first_part.to_string(), "0 to 1"));
+        if !(0.0..=1.0).contains(&self.finding_part) {
+            return Some(("finding-part", self.finding_part.to_string(), "0 to 1"));
+        }
+        if !(0.0..=1.0).contains(&self.solving_part) {
+            return Some(("solving-part", self.solving_part.to_string(), "0 to 1"));
         }
         if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
             return Some(("learning-rate", self.learning_rate.to_string(), "above 0, up to 1"));
@@ -89,16 +103,30 @@ impl Settings {
         None
     }
 
-    fn num_first(&self) -> u64 {
-        (self.num_updates as f64 * self.first_part) as u64
+    fn num_finding(&self) -> u32 {
+        (self.num_updates as f64 * self.finding_part) as u32
+    }
+
+    /// What update number `update`, from 0, reads.
+    fn mix(&self, update: u64) -> &'static [(Kind, usize)] {
+        let num_finding = u64::from(self.num_finding());
+        let num_solving = (self.num_updates as f64 * self.solving_part) as u64;
+        if update < num_finding {
+            &FINDING
+        } else if update < num_finding + num_solving {
+            &SOLVING
+        } else {
+            &REST
+        }
     }
 
     /// What a checkpoint must agree with.
     fn state(&self) -> serde_json::Value {
-        let Self { seed, errors, num_updates, first_part, learning_rate } = self;
+        let Self { seed, errors, num_updates, finding_part, solving_part, learning_rate } = self;
         json!({
             "seed": seed, "errors": errors, "updates": num_updates,
-            "first-part": first_part, "learning-rate": learning_rate,
+            "finding-part": finding_part, "solving-part": solving_part,
+            "learning-rate": learning_rate,
         })
     }
 }
@@ -160,7 +188,7 @@ pub fn pretrain(
     let schedule = ScheduleConfig {
         kind: Decay::Cosine,
         learning_rate: settings.learning_rate,
-        warm_up_updates: 50,
+        warm_up_updates: settings.num_finding(),
     };
     let schedule = Schedule::new(&schedule, settings.num_updates);
     let muon = MuonConfig::default();
@@ -183,12 +211,11 @@ pub fn pretrain(
     let mut kinds_log = Log::open(out.join("kinds.csv"), "update,tokens,kind,loss")?;
     let text = Text { writer: Writer::new(settings.errors.rates()), model: &model };
     let measured = text.measured(seed.derive("measured"))?;
-    let objective = Sft::new(&sft::Config::default());
+    let objective = Sft::new(&sft::Config { aggregation: Aggregation::TokenMean });
     for update in learner.optimizer_state().num_updates..settings.num_updates {
         #[expect(clippy::disallowed_methods, reason = "seconds are logged only")]
         let started = Instant::now();
-        let mix = if update < settings.num_first() { &FIRST[..] } else { &REST[..] };
-        let groups = text.groups(mix, seed.derive("rows").derive_index(update))?;
+        let groups = text.groups(settings.mix(update), seed.derive("rows").derive_index(update))?;
         let report = learner.update(&groups, &objective)?;
         num_tokens += report.num_rows as u64;
         let (done, loss) = (update + 1, report.loss);

@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | solve | a question | an attempt with errors (in the first part of the training without) |
 //! | merge | 1 to 8 attempts, in a fourth of the rows after the question | the true solution; of a message, the true sentence on every topic that is known from the question or an attempt |
-//! | choose | the question and 2 to 8 attempts | the number of the best one: with the right result, or else most right steps; with most true sentences less the wrong ones; the first of several |
+//! | choose | the question and 2 to 8 attempts | the true solution, and on a line of its own the number of the best attempt: with the right result, or else most right steps; with most true sentences less the wrong ones; any of several |
+//! | find | 2 to 8 results, of which many end alike as those of wrong attempts do, without a question | 24 draws from them, each with the number that stands after it and its own |
+//! | find in chains | 2 to 8 chains of their own questions | the same of their results |
 //! | again | the question and 1 to 7 attempts | one more attempt with errors |
 //! | rubric | a response with some errors | a criterion for each of its sentences |
 //! | rubric from a question | a message | a criterion for each sentence of an attempt with errors |
@@ -30,6 +32,11 @@ const RUBRIC_FROM_QUESTION: &str =
 
 /// The most attempts in a prompt.
 const MOST: usize = 8;
+/// Results that are found in a row. They are drawn with replacement: if each were found once, leaving out
+/// those that were found would be learnt, and finding would not.
+const NUM_FOUND: usize = 24;
+/// How often attempts are drawn anew if more than half of them are the best.
+const REDRAWS: usize = 8;
 /// Criteria that the harness asks for.
 const NUM_CRITERIA: &str = "5";
 /// Errors of the responses that rubrics are written from, as a share of the model's.
@@ -55,6 +62,10 @@ pub enum Kind {
     Merge(World),
     /// To name the best attempt.
     Choose(World),
+    /// To find results among results.
+    Find,
+    /// To find results among chains.
+    FindInChains,
     /// To add an attempt.
     Again(World),
     /// To write criteria from a response.
@@ -75,6 +86,8 @@ impl Kind {
             Self::Merge(World::Health) => "health-merge",
             Self::Choose(World::Math) => "math-choose",
             Self::Choose(World::Health) => "health-choose",
+            Self::Find => "find",
+            Self::FindInChains => "find-in-chains",
             Self::Again(World::Math) => "math-again",
             Self::Again(World::Health) => "health-again",
             Self::Rubric => "rubric",
@@ -103,6 +116,12 @@ struct Attempt {
     text: String,
     quality: i64,
     topics: Vec<Topic>,
+}
+
+impl AsRef<str> for Attempt {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
 }
 
 impl Subject {
@@ -215,13 +234,54 @@ impl Writer {
             Kind::Choose(world) => {
                 let subject = Subject::draw(world, draws);
                 let count = if draws.chance(0.4) { MOST } else { 2 + draws.below(MOST - 1) };
-                let attempts = self.attempts(&subject, count, draws);
-                let best = attempts.iter().map(|attempt| attempt.quality).max();
-                let place = attempts.iter().position(|attempt| Some(attempt.quality) == best);
+                // Where most attempts are best, there is little to choose.
+                let mut redraws = 0..REDRAWS;
+                let (attempts, places) = loop {
+                    let attempts = self.attempts(&subject, count, draws);
+                    let best = attempts.iter().map(|attempt| attempt.quality).max();
+                    let is_best = |place: &usize| Some(attempts[*place].quality) == best;
+                    let places: Vec<usize> = (0..count).filter(is_best).collect();
+                    if 2 * places.len() <= count || redraws.next().is_none() {
+                        break (attempts, places);
+                    }
+                };
+                let place = places[draws.below(places.len())];
                 let question = self.shown_question(&subject);
-                let count = count.to_string();
-                let text = self.choose.fill(&[&question, &count, &numbered(&attempts)]);
-                (text, (place.unwrap_or(0) + 1).to_string())
+                let text = self.choose.fill(&[&question, &count.to_string(), &numbered(&attempts)]);
+                let truth = subject.merged(&attempts, true);
+                let named = match world {
+                    World::Math => named(&truth, place, count),
+                    World::Health => format!("{truth}\n{}", place + 1),
+                };
+                (text, named)
+            }
+            Kind::Find | Kind::FindInChains => {
+                let count = 2 + draws.below(MOST - 1);
+                let last_digits = [draws.below(10), draws.below(10)];
+                let end_alike = draws.chance(0.5);
+                let attempt = |_| {
+                    let wanted =
+                        if end_alike { last_digits[draws.below(2)] } else { draws.below(10) };
+                    if kind == Kind::Find {
+                        return format!("\\boxed{{{}{wanted}}}", draws.below(10));
+                    }
+                    loop {
+                        let operations = 1 + draws.below(5) as u32;
+                        let chain = draws.chain(operations);
+                        let results = chain.results();
+                        if results.last().is_some_and(|last| *last as usize % 10 == wanted) {
+                            return chain.worked(&results);
+                        }
+                    }
+                };
+                let attempts: Vec<String> = (0..count).map(attempt).collect();
+                let text = self.choose.fill(&["", &count.to_string(), &numbered(&attempts)]);
+                let found = (0..NUM_FOUND).map(|_| {
+                    let place = draws.below(count);
+                    let at = attempts[place].find("\\boxed").expect("every chain has a result");
+                    named(&attempts[place][at..], place, count)
+                });
+                (text, found.collect::<Vec<_>>().join("\n"))
             }
             Kind::Again(world) => {
                 let subject = Subject::draw(world, draws);
@@ -266,11 +326,17 @@ impl Writer {
 }
 
 /// Attempts as aggregators show them.
-fn numbered(attempts: &[Attempt]) -> String {
-    let one = |(place, attempt): (usize, &Attempt)| {
-        format!("Response {}:\n{}", place + 1, fence("response", &attempt.text))
+fn numbered<T: AsRef<str>>(attempts: &[T]) -> String {
+    let one = |(place, attempt): (usize, &T)| {
+        format!("Response {}:\n{}", place + 1, fence("response", attempt.as_ref()))
     };
     attempts.iter().enumerate().map(one).collect::<Vec<_>>().join("\n\n")
+}
+
+/// A result, the number that stands after the attempt, and on a line of its own the attempt's.
+fn named(result: &str, place: usize, count: usize) -> String {
+    let (number, next) = (place + 1, if place + 1 < count { place + 2 } else { 0 });
+    format!("{result}{next}\n{number}")
 }
 
 /// A criterion for each sentence.

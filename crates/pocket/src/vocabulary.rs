@@ -5,10 +5,12 @@
 //! words that number responses are cut down to what the model needs of them:
 //!
 //! ```text
-//! Response 1:                          1:12+9=21;\boxed{21}
-//! <response-5d41402abc4b>         to   2:12+9=11;\boxed{11}
-//! 12+9=21;\boxed{21}
+//! Response 1:
+//! <response-5d41402abc4b>
+//! 12+9=21;\boxed{21}             to   1:12+9=21;\boxed{21}2:12+9=11;\boxed{11}
 //! </response-5d41402abc4b>
+//!
+//! Response 2:
 //! ..
 //! ```
 
@@ -96,6 +98,7 @@ pub(crate) fn tokenizer() -> Value {
         "padding": null,
         "added_tokens": special.collect::<Vec<_>>(),
         "normalizer": { "type": "Sequence", "normalizers": [
+            replace(r"\n?</response-[0-9a-f]{12}>\n*", ""),
             replace(r"\n?</?[a-z]+-[0-9a-f]{12}>\n?", ""),
             replace("Response (?=[0-9]+:)", ""),
             replace(r"\n+", "\n"),
@@ -160,7 +163,7 @@ mod tests {
         );
         assert_eq!(
             pieces(&shown),
-            ["merge\n", "1", ":", "4", "\n", "1", "2", ":", "avoid", " gloves", "."]
+            ["merge\n", "1", ":", "4", "1", "2", ":", "avoid", " gloves", "."]
         );
     }
 

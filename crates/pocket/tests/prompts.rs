@@ -1,6 +1,7 @@
 //! The pretraining text against what the harness asks: the same prompts, in the model's own words.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use preceptor_aggregators::{SelfBon, Synthesis, self_bon, synthesis};
@@ -14,6 +15,7 @@ use preceptor_pocket::network::write_initial;
 use preceptor_pocket::rows::{Kind, Row, World, Writer};
 use preceptor_rewards::{RubricReward, rubric, rubric_from_question};
 use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
+use preceptor_text::{IndexReading, read_index};
 
 const PROMPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/pocket/prompts");
 
@@ -103,8 +105,43 @@ fn choices_are_asked_for_as_self_bon_does() {
             SelfBon::new(&config, model).unwrap().aggregate(&[request]).unwrap();
         });
         assert_eq!(lines(&found), lines(&wanted));
-        let place: usize = row.answer.parse().unwrap();
-        assert!((1..=group.rollouts.len()).contains(&place));
+        let place = read_index(&row.answer, group.rollouts.len());
+        assert!(matches!(place, IndexReading::Index(_)), "{}", row.answer);
+    }
+}
+
+#[test]
+fn a_chosen_chain_has_the_result_that_was_worked_out_before_it() {
+    let mut places = BTreeSet::new();
+    let mut num_right = 0;
+    for row in rows(Kind::Choose(World::Math)) {
+        let attempts = fenced(&text(&row.prompt), "response");
+        let IndexReading::Index(place) = read_index(&row.answer, attempts.len()) else { panic!() };
+        let truth = row.answer.split_once('}').unwrap().0;
+        let result =
+            |chain: &str| chain.rsplit_once('{').unwrap().1.trim_end_matches('}').to_owned();
+        let is_right = |attempt: &String| result(attempt) == result(truth);
+        if attempts.iter().any(is_right) {
+            assert!(is_right(&attempts[place - 1]), "{}", row.answer);
+            num_right += 1;
+        }
+        places.insert(place);
+    }
+    assert!(num_right > 30, "{num_right}");
+    assert!(places.len() > 4, "{places:?}");
+}
+
+#[test]
+fn what_is_found_stands_at_the_named_place_and_before_the_next_number() {
+    for row in [Kind::Find, Kind::FindInChains].into_iter().flat_map(rows) {
+        let attempts = fenced(&text(&row.prompt), "response");
+        let lines: Vec<&str> = row.answer.lines().collect();
+        for found in lines.chunks(2) {
+            let place: usize = found[1].parse().unwrap();
+            let next = if place < attempts.len() { place + 1 } else { 0 };
+            let result = found[0].strip_suffix(&next.to_string()).unwrap();
+            assert!(attempts[place - 1].ends_with(result), "{}", row.answer);
+        }
     }
 }
 
@@ -159,12 +196,14 @@ fn the_model_can_spell_every_row() {
     let kinds = worlds.into_iter().flat_map(|world| {
         [Kind::Solve, Kind::SolveCleanly, Kind::Merge, Kind::Choose, Kind::Again].map(|k| k(world))
     });
-    for kind in kinds.chain([Kind::Rubric, Kind::RubricFromQuestion]) {
+    for kind in
+        kinds.chain([Kind::Find, Kind::FindInChains, Kind::Rubric, Kind::RubricFromQuestion])
+    {
         for row in rows(kind) {
             let prompt = model.prompt_tokens(&row.prompt).unwrap();
             let answer = model.tokenizer().encode(&row.answer, false).unwrap();
             assert!(!prompt.contains(&unknown), "{kind:?}: {}", text(&row.prompt));
-            assert!(prompt.len() + answer.len() < 400, "{kind:?}");
+            assert!(prompt.len() + answer.len() < 480, "{kind:?}");
             assert_eq!(model.tokenizer().decode(&answer, true).unwrap(), row.answer);
         }
     }
