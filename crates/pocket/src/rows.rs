@@ -3,7 +3,7 @@
 //! | kind | prompt | answer |
 //! |---|---|---|
 //! | solve | a question | an attempt with errors (in the first part of the training without) |
-//! | merge | 1 to 8 attempts, in a fourth of the rows after the question | the true solution; of a message, the true sentence on every topic that is known from the question or an attempt |
+//! | merge | 1 to 8 attempts, in a fourth of the rows after the question | of one, the attempt as it is; of more, the true solution; of a message, the true sentence on every topic that is known from the question or an attempt |
 //! | choose | the question and 2 to 8 attempts | the true solution, and on a line of its own the number of the best attempt: with the right result, or else most right steps; with most true sentences less the wrong ones; any of several |
 //! | find | 2 to 8 results, of which many end alike as those of wrong attempts do, without a question | 24 draws from them, each with the number that stands after it and its own |
 //! | find in chains | 2 to 8 chains of their own questions | the same of their results |
@@ -229,7 +229,11 @@ impl Writer {
                 let question =
                     if shows_question { self.shown_question(&subject) } else { String::new() };
                 let text = self.merge.fill(&[&question, &numbered(&attempts)]);
-                (text, subject.merged(&attempts, shows_question))
+                let merged = match &attempts[..] {
+                    [only] => only.text.clone(),
+                    _ => subject.merged(&attempts, shows_question),
+                };
+                (text, merged)
             }
             Kind::Choose(world) => {
                 let subject = Subject::draw(world, draws);

@@ -92,6 +92,18 @@ fn merges_are_asked_for_as_synthesis_does() {
 }
 
 #[test]
+fn one_attempt_is_repeated_and_several_are_merged() {
+    let mut num_mended = 0;
+    for row in [World::Math, World::Health].into_iter().flat_map(|w| rows(Kind::Merge(w))) {
+        match &fenced(&text(&row.prompt), "response")[..] {
+            [only] => assert_eq!(row.answer, *only),
+            several => num_mended += usize::from(!several.contains(&row.answer)),
+        }
+    }
+    assert!(num_mended > 20, "{num_mended}");
+}
+
+#[test]
 fn choices_are_asked_for_as_self_bon_does() {
     for row in [World::Math, World::Health].into_iter().flat_map(|w| rows(Kind::Choose(w))) {
         let wanted = text(&row.prompt);
