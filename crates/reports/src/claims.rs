@@ -184,7 +184,9 @@ impl Seen<'_> {
                 let interval = interval.map_or_else(String::new, |Interval { low, high }| {
                     format!(" [{}, {}]", number(low), number(high))
                 });
-                format!("{}{interval} over {num_clusters} {}", number(mean), self.unit)
+                let unit =
+                    if num_clusters == 1 { self.unit.trim_end_matches('s') } else { self.unit };
+                format!("{}{interval} over {num_clusters} {unit}", number(mean))
             },
         );
         let (subject, expected) = (self.subject(), self.expected());

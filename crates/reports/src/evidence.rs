@@ -5,7 +5,7 @@
 //! record may be missing too. A record that is missing without a note was never tried, and there is
 //! no report without it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use preceptor_core::record::{
     AggregateRecord, AnswerClassRecord, CellRecord, CostRecord, GradeRecord, PlanRecord,
@@ -197,9 +197,39 @@ impl Evidence {
         self.failures[stage].get(key).map(String::as_str)
     }
 
-    /// What filling a stage cost, where its writer says so.
-    pub(crate) fn cost(&self, stage: &Digest) -> &CostRecord {
-        &self.costs[stage]
+    /// What drawing a set of rollouts cost, as its writers noted it. Of a set that holds more than the
+    /// plan reads, the share that falls to what is read: of prompts by their tokens, of all else by
+    /// the tokens that were sampled.
+    pub(crate) fn rollout_cost(&self, stage: &Digest) -> CostRecord {
+        let cost = &self.costs[stage];
+        let readers = self.plan.cells.iter().filter(|cell| cell.stages.rollouts == *stage);
+        let keys = |cell: &CellRecord| {
+            let prompts = cell.prompts.clone();
+            let size = cell.group_size;
+            prompts.into_iter().flat_map(move |p| (0..size).map(move |i| rollout_key(&p, i)))
+        };
+        let read: BTreeSet<String> = readers.flat_map(keys).collect();
+        let all = &self.rollouts[stage];
+        if all.keys().all(|key| read.contains(key)) {
+            return cost.clone();
+        }
+        let share = |tokens: &dyn Fn(&RolloutRecord) -> u64| {
+            let sum = |records: &mut dyn Iterator<Item = &RolloutRecord>| {
+                records.map(tokens).sum::<u64>() as f64
+            };
+            let read = sum(&mut all.iter().filter(|(key, _)| read.contains(*key)).map(|(_, r)| r));
+            read / sum(&mut all.values()).max(1.0)
+        };
+        let of_prompts = share(&|record| u64::from(record.rollout.num_prompt_tokens));
+        let of_samples = share(&|record| record.rollout.num_tokens());
+        let part = |whole: u64, share: f64| (whole as f64 * share).round() as u64;
+        CostRecord {
+            num_records: read.iter().filter(|key| all.contains_key(*key)).count() as u64,
+            num_prompt_tokens: part(cost.num_prompt_tokens, of_prompts),
+            num_generated_tokens: part(cost.num_generated_tokens, of_samples),
+            wall_secs: cost.wall_secs * of_samples,
+            money: cost.money * of_samples,
+        }
     }
 
     /// The score of a prompt's pseudo-reference.

@@ -43,7 +43,7 @@ pub(crate) fn provenance<'a>(evidence: &'a Evidence, plan: &'a Digest) -> Proven
         .rollout_cells()
         .into_iter()
         .map(|cell| &cell.stages.rollouts)
-        .map(|stage| (stage.to_string(), evidence.cost(stage).clone()));
+        .map(|stage| (stage.to_string(), evidence.rollout_cost(stage)));
     Provenance {
         experiment: &record.experiment,
         plan,

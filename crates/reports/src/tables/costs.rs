@@ -1,6 +1,6 @@
 //! `costs`: what was spent, by stage.
 //!
-//! - `rollouts`: drawing, as the runs that drew noted it.
+//! - `rollouts`: drawing, as the runs that drew noted it; of a larger set, the share of what is read.
 //! - `aggregates`: tokens that aggregators spent beyond the rollouts.
 //! - `rewards`: tokens that derivers spent, rubrics and judging together.
 //! - `grades`, `rollout-grades`: tokens of the benchmark's judge, where it asks one.
@@ -28,7 +28,7 @@ pub(crate) fn costs(evidence: &Evidence) -> Table {
     for condition in evidence.distinct(|stages| Some(vec![&stages.rollouts])) {
         let mut usage = Usage::default();
         for cell in &condition.cells {
-            let cost = evidence.cost(&cell.stages.rollouts);
+            let cost = evidence.rollout_cost(&cell.stages.rollouts);
             usage += Usage {
                 num_prompt_tokens: cost.num_prompt_tokens,
                 num_generated_tokens: cost.num_generated_tokens,

@@ -1,5 +1,6 @@
 //! `rollouts`: what was drawn, one row for each set of rollouts: how good single rollouts are, what
-//! the group could give at best, how they ended and what they cost.
+//! the group could give at best, how they ended and what they cost; of a set that holds more than is
+//! read here, what falls to these.
 //!
 //! - `pass_at_1` is the share of rollouts that are right, `pass_at_group` the share of whole groups
 //!   with one that is; neither is told where answers are scored by rubrics.
@@ -69,7 +70,8 @@ pub(crate) fn rollouts(evidence: &Evidence) -> Table {
     let logprob = |(c, _): &(Counts, bool)| ratio(c.mean_logprob_sum, c.num_with_logprobs);
     table.number("mean_token_logprob", counts.iter().map(logprob).collect());
     table.number("distinct_answers", of_answers(|c| ratio(c.num_classes as f64, c.num_classed)));
-    let costs: Vec<_> = cells.iter().map(|cell| evidence.cost(&cell.stages.rollouts)).collect();
+    let costs: Vec<_> =
+        cells.iter().map(|cell| evidence.rollout_cost(&cell.stages.rollouts)).collect();
     table.count("prompt_tokens", costs.iter().map(|cost| cost.num_prompt_tokens).collect());
     table.count("generated_tokens", costs.iter().map(|cost| cost.num_generated_tokens).collect());
     table.number("wall_secs", costs.iter().map(|cost| Some(cost.wall_secs)).collect());

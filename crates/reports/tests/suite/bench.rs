@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::thread;
 
 use preceptor_core::record::{
-    AggregateRecord, AxisRecord, CellRecord, CellStages, GradeRecord, PlanRecord, PromptRecord,
-    RECORD_FORMAT, RewardRecord, RolloutRecord, Score, rollout_key,
+    AggregateRecord, AxisRecord, CellRecord, CellStages, CostRecord, GradeRecord, PlanRecord,
+    PromptRecord, RECORD_FORMAT, RewardRecord, RolloutRecord, Score, rollout_key,
 };
 use preceptor_core::{
     Aggregate, AggregateOutcome, Criterion, Digest, Evidence, FinishReason, GroupReward,
@@ -60,6 +60,12 @@ impl Bench {
         let stage = self.store().stage(&StageSpec::new(kind, &name).expect("a test's own data"));
         let failed = keys.iter().map(|key| ((*key).to_owned(), reason.to_owned())).collect();
         stage.note_failures(keys.iter().copied(), &failed).expect("a test's own data");
+    }
+
+    /// Notes what filling a stage cost.
+    pub(crate) fn cost(&self, kind: &str, name: &str, cost: &CostRecord) {
+        let stage = self.store().stage(&StageSpec::new(kind, &name).expect("a test's own data"));
+        stage.add_cost(cost).expect("a test's own data");
     }
 
     pub(crate) fn add(&self, cell: CellRecord) {

@@ -10,7 +10,9 @@
 
 use std::fs;
 
-use preceptor_core::record::{AnswerClassRecord, CellStages, GradeRecord, Score, rollout_key};
+use preceptor_core::record::{
+    AnswerClassRecord, CellStages, CostRecord, GradeRecord, Score, rollout_key,
+};
 use preceptor_core::{
     AbstainReason, AggregateOutcome, JudgeFailure, RewardValue, UnrewardedReason,
 };
@@ -301,6 +303,40 @@ fn rewards_that_conditions_share_are_one_row() {
     bench.check("rewards", &majority, &expected);
     let spent = [("stage", "rewards"), ("reward", "constant")];
     bench.check("costs", &spent, &[("prompt_tokens", 80.0), ("tokens_a_prompt", 28.0)]);
+}
+
+#[test]
+fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
+    let bench = bench();
+    let spent = CostRecord {
+        num_records: 12,
+        num_prompt_tokens: 24,
+        num_generated_tokens: 48,
+        wall_secs: 6.0,
+        money: 3.0,
+    };
+    bench.cost("rollouts", "", &spent);
+    let check = |expected: [(&str, f64); 5]| {
+        bench.report(&["aggregator.kind", "reward"]).unwrap();
+        let [prompts, generated, a_prompt, seconds, money] = expected;
+        bench.check("costs", &[("stage", "rollouts")], &[prompts, generated, a_prompt]);
+        bench.check("rollouts", &[], &[prompts, generated, seconds, money]);
+    };
+    check([
+        ("prompt_tokens", 24.0),
+        ("generated_tokens", 48.0),
+        ("tokens_a_prompt", 18.0),
+        ("wall_secs", 6.0),
+        ("money", 3.0),
+    ]);
+    bench.change(|cell| cell.prompts.truncate(1));
+    check([
+        ("prompt_tokens", 6.0),
+        ("generated_tokens", 12.0),
+        ("tokens_a_prompt", 18.0),
+        ("wall_secs", 1.5),
+        ("money", 0.75),
+    ]);
 }
 
 #[test]
