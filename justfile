@@ -60,4 +60,4 @@ parity-wgpu:
 
 # Draw the figures of every committed report again from its tables.
 figures:
-    for report in reports/*/ reports/pocket/*/; do test ! -d "$report/figures" || cargo run --release --package preceptor -- figures "$report"; done
+    for report in reports/*/ reports/*/*/; do test ! -d "$report/figures" || cargo run --release --package preceptor -- figures "$report"; done

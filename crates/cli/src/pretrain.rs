@@ -35,10 +35,10 @@ pub(crate) fn pretrain_model(
         }
     };
     let summary = pretrain(&settings, out, &mut on_update)?;
-    let folder = summary.folder.display();
-    output.json(&json!({
-        "model": summary.folder, "weights": summary.weights, "tokens": summary.num_tokens,
-    }));
-    output.text(format!("{folder}: {} tokens, weights {}", summary.num_tokens, summary.weights));
+    let (folder, num_tokens) = (summary.folder.display(), summary.num_tokens);
+    let weights = preceptor_files::sha256_of_file(&summary.folder.join("model.safetensors"))?;
+    output
+        .json(&json!({ "model": summary.folder, "weights-sha256": weights, "tokens": num_tokens }));
+    output.text(format!("{folder}: {num_tokens} tokens, SHA-256 of the weights {weights}"));
     Ok(ExitCode::SUCCESS)
 }

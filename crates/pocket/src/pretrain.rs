@@ -149,8 +149,6 @@ pub struct Progress {
 pub struct Summary {
     /// The model.
     pub folder: PathBuf,
-    /// The digest of its weights' file.
-    pub weights: Digest,
     /// Tokens that were read.
     pub num_tokens: u64,
 }
@@ -241,9 +239,7 @@ pub fn pretrain(
     if !folder.is_dir() {
         trained.save(&folder)?;
     }
-    let weights = folder.join("model.safetensors");
-    let bytes = fs::read(&weights).map_err(write_error(&weights))?;
-    Ok(Summary { folder, weights: Digest::of(&bytes), num_tokens })
+    Ok(Summary { folder, num_tokens })
 }
 
 /// Rows as tokens.
