@@ -235,58 +235,9 @@ impl Writer {
                 };
                 (text, merged)
             }
-            Kind::Choose(world) => {
-                let subject = Subject::draw(world, draws);
-                let count = if draws.chance(0.4) { MOST } else { 2 + draws.below(MOST - 1) };
-                // Where most attempts are best, there is little to choose.
-                let mut redraws = 0..REDRAWS;
-                let (attempts, places) = loop {
-                    let attempts = self.attempts(&subject, count, draws);
-                    let best = attempts.iter().map(|attempt| attempt.quality).max();
-                    let is_best = |place: &usize| Some(attempts[*place].quality) == best;
-                    let places: Vec<usize> = (0..count).filter(is_best).collect();
-                    if 2 * places.len() <= count || redraws.next().is_none() {
-                        break (attempts, places);
-                    }
-                };
-                let place = places[draws.below(places.len())];
-                let question = self.shown_question(&subject);
-                let text = self.choose.fill(&[&question, &count.to_string(), &numbered(&attempts)]);
-                let truth = subject.merged(&attempts, true);
-                let named = match world {
-                    World::Math => named(&truth, place, count),
-                    World::Health => format!("{truth}\n{}", place + 1),
-                };
-                (text, named)
-            }
-            Kind::Find | Kind::FindInChains => {
-                let count = 2 + draws.below(MOST - 1);
-                let last_digits = [draws.below(10), draws.below(10)];
-                let end_alike = draws.chance(0.5);
-                let attempt = |_| {
-                    let wanted =
-                        if end_alike { last_digits[draws.below(2)] } else { draws.below(10) };
-                    if kind == Kind::Find {
-                        return format!("\\boxed{{{}{wanted}}}", draws.below(10));
-                    }
-                    loop {
-                        let operations = 1 + draws.below(5) as u32;
-                        let chain = draws.chain(operations);
-                        let results = chain.results();
-                        if results.last().is_some_and(|last| *last as usize % 10 == wanted) {
-                            return chain.worked(&results);
-                        }
-                    }
-                };
-                let attempts: Vec<String> = (0..count).map(attempt).collect();
-                let text = self.choose.fill(&["", &count.to_string(), &numbered(&attempts)]);
-                let found = (0..NUM_FOUND).map(|_| {
-                    let place = draws.below(count);
-                    let at = attempts[place].find("\\boxed").expect("every chain has a result");
-                    named(&attempts[place][at..], place, count)
-                });
-                (text, found.collect::<Vec<_>>().join("\n"))
-            }
+            Kind::Choose(world) => self.choice(world, draws),
+            Kind::Find => self.finding(false, draws),
+            Kind::FindInChains => self.finding(true, draws),
             Kind::Again(world) => {
                 let subject = Subject::draw(world, draws);
                 let count = if draws.chance(0.4) { MOST - 1 } else { 1 + draws.below(MOST - 1) };
@@ -316,6 +267,59 @@ impl Writer {
         let subject = Subject::draw(world, draws);
         let answer = subject.attempt(rates, draws).text;
         (subject.question(), answer)
+    }
+
+    fn choice(&self, world: World, draws: &mut Draws) -> (String, String) {
+        let subject = Subject::draw(world, draws);
+        let count = if draws.chance(0.4) { MOST } else { 2 + draws.below(MOST - 1) };
+        // Where most attempts are best, there is little to choose.
+        let mut redraws = 0..REDRAWS;
+        let (attempts, places) = loop {
+            let attempts = self.attempts(&subject, count, draws);
+            let best = attempts.iter().map(|attempt| attempt.quality).max();
+            let is_best = |place: &usize| Some(attempts[*place].quality) == best;
+            let places: Vec<usize> = (0..count).filter(is_best).collect();
+            if 2 * places.len() <= count || redraws.next().is_none() {
+                break (attempts, places);
+            }
+        };
+        let place = places[draws.below(places.len())];
+        let question = self.shown_question(&subject);
+        let text = self.choose.fill(&[&question, &count.to_string(), &numbered(&attempts)]);
+        let truth = subject.merged(&attempts, true);
+        let answer = match world {
+            World::Math => named(&truth, place, count),
+            World::Health => format!("{truth}\n{}", place + 1),
+        };
+        (text, answer)
+    }
+
+    fn finding(&self, in_chains: bool, draws: &mut Draws) -> (String, String) {
+        let count = 2 + draws.below(MOST - 1);
+        let last_digits = [draws.below(10), draws.below(10)];
+        let end_alike = draws.chance(0.5);
+        let attempt = |_| {
+            let wanted = if end_alike { last_digits[draws.below(2)] } else { draws.below(10) };
+            if !in_chains {
+                return format!("\\boxed{{{}{wanted}}}", draws.below(10));
+            }
+            loop {
+                let operations = 1 + draws.below(5) as u32;
+                let chain = draws.chain(operations);
+                let results = chain.results();
+                if results.last().is_some_and(|last| *last as usize % 10 == wanted) {
+                    return chain.worked(&results);
+                }
+            }
+        };
+        let attempts: Vec<String> = (0..count).map(attempt).collect();
+        let text = self.choose.fill(&["", &count.to_string(), &numbered(&attempts)]);
+        let found = (0..NUM_FOUND).map(|_| {
+            let place = draws.below(count);
+            let at = attempts[place].find("\\boxed").expect("every chain has a result");
+            named(&attempts[place][at..], place, count)
+        });
+        (text, found.collect::<Vec<_>>().join("\n"))
     }
 
     fn attempts(&self, subject: &Subject, count: usize, draws: &mut Draws) -> Vec<Attempt> {

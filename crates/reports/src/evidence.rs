@@ -199,7 +199,7 @@ impl Evidence {
 
     /// What drawing a set of rollouts cost, as its writers noted it. Of a set that holds more than the
     /// plan reads, the share that falls to what is read: of prompts by their tokens, of all else by
-    /// the tokens that were sampled.
+    /// the tokens that were sampled; where the model tells none, of their number.
     pub(crate) fn rollout_cost(&self, stage: &Digest) -> CostRecord {
         let cost = &self.costs[stage];
         let readers = self.plan.cells.iter().filter(|cell| cell.stages.rollouts == *stage);
@@ -208,23 +208,23 @@ impl Evidence {
             let size = cell.group_size;
             prompts.into_iter().flat_map(move |p| (0..size).map(move |i| rollout_key(&p, i)))
         };
-        let read: BTreeSet<String> = readers.flat_map(keys).collect();
+        let keys: BTreeSet<String> = readers.flat_map(keys).collect();
         let all = &self.rollouts[stage];
-        if all.keys().all(|key| read.contains(key)) {
+        let read = all.iter().filter(|(key, _)| keys.contains(*key));
+        let read: Vec<&RolloutRecord> = read.map(|(_, record)| record).collect();
+        if read.len() == all.len() {
             return cost.clone();
         }
-        let share = |tokens: &dyn Fn(&RolloutRecord) -> u64| {
-            let sum = |records: &mut dyn Iterator<Item = &RolloutRecord>| {
-                records.map(tokens).sum::<u64>() as f64
-            };
-            let read = sum(&mut all.iter().filter(|(key, _)| read.contains(*key)).map(|(_, r)| r));
-            read / sum(&mut all.values()).max(1.0)
+        let share = |tokens: fn(&RolloutRecord) -> u64| match all.values().map(tokens).sum::<u64>()
+        {
+            0 => read.len() as f64 / all.len() as f64,
+            whole => read.iter().copied().map(tokens).sum::<u64>() as f64 / whole as f64,
         };
-        let of_prompts = share(&|record| u64::from(record.rollout.num_prompt_tokens));
-        let of_samples = share(&|record| record.rollout.num_tokens());
+        let of_prompts = share(|record| u64::from(record.rollout.num_prompt_tokens));
+        let of_samples = share(|record| record.rollout.num_tokens());
         let part = |whole: u64, share: f64| (whole as f64 * share).round() as u64;
         CostRecord {
-            num_records: read.iter().filter(|key| all.contains_key(*key)).count() as u64,
+            num_records: read.len() as u64,
             num_prompt_tokens: part(cost.num_prompt_tokens, of_prompts),
             num_generated_tokens: part(cost.num_generated_tokens, of_samples),
             wall_secs: cost.wall_secs * of_samples,

@@ -11,7 +11,7 @@
 use std::fs;
 
 use preceptor_core::record::{
-    AnswerClassRecord, CellStages, CostRecord, GradeRecord, Score, rollout_key,
+    AnswerClassRecord, CellStages, CostRecord, GradeRecord, RolloutRecord, Score, rollout_key,
 };
 use preceptor_core::{
     AbstainReason, AggregateOutcome, JudgeFailure, RewardValue, UnrewardedReason,
@@ -85,14 +85,20 @@ fn matches(aggregator: &str, prompt: usize) -> Vec<RewardValue> {
 }
 
 fn bench() -> Bench {
+    bench_of(|_| ())
+}
+
+/// The same with rollouts that `change` changes.
+fn bench_of(change: fn(&mut RolloutRecord)) -> Bench {
     let bench = Bench::new();
     let each = |record: &dyn Fn(usize, u32) -> GradeRecord| {
         let keys = (0..4).flat_map(|p| (0..3).map(move |i| (p, i)));
         keys.map(|(p, i)| (rollout_key(&id(p), i), record(p, i))).collect::<Vec<_>>()
     };
     let prompts: Vec<_> = (0..4).map(|p| prompt(p, "What is x?", ("level", LEVELS[p]))).collect();
-    let rollouts: Vec<_> =
+    let mut rollouts: Vec<_> =
         (0..4).flat_map(|p| (0..3).map(move |i| rollout(p, i, &text(p, i)))).collect();
+    rollouts.iter_mut().for_each(|(_, record)| change(record));
     let classes: Vec<_> = (0..4)
         .map(|p| (key(p), AnswerClassRecord { prompt: id(p), classes: CLASSES[p].to_vec() }))
         .collect();
@@ -337,6 +343,20 @@ fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
         ("wall_secs", 1.5),
         ("money", 0.75),
     ]);
+}
+
+#[test]
+fn of_a_larger_set_without_tokens_the_share_is_by_rollouts() {
+    let bench = bench_of(|record| {
+        let rollout = &mut record.rollout;
+        (rollout.token_ids, rollout.logprobs) = (Vec::new(), Vec::new());
+        rollout.num_prompt_tokens = 0;
+    });
+    let spent = CostRecord { num_records: 12, wall_secs: 6.0, money: 3.0, ..CostRecord::default() };
+    bench.cost("rollouts", "", &spent);
+    bench.change(|cell| cell.prompts.truncate(1));
+    bench.report(&["aggregator.kind", "reward"]).unwrap();
+    bench.check("rollouts", &[], &[("wall_secs", 1.5), ("money", 0.75)]);
 }
 
 #[test]
