@@ -6,9 +6,11 @@
 
 use burn::tensor::{Tensor, TensorData, activation};
 
+use crate::device;
 use crate::gradients;
 use crate::kernels::{self, Family, Part};
 use crate::ops;
+use crate::padded_attention::PaddedAttention;
 
 /// The numbers that shape a layer's attention.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,8 +153,8 @@ pub struct Segment {
 pub struct SegmentAttention {
     segments: Vec<Segment>,
     first_rows: Vec<usize>,
-    /// Of the plain path.
-    masks: CausalMasks,
+    /// Of devices without kernels of ours, from the first layer on.
+    padded: Option<PaddedAttention>,
 }
 
 impl SegmentAttention {
@@ -174,7 +176,7 @@ impl SegmentAttention {
                 Some(*next - segment.len)
             })
             .collect();
-        Self { segments, first_rows, masks: CausalMasks::default() }
+        Self { segments, first_rows, padded: None }
     }
 
     /// Whole sequences of these lengths.
@@ -241,21 +243,13 @@ impl Attend for SegmentAttention {
                 return mixed;
             }
         }
-        let mut masks = std::mem::take(&mut self.masks);
-        let mut parts = Vec::with_capacity(self.segments.len());
-        for (number, segment) in self.segments.iter().enumerate() {
-            let rows = |x: &Tensor<2>, number: usize| {
-                let part = self.part(number);
-                x.clone().narrow(0, part.first_row, part.len)
-            };
-            let seen = |x: &Tensor<2>| match segment.parent {
-                Some(parent) => Tensor::cat(vec![rows(x, parent), rows(x, number)], 0),
-                None => rows(x, number),
-            };
-            let (q, k, v) = (rows(q, number), seen(k), seen(v));
-            parts.push(causal_attention(shape, &mut masks, q, k, v));
-        }
-        self.masks = masks;
-        Tensor::cat(parts, 0)
+        let mut padded = self
+            .padded
+            .take()
+            .unwrap_or_else(|| PaddedAttention::new(self.families(), shape, &q.device().inner()));
+        let mixed = device::attend(&mut padded, shape, [q, k, v])
+            .unwrap_or_else(|| padded.plain(shape, [q, k, v]));
+        self.padded = Some(padded);
+        mixed
     }
 }

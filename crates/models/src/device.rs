@@ -12,8 +12,12 @@
 use std::fmt;
 
 use burn::tensor::{DType, Tensor};
+use burn_flex::Flex;
 
 use crate::Error;
+use crate::attention::AttentionShape;
+use crate::logits_in_parts;
+use crate::padded_attention::PaddedAttention;
 
 /// Where a model computes, and in which format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,17 +261,30 @@ fn cuda(number: usize) -> Result<burn::tensor::Device, Absent> {
     }
 }
 
-/// [`crate::ops::token_logprobs`] under autodiff on the backend of the cargo features.
+/// [`crate::ops::token_logprobs`] under autodiff, as one node.
 pub(crate) fn token_logprobs(
     hidden: &Tensor<2>,
     head: &Tensor<2>,
     targets: &[u32],
 ) -> Option<(Tensor<1>, Vec<f32>)> {
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    return crate::logits_in_parts::token_logprobs::<burn::backend::Cube>(hidden, head, targets);
-    #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+    if let Some(found) =
+        logits_in_parts::token_logprobs::<burn::backend::Cube>(hidden, head, targets)
     {
-        let _ = (hidden, head, targets);
-        None
+        return Some(found);
     }
+    logits_in_parts::token_logprobs::<Flex>(hidden, head, targets)
+}
+
+/// Attention of the sequences of a pass under autodiff, as one node.
+pub(crate) fn attend(
+    attention: &mut PaddedAttention,
+    shape: &AttentionShape,
+    inputs: [&Tensor<2>; 3],
+) -> Option<Tensor<2>> {
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    if let Some(mixed) = attention.attend::<burn::backend::Cube>(shape, inputs) {
+        return Some(mixed);
+    }
+    attention.attend::<Flex>(shape, inputs)
 }

@@ -5,15 +5,8 @@
 //! operation is then written with burn's. Inputs outside of autodiff are constants. ([`linear`] takes
 //! two of them too, so that a weight gives the same numbers with and without a graph.)
 
-use std::fmt::Debug;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
 use burn::tensor::{DType, Tensor};
 use burn_flex::{Flex, FlexTensor};
@@ -24,47 +17,10 @@ use crate::kernels::{
     RowsMut, RowsRef,
 };
 use crate::ops::{self, Linear, RopeAngles, filled_rows, from_vec, on_cpu, panels_view, rows_of};
+use crate::recorded::{self, Gradient, record};
 
 /// A tensor in the autodiff graph.
-type Tracked = FloatTensor<Autodiff<Flex>>;
-
-/// What an operation keeps, and the gradients of its `N` inputs.
-trait Gradient<const N: usize>: Clone + Debug + Send + 'static {
-    /// From the gradient of the output, those of the inputs that are `wanted`.
-    fn backward(self, grad: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
-}
-
-#[derive(Debug)]
-struct Node<G>(PhantomData<G>);
-
-impl<G: Gradient<N>, const N: usize> Backward<Flex, N> for Node<G> {
-    type State = G;
-
-    fn backward(self, ops: Ops<G, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let grad = dense(gradients.consume::<Flex>(&ops.node));
-        let wanted = ops.parents.each_ref().map(Option::is_some);
-        for (parent, grad) in ops.parents.into_iter().zip(ops.state.backward(grad, wanted)) {
-            if let (Some(parent), Some(grad)) = (parent, grad) {
-                gradients.register::<Flex>(parent.id, grad);
-            }
-        }
-    }
-}
-
-fn record<G: Gradient<N>, const N: usize, const D: usize>(
-    inputs: [Tracked; N],
-    gradient: G,
-    output: Tensor<D>,
-) -> Tensor<D> {
-    let output = primitive(&output);
-    let nodes = inputs.each_ref().map(|input| input.node());
-    let prepared = Node(PhantomData::<G>).prepare::<NoCheckpointing>(nodes).compute_bound();
-    let tracked = match prepared.stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish(gradient, output),
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
-    };
-    Tensor::from_primitive::<Autodiff<Flex>>(tracked)
-}
+type Tracked = recorded::Tracked<Flex>;
 
 fn tracked<const D: usize>(tensor: &Tensor<D>) -> Option<Tracked> {
     let tracked = tensor.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
@@ -133,8 +89,9 @@ pub(crate) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
         x: FlexTensor,
         weight: FlexTensor,
     }
-    impl Gradient<2> for State {
+    impl Gradient<Flex, 2> for State {
         fn backward(self, grad: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
+            let grad = dense(grad);
             let (x, weight, grad) = (rows(&self.x), rows(&self.weight), rows(&grad));
             [
                 wanted[0].then(|| primitive(&product(grad, &Packed::columns(weight)))),
@@ -164,8 +121,9 @@ pub(crate) fn frozen_linear(x: &Tensor<2>, panels: &Tensor<3>, out: usize) -> Op
         out: usize,
         inner: usize,
     }
-    impl Gradient<1> for State {
+    impl Gradient<Flex, 1> for State {
         fn backward(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+            let grad = dense(grad);
             let panels = panels_view(&self.panels, self.out, self.inner);
             [Some(primitive(&product(rows(&grad), &Packed::transposed(panels))))]
         }
@@ -184,8 +142,9 @@ pub(crate) fn rms_norm(x: &Tensor<2>, weight: &Tensor<1>, eps: f64) -> Option<Te
         weight: FlexTensor,
         eps: f32,
     }
-    impl Gradient<2> for State {
+    impl Gradient<Flex, 2> for State {
         fn backward(self, grad: FlexTensor, _: [bool; 2]) -> [Option<FlexTensor>; 2] {
+            let grad = dense(grad);
             let (x, weight) = (rows(&self.x), numbers(&self.weight));
             let mut weight_grad = Vec::new();
             let x_grad = filled_rows(x.rows(), x.cols(), |out| {
@@ -209,8 +168,9 @@ pub(crate) fn rope(x: &Tensor<2>, angles: &RopeAngles) -> Option<Tensor<2>> {
         /// Turns back.
         angles: RopeAngles,
     }
-    impl Gradient<1> for State {
+    impl Gradient<Flex, 1> for State {
         fn backward(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+            let grad = dense(grad);
             [Some(primitive(&ops::rope(&Tensor::from_primitive::<Flex>(grad), &self.angles)))]
         }
     }
@@ -227,8 +187,9 @@ pub(crate) fn gated(gate_up: &Tensor<2>, activation: Activation) -> Option<Tenso
         gate_up: FlexTensor,
         activation: Activation,
     }
-    impl Gradient<1> for State {
+    impl Gradient<Flex, 1> for State {
         fn backward(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+            let grad = dense(grad);
             let gate_up = rows(&self.gate_up);
             let out = filled_rows(gate_up.rows(), gate_up.cols(), |out| {
                 let (isa, grad) = (Isa::best(), rows(&grad));
@@ -255,8 +216,9 @@ pub(crate) fn attend(
         shape: AttentionShape,
         inputs: [FlexTensor; 3],
     }
-    impl Gradient<3> for State {
+    impl Gradient<Flex, 3> for State {
         fn backward(self, grad: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
+            let grad = dense(grad);
             let AttentionShape { num_heads, num_kv_heads, head_dim, scale, window } = self.shape;
             let [q, k, v] = self.inputs.each_ref().map(rows);
             let inputs = AttentionInputs { q, k, v, grad: rows(&grad) };
@@ -316,8 +278,9 @@ pub(crate) fn token_logprobs(
         packed: Arc<Packed>,
         rows: Vec<(LogSumExp, u32)>,
     }
-    impl Gradient<2> for State {
+    impl Gradient<Flex, 2> for State {
         fn backward(self, grad: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
+            let grad = dense(grad);
             let (hidden, head, grad) = (rows(&self.hidden), rows(&self.head), numbers(&grad));
             let packed_columns = wanted[0].then(|| Packed::columns(head));
             let mut hidden_grad = Vec::with_capacity(hidden.rows() * hidden.cols());

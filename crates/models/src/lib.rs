@@ -27,12 +27,13 @@ mod hf_folder;
 mod kernels;
 mod kv_cache;
 mod local_model;
-#[cfg(any(test, feature = "wgpu", feature = "cuda"))]
 mod logits_in_parts;
 mod lora;
 mod model;
 pub mod ops;
+mod padded_attention;
 mod pass;
+mod recorded;
 mod replica;
 mod rope_frequencies;
 mod sampler;

@@ -10,15 +10,13 @@
 
 use std::ops::Range;
 
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, DispatchKindConversion, DispatchTensor};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::gradients::rows_at_once;
 use crate::ops::{to_vec, widened};
+use crate::recorded::{Gradient, primitive, record, tracked, value};
 
 /// What the backward pass reads.
 #[derive(Clone, Debug)]
@@ -82,24 +80,13 @@ impl Kept {
     }
 }
 
-#[derive(Debug)]
-struct LogitsInParts;
-
-impl<B: Backend> Backward<B, 2> for LogitsInParts
+impl<B: Backend> Gradient<B, 2> for Kept
 where
     DispatchTensor: DispatchKindConversion<B>,
 {
-    type State = Kept;
-
-    fn backward(self, ops: Ops<Kept, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let grad = Tensor::<1>::from_primitive::<B>(gradients.consume::<B>(&ops.node));
-        let found = ops.state.gradients(&grad.unsqueeze_dim(1));
-        for (parent, grad) in ops.parents.into_iter().zip(found) {
-            if let Some(parent) = parent {
-                let grad = grad.try_into_primitive::<B>().expect("made of this backend's tensors");
-                gradients.register::<B>(parent.id, grad);
-            }
-        }
+    fn backward(self, grad: FloatTensor<B>, _: [bool; 2]) -> [Option<FloatTensor<B>>; 2] {
+        let grad = Tensor::<1>::from_primitive::<B>(grad);
+        self.gradients(&grad.unsqueeze_dim(1)).map(|grad| Some(primitive::<B, 2>(grad)))
     }
 }
 
@@ -113,13 +100,8 @@ pub(crate) fn token_logprobs<B: Backend>(
 where
     DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
 {
-    let tracked = [hidden, head].map(|x| {
-        let x = if x.is_autodiff() { x.clone() } else { x.clone().autodiff() };
-        x.try_into_primitive::<Autodiff<B>>().ok()
-    });
-    let [Some(hidden), Some(head)] = tracked else { return None };
-    let [hidden_rd, head_vd] =
-        [&hidden, &head].map(|x| Tensor::from_primitive::<B>(x.primitive().clone()));
+    let tracked = tracked::<B, 2>([hidden, head])?;
+    let [hidden_rd, head_vd] = tracked.each_ref().map(value::<B, 2>);
     let empty = Tensor::zeros([0, 1], &hidden_rd.device());
     let mut kept = Kept { hidden_rd, head_vd, targets: targets.to_vec(), sums_r1: empty };
     let (mut logprobs, mut sums) = (Vec::new(), Vec::new());
@@ -143,15 +125,7 @@ where
     let logprobs_r1 = all_r1(logprobs, &kept.sums_r1);
     kept.sums_r1 = all_r1(sums, &kept.sums_r1);
     let output = logprobs_r1.reshape([targets.len()]);
-    let output = output.try_into_primitive::<B>().expect("made of this backend's tensors");
-    let nodes = [hidden.node(), head.node()];
-    let prepared =
-        Backward::<B, 2>::prepare::<NoCheckpointing>(LogitsInParts, nodes).compute_bound();
-    let tracked = match prepared.stateful() {
-        OpsKind::Tracked(prepared) => prepared.finish(kept, output),
-        OpsKind::UnTracked(prepared) => prepared.finish(output),
-    };
-    Some((Tensor::from_primitive::<Autodiff<B>>(tracked), entropies))
+    Some((record::<B, _, 2, 1>(tracked, kept, output), entropies))
 }
 
 #[cfg(test)]

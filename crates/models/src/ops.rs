@@ -6,7 +6,7 @@
 //!
 //! Shapes: `r` rows (tokens of all sequences), `d` numbers in a row.
 
-use burn::tensor::{DType, Shape, Tensor, TensorData};
+use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 use crate::device;
@@ -368,6 +368,14 @@ pub fn add_gradient(sum: &mut Vec<f32>, gradient: Vec<f32>) {
     } else if !gradient.is_empty() {
         add_to(sum, &gradient);
     }
+}
+
+/// Numbers of rows as burn's indices.
+pub(crate) fn indices(numbers: &[usize], device: &burn::tensor::Device) -> Tensor<1, Int> {
+    let index = |number: &usize| i64::try_from(*number).expect("tables have fewer rows");
+    let numbers: Vec<i64> = numbers.iter().map(index).collect();
+    let shape = [numbers.len()];
+    Tensor::from_data(TensorData::new(numbers, shape), device)
 }
 
 /// The numbers of a tensor, row by row.

@@ -84,7 +84,7 @@ impl Pass {
         let Self { slots, rows, places, keys, on_device, .. } = self;
         on_device.get_or_insert_with(|| {
             let [slots, rows, places, keys] =
-                [&*slots, &*rows, &*places, &*keys].map(|numbers| indices(numbers, device));
+                [&*slots, &*rows, &*places, &*keys].map(|numbers| ops::indices(numbers, device));
             OnDevice { slots, rows, places, keys, masks: Vec::new() }
         })
     }
@@ -112,13 +112,6 @@ impl Pass {
         self.on_device(device).masks.push((window, mask.clone()));
         mask
     }
-}
-
-fn indices(numbers: &[usize], device: &Device) -> Tensor<1, Int> {
-    let index = |number: &usize| i64::try_from(*number).expect("a table has fewer rows");
-    let numbers: Vec<i64> = numbers.iter().map(index).collect();
-    let shape = [numbers.len()];
-    Tensor::from_data(TensorData::new(numbers, shape), device)
 }
 
 impl SlotKvCache {

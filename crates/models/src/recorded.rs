@@ -1,0 +1,101 @@
+//! Operations of ours as nodes of burn's autodiff graph, on any backend.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, DispatchKindConversion, DispatchTensor};
+use burn::tensor::Tensor;
+
+/// A tensor in the autodiff graph of backend `B`.
+pub(crate) type Tracked<B> = FloatTensor<Autodiff<B>>;
+
+/// What an operation keeps, and the gradients of its `N` inputs.
+pub(crate) trait Gradient<B: Backend, const N: usize>:
+    Clone + Debug + Send + 'static
+{
+    /// From the gradient of the output, those of the inputs that are `wanted`.
+    fn backward(self, grad: FloatTensor<B>, wanted: [bool; N]) -> [Option<FloatTensor<B>>; N];
+}
+
+#[derive(Debug)]
+struct Node<G>(PhantomData<G>);
+
+impl<B: Backend, G: Gradient<B, N>, const N: usize> Backward<B, N> for Node<G> {
+    type State = G;
+
+    fn backward(self, ops: Ops<G, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let grad = gradients.consume::<B>(&ops.node);
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        for (parent, grad) in ops.parents.into_iter().zip(ops.state.backward(grad, wanted)) {
+            if let (Some(parent), Some(grad)) = (parent, grad) {
+                gradients.register::<B>(parent.id, grad);
+            }
+        }
+    }
+}
+
+/// `output`, computed outside of the graph, as a node after `inputs`.
+///
+/// # Panics
+///
+/// If `output` is not a tensor of backend `B` outside of autodiff.
+pub(crate) fn record<B: Backend, G: Gradient<B, N>, const N: usize, const D: usize>(
+    inputs: [Tracked<B>; N],
+    gradient: G,
+    output: Tensor<D>,
+) -> Tensor<D>
+where
+    DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
+{
+    let output = primitive::<B, D>(output);
+    let nodes = inputs.each_ref().map(|input| input.node());
+    let prepared = Node(PhantomData::<G>).prepare::<NoCheckpointing>(nodes).compute_bound();
+    let tracked = match prepared.stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(gradient, output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Tensor::from_primitive::<Autodiff<B>>(tracked)
+}
+
+/// The tensors in the graph of backend `B`, if one of them is; the others are constants there.
+pub(crate) fn tracked<B: Backend, const N: usize>(
+    tensors: [&Tensor<2>; N],
+) -> Option<[Tracked<B>; N]>
+where
+    DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
+{
+    if !tensors.iter().any(|tensor| tensor.is_autodiff()) {
+        return None;
+    }
+    let tracked = tensors.map(|tensor| {
+        let tensor = if tensor.is_autodiff() { tensor.clone() } else { tensor.clone().autodiff() };
+        tensor.try_into_primitive::<Autodiff<B>>().ok()
+    });
+    let all: Option<Vec<_>> = tracked.into_iter().collect();
+    all?.try_into().ok()
+}
+
+/// The value of a tensor in the graph, outside of it.
+pub(crate) fn value<B: Backend, const D: usize>(tracked: &Tracked<B>) -> Tensor<D>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    Tensor::from_primitive::<B>(tracked.primitive().clone())
+}
+
+/// The backend's own tensor.
+///
+/// # Panics
+///
+/// If it is of another backend.
+pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<D>) -> FloatTensor<B>
+where
+    DispatchTensor: DispatchKindConversion<B>,
+{
+    tensor.try_into_primitive::<B>().ok().expect("a tensor of this backend outside of autodiff")
+}
