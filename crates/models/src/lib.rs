@@ -13,6 +13,11 @@
 
 mod attention;
 mod chat_template;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod cube_kernels;
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+#[path = "no_cube_kernels.rs"]
+mod cube_kernels;
 mod decoder;
 mod device;
 mod engine;
@@ -29,6 +34,7 @@ mod kv_cache;
 mod local_model;
 mod logits_in_parts;
 mod lora;
+mod masked_softmax;
 mod model;
 pub mod ops;
 mod padded_attention;

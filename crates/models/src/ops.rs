@@ -1,14 +1,17 @@
-//! The operations a decoder is made of: fused on the CPU, plain burn everywhere else.
+//! The operations a decoder is made of: kernels of ours on the CPU and on graphics cards, plain burn
+//! everywhere else.
 //!
 //! Each function asks whether its input is a bare CPU tensor. If so it runs a kernel of ours on the
-//! storage through burn-flex's public tensor type; otherwise (another device, or under autodiff)
-//! it writes the same formula with burn operations. The plain path is the reference of the kernels.
+//! storage through burn-flex's public tensor type; under autodiff it asks [`crate::gradients`], for a card's tensors
+//! [`crate::cube_kernels`]; otherwise it writes the same formula with burn operations. The plain path is the
+//! reference of the kernels.
 //!
 //! Shapes: `r` rows (tokens of all sequences), `d` numbers in a row.
 
 use burn::tensor::{DType, Int, Shape, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
+use crate::cube_kernels;
 use crate::device;
 use crate::gradients;
 pub use crate::kernels::Activation;
@@ -216,7 +219,8 @@ pub fn rms_norm(x_rd: &Tensor<2>, weight_d: &Tensor<1>, eps: f64) -> Tensor<2> {
             kernels::rms_norm(Isa::best(), x, weight, eps as f32, out);
         });
     }
-    if let Some(y) = gradients::rms_norm(x_rd, weight_d, eps) {
+    let made = gradients::rms_norm(x_rd, weight_d, eps);
+    if let Some(y) = made.or_else(|| cube_kernels::rms_norm(x_rd, weight_d, eps)) {
         return y;
     }
     let wide_rd = widened(x_rd.clone());
@@ -267,7 +271,8 @@ pub fn rope(x_rd: &Tensor<2>, angles: &RopeAngles) -> Tensor<2> {
             kernels::rope(Isa::best(), x, cos, sin, out);
         });
     }
-    if let Some(y) = gradients::rope(x_rd, angles) {
+    let made = gradients::rope(x_rd, angles);
+    if let Some(y) = made.or_else(|| cube_kernels::rope(x_rd, angles)) {
         return y;
     }
     let [rows, cols] = x_rd.dims();
@@ -310,7 +315,8 @@ pub fn gated(gate_up: &Tensor<2>, activation: Activation) -> Tensor<2> {
     {
         return filled_rows(x.rows(), width, |out| kernels::gated(Isa::best(), activation, x, out));
     }
-    if let Some(y) = gradients::gated(gate_up, activation) {
+    let made = gradients::gated(gate_up, activation);
+    if let Some(y) = made.or_else(|| cube_kernels::gated(gate_up, activation)) {
         return y;
     }
     let gate = gate_up.clone().narrow(1, 0, width);

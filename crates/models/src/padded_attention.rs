@@ -22,7 +22,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::attention::AttentionShape;
 use crate::kernels::{Family, Part};
-use crate::ops::{indices, widened};
+use crate::masked_softmax::{masked_softmax, masked_softmax_backward};
+use crate::ops::indices;
 use crate::recorded::{Gradient, primitive, record, tracked, value};
 
 /// Weights of attention that are held at once, in numbers: half a gigabyte. A family's prompt, and one continuation of each
@@ -48,17 +49,15 @@ struct Block {
 }
 
 impl Block {
-    /// What is added to scores, `[n, 1, 1, m, s]`: 0 where a key is seen, minus infinity elsewhere.
-    fn mask(&self, window: Option<usize>) -> Tensor<5> {
+    /// What is added to scores, `[n, m, s]`: 0 where a key is seen, minus infinity elsewhere.
+    fn mask(&self, window: Option<usize>) -> Tensor<3> {
         let behind = self.row_positions.clone() - self.key_positions.clone();
         let hidden = behind.clone().lower_elem(0.0);
         let hidden = match window {
             Some(window) => hidden.bool_or(behind.clone().greater_equal_elem(window as f32)),
             None => hidden,
         };
-        let [sequences, rows, keys] = behind.dims();
-        let mask = behind.zeros_like().mask_fill(hidden, f32::NEG_INFINITY);
-        mask.reshape([sequences, 1, 1, rows, keys])
+        behind.zeros_like().mask_fill(hidden, f32::NEG_INFINITY)
     }
 }
 
@@ -285,7 +284,7 @@ impl Heads {
 }
 
 /// Masks of the blocks of all buckets.
-type Masks = Arc<Vec<Tensor<5>>>;
+type Masks = Arc<Vec<Tensor<3>>>;
 
 /// Attention of the sequences of a pass.
 #[derive(Clone, Debug)]
@@ -353,21 +352,18 @@ struct PaddedLayer {
 }
 
 impl PaddedLayer {
-    /// The output, `[r, h · d]`, and the logarithms of the sums of each block, `[n, k, g, m, 1]`.
-    fn forward(&self, inputs: [&Tensor<2>; 3]) -> (Tensor<2>, Vec<Tensor<5>>) {
+    /// The output, `[r, h · d]`, and the logarithms of the sums of each block, `[n, k, g · m, 1]`.
+    fn forward(&self, inputs: [&Tensor<2>; 3]) -> (Tensor<2>, Vec<Tensor<4>>) {
         let Self { layout, heads, .. } = self;
         let [q, k, v] = inputs.map(|x| layout.padded(x));
         let (mut outputs, mut log_sums) = (Vec::new(), Vec::new());
         let mut masks = self.masks.iter();
         let mut mix = |block: &Block, k: Tensor<4>, v: Tensor<4>| {
             let mask = masks.next().expect("one a block");
-            let scores = self.scores(&heads.queries(&q, block), &k, block, mask);
-            let largest = scores.clone().max_dim(4);
-            let weights = (scores - largest.clone()).exp();
-            let sums = weights.clone().sum_dim(4);
-            let weights = (weights / sums.clone()).cast(v.dtype());
-            log_sums.push(largest + sums.log());
-            outputs.push(heads.joined(self.product(weights, v), block));
+            let products = heads.queries(&q, block).matmul(k.swap_dims(2, 3));
+            let (weights, sums) = masked_softmax(&products, mask, self.scale);
+            log_sums.push(sums);
+            outputs.push(heads.joined(weights.matmul(v), block));
         };
         for Bucket { prompts, continuations } in &layout.buckets {
             let [prompt_k, prompt_v] = [&k, &v].map(|x| heads.keys(x, prompts));
@@ -380,30 +376,6 @@ impl PaddedLayer {
         }
         (layout.unpadded(outputs), log_sums)
     }
-
-    /// `[n, k, g · m, d]` and `[n, k, s, d]` to `[n, k, g, m, s]`.
-    fn scores(&self, q: &Tensor<4>, k: &Tensor<4>, block: &Block, mask: &Tensor<5>) -> Tensor<5> {
-        let products = widened(q.clone().matmul(k.clone().swap_dims(2, 3))) * self.scale;
-        let mask = mask.clone().cast(products.dtype());
-        self.grouped(products, block) + mask
-    }
-
-    /// `[n, k, g · m, s]` to `[n, k, g, m, s]`.
-    fn grouped(&self, x: Tensor<4>, block: &Block) -> Tensor<5> {
-        let [sequences, num_kv_heads, _, keys] = x.dims();
-        x.reshape([sequences, num_kv_heads, self.heads.group, block.len, keys])
-    }
-
-    /// `[n, k, g, m, s]` to `[n, k, g · m, s]`.
-    fn flat(&self, x: Tensor<5>) -> Tensor<4> {
-        let [sequences, num_kv_heads, group, rows, keys] = x.dims();
-        x.reshape([sequences, num_kv_heads, group * rows, keys])
-    }
-
-    /// `[n, k, g, m, s]` and `[n, k, s, d]` to `[n, k, g · m, d]`.
-    fn product(&self, weights: Tensor<5>, x: Tensor<4>) -> Tensor<4> {
-        self.flat(weights).matmul(x)
-    }
 }
 
 /// What the backward pass reads.
@@ -411,7 +383,7 @@ impl PaddedLayer {
 struct Kept {
     layer: PaddedLayer,
     inputs: [Tensor<2>; 3],
-    log_sums: Vec<Tensor<5>>,
+    log_sums: Vec<Tensor<4>>,
 }
 
 impl Kept {
@@ -427,7 +399,7 @@ impl Kept {
             let mut of_block = |block: &Block, k: Tensor<4>, v: Tensor<4>| {
                 let (mask, log_sums) = blocks.next().expect("one a block");
                 let (q, grad) = (heads.queries(&q, block), heads.queries(&grad, block));
-                let [dq, dk, dv] = self.block_gradients(block, [q, k, v], grad, mask, log_sums);
+                let [dq, dk, dv] = self.block_gradients([q, k, v], &grad, mask, log_sums);
                 (heads.joined(dq, block), [dk, dv])
             };
             let (dq, mut of_prompts) = of_block(prompts, prompt_k.clone(), prompt_v.clone());
@@ -457,25 +429,18 @@ impl Kept {
     /// The gradients of a block's queries, of the keys it sees and of their values.
     fn block_gradients(
         &self,
-        block: &Block,
         [q, k, v]: [Tensor<4>; 3],
-        grad: Tensor<4>,
-        mask: &Tensor<5>,
-        log_sums: &Tensor<5>,
+        grad: &Tensor<4>,
+        mask: &Tensor<3>,
+        log_sums: &Tensor<4>,
     ) -> [Tensor<4>; 3] {
-        let layer = &self.layer;
-        let format = q.dtype();
-        let weights = (layer.scores(&q, &k, block, mask) - log_sums.clone()).exp();
-        let narrow = layer.flat(weights.clone()).cast(format);
-        let dv = narrow.swap_dims(2, 3).matmul(grad.clone());
-        let of_weights = widened(grad.matmul(v.swap_dims(2, 3)));
-        let of_weights = layer.grouped(of_weights, block) * weights.clone();
-        let means = of_weights.clone().sum_dim(4);
-        let of_scores = (of_weights - weights * means) * layer.scale;
-        let of_scores = layer.flat(of_scores).cast(format);
-        let dq = of_scores.clone().matmul(k);
-        let dk = of_scores.swap_dims(2, 3).matmul(q);
-        [dq, dk, dv]
+        let products = q.clone().matmul(k.clone().swap_dims(2, 3));
+        let of_weights = grad.clone().matmul(v.swap_dims(2, 3));
+        let read = [&products, log_sums, &of_weights];
+        let [weights, of_products] = masked_softmax_backward(read, mask, self.layer.scale);
+        let dv = weights.swap_dims(2, 3).matmul(grad.clone());
+        let dk = of_products.clone().swap_dims(2, 3).matmul(q);
+        [of_products.matmul(k), dk, dv]
     }
 }
 

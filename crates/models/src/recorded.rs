@@ -72,12 +72,17 @@ where
     if !tensors.iter().any(|tensor| tensor.is_autodiff()) {
         return None;
     }
-    let tracked = tensors.map(|tensor| {
-        let tensor = if tensor.is_autodiff() { tensor.clone() } else { tensor.clone().autodiff() };
-        tensor.try_into_primitive::<Autodiff<B>>().ok()
-    });
-    let all: Option<Vec<_>> = tracked.into_iter().collect();
+    let all: Option<Vec<_>> = tensors.into_iter().map(track::<B, 2>).collect();
     all?.try_into().ok()
+}
+
+/// The tensor in the graph of backend `B`, as a constant if it was in none.
+pub(crate) fn track<B: Backend, const D: usize>(tensor: &Tensor<D>) -> Option<Tracked<B>>
+where
+    DispatchTensor: DispatchKindConversion<Autodiff<B>>,
+{
+    let tensor = if tensor.is_autodiff() { tensor.clone() } else { tensor.clone().autodiff() };
+    tensor.try_into_primitive::<Autodiff<B>>().ok()
 }
 
 /// The value of a tensor in the graph, outside of it.

@@ -9,12 +9,19 @@
 //! Shapes: `r` rows of a pass, `n` sequences, `m` rows of the longest span, `s` keys of the longest
 //! sequence, `h` query heads, `k` key heads, `d` head dimension, `t` slots of a table.
 
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData, activation};
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::attention::{Attend, AttentionShape, KvCache, SequenceId, Span};
 use crate::kv_cache::Table;
+use crate::masked_softmax::masked_softmax;
 use crate::ops;
 
+/// Rows that a run of slots must have on average to be written as such: burn's scatter walks through
+/// the rows one after the other, at about a microsecond each on a large card.
+const ROWS_OF_A_RUN: usize = 16;
 /// Slots of a new table.
 const FIRST_CAPACITY: usize = 1024;
 
@@ -43,7 +50,8 @@ pub struct SlotKvCache {
     layers: Vec<Option<Layer>>,
     /// Slots that were ever used; the next new one.
     used: usize,
-    free: Vec<usize>,
+    /// The lowest ones are used first, so that rows of a pass tend to lie one after the other.
+    free: BTreeSet<usize>,
     pass: Pass,
 }
 
@@ -52,6 +60,8 @@ pub struct SlotKvCache {
 struct Pass {
     /// The slots of the rows, `r`.
     slots: Vec<usize>,
+    /// Rows whose slots lie one after the other: the first row, and the slots.
+    runs: Vec<(usize, Range<usize>)>,
     /// The row at each place of `[n, m]`; the span's last one where a span is shorter.
     rows: Vec<usize>,
     /// The place in `[n, m]` of each row, `r`.
@@ -70,8 +80,8 @@ struct OnDevice {
     rows: Tensor<1, Int>,
     places: Tensor<1, Int>,
     keys: Tensor<1, Int>,
-    /// `[n, 1, m, s]`, by window.
-    masks: Vec<(Option<usize>, Tensor<4>)>,
+    /// `[n, m, s]`, by window.
+    masks: Vec<(Option<usize>, Tensor<3>)>,
 }
 
 impl Pass {
@@ -90,7 +100,7 @@ impl Pass {
     }
 
     /// What is added to scores: 0 where a key is seen, minus infinity elsewhere.
-    fn mask(&mut self, window: Option<usize>, device: &Device) -> Tensor<4> {
+    fn mask(&mut self, window: Option<usize>, device: &Device) -> Tensor<3> {
         let made = self.on_device(device).masks.iter().find(|(made, _)| *made == window);
         if let Some((_, mask)) = made {
             return mask.clone();
@@ -107,7 +117,7 @@ impl Pass {
                 keys[window.map_or(0, |window| end.saturating_sub(window))..end].fill(0.0);
             }
         }
-        let shape = [self.lengths.len(), 1, longest_rows, longest];
+        let shape = [self.lengths.len(), longest_rows, longest];
         let mask = Tensor::from_data(TensorData::new(mask, shape), device);
         self.on_device(device).masks.push((window, mask.clone()));
         mask
@@ -136,6 +146,8 @@ impl SlotKvCache {
             self.layers.resize(layer + 1, None);
         }
         let slots = self.pass.on_device(&device).slots.clone();
+        let runs = &self.pass.runs;
+        let has_long_runs = runs.len() * ROWS_OF_A_RUN <= self.pass.slots.len();
         let width = k.dims()[1];
         let (used, kept) = (self.used, self.layers[layer].take());
         let with = |table: Option<Tensor<2>>, rows: &Tensor<2>| {
@@ -149,6 +161,12 @@ impl SlotKvCache {
                 }
                 None => Tensor::zeros([capacity, width], options),
             };
+            if has_long_runs {
+                return runs.iter().fold(table, |table, (first, slots)| {
+                    let rows = rows.clone().narrow(0, *first, slots.len());
+                    table.slice_assign([slots.clone(), 0..width], rows)
+                });
+            }
             table.select_assign(0, slots.clone(), rows.clone(), IndexingUpdateOp::Assign)
         };
         let (keys, values) = kept.map(|Layer { keys, values }| (keys, values)).unzip();
@@ -186,12 +204,8 @@ impl Attend for SlotKvCache {
                 .permute([0, 2, 1, 3])
         };
         let products_nkms = q_nkmd.matmul(seen(written.keys).swap_dims(2, 3));
-        let scores_nkms = ops::widened(products_nkms) * scale;
-        let scores_nhms = scores_nkms.reshape([sequences, num_heads, rows, keys]) + mask;
-        let weights_nhms = activation::softmax(scores_nhms, 3).cast(q.dtype());
-        let mixed_nkmd = weights_nhms
-            .reshape([sequences, num_kv_heads, group * rows, keys])
-            .matmul(seen(written.values));
+        let (weights_nkms, _) = masked_softmax(&products_nkms, &mask, scale);
+        let mixed_nkmd = weights_nkms.matmul(seen(written.values));
         mixed_nkmd
             .reshape([sequences, num_kv_heads, group, rows, head_dim])
             .permute([0, 3, 1, 2, 4])
@@ -221,7 +235,7 @@ impl KvCache for SlotKvCache {
         let mut pass = Pass::default();
         for span in spans.iter().filter(|span| span.len > 0) {
             for _ in 0..span.len {
-                let slot = self.free.pop().unwrap_or_else(|| {
+                let slot = self.free.pop_first().unwrap_or_else(|| {
                     self.used += 1;
                     self.used - 1
                 });
@@ -229,6 +243,12 @@ impl KvCache for SlotKvCache {
                 pass.slots.push(slot);
             }
             pass.lengths.push((span.len, self.len(span.sequence)));
+        }
+        for (row, slot) in pass.slots.iter().enumerate() {
+            match pass.runs.last_mut() {
+                Some((_, run)) if run.end == *slot => run.end += 1,
+                _ => pass.runs.push((row, *slot..slot + 1)),
+            }
         }
         let (longest_rows, longest) = pass.longest();
         let mut first = 0;

@@ -1,0 +1,168 @@
+//! Root-mean-square norms.
+
+use burn::backend::Cube;
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::tensor::FloatTensor;
+use burn_cubecl::cubecl;
+use burn_cubecl::cubecl::ir::ElemType;
+use burn_cubecl::cubecl::prelude::*;
+use burn_cubecl::kernel::into_contiguous;
+
+use super::{
+    Burn, UNITS, bare, cube_row, cube_sum, cubes, empty, rows_and_width, with_dense_rows, wrapped,
+};
+use crate::recorded::{Gradient, primitive, record, track, value};
+
+/// `1 / sqrt(mean(x²) + eps)` of a row.
+#[cube]
+fn inverse_norm<T: Float>(
+    x: &Tensor<T>,
+    first: usize,
+    width: usize,
+    eps: f32,
+    parts: &mut Shared<[f32]>,
+    #[comptime] units: u32,
+) -> f32 {
+    let mut squares = 0.0f32;
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        let value = f32::cast_from(x[first + column]);
+        squares += value * value;
+        column += units as usize;
+    }
+    let mean = cube_sum(squares, parts, units) / f32::cast_from(width);
+    1.0f32 / (mean + eps).sqrt()
+}
+
+#[cube(launch)]
+fn rms_norm_kernel<T: Float>(
+    x: &Tensor<T>,
+    weight: &Tensor<f32>,
+    output: &mut Tensor<T>,
+    eps: f32,
+    #[comptime] units: u32,
+    #[define(T)] _format: ElemType,
+) {
+    let mut parts = Shared::new_slice(units as usize);
+    let (rows, width) = (output.shape(0), output.shape(1));
+    let row = cube_row(rows);
+    let first = row * x.stride(0);
+    let scale = inverse_norm::<T>(x, first, width, eps, &mut parts, units);
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        let value = f32::cast_from(x[first + column]) * scale * weight[column];
+        output[row * width + column] = T::cast_from(value);
+        column += units as usize;
+    }
+}
+
+/// See [`crate::ops::rms_norm`].
+pub(crate) fn rms_norm(x: &Burn<2>, weight: &Burn<1>, eps: f64) -> Option<Burn<2>> {
+    if !x.is_autodiff() && !weight.is_autodiff() {
+        return forward(x, weight, eps);
+    }
+    let inputs = [track::<Cube, 2>(x)?, track::<Cube, 1>(weight)?];
+    let (x, weight) = (value::<Cube, 2>(&inputs[0]), value::<Cube, 1>(&inputs[1]));
+    let output = forward(&x, &weight, eps)?;
+    Some(record::<Cube, _, 2, 2>(inputs, Kept { x, weight, eps }, output))
+}
+
+/// What the backward pass reads.
+#[derive(Clone, Debug)]
+struct Kept {
+    x: Burn<2>,
+    weight: Burn<1>,
+    eps: f64,
+}
+
+impl Gradient<Cube, 2> for Kept {
+    fn backward(
+        self,
+        grad: FloatTensor<Cube>,
+        wanted: [bool; 2],
+    ) -> [Option<FloatTensor<Cube>>; 2] {
+        let (x, normed) = backward(&self.x, &self.weight, wrapped(grad), self.eps);
+        let weight = || primitive::<Cube, 1>(normed.sum_dim(0).squeeze_dim(0));
+        [Some(primitive::<Cube, 2>(x)), wanted[1].then(weight)]
+    }
+}
+
+fn forward(x: &Burn<2>, weight: &Burn<1>, eps: f64) -> Option<Burn<2>> {
+    let (x, weight) = (with_dense_rows(bare(x)?), into_contiguous(bare(weight)?));
+    let [rows, width] = rows_and_width(&x);
+    let output = empty(&x, [rows, width], x.dtype);
+    let (client, format) = (x.client.clone(), dtype_to_storage_type(x.dtype));
+    rms_norm_kernel::launch(
+        &client,
+        cubes(rows),
+        CubeDim::new_1d(UNITS),
+        x.into_tensor_arg(),
+        weight.into_tensor_arg(),
+        output.clone().into_tensor_arg(),
+        eps as f32,
+        UNITS,
+        format,
+    );
+    Some(wrapped(output))
+}
+
+#[cube(launch)]
+fn rms_norm_backward_kernel<T: Float>(
+    x: &Tensor<T>,
+    weight: &Tensor<f32>,
+    grad: &Tensor<T>,
+    x_grad: &mut Tensor<T>,
+    normed: &mut Tensor<f32>,
+    eps: f32,
+    #[comptime] units: u32,
+    #[define(T)] _format: ElemType,
+) {
+    let mut parts = Shared::new_slice(units as usize);
+    let (rows, width) = (x_grad.shape(0), x_grad.shape(1));
+    let row = cube_row(rows);
+    let (first, first_grad) = (row * x.stride(0), row * grad.stride(0));
+    let scale = inverse_norm::<T>(x, first, width, eps, &mut parts, units);
+    let mut products = 0.0f32;
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        let value = f32::cast_from(x[first + column]);
+        let of_output = f32::cast_from(grad[first_grad + column]);
+        products += of_output * weight[column] * value;
+        normed[row * width + column] = of_output * value * scale;
+        column += units as usize;
+    }
+    let mean = cube_sum(products, &mut parts, units) / f32::cast_from(width);
+    let along = mean * scale * scale;
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        let value = f32::cast_from(x[first + column]);
+        let of_output = f32::cast_from(grad[first_grad + column]) * weight[column];
+        let found = scale * (of_output - along * value);
+        x_grad[row * width + column] = T::cast_from(found);
+        column += units as usize;
+    }
+}
+
+/// The gradient of `x` for that of the output, and what adds up to that of the weight, row by row.
+fn backward(x: &Burn<2>, weight: &Burn<1>, grad: Burn<2>, eps: f64) -> (Burn<2>, Burn<2>) {
+    let [x, grad] = [x, &grad].map(|x| with_dense_rows(primitive::<Cube, 2>(x.clone())));
+    let weight = into_contiguous(primitive::<Cube, 1>(weight.clone()));
+    let [rows, width] = rows_and_width(&x);
+    let x_grad = empty(&x, [rows, width], x.dtype);
+    let normed = empty(&x, [rows, width], burn::tensor::DType::F32);
+    let (client, format) = (x.client.clone(), dtype_to_storage_type(x.dtype));
+    rms_norm_backward_kernel::launch(
+        &client,
+        cubes(rows),
+        CubeDim::new_1d(UNITS),
+        x.into_tensor_arg(),
+        weight.into_tensor_arg(),
+        grad.into_tensor_arg(),
+        x_grad.clone().into_tensor_arg(),
+        normed.clone().into_tensor_arg(),
+        eps as f32,
+        UNITS,
+        format,
+    );
+    (wrapped(x_grad), wrapped(normed))
+}
