@@ -14,7 +14,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use preceptor_core::{Sampling, Seed};
 use preceptor_models::{
-    Decoder, Device, KvCache, Model, SequenceId, Span, draw_token, new_cache, ops,
+    Decoder, Device, KvCache, Model, SequenceId, Span, draw_token, new_cache, ops, rows_a_pass,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
@@ -28,8 +28,6 @@ const PREFILL: (usize, usize) = (8, 256);
 const DECODE_BATCHES: [usize; 3] = [1, 8, 32];
 const DECODE_CONTEXT: usize = 128;
 const DECODE_STEPS: usize = 40;
-/// Rows of a pass, as the sampler reads prompts.
-const ROWS_A_PASS: usize = 512;
 
 /// The token at `position` of sequence `sequence`.
 fn made_up_token(sequence: usize, position: usize) -> u32 {
@@ -58,14 +56,14 @@ fn forward(
 fn prefill(
     decoder: &dyn Decoder,
     cache: &mut dyn KvCache,
-    count: usize,
-    len: usize,
+    rows_a_pass: usize,
+    [count, len]: [usize; 2],
 ) -> (Vec<SequenceId>, Vec<f32>) {
     let sequences: Vec<_> = (0..count).map(|_| cache.open(None)).collect();
     let mut logits = Vec::new();
-    for (chunk, ids) in sequences.chunks(ROWS_A_PASS / len).enumerate() {
+    for (chunk, ids) in sequences.chunks(rows_a_pass / len).enumerate() {
         let tokens = |i: usize| {
-            let sequence = chunk * (ROWS_A_PASS / len) + i;
+            let sequence = chunk * (rows_a_pass / len) + i;
             (0..len).map(|position| made_up_token(sequence, position)).collect()
         };
         let rows: Vec<_> = ids.iter().enumerate().map(|(i, id)| (*id, tokens(i))).collect();
@@ -162,6 +160,7 @@ fn main() {
     // Everything runs on a worker thread, as in the sampler.
     let model: &'static Model = Box::leak(Box::new(model));
     let decoder = model.decoder();
+    let rows_a_pass = rows_a_pass(model.device());
     let on_worker = |work: Box<dyn FnOnce() + Send>| -> Box<dyn FnOnce()> {
         Box::new(move || {
             rayon::join(work, || ());
@@ -170,14 +169,16 @@ fn main() {
     let (count, len) = PREFILL;
     let result = measured(repeats, count * len, || {
         on_worker(Box::new(move || {
-            prefill(decoder, &mut *new_cache(&model.replicas()[0]), count, len);
+            let mut cache = new_cache(&model.replicas()[0]);
+            prefill(decoder, &mut *cache, rows_a_pass, [count, len]);
         }))
     });
     results.insert(format!("prefill {count}x{len}"), result);
     for batch in DECODE_BATCHES {
         let result = measured(repeats, batch * DECODE_STEPS, || {
             let mut cache = new_cache(&model.replicas()[0]);
-            let (sequences, logits) = prefill(decoder, &mut *cache, batch, DECODE_CONTEXT);
+            let (sequences, logits) =
+                prefill(decoder, &mut *cache, rows_a_pass, [batch, DECODE_CONTEXT]);
             on_worker(Box::new(move || decode(decoder, &mut *cache, &sequences, logits)))
         });
         results.insert(format!("decode {batch}"), result);

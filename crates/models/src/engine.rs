@@ -9,10 +9,14 @@ use crate::kernels::LANES;
 use crate::kv_cache::{CpuKvCache, TensorKvCache};
 use crate::ops::to_vec;
 use crate::slot_kv_cache::SlotKvCache;
-use crate::{Model, Replica};
+use crate::{Device, Model, Replica};
 
-/// Rows of one forward pass while prompts are read.
-pub(crate) const ROWS_A_PASS: usize = 512;
+/// Rows of one forward pass while prompts are read: what stays in the caches of a processor, and enough
+/// to keep a card at work.
+pub fn rows_a_pass(device: &Device) -> usize {
+    if device.has_kernels() { 512 } else { 4096 }
+}
+
 /// Rows whose logits are held at once.
 const LOGIT_ROWS: usize = 64;
 
@@ -121,7 +125,7 @@ impl<'a> Engine<'a> {
         to_vec(rayon::join(|| decoder.logits(hidden), || ()).0)
     }
 
-    /// Reads tokens in passes of at most [`ROWS_A_PASS`] rows and hands the logits that are wanted
+    /// Reads tokens in passes of at most [`rows_a_pass`] rows and hands the logits that are wanted
     /// to `take(reading, token, logits)`, reading by reading in the order of their ends.
     pub(crate) fn read(
         &mut self,
@@ -129,14 +133,15 @@ impl<'a> Engine<'a> {
         mut take: impl FnMut(usize, usize, &[f32]),
     ) {
         let vocab_size = self.model.spec().vocab_size;
+        let rows_a_pass = rows_a_pass(self.replica.device());
         let (mut reading, mut at) = (0, 0);
         while reading < readings.len() {
             let mut rows = Vec::new();
             let mut wanted = Vec::new();
             let mut used = 0;
-            while reading < readings.len() && used < ROWS_A_PASS {
+            while reading < readings.len() && used < rows_a_pass {
                 let Reading { sequence, tokens, logits_from } = &readings[reading];
-                let len = (tokens.len() - at).min(ROWS_A_PASS - used);
+                let len = (tokens.len() - at).min(rows_a_pass - used);
                 if len > 0 {
                     rows.push((*sequence, &tokens[at..at + len]));
                     for token in (*logits_from).max(at)..at + len {

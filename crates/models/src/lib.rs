@@ -54,7 +54,7 @@ pub use attention::{Attend, AttentionShape, KvCache, Segment, SegmentAttention, 
 pub use chat_template::ChatTemplate;
 pub use decoder::{Decoder, DecoderSpec, WeightMut};
 pub use device::{Device, Precision};
-pub use engine::{CounterValues, new_cache};
+pub use engine::{CounterValues, new_cache, rows_a_pass};
 pub use error::Error;
 pub use export::write_safetensors;
 pub use families::{FAMILIES, Family};

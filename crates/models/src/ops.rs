@@ -341,7 +341,17 @@ pub fn token_logprobs(hidden: &Tensor<2>, head: &Linear, targets: &[u32]) -> (Te
             return found;
         }
     }
-    plain_token_logprobs(widened(head.forward(hidden)), targets)
+    let [vocab, _] = head.shape();
+    let at_once = gradients::rows_at_once(targets.len(), vocab);
+    let parts = targets.chunks(at_once).enumerate().map(|(number, targets)| {
+        let rows = hidden.clone().narrow(0, number * at_once, targets.len());
+        plain_token_logprobs(widened(head.forward(&rows)), targets)
+    });
+    let (logprobs, entropies): (Vec<_>, Vec<_>) = parts.unzip();
+    match logprobs.is_empty() {
+        true => plain_token_logprobs(widened(head.forward(hidden)), targets),
+        false => (Tensor::cat(logprobs, 0), entropies.concat()),
+    }
 }
 
 /// In single precision if it was in a narrower format: for sums of many numbers.

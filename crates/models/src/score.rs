@@ -1,8 +1,9 @@
 //! Log-probabilities of given continuations, batched.
 //!
 //! Requests with the same prompt tokens read it once. Only the rows before a continuation's tokens
-//! get logits, a few rows at a time. Rows are computed as in sampling, so the numbers are those that
-//! the sampler kept with its tokens.
+//! get logits, a few rows at a time. On the CPU rows are computed as in sampling, so the numbers are those that
+//! the sampler kept with its tokens; on other devices a batch is one pass, as in an update, of which the
+//! log-probabilities alone come to the host.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::attention::SequenceId;
 use crate::engine::{Counters, Engine, Reading};
 use crate::local_model::failed;
 use crate::sampler::token_logprob;
-use crate::{Model, Replica};
+use crate::{Decoder, GroupBatch, Model, Replica, TokenGroup, ops};
 
 /// Tokens whose keys and values are held at once; a single longer request still fits.
 const TOKENS_A_BATCH: usize = 8192;
@@ -63,18 +64,40 @@ pub(crate) fn score(
             tokens += shared[end].prompt.len() + continuations.sum::<usize>();
             end += 1;
         }
-        score_batch(&mut engine, counters, &shared[first..end], &mut scores);
+        let batch = &shared[first..end];
+        for shared in batch {
+            Counters::add(&counters.prompts_prefilled, 1);
+            Counters::add(&counters.prompt_tokens, shared.prompt.len());
+        }
+        if replica.device().has_kernels() {
+            score_batch(&mut engine, batch, &mut scores);
+        } else {
+            score_in_one_pass(replica.decoder(), batch, &mut scores);
+        }
         first = end;
     }
     Ok(scores)
 }
 
-fn score_batch(
-    engine: &mut Engine<'_>,
-    counters: &Counters,
-    batch: &[Shared],
-    scores: &mut [TokenScores],
-) {
+fn score_in_one_pass(decoder: &dyn Decoder, batch: &[Shared], scores: &mut [TokenScores]) {
+    let continuations: Vec<Vec<Vec<u32>>> = batch
+        .iter()
+        .map(|shared| shared.requests.iter().map(|r| scores[*r].token_ids.clone()).collect())
+        .collect();
+    let groups: Vec<TokenGroup<'_>> = batch
+        .iter()
+        .zip(&continuations)
+        .map(|(shared, rollouts)| TokenGroup { prompt: &shared.prompt, rollouts })
+        .collect();
+    let (logprobs, _) = GroupBatch::new(&groups).token_logprobs(decoder);
+    let mut rest = ops::to_vec(logprobs).into_iter();
+    for request in batch.iter().flat_map(|shared| &shared.requests) {
+        let TokenScores { token_ids, logprobs } = &mut scores[*request];
+        logprobs.extend(rest.by_ref().take(token_ids.len()));
+    }
+}
+
+fn score_batch(engine: &mut Engine<'_>, batch: &[Shared], scores: &mut [TokenScores]) {
     let prompts: Vec<SequenceId> = batch.iter().map(|_| engine.cache.open(None)).collect();
     let readings: Vec<Reading<'_>> = batch
         .iter()
@@ -91,10 +114,6 @@ fn score_batch(
             logprobs.extend(token_ids.first().map(|token| token_logprob(logits, *token)));
         }
     });
-    for shared in batch {
-        Counters::add(&counters.prompts_prefilled, 1);
-        Counters::add(&counters.prompt_tokens, shared.prompt.len());
-    }
 
     // The last token of a continuation is only predicted, never read.
     let mut continued = Vec::new();

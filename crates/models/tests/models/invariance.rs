@@ -281,3 +281,34 @@ fn an_end_token_ends_a_rollout_and_stays_out_of_the_text() {
         assert!(!rollout.text.contains("<|"));
     }
 }
+
+#[test]
+fn a_device_without_kernels_scores_in_one_pass_as_the_cpu_does() {
+    let score = |prompt: &str, tokens: Vec<u32>| ScoreRequest {
+        prompt: text_prompt(prompt),
+        continuation: Continuation::Tokens(tokens),
+    };
+    let asked = [
+        score("The answer is 12. Let x = 3; then", vec![40, 41, 42, 7]),
+        score("a", vec![9; 30]),
+        score("a", Vec::new()),
+        score("The answer is 12. Let x = 3; then", vec![50]),
+        score("a", vec![1; 600]),
+    ];
+    let scores = |device: &str| {
+        let device = Device::parse(device).expect("always there");
+        let model = Model::load(&llama_folder(), &device).unwrap_or_else(|error| panic!("{error}"));
+        let model = LocalModel::new(model, GenerationOptions { max_batch: 8 });
+        model.score(&asked).expect("scores")
+    };
+    let (expected, found) = (scores("cpu"), scores("cpu:f16"));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found.token_ids, expected.token_ids);
+        assert_eq!(found.logprobs.len(), expected.logprobs.len());
+        let far = found.logprobs.iter().zip(&expected.logprobs).map(|(a, b)| (a - b).abs());
+        // Factors have ten bits of fraction: as the tolerances of the parity suite.
+        assert!(far.fold(0.0, f32::max) < 0.1);
+    }
+    let lengths = expected.iter().map(|scores| scores.logprobs.len()).collect::<Vec<_>>();
+    assert_eq!(lengths, [4, 30, 0, 1, 0], "the last one is too long");
+}
