@@ -8,9 +8,8 @@
 
 use burn::tensor::{Gradients, Tensor};
 
-use crate::ops::add_gradient;
 use crate::trainable::Graph;
-use crate::{GroupBatch, Trainable};
+use crate::{GradientSums, GroupBatch, Trainable};
 
 /// What becomes of the states inside of layers between the way forward and the way back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,16 +83,16 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Adds the gradients of every parameter to `sums`, which has one entry a parameter, in their
-    /// order; an empty one stands for zeros. `gradients` are those of a loss of the log-probabilities.
-    pub fn add_gradients(self, mut gradients: Gradients, sums: &mut [Vec<f32>]) {
+    /// Adds the gradients of every parameter to `sums`. `gradients` are those of a loss of the
+    /// log-probabilities.
+    pub fn add_gradients(self, mut gradients: Gradients, sums: &mut GradientSums) {
         let Self { trainable, replica, batch, kept } = self;
         let (mut states, ends) = match kept {
             Kept::All(graph) => return graph.add_gradients(&mut gradients, sums),
             Kept::Inputs { states, ends } => (states, ends),
         };
         // Tied embeddings get gradients from both ends: their sum is added, as autodiff does it.
-        let mut of_ends = vec![Vec::new(); sums.len()];
+        let mut of_ends = trainable.gradient_sums(replica);
         ends.add_gradients(&mut gradients, &mut of_ends);
         let last = states.pop().expect("one more than layers");
         let Some(mut grad) = last.grad_remove(&mut gradients) else { return };
@@ -115,6 +114,6 @@ impl<'a> Pass<'a> {
             let mut gradients = (embedded * grad.autodiff()).sum().backward();
             ends.add_gradients(&mut gradients, &mut of_ends);
         }
-        sums.iter_mut().zip(of_ends).for_each(|(sum, gradient)| add_gradient(sum, gradient));
+        sums.merge(of_ends);
     }
 }

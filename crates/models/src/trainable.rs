@@ -1,11 +1,14 @@
 //! A model's weights while they are trained: values on the host, a decoder under autodiff made from
-//! them for every pass, gradients back by name.
+//! them for every pass, gradients back by name. A device with memory of its own keeps a copy until they change.
+
+use std::sync::OnceLock;
 
 use burn::tensor::{DType, Gradients, Tensor, TensorData};
 use preceptor_core::Seed;
 use rand_chacha::rand_core::Rng;
 
 use crate::decoder::WeightMut;
+use crate::gradient_sums::{GradientSums, Held};
 use crate::hf_folder::NamedTensors;
 use crate::lora::{Adapter, LoraConfig};
 use crate::ops::{self, Linear};
@@ -43,6 +46,16 @@ struct AdapterPlace {
     b: usize,
 }
 
+/// A weight on a device, as its [`Place`] says.
+#[derive(Clone, Debug)]
+enum Uploaded {
+    Matrix(Tensor<2>),
+    Vector(Tensor<1>),
+    /// `A` and `B` of each.
+    Adapters(Vec<[Tensor<2>; 2]>),
+    Nothing,
+}
+
 /// The trained weights of a model.
 pub struct Trainable {
     /// What is not trained, one for each device, at least one.
@@ -51,6 +64,8 @@ pub struct Trainable {
     parameters: Vec<Parameter>,
     /// One for each of the decoder's weights.
     places: Vec<Place>,
+    /// The values of now on each device with memory of its own, once they were asked for.
+    uploaded: Vec<OnceLock<Vec<Uploaded>>>,
 }
 
 impl std::fmt::Debug for Trainable {
@@ -88,7 +103,18 @@ impl Trainable {
             }
             places.push(Place::Whole { parameters: (first..parameters.len()).collect() });
         }
-        Self { replicas: model.replicas().to_vec(), lora: None, parameters, places }
+        Self::new(model, None, parameters, places)
+    }
+
+    fn new(
+        model: &Model,
+        lora: Option<LoraConfig>,
+        parameters: Vec<Parameter>,
+        places: Vec<Place>,
+    ) -> Self {
+        let replicas = model.replicas().to_vec();
+        let uploaded = vec![OnceLock::new(); replicas.len()];
+        Self { replicas, lora, parameters, places, uploaded }
     }
 
     /// Adapters of a model: `A` uniform as peft begins it, `B` zero, so that nothing changes yet.
@@ -143,8 +169,7 @@ impl Trainable {
             });
         }
         config.check(&names)?;
-        let replicas = model.replicas().to_vec();
-        Ok(Self { replicas, lora: Some(config.clone()), parameters, places })
+        Ok(Self::new(model, Some(config.clone()), parameters, places))
     }
 
     /// The settings of the adapters; none where all weights are trained.
@@ -169,6 +194,7 @@ impl Trainable {
 
     /// The same, to change the values. Shapes must stay.
     pub fn parameters_mut(&mut self) -> &mut [Parameter] {
+        self.uploaded.fill(OnceLock::new());
         &mut self.parameters
     }
 
@@ -197,7 +223,7 @@ impl Trainable {
                 detail: "the model has none of that name".to_owned(),
             });
         }
-        for (parameter, values) in self.parameters.iter_mut().zip(found) {
+        for (parameter, values) in self.parameters_mut().iter_mut().zip(found) {
             parameter.values = values;
         }
         Ok(())
@@ -208,6 +234,11 @@ impl Trainable {
         let values = self.parameters[parameter].values.clone();
         let len = values.len();
         Tensor::from_data(TensorData::new(values, [len]), device.burn())
+    }
+
+    /// Sums of gradients, all zero, of passes on the device with this number.
+    pub fn gradient_sums(&self, replica: usize) -> GradientSums {
+        GradientSums::new(self.parameters.len(), self.replicas[replica].device())
     }
 
     /// A decoder whose trained weights are leaves of a new autodiff graph, on the device with this
@@ -222,41 +253,72 @@ impl Trainable {
         self.part(replica, |weight| weight.layer() == layer, tracked)
     }
 
+    /// The values of a weight at its place, brought to the device.
+    fn upload(&self, device: &Device, place: &Place) -> Uploaded {
+        let matrix = |parameters: &[usize]| self.stacked(device, device.format(), parameters);
+        match place {
+            Place::Whole { parameters } => match self.parameters[parameters[0]].shape.len() {
+                1 => Uploaded::Vector(self.vector(device, parameters[0])),
+                _ => Uploaded::Matrix(matrix(parameters)),
+            },
+            Place::Adapted { adapters } => {
+                let pair = |place: &AdapterPlace| [matrix(&[place.a]), matrix(&[place.b])];
+                Uploaded::Adapters(adapters.iter().map(pair).collect())
+            }
+            Place::Frozen => Uploaded::Nothing,
+        }
+    }
+
+    /// The same of weight `number`, from what is there already where the device has memory of its own.
+    fn uploaded(&self, replica: usize, number: usize) -> Uploaded {
+        let device = self.replicas[replica].device();
+        if device.has_kernels() {
+            return self.upload(device, &self.places[number]);
+        }
+        let all = || self.places.iter().map(|place| self.upload(device, place)).collect();
+        self.uploaded[replica].get_or_init(all)[number].clone()
+    }
+
     fn part(
         &self,
         replica: usize,
         is_wanted: impl Fn(&WeightMut<'_>) -> bool,
         tracked: bool,
     ) -> Graph {
-        let replica = &self.replicas[replica];
-        let device = replica.device();
-        let matrix = |parameters: &[usize]| {
-            let matrix = self.stacked(device, device.format(), parameters);
+        let matrix = |matrix: Tensor<2>| {
             if tracked { matrix.autodiff().require_grad() } else { matrix }
         };
-        let vector = |parameter: usize| {
-            let vector = self.vector(device, parameter);
-            if tracked { vector.autodiff().require_grad() } else { vector }
-        };
-        let mut decoder = replica.decoder().clone_box();
+        let mut decoder = self.replicas[replica].decoder().clone_box();
         let mut leaves = Vec::new();
-        let weights = decoder.weights_mut().into_iter().zip(&self.places);
-        for (weight, place) in weights.filter(|(weight, _)| is_wanted(weight)) {
-            match (weight, place) {
-                (WeightMut::Matrix { linear, .. }, Place::Whole { parameters }) => {
-                    let leaf = matrix(parameters);
+        let weights = decoder.weights_mut().into_iter().zip(&self.places).enumerate();
+        for (number, (weight, place)) in weights.filter(|(_, (weight, _))| is_wanted(weight)) {
+            match (weight, place, self.uploaded(replica, number)) {
+                (
+                    WeightMut::Matrix { linear, .. },
+                    Place::Whole { parameters },
+                    Uploaded::Matrix(uploaded),
+                ) => {
+                    let leaf = matrix(uploaded);
                     *linear = Linear::from_tensor(leaf.clone());
                     leaves.push((self.lengths(parameters), Leaf::Matrix(leaf)));
                 }
-                (WeightMut::Vector { tensor, .. }, Place::Whole { parameters }) => {
-                    let leaf = vector(parameters[0]);
+                (
+                    WeightMut::Vector { tensor, .. },
+                    Place::Whole { parameters },
+                    Uploaded::Vector(uploaded),
+                ) => {
+                    let leaf = if tracked { uploaded.autodiff().require_grad() } else { uploaded };
                     *tensor = leaf.clone();
                     leaves.push((self.lengths(parameters), Leaf::Vector(leaf)));
                 }
-                (WeightMut::Matrix { linear, .. }, Place::Adapted { adapters }) => {
+                (
+                    WeightMut::Matrix { linear, .. },
+                    Place::Adapted { adapters },
+                    Uploaded::Adapters(uploaded),
+                ) => {
                     let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
-                    for AdapterPlace { first_row, a, b } in adapters {
-                        let [a_leaf, b_leaf] = [*a, *b].map(|parameter| matrix(&[parameter]));
+                    for (AdapterPlace { first_row, a, b }, pair) in adapters.iter().zip(uploaded) {
+                        let [a_leaf, b_leaf] = pair.map(matrix);
                         leaves.push((self.lengths(&[*a]), Leaf::Matrix(a_leaf.clone())));
                         leaves.push((self.lengths(&[*b]), Leaf::Matrix(b_leaf.clone())));
                         let first_row = *first_row;
@@ -270,7 +332,7 @@ impl Trainable {
     }
 
     /// Parameters with the lengths of their values.
-    fn lengths(&self, parameters: &[usize]) -> Vec<(usize, usize)> {
+    fn lengths(&self, parameters: &[usize]) -> Held {
         parameters.iter().map(|p| (*p, self.parameters[*p].values.len())).collect()
     }
 
@@ -288,10 +350,11 @@ impl Trainable {
     /// Decoders to sample with, one for each device: the weights of now, adapters merged, packed where
     /// there are kernels.
     pub fn merged(&self) -> Vec<Replica> {
-        self.replicas.iter().map(|replica| self.merged_at(replica)).collect()
+        (0..self.replicas.len()).map(|replica| self.merged_at(replica)).collect()
     }
 
-    fn merged_at(&self, replica: &Replica) -> Replica {
+    fn merged_at(&self, number: usize) -> Replica {
+        let replica = &self.replicas[number];
         let device = replica.device();
         let mut decoder = replica.decoder().clone_box();
         let pack = |matrix: Tensor<2>| {
@@ -302,13 +365,18 @@ impl Trainable {
                 Linear::from_tensor(matrix)
             }
         };
-        for (weight, place) in decoder.weights_mut().into_iter().zip(&self.places) {
+        let weights = decoder.weights_mut().into_iter().zip(&self.places).enumerate();
+        for (weight_number, (weight, place)) in weights {
             match (weight, place) {
-                (WeightMut::Matrix { linear, .. }, Place::Whole { parameters }) => {
-                    *linear = pack(self.stacked(device, device.format(), parameters));
+                (WeightMut::Matrix { linear, .. }, Place::Whole { .. }) => {
+                    if let Uploaded::Matrix(matrix) = self.uploaded(number, weight_number) {
+                        *linear = pack(matrix);
+                    }
                 }
-                (WeightMut::Vector { tensor, .. }, Place::Whole { parameters }) => {
-                    *tensor = self.vector(device, parameters[0]);
+                (WeightMut::Vector { tensor, .. }, Place::Whole { .. }) => {
+                    if let Uploaded::Vector(vector) = self.uploaded(number, weight_number) {
+                        *tensor = vector;
+                    }
                 }
                 (WeightMut::Matrix { linear, .. }, Place::Adapted { adapters }) => {
                     let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
@@ -338,8 +406,7 @@ enum Leaf {
 /// A decoder under autodiff.
 pub struct Graph {
     decoder: Box<dyn Decoder>,
-    /// Each with the parameters it holds, one after the other, and their lengths.
-    leaves: Vec<(Vec<(usize, usize)>, Leaf)>,
+    leaves: Vec<(Held, Leaf)>,
 }
 
 impl std::fmt::Debug for Graph {
@@ -354,19 +421,16 @@ impl Graph {
         &*self.decoder
     }
 
-    /// Adds the gradients of every parameter to `sums`, which has one entry a parameter, in their
-    /// order; an empty one stands for zeros.
-    pub fn add_gradients(&self, gradients: &mut Gradients, sums: &mut [Vec<f32>]) {
-        for (parameters, leaf) in &self.leaves {
-            let gradient = match leaf {
-                Leaf::Matrix(leaf) => leaf.grad_remove(gradients).map(ops::to_vec),
-                Leaf::Vector(leaf) => leaf.grad_remove(gradients).map(ops::to_vec),
-            };
-            let Some(mut gradient) = gradient else { continue };
-            for (parameter, len) in parameters {
-                let rest = gradient.split_off(*len);
-                ops::add_gradient(&mut sums[*parameter], gradient);
-                gradient = rest;
+    /// Adds the gradients of every parameter to `sums`.
+    pub fn add_gradients(&self, gradients: &mut Gradients, sums: &mut GradientSums) {
+        for (held, leaf) in &self.leaves {
+            match leaf {
+                Leaf::Matrix(leaf) => {
+                    leaf.grad_remove(gradients).into_iter().for_each(|found| sums.add(held, found));
+                }
+                Leaf::Vector(leaf) => {
+                    leaf.grad_remove(gradients).into_iter().for_each(|found| sums.add(held, found));
+                }
             }
         }
     }

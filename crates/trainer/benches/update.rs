@@ -3,7 +3,7 @@
 //! every token; the same work in `tools/bench/update_peers.py`. Best and median of the repeats, and the largest memory the
 //! process has held; with `recomputed` the states inside of layers are not kept.
 //!
-//! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS] [DEVICE] [kept|recomputed] [SEQUENCES]`
+//! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS] [DEVICE] [kept|recomputed] [SEQUENCES] [ROWS A PASS]`
 
 use std::path::Path;
 use std::time::Instant;
@@ -66,6 +66,7 @@ fn main() {
         }
     };
     let sequences = arguments.get(4).and_then(|n| n.parse().ok()).unwrap_or(4);
+    let rows = arguments.get(5).and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
     let groups: Vec<Group> = (0..sequences).map(group).collect();
     let schedule = ScheduleConfig { learning_rate: 1e-5, ..ScheduleConfig::default() };
     let schedule = Schedule::new(&schedule, repeats as u64);
@@ -75,7 +76,7 @@ fn main() {
         Some("recomputed") => LayerStates::Recomputed,
         _ => LayerStates::Kept,
     };
-    let learner = Learner::new(trainable, &AdamWConfig::default(), schedule, usize::MAX);
+    let learner = Learner::new(trainable, &AdamWConfig::default(), schedule, rows);
     let mut learner = learner.with_layer_states(states);
     let objective = Sft::new(&sft::Config::default());
     let (mut walls, mut losses) = (Vec::new(), Vec::new());

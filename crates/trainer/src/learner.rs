@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use preceptor_models::{
-    GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, ops, side_by_side,
+    GradientSums, GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, side_by_side,
 };
 
 use crate::muon::{Muon, MuonConfig};
@@ -189,8 +189,8 @@ impl Learner {
     /// One update towards a lower loss of `groups`.
     ///
     /// Gradients of micro-batches add up to those of the whole, up to the rounding of the sum. Several
-    /// devices take a micro-batch each at a time; their gradients are added in the order of the
-    /// micro-batches, so that the sum is that of one device.
+    /// devices take a micro-batch each at a time. On the CPU their gradients are added in the order of the
+    /// micro-batches, so that the sum is that of one device, to the bit; a card adds up its own first.
     ///
     /// # Errors
     ///
@@ -222,7 +222,6 @@ impl Learner {
         let sequences: Vec<Sequence> =
             groups.iter().flat_map(|group| group.sequences.iter().cloned()).collect();
         let totals = Totals::of(&sequences);
-        let mut gradients = vec![Vec::new(); self.trainable.parameters().len()];
         let mut report = Report {
             loss: 0.0,
             metrics: Metrics::default(),
@@ -234,28 +233,21 @@ impl Learner {
             num_micro_batches: 0,
         };
         let micro_batches = micro_batches(groups, &sequences, self.rows_a_micro_batch);
-        for round in micro_batches.chunks(self.trainable.num_replicas()) {
-            // The first one adds to the sum by itself.
-            let mut sums = vec![std::mem::take(&mut gradients)];
-            sums.resize_with(round.len(), || vec![Vec::new(); self.trainable.parameters().len()]);
-            let tasks = round.iter().zip(sums).enumerate().collect();
-            let done = side_by_side(tasks, |(replica, (micro_batch, mut sum))| {
-                let share =
-                    self.pass(replica, micro_batch, totals, objective, loss_scale, &mut sum)?;
-                Ok::<_, Error>((share, sum))
+        let replicas = 0..self.trainable.num_replicas();
+        let mut sums: Vec<_> = replicas.map(|r| self.trainable.gradient_sums(r)).collect();
+        for round in micro_batches.chunks(sums.len()) {
+            let tasks = round.iter().zip(sums.iter_mut().enumerate()).collect();
+            let done = side_by_side(tasks, |(micro_batch, (replica, sum))| {
+                self.pass(replica, micro_batch, totals, objective, loss_scale, sum)
             });
-            for done in done {
-                let (share, sum) = done?;
-                report.add(share);
-                if gradients.is_empty() {
-                    gradients = sum;
-                } else {
-                    gradients.iter_mut().zip(sum).for_each(|(sum, more)| {
-                        ops::add_gradient(sum, more);
-                    });
-                }
+            for share in done {
+                report.add(share?);
             }
+            GradientSums::gather(&mut sums);
         }
+        sums.iter_mut().for_each(GradientSums::bring_to_host);
+        GradientSums::gather(&mut sums);
+        let mut gradients = sums.swap_remove(0).into_values();
         report.entropy /= totals.num_tokens.max(1) as f64;
 
         let mut norm = GradientNorm::default();
@@ -279,7 +271,7 @@ impl Learner {
         totals: Totals,
         objective: &dyn Objective,
         loss_scale: f32,
-        sum: &mut [Vec<f32>],
+        sum: &mut GradientSums,
     ) -> Result<Share, Error> {
         let MicroBatch { groups, sequences } = micro_batch;
         let batch = GroupBatch::new(groups);

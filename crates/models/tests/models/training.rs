@@ -53,9 +53,9 @@ fn new_adapters_change_nothing_yet_and_learn() {
     let mut attention = SegmentAttention::sequences([tokens.len()]);
     let hidden = graph.decoder().forward(&tokens, &attention.positions(), &mut attention);
     let (logprobs, _) = graph.decoder().token_logprobs(&hidden, &tokens);
-    let mut sums = vec![Vec::new(); trainable.parameters().len()];
+    let mut sums = trainable.gradient_sums(0);
     graph.add_gradients(&mut logprobs.sum().backward(), &mut sums);
-    for (parameter, gradient) in trainable.parameters().iter().zip(&sums) {
+    for (parameter, gradient) in trainable.parameters().iter().zip(&sums.into_values()) {
         let moves = gradient.iter().any(|g| *g != 0.0);
         // With `B` at zero, nothing reaches `A` yet.
         assert_eq!(moves, parameter.name.contains("lora_B"), "{}", parameter.name);
@@ -206,7 +206,7 @@ fn layers_computed_again_give_the_same_gradients_to_the_bit() {
         let adapters = Trainable::lora(&model, &config, Seed::root(1)).expect("they are there");
         for trainable in [Trainable::full(&model), adapters] {
             let [kept, recomputed] = [LayerStates::Kept, LayerStates::Recomputed].map(|states| {
-                let mut sums = vec![Vec::new(); trainable.parameters().len()];
+                let mut sums = trainable.gradient_sums(0);
                 // Two passes: what is added up is added up in the same order.
                 for group in &groups {
                     let batch = GroupBatch::new(&[*group]);
@@ -220,7 +220,7 @@ fn layers_computed_again_give_the_same_gradients_to_the_bit() {
                     let gradients = (logprobs * weights.autodiff()).sum().backward();
                     pass.add_gradients(gradients, &mut sums);
                 }
-                sums
+                sums.into_values()
             });
             assert!(recomputed.iter().flatten().any(|g| *g != 0.0));
             for ((parameter, a), b) in trainable.parameters().iter().zip(&kept).zip(&recomputed) {

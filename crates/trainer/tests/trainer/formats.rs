@@ -2,16 +2,21 @@
 
 use std::path::Path;
 
-use preceptor_models::{Device, GroupBatch, Model, TokenGroup, Trainable, ops};
+use preceptor_models::{Device, GroupBatch, LayerStates, Model, TokenGroup, Trainable, ops};
 use preceptor_trainer::objective::grpo::{self, Grpo};
+use preceptor_trainer::objective::sft::{self, Sft};
 use preceptor_trainer::objective::{Sampled, Sequence};
 use preceptor_trainer::{AdamWConfig, Group, Learner, Report, Schedule, ScheduleConfig};
 
+fn model(devices: &str) -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/llama");
+    let devices = Device::parse_all(devices).expect("on the CPU");
+    Model::load_on(&folder, &devices).expect("a checkpoint")
+}
+
 /// An update on a rollout whose advantage is `advantage`.
 fn update(device: &str, advantage: f64) -> Report {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/llama");
-    let device = Device::parse(device).expect("on the CPU");
-    let model = Model::load(&folder, &device).expect("a checkpoint");
+    let model = model(device);
     let schedule = Schedule::new(&ScheduleConfig::default(), 1);
     let trainable = Trainable::full(&model);
     let mut learner = Learner::new(trainable, &AdamWConfig::default(), schedule, usize::MAX);
@@ -43,6 +48,41 @@ fn small_and_large_gradients_are_those_of_single_precision() {
             let found = update(format, advantage).gradient_norm / advantage;
             let far = (found / expected - 1.0).abs();
             assert!(far < 0.1, "{format}, {advantage:e}: {found} where {expected} is right");
+        }
+    }
+}
+
+/// Losses before each of four updates on four texts.
+fn losses(devices: &str, rows: usize, states: LayerStates) -> Vec<f64> {
+    let config = ScheduleConfig { learning_rate: 1e-3, ..ScheduleConfig::default() };
+    let trainable = Trainable::full(&model(devices));
+    let schedule = Schedule::new(&config, 4);
+    let learner = Learner::new(trainable, &AdamWConfig::default(), schedule, rows);
+    let mut learner = learner.with_layer_states(states);
+    let group = |first: u32| Group {
+        prompt: vec![1, 2, 3],
+        rollouts: vec![(first..first + 16).collect()],
+        sequences: vec![Sequence { num_tokens: 16, sampled: None }],
+    };
+    let groups = [40, 50, 60, 70].map(group);
+    let objective = Sft::new(&sft::Config::default());
+    let mut loss = || learner.update(&groups, &objective).expect("a finite gradient").loss;
+    (0..4).map(|_| loss()).collect()
+}
+
+#[test]
+fn devices_that_keep_weights_and_sums_of_gradients_learn_as_the_host_does() {
+    let expected = losses("cpu", usize::MAX, LayerStates::Kept);
+    assert!(expected[3] < 0.9 * expected[0], "every update moves the weights: {expected:?}");
+    for (devices, rows) in
+        [("cpu:f16", usize::MAX), ("cpu:f16", 20), ("cpu:f16,cpu:f16,cpu:f16", 20)]
+    {
+        for states in [LayerStates::Kept, LayerStates::Recomputed] {
+            let found = losses(devices, rows, states);
+            for (found, expected) in found.iter().zip(&expected) {
+                let far = (found / expected - 1.0).abs();
+                assert!(far < 0.01, "{devices}, {rows} rows, {states:?}: {found:?} {expected:?}");
+            }
         }
     }
 }
