@@ -8,7 +8,7 @@ use burn_cubecl::cubecl::calculate_cube_count_elemwise;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 
-use super::{Burn, bare, empty, rows_and_width, with_dense_rows, wrapped};
+use super::{Burn, bare, empty, in_rows, rows_and_width, wrapped};
 use crate::kernels::Activation;
 use crate::recorded::{Gradient, primitive, record, track, value};
 
@@ -73,7 +73,7 @@ impl Gradient<Cube, 1> for Kept {
 }
 
 fn forward(gate_up: &Burn<2>, activation: Activation) -> Option<Burn<2>> {
-    let gate_up = with_dense_rows(bare(gate_up)?);
+    let gate_up = in_rows(bare(gate_up)?);
     let [rows, width] = rows_and_width(&gate_up);
     let output = empty(&gate_up, [rows, width / 2], gate_up.dtype);
     let (client, format) = (gate_up.client.clone(), dtype_to_storage_type(gate_up.dtype));
@@ -115,7 +115,7 @@ fn gated_backward_kernel<T: Float>(
 
 /// The gradient of the input for that of the output.
 fn backward(gate_up: &Burn<2>, grad: &Burn<2>, activation: Activation) -> Option<Burn<2>> {
-    let [gate_up, grad] = [bare(gate_up)?, bare(grad)?].map(with_dense_rows);
+    let [gate_up, grad] = [bare(gate_up)?, bare(grad)?].map(in_rows);
     let [rows, width] = rows_and_width(&gate_up);
     let output = empty(&gate_up, [rows, width], gate_up.dtype);
     let (client, format) = (gate_up.client.clone(), dtype_to_storage_type(gate_up.dtype));

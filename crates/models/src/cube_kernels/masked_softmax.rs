@@ -7,7 +7,7 @@ use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 
-use super::{Burn, UNITS, bare, cube_max, cube_row, cube_sum, cubes, empty, wrapped};
+use super::{Burn, UNITS, bare, cube_max, cube_row, cube_sum, cubes, empty, in_rows, wrapped};
 
 /// Below every score: of a key that is not seen.
 const UNSEEN: f32 = -1e30;
@@ -33,8 +33,8 @@ fn masked_softmax_kernel<T: Float>(
     let (heads, stacked, keys) = (products.shape(1), products.shape(2), products.shape(3));
     let row = cube_row(products.shape(0) * heads * stacked);
     let (sequence, len) = (row / (heads * stacked), mask.shape(1));
-    let first = row * keys;
-    let first_mask = (sequence * len + row % stacked % len) * keys;
+    let (first, to) = (row * products.stride(2), row * keys);
+    let first_mask = (sequence * len + row % stacked % len) * mask.stride(1);
     let mut largest = f32::new(UNSEEN);
     let mut key = UNIT_POS_X as usize;
     while key < keys {
@@ -54,7 +54,7 @@ fn masked_softmax_kernel<T: Float>(
     let mut key = UNIT_POS_X as usize;
     while key < keys {
         let found = score(f32::cast_from(products[first + key]), scale, mask[first_mask + key]);
-        weights[first + key] = T::cast_from((found - largest).exp() / sum);
+        weights[to + key] = T::cast_from((found - largest).exp() / sum);
         key += units as usize;
     }
     if UNIT_POS_X == 0 {
@@ -69,7 +69,7 @@ pub(crate) fn masked_softmax(
     scale: f32,
 ) -> Option<(Burn<4>, Burn<4>)> {
     let shape = products.dims();
-    let [products, mask] = [bare(products)?, bare(mask)?].map(into_contiguous);
+    let [products, mask] = [bare(products)?, bare(mask)?].map(in_rows);
     let weights = empty(&products, shape, products.dtype);
     let log_sums = empty(&products, [shape[0], shape[1], shape[2], 1], DType::F32);
     let (client, format) = (products.client.clone(), dtype_to_storage_type(products.dtype));
@@ -104,16 +104,17 @@ fn masked_softmax_backward_kernel<T: Float>(
     let (heads, stacked, keys) = (products.shape(1), products.shape(2), products.shape(3));
     let row = cube_row(products.shape(0) * heads * stacked);
     let (sequence, len) = (row / (heads * stacked), mask.shape(1));
-    let first = row * keys;
-    let first_mask = (sequence * len + row % stacked % len) * keys;
+    let (first, to) = (row * products.stride(2), row * keys);
+    let first_mask = (sequence * len + row % stacked % len) * mask.stride(1);
+    let first_grad = row * grad.stride(2);
     let log_sum = log_sums[row];
     let mut mean = 0.0f32;
     let mut key = UNIT_POS_X as usize;
     while key < keys {
         let found = score(f32::cast_from(products[first + key]), scale, mask[first_mask + key]);
         let weight = (found - log_sum).exp();
-        weights[first + key] = T::cast_from(weight);
-        mean += weight * f32::cast_from(grad[first + key]);
+        weights[to + key] = T::cast_from(weight);
+        mean += weight * f32::cast_from(grad[first_grad + key]);
         key += units as usize;
     }
     let mean = cube_sum(mean, &mut parts, units);
@@ -121,8 +122,8 @@ fn masked_softmax_backward_kernel<T: Float>(
     while key < keys {
         let found = score(f32::cast_from(products[first + key]), scale, mask[first_mask + key]);
         let weight = (found - log_sum).exp();
-        let of_score = weight * (f32::cast_from(grad[first + key]) - mean);
-        of_products[first + key] = T::cast_from(of_score * scale);
+        let of_score = weight * (f32::cast_from(grad[first_grad + key]) - mean);
+        of_products[to + key] = T::cast_from(of_score * scale);
         key += units as usize;
     }
 }
@@ -134,9 +135,8 @@ pub(crate) fn masked_softmax_backward(
     scale: f32,
 ) -> Option<[Burn<4>; 2]> {
     let shape = products.dims();
-    let [products, grad, log_sums] =
-        [bare(products)?, bare(grad)?, bare(log_sums)?].map(into_contiguous);
-    let mask = into_contiguous(bare(mask)?);
+    let [products, grad, mask] = [bare(products)?, bare(grad)?, bare(mask)?].map(in_rows);
+    let log_sums = into_contiguous(bare(log_sums)?);
     let weights = empty(&products, shape, products.dtype);
     let of_products = empty(&products, shape, products.dtype);
     let (client, format) = (products.client.clone(), dtype_to_storage_type(products.dtype));

@@ -17,7 +17,6 @@ use burn::tensor::DType;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
 pub(crate) use gated::gated;
@@ -42,14 +41,23 @@ fn wrapped<const D: usize>(tensor: CubeTensor) -> Burn<D> {
     Burn::from_primitive::<Cube>(tensor)
 }
 
-/// The same numbers with dense rows.
-fn with_dense_rows(tensor: CubeTensor) -> CubeTensor {
-    if tensor.meta.strides()[1] == 1 { tensor } else { into_contiguous(tensor) }
+/// The same numbers in rows that are dense and evenly spaced; burn pads the rows of what it allocates on
+/// some devices, and a part of a matrix has gaps between its rows.
+fn in_rows(tensor: CubeTensor) -> CubeTensor {
+    let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
+    let last = shape.num_dims() - 1;
+    let is_even = |dim: usize| strides[dim] == strides[dim + 1] * shape[dim + 1];
+    if strides[last] == 1 && (0..last.saturating_sub(1)).all(is_even) {
+        return tensor;
+    }
+    into_contiguous(tensor)
 }
 
-/// A new tensor where `like` lies; its numbers are to be written.
+/// A new tensor without gaps where `like` lies; its numbers are to be written.
 fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D], format: DType) -> CubeTensor {
-    empty_device_dtype(like.client.clone(), like.device.clone(), shape.into(), format)
+    let handle = like.client.empty(shape.iter().product::<usize>() * format.size());
+    let (client, device) = (like.client.clone(), like.device.clone());
+    CubeTensor::new_contiguous(client, device, shape.into(), handle, format)
 }
 
 fn rows_and_width(tensor: &CubeTensor) -> [usize; 2] {
@@ -112,4 +120,154 @@ fn cube_max(value: f32, parts: &mut Shared<[f32]>, #[comptime] units: u32) -> f3
     }
     sync_cube();
     parts[0]
+}
+
+#[cfg(test)]
+mod tests {
+    //! On the first graphics adapter, against burn's operations on the CPU in double precision.
+
+    use burn::tensor::{Device as BurnDevice, Distribution, TensorData};
+
+    use super::*;
+    use crate::Device;
+    use crate::kernels::Activation;
+    use crate::masked_softmax as plain;
+    use crate::ops::{self, RopeAngles, to_vec};
+
+    fn card() -> Option<BurnDevice> {
+        let found = ["cuda:0", "wgpu:0"].iter().find_map(|name| Device::parse(name).ok());
+        if found.is_none() {
+            println!("skipped: no graphics adapter is there");
+        }
+        found.map(|device| device.burn().clone())
+    }
+
+    fn random<const D: usize>(shape: [usize; D]) -> Burn<D> {
+        Burn::random(shape, Distribution::Normal(0.0, 1.0), &BurnDevice::flex())
+    }
+
+    fn moved<const D: usize>(x: &Burn<D>, device: &BurnDevice) -> Burn<D> {
+        Burn::from_data(TensorData::new(to_vec(x.clone()), x.dims()), device)
+    }
+
+    /// Columns from a larger matrix, on the card and in double precision: there are gaps between rows.
+    fn part(x: &Burn<2>, width: usize, device: &BurnDevice) -> [Burn<2>; 2] {
+        [moved(x, device), x.clone().cast(DType::F64)].map(|x| x.narrow(1, 3, width))
+    }
+
+    fn assert_close<const D: usize>(what: &str, found: &Burn<D>, expected: &Burn<D>) {
+        assert_eq!(found.dims(), expected.dims(), "{what}");
+        let (found, expected) = (to_vec(found.clone()), to_vec(expected.clone()));
+        let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far < 1e-4, "{what}: {far}");
+    }
+
+    /// Values and gradients of an operation on both.
+    fn compare(
+        what: &str,
+        inputs: [[Burn<2>; 2]; 2],
+        operation: impl Fn(&Burn<2>) -> Burn<2>,
+        reference: impl Fn(&Burn<2>) -> Burn<2>,
+    ) {
+        let [[x, plain_x], [grad, plain_grad]] = inputs;
+        let run = |x: Burn<2>, grad: Burn<2>, operation: &dyn Fn(&Burn<2>) -> Burn<2>| {
+            let bare = operation(&x);
+            let x = x.autodiff().require_grad();
+            let y = operation(&x);
+            let mut gradients = (y.clone() * grad.autodiff()).sum().backward();
+            [bare, y.without_autodiff(), x.grad_remove(&mut gradients).expect("it is a leaf")]
+        };
+        let found = run(x, grad, &operation);
+        let expected = run(plain_x, plain_grad, &reference);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_close(what, found, expected);
+        }
+    }
+
+    #[test]
+    fn rows_of_any_width_agree_with_plain_operations() {
+        let Some(device) = card() else { return };
+        for (rows, width) in [(1, 6), (5, 130), (70, 576)] {
+            let x = random([rows, 2 * width + 7]);
+            let grad = random([rows, 2 * width + 5]);
+            let of = |width: usize| [part(&x, width, &device), part(&grad, width, &device)];
+            let weight = random([width]);
+            let [on_card, wide] = [moved(&weight, &device), weight.cast(DType::F64)];
+            compare(
+                "norm",
+                of(width),
+                |x| rms_norm(x, &on_card, 1e-5).expect("on a card"),
+                |x| ops::rms_norm(x, &wide, 1e-5),
+            );
+            let half = width / 2;
+            let frequencies: Vec<f32> = (0..half).map(|i| 1.0 / (i + 1) as f32).collect();
+            let positions: Vec<u32> = (0..rows).map(|row| row as u32 * 3).collect();
+            let angles = RopeAngles::new(&positions, &frequencies, &device);
+            let plain = RopeAngles::new(&positions, &frequencies, &BurnDevice::flex());
+            compare(
+                "rope",
+                of(2 * width),
+                |x| rope(x, &angles).expect("on a card"),
+                |x| ops::rope(x, &plain),
+            );
+            for activation in [Activation::Silu, Activation::GeluTanh] {
+                let [x, _] = of(2 * width);
+                let [_, grad] = of(width);
+                compare(
+                    "gate",
+                    [x, grad],
+                    |x| gated(x, activation).expect("on a card"),
+                    |x| ops::gated(x, activation),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn weights_of_the_norm_get_the_gradient_of_plain_operations() {
+        let Some(device) = card() else { return };
+        let (x, grad, weight) = (random([70, 130]), random([70, 130]), random([130]));
+        let run = |x: Burn<2>, grad: Burn<2>, weight: Burn<1>| {
+            let weight = weight.autodiff().require_grad();
+            let y = ops::rms_norm(&x.autodiff(), &weight, 1e-5);
+            let mut gradients = (y * grad.autodiff()).sum().backward();
+            weight.grad_remove(&mut gradients).expect("it is a leaf")
+        };
+        let found = run(moved(&x, &device), moved(&grad, &device), moved(&weight, &device));
+        let expected = run(x.cast(DType::F64), grad.cast(DType::F64), weight.cast(DType::F64));
+        assert_close("weight", &found, &expected);
+    }
+
+    #[test]
+    fn masked_softmax_and_its_gradient_agree_with_plain_operations() {
+        let Some(device) = card() else { return };
+        let (sequences, heads, group, rows) = (3, 2, 2, 5);
+        for keys in [5, 129, 300] {
+            let shape = [sequences, heads, group * rows, keys];
+            let (products, grad) = (random(shape), random(shape));
+            // Row m of a sequence sees the first keys - rows + m + 1 of them.
+            let mask = (0..sequences * rows * keys).map(|i| {
+                let (row, key) = (i / keys % rows, i % keys);
+                if key + rows <= keys + row { 0.0 } else { f32::NEG_INFINITY }
+            });
+            let mask = TensorData::new(mask.collect::<Vec<f32>>(), [sequences, rows, keys]);
+            let [on_card, mask] = [&device, &BurnDevice::flex()]
+                .map(|device| Burn::<3>::from_data(mask.clone(), device));
+            // Keys of a larger block: rows have gaps between them.
+            let gaps = Burn::cat(vec![products.clone(), random(shape)], 3);
+            let on_card_products = moved(&gaps, &device).narrow(3, 0, keys);
+            let (weights, sums) =
+                masked_softmax(&on_card_products, &on_card, 0.3).expect("on a card");
+            let (expected, expected_sums) = plain::masked_softmax(&products, &mask, 0.3);
+            assert_close("weights", &weights, &expected);
+            assert_close("sums", &sums, &expected_sums);
+            let read = [&on_card_products, &sums, &moved(&grad, &device)];
+            let found = masked_softmax_backward(read, &on_card, 0.3).expect("on a card");
+            let read = [&products, &expected_sums, &grad];
+            let expected = plain::masked_softmax_backward(read, &mask, 0.3);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_close("gradients", found, expected);
+            }
+        }
+    }
 }

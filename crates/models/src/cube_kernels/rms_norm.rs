@@ -9,7 +9,7 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 
 use super::{
-    Burn, UNITS, bare, cube_row, cube_sum, cubes, empty, rows_and_width, with_dense_rows, wrapped,
+    Burn, UNITS, bare, cube_row, cube_sum, cubes, empty, in_rows, rows_and_width, wrapped,
 };
 use crate::recorded::{Gradient, primitive, record, track, value};
 
@@ -88,7 +88,7 @@ impl Gradient<Cube, 2> for Kept {
 }
 
 fn forward(x: &Burn<2>, weight: &Burn<1>, eps: f64) -> Option<Burn<2>> {
-    let (x, weight) = (with_dense_rows(bare(x)?), into_contiguous(bare(weight)?));
+    let (x, weight) = (in_rows(bare(x)?), into_contiguous(bare(weight)?));
     let [rows, width] = rows_and_width(&x);
     let output = empty(&x, [rows, width], x.dtype);
     let (client, format) = (x.client.clone(), dtype_to_storage_type(x.dtype));
@@ -145,7 +145,7 @@ fn rms_norm_backward_kernel<T: Float>(
 
 /// The gradient of `x` for that of the output, and what adds up to that of the weight, row by row.
 fn backward(x: &Burn<2>, weight: &Burn<1>, grad: Burn<2>, eps: f64) -> (Burn<2>, Burn<2>) {
-    let [x, grad] = [x, &grad].map(|x| with_dense_rows(primitive::<Cube, 2>(x.clone())));
+    let [x, grad] = [x, &grad].map(|x| in_rows(primitive::<Cube, 2>(x.clone())));
     let weight = into_contiguous(primitive::<Cube, 1>(weight.clone()));
     let [rows, width] = rows_and_width(&x);
     let x_grad = empty(&x, [rows, width], x.dtype);

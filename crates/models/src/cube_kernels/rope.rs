@@ -7,9 +7,8 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::calculate_cube_count_elemwise;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
-use burn_cubecl::kernel::into_contiguous;
 
-use super::{Burn, bare, empty, rows_and_width, with_dense_rows, wrapped};
+use super::{Burn, bare, empty, in_rows, rows_and_width, wrapped};
 use crate::ops::RopeAngles;
 use crate::recorded::{Gradient, primitive, record, track, value};
 
@@ -33,7 +32,8 @@ fn rope_kernel<T: Float>(
     let from = row * x.stride(0) + column;
     let to = row * width + column;
     let (first, second) = (f32::cast_from(x[from]), f32::cast_from(x[from + half]));
-    let (cos, sin) = (cos[row * half + place], sin[row * half + place] * direction);
+    let (cos, sin) =
+        (cos[row * cos.stride(0) + place], sin[row * sin.stride(0) + place] * direction);
     output[to] = T::cast_from(first * cos - second * sin);
     output[to + half] = T::cast_from(second * cos + first * sin);
 }
@@ -62,8 +62,8 @@ impl Gradient<Cube, 1> for Kept {
 }
 
 fn turned(x: &Burn<2>, angles: &RopeAngles, is_backwards: bool) -> Option<Burn<2>> {
-    let x = with_dense_rows(bare(x)?);
-    let [cos, sin] = [bare(&angles.cos)?, bare(&angles.sin)?].map(into_contiguous);
+    let x = in_rows(bare(x)?);
+    let [cos, sin] = [bare(&angles.cos)?, bare(&angles.sin)?].map(in_rows);
     let [rows, width] = rows_and_width(&x);
     let output = empty(&x, [rows, width], x.dtype);
     let (client, format) = (x.client.clone(), dtype_to_storage_type(x.dtype));
