@@ -102,5 +102,5 @@ pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<D>) -> FloatT
 where
     DispatchTensor: DispatchKindConversion<B>,
 {
-    tensor.try_into_primitive::<B>().ok().expect("a tensor of this backend outside of autodiff")
+    tensor.try_into_primitive::<B>().expect("a tensor of this backend outside of autodiff")
 }

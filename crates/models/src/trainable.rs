@@ -4,8 +4,10 @@
 use std::sync::OnceLock;
 
 use burn::tensor::{DType, Gradients, Tensor, TensorData};
+use half::{bf16, f16};
 use preceptor_core::Seed;
 use rand_chacha::rand_core::Rng;
+use rayon::prelude::*;
 
 use crate::decoder::WeightMut;
 use crate::gradient_sums::{GradientSums, Held};
@@ -339,12 +341,15 @@ impl Trainable {
     /// Parameters above one another: the whole matrix.
     fn stacked(&self, device: &Device, format: DType, parameters: &[usize]) -> Tensor<2> {
         let inner = self.parameters[parameters[0]].shape[1];
-        let mut values = Vec::new();
-        for parameter in parameters {
-            values.extend_from_slice(&self.parameters[*parameter].values);
-        }
-        let shape = [values.len() / inner, inner];
-        Tensor::from_data(TensorData::new(values, shape), (device.burn(), format))
+        let slices: Vec<&[f32]> =
+            parameters.iter().map(|parameter| &*self.parameters[*parameter].values).collect();
+        let rows = slices.iter().map(|values| values.len()).sum::<usize>() / inner;
+        let data = match format {
+            DType::BF16 => TensorData::new(joined(&slices, bf16::from_f32), [rows, inner]),
+            DType::F16 => TensorData::new(joined(&slices, f16::from_f32), [rows, inner]),
+            _ => TensorData::new(joined(&slices, |value| value), [rows, inner]),
+        };
+        Tensor::from_data(data, (device.burn(), format))
     }
 
     /// Decoders to sample with, one for each device: the weights of now, adapters merged, packed where
@@ -396,6 +401,15 @@ impl Trainable {
         }
         Replica::new(device.clone(), decoder)
     }
+}
+
+/// All numbers, one slice after the other, in another format.
+fn joined<T: Send>(slices: &[&[f32]], format: impl Fn(f32) -> T + Sync) -> Vec<T> {
+    let mut all = Vec::with_capacity(slices.iter().map(|values| values.len()).sum());
+    for values in slices {
+        all.par_extend(values.par_iter().map(|value| format(*value)));
+    }
+    all
 }
 
 enum Leaf {
