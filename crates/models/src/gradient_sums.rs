@@ -1,7 +1,7 @@
 //! Sums of the gradients of an update's passes.
 //!
-//! On the CPU they are on the host at once, and passes are added in their order, whoever computed them. A device
-//! with memory of its own keeps the sum of its passes and gives it away once an update.
+//! On the CPU they are on the host at once, and passes are added in their order, whoever computed them.
+//! A device with memory of its own keeps the sum of its passes and gives it away once an update.
 
 use std::collections::BTreeMap;
 

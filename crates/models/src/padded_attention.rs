@@ -3,9 +3,9 @@
 //!
 //! The rows of a pass are laid out in blocks: prompts of like length in one, what continues them in
 //! others, every sequence padded to the longest of its block. A block is attended at once, so that the
-//! number of operations does not depend on the number of sequences. Under autodiff it is one node that keeps what goes in and
-//! the logarithm of each row's sum; weights are computed again for the gradient (Dao et al. 2022,
-//! section 3.1, a block at a time). With `S = scale · q kᵀ`, `P = softmax(S)` and `o = P v`,
+//! number of operations does not depend on the number of sequences. Under autodiff it is one node that
+//! keeps what goes in and the logarithm of each row's sum; weights are computed again for the gradient
+//! (Dao et al. 2022, section 3.1, a block at a time). With `S = scale · q kᵀ`, `P = softmax(S)` and `o = P v`,
 //!
 //! `dv = Pᵀ do`, `dS = P ∘ (do vᵀ − Σ P ∘ do vᵀ)`, `dq = scale · dS k`, `dk = scale · dSᵀ q`.
 //!
@@ -26,8 +26,8 @@ use crate::masked_softmax::{masked_softmax, masked_softmax_backward};
 use crate::ops::indices;
 use crate::recorded::{Gradient, primitive, record, tracked, value};
 
-/// Weights of attention that are held at once, in numbers: half a gigabyte. A family's prompt, and one continuation of each
-/// family, are a block at least.
+/// Weights of attention that are held at once, in numbers: half a gigabyte. A family's prompt, and one
+/// continuation of each family, are a block at least.
 const WEIGHTS_AT_ONCE: usize = 1 << 27;
 
 /// A position behind all others: a key there is seen by no row.
@@ -65,7 +65,7 @@ impl Block {
 #[derive(Clone, Debug)]
 struct Bucket {
     prompts: Block,
-    /// The same number of continuations of each family a block, that of family 0 first.
+    /// Blocks of continuations, each with as many of every family, family after family.
     continuations: Vec<Block>,
 }
 
@@ -94,7 +94,7 @@ struct Padding<'a> {
 }
 
 impl Padding<'_> {
-    /// A block of parts, padded to the longest; `before` is the length of the prompt of each, `seen` how many keys of prompts
+    /// A block of parts, each with the length of its prompt, padded to the longest; `seen` keys of prompts
     /// come before its own.
     fn block(&mut self, parts: &[(Option<Part>, usize)], seen: usize) -> Block {
         let first = self.rows.len();
@@ -263,8 +263,8 @@ impl Heads {
         x.reshape([rows.len(), num_kv_heads * group * head_dim])
     }
 
-    /// The keys that the rows of a block see: those of the prompts `[f, k, s, d]`, once a continuation, before
-    /// its own `[n, k, m, d]`.
+    /// The keys that the rows of a block see: those of the prompts `[f, k, s, d]`, once a continuation,
+    /// before its own `[n, k, m, d]`.
     fn seen(prompts: &Tensor<4>, own: Tensor<4>) -> Tensor<4> {
         let ([families, heads, len, dim], [sequences, ..]) = (prompts.dims(), own.dims());
         let each = sequences / families;

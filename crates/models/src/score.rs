@@ -1,9 +1,9 @@
 //! Log-probabilities of given continuations, batched.
 //!
 //! Requests with the same prompt tokens read it once. Only the rows before a continuation's tokens
-//! get logits, a few rows at a time. On the CPU rows are computed as in sampling, so the numbers are those that
-//! the sampler kept with its tokens; on other devices a batch is one pass, as in an update, of which the
-//! log-probabilities alone come to the host.
+//! get logits, a few rows at a time. On the CPU rows are computed as in sampling, so the numbers are
+//! those that the sampler kept with its tokens; on other devices a batch is one pass, as in an update,
+//! of which the log-probabilities alone come to the host.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! A model's weights while they are trained: values on the host, a decoder under autodiff made from
-//! them for every pass, gradients back by name. A device with memory of its own keeps a copy until they change.
+//! them for every pass, gradients back by name. A device with memory of its own keeps a copy until they
+//! change.
 
 use std::sync::OnceLock;
 

@@ -9,8 +9,10 @@
 //! P trained numbers, N numbers of the model, N_L of a layer, r rows a pass, L layers, h the size of a
 //! hidden state, V tokens of the vocabulary: every projection's input is kept for the way back, and a
 //! layer's projections together have N_L / h inputs and outputs beside its hidden states. Where layers
-//! are computed again, a pass holds the weights before and after them and of one layer, and
-//! 4 r (L h + 6 h + N_L / h) bytes of states. Every device has a pass of its own. Measured against it: `docs/log/2026-11-26-training.md`.
+//! are computed again, a pass holds the weights before and after them and of one layer (on a device
+//! with memory of its own all of them), and 4 r (L h + 6 h + N_L / h) bytes of states. Every device has
+//! a pass of its own, and gradients, which the host has once more where a device has memory of its own.
+//! Measured against it: `docs/log/2026-11-26-training.md`.
 
 use preceptor_models::{DecoderSpec, LayerStates, Trainable};
 
@@ -35,6 +37,7 @@ impl MemoryEstimate {
         let trained: u64 = trainable.parameters().iter().map(|p| p.values.len() as u64).sum();
         let [rows, hidden] = [rows as u64, spec.hidden_size as u64];
         let devices = trainable.num_replicas() as u64;
+        let is_card = !trainable.device().has_kernels();
         let [layers, vocab] = [spec.num_layers as u64, spec.vocab_size as u64];
         let of_layers = spec.num_parameters.saturating_sub(vocab * hidden);
         let of_a_layer = of_layers / layers.max(1);
@@ -43,13 +46,14 @@ impl MemoryEstimate {
             LayerStates::Kept => (rows * layers * of_a_layer_states, trained),
             LayerStates::Recomputed => {
                 let ends = spec.num_parameters - of_layers;
-                (rows * (layers * hidden + of_a_layer_states), trained.min(ends + of_a_layer))
+                let in_form = if is_card { trained } else { trained.min(ends + of_a_layer) };
+                (rows * (layers * hidden + of_a_layer_states), in_form)
             }
         };
         Self {
             components: vec![
                 ("trained weights", 4 * trained),
-                ("gradients", 4 * trained * devices),
+                ("gradients", 4 * trained * (devices + u64::from(is_card))),
                 ("moments of the optimiser", 8 * trained),
                 ("weights of a pass", 4 * of_a_pass * devices),
                 ("weights of the model", 4 * spec.num_parameters * devices),
