@@ -2,8 +2,8 @@
 //! everywhere else.
 //!
 //! Each function asks whether its input is a bare CPU tensor. If so it runs a kernel of ours on the
-//! storage through burn-flex's public tensor type; under autodiff it asks [`crate::gradients`], for a
-//! card's tensors [`crate::cube_kernels`]; otherwise it writes the same formula with burn operations.
+//! storage through burn-flex's public tensor type; under autodiff it asks `gradients`, for a
+//! card's tensors `cube_kernels`; otherwise it writes the same formula with burn operations.
 //! The plain path is the reference of the kernels.
 //!
 //! Shapes: `r` rows (tokens of all sequences), `d` numbers in a row.
