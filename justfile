@@ -52,12 +52,14 @@ parity-python:
     python3 crates/models/tests/export/check.py --export "${CARGO_TARGET_DIR:-target}/release/examples/export"
     python3 crates/models/tests/layouts/check.py --logits "${CARGO_TARGET_DIR:-target}/release/examples/logits"
 
-# Forward passes and whole updates on a software Vulkan driver against torch's, in a build with the feature `wgpu` (20 minutes of two cores); needs apt.
+wgpu := "--package preceptor-models --package preceptor-trainer --features preceptor-models/wgpu,preceptor-trainer/wgpu"
+
+# Kernels, forward passes and whole updates on a software Vulkan driver against torch's, in a build with the feature `wgpu` (26 minutes of two cores); needs apt.
 parity-wgpu:
     dpkg --status mesa-vulkan-drivers libvulkan1 > /dev/null || apt-get install --yes mesa-vulkan-drivers libvulkan1
-    cargo build --package preceptor-trainer --features wgpu --tests
-    VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test --package preceptor-models --features wgpu --lib -- cube_kernels
-    VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test --package preceptor-trainer --features wgpu --test trainer -- the_fixtures_hold_on_the_devices_of_this_machine --nocapture
+    cargo build {{wgpu}} --tests
+    VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test {{wgpu}} --lib -- cube_kernels
+    VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test {{wgpu}} --test trainer -- the_fixtures_hold_on_the_devices_of_this_machine --nocapture
 
 # Draw the figures of every committed report again from its tables.
 figures:
