@@ -84,6 +84,9 @@ fn score_in_one_pass(decoder: &dyn Decoder, batch: &[Shared], scores: &mut [Toke
         .iter()
         .map(|shared| shared.requests.iter().map(|r| scores[*r].token_ids.clone()).collect())
         .collect();
+    if continuations.iter().flatten().all(Vec::is_empty) {
+        return;
+    }
     let groups: Vec<TokenGroup<'_>> = batch
         .iter()
         .zip(&continuations)

@@ -7,7 +7,7 @@ use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 
-use super::{Burn, UNITS, bare, cube_max, cube_row, cube_sum, cubes, empty, in_rows, wrapped};
+use super::{Burn, UNITS, bare, cube_fold, cube_row, cubes, empty, in_rows, wrapped};
 
 /// Below every score: of a key that is not seen.
 const UNSEEN: f32 = -1e30;
@@ -17,6 +17,15 @@ const UNSEEN: f32 = -1e30;
 fn score(product: f32, scale: f32, mask: f32) -> f32 {
     // Infinities stay out of arithmetic.
     select(mask < 0.0f32, UNSEEN, product * scale)
+}
+
+/// The row of this cube, of all heads of all sequences, and where its mask begins.
+#[cube]
+fn row_and_mask<T: Float>(products: &Tensor<T>, mask: &Tensor<f32>) -> (usize, usize) {
+    let (heads, stacked) = (products.shape(1), products.shape(2));
+    let row = cube_row(products.shape(0) * heads * stacked);
+    let (sequence, len) = (row / (heads * stacked), mask.shape(1));
+    (row, (sequence * len + row % stacked % len) * mask.stride(1))
 }
 
 #[cube(launch)]
@@ -30,11 +39,9 @@ fn masked_softmax_kernel<T: Float>(
     #[define(T)] _format: ElemType,
 ) {
     let mut parts = Shared::new_slice(units as usize);
-    let (heads, stacked, keys) = (products.shape(1), products.shape(2), products.shape(3));
-    let row = cube_row(products.shape(0) * heads * stacked);
-    let (sequence, len) = (row / (heads * stacked), mask.shape(1));
+    let (row, first_mask) = row_and_mask::<T>(products, mask);
+    let keys = products.shape(3);
     let (first, to) = (row * products.stride(2), row * keys);
-    let first_mask = (sequence * len + row % stacked % len) * mask.stride(1);
     let mut largest = f32::new(UNSEEN);
     let mut key = UNIT_POS_X as usize;
     while key < keys {
@@ -42,7 +49,7 @@ fn masked_softmax_kernel<T: Float>(
         largest = max(largest, found);
         key += units as usize;
     }
-    let largest = cube_max(largest, &mut parts, units);
+    let largest = cube_fold(largest, &mut parts, units, false);
     let mut sum = 0.0f32;
     let mut key = UNIT_POS_X as usize;
     while key < keys {
@@ -50,7 +57,7 @@ fn masked_softmax_kernel<T: Float>(
         sum += (found - largest).exp();
         key += units as usize;
     }
-    let sum = cube_sum(sum, &mut parts, units);
+    let sum = cube_fold(sum, &mut parts, units, true);
     let mut key = UNIT_POS_X as usize;
     while key < keys {
         let found = score(f32::cast_from(products[first + key]), scale, mask[first_mask + key]);
@@ -101,11 +108,9 @@ fn masked_softmax_backward_kernel<T: Float>(
     #[define(T)] _format: ElemType,
 ) {
     let mut parts = Shared::new_slice(units as usize);
-    let (heads, stacked, keys) = (products.shape(1), products.shape(2), products.shape(3));
-    let row = cube_row(products.shape(0) * heads * stacked);
-    let (sequence, len) = (row / (heads * stacked), mask.shape(1));
+    let (row, first_mask) = row_and_mask::<T>(products, mask);
+    let keys = products.shape(3);
     let (first, to) = (row * products.stride(2), row * keys);
-    let first_mask = (sequence * len + row % stacked % len) * mask.stride(1);
     let first_grad = row * grad.stride(2);
     let log_sum = log_sums[row];
     let mut mean = 0.0f32;
@@ -117,7 +122,7 @@ fn masked_softmax_backward_kernel<T: Float>(
         mean += weight * f32::cast_from(grad[first_grad + key]);
         key += units as usize;
     }
-    let mean = cube_sum(mean, &mut parts, units);
+    let mean = cube_fold(mean, &mut parts, units, true);
     let mut key = UNIT_POS_X as usize;
     while key < keys {
         let found = score(f32::cast_from(products[first + key]), scale, mask[first_mask + key]);

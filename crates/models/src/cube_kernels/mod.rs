@@ -76,17 +76,17 @@ fn cubes(rows: usize) -> CubeCount {
 #[cube]
 fn cube_row(rows: usize) -> usize {
     let row = (CUBE_POS_X + CUBE_POS_Y * CUBE_COUNT_X) as usize;
-    clamp_max(row, rows - 1)
+    select(row < rows - 1, row, rows - 1)
 }
 
+/// The sum of what the units of a cube have, or the largest.
 #[cube]
-fn clamp_max(value: usize, largest: usize) -> usize {
-    select(value < largest, value, largest)
-}
-
-/// The sum of what the units of a cube have.
-#[cube]
-fn cube_sum(value: f32, parts: &mut Shared<[f32]>, #[comptime] units: u32) -> f32 {
+fn cube_fold(
+    value: f32,
+    parts: &mut Shared<[f32]>,
+    #[comptime] units: u32,
+    #[comptime] is_sum: bool,
+) -> f32 {
     let unit = UNIT_POS_X as usize;
     sync_cube();
     parts[unit] = value;
@@ -96,26 +96,8 @@ fn cube_sum(value: f32, parts: &mut Shared<[f32]>, #[comptime] units: u32) -> f3
         let half = comptime!((units >> (step + 1)) as usize);
         sync_cube();
         if unit < half {
-            parts[unit] = parts[unit] + parts[unit + half];
-        }
-    }
-    sync_cube();
-    parts[0]
-}
-
-/// The largest of what the units of a cube have.
-#[cube]
-fn cube_max(value: f32, parts: &mut Shared<[f32]>, #[comptime] units: u32) -> f32 {
-    let unit = UNIT_POS_X as usize;
-    sync_cube();
-    parts[unit] = value;
-    let steps = comptime!(units.ilog2());
-    #[unroll]
-    for step in 0..steps {
-        let half = comptime!((units >> (step + 1)) as usize);
-        sync_cube();
-        if unit < half {
-            parts[unit] = max(parts[unit], parts[unit + half]);
+            let (own, other) = (parts[unit], parts[unit + half]);
+            parts[unit] = if is_sum { own + other } else { max(own, other) };
         }
     }
     sync_cube();

@@ -3,13 +3,14 @@
 use burn::backend::Cube;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::ir::ElemType;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 
 use super::{
-    Burn, UNITS, bare, cube_row, cube_sum, cubes, empty, in_rows, rows_and_width, wrapped,
+    Burn, UNITS, bare, cube_fold, cube_row, cubes, empty, in_rows, rows_and_width, wrapped,
 };
 use crate::recorded::{Gradient, primitive, record, track, value};
 
@@ -30,7 +31,7 @@ fn inverse_norm<T: Float>(
         squares += value * value;
         column += units as usize;
     }
-    let mean = cube_sum(squares, parts, units) / f32::cast_from(width);
+    let mean = cube_fold(squares, parts, units, true) / f32::cast_from(width);
     1.0f32 / (mean + eps).sqrt()
 }
 
@@ -131,7 +132,7 @@ fn rms_norm_backward_kernel<T: Float>(
         normed[row * width + column] = of_output * value * scale;
         column += units as usize;
     }
-    let mean = cube_sum(products, &mut parts, units) / f32::cast_from(width);
+    let mean = cube_fold(products, &mut parts, units, true) / f32::cast_from(width);
     let along = mean * scale * scale;
     let mut column = UNIT_POS_X as usize;
     while column < width {
@@ -149,7 +150,7 @@ fn backward(x: &Burn<2>, weight: &Burn<1>, grad: Burn<2>, eps: f64) -> (Burn<2>,
     let weight = into_contiguous(primitive::<Cube, 1>(weight.clone()));
     let [rows, width] = rows_and_width(&x);
     let x_grad = empty(&x, [rows, width], x.dtype);
-    let normed = empty(&x, [rows, width], burn::tensor::DType::F32);
+    let normed = empty(&x, [rows, width], DType::F32);
     let (client, format) = (x.client.clone(), dtype_to_storage_type(x.dtype));
     rms_norm_backward_kernel::launch(
         &client,
