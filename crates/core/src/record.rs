@@ -253,7 +253,27 @@ pub struct TrainingRecord {
     pub costs: Digest,
     /// What was measured on the way.
     pub evaluations: Vec<EvaluationRecord>,
+    /// The [`TrainChoiceRecord`], where an early-stopping rule chooses the step that is reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Digest>,
 }
+
+/// The step whose weights an early-stopping rule chose. Written once the rule has decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainChoiceRecord {
+    /// The chosen step; 0 is the initial policy.
+    pub step: u64,
+    /// The last step that was trained.
+    pub last_step: u64,
+    /// The compared metric: `score` (higher is better) or `loss` (lower is better).
+    pub metric: String,
+    /// The metric's value at the chosen step.
+    pub value: f64,
+}
+
+/// The key of the one [`TrainChoiceRecord`] of its stage.
+pub const CHOICE_KEY: &str = "choice";
 
 /// One evaluation of a policy on the way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -377,6 +377,7 @@ impl Training {
             groups: self.groups.digest().clone(),
             costs: self.costs.digest().clone(),
             evaluations: self.evaluations.iter().map(Evaluation::record).collect(),
+            choice: None,
         }
     }
 }
