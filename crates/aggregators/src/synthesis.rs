@@ -13,15 +13,19 @@
 //! **Which part counts.** What stands under the prompt's last heading (`Unified response`, `Merged
 //! response`) is the pseudo-reference, where the heading occurs on a line of its own, whatever marks
 //! surround it; the last such line counts. A reply without the heading counts as a whole, and is
-//! counted (`heading` 0). A reply that was cut off, or of which nothing is left, is no
-//! pseudo-reference: the group abstains, with the reason. A pseudo-reference without a final answer
-//! is one all the same: it matches nothing.
+//! counted (`heading` 0). A reply of which nothing is left is no pseudo-reference: the group abstains,
+//! with the reason. A pseudo-reference without a final answer is one all the same: it matches nothing.
+//!
+//! **Cut-off replies.** A rollout that reaches its token limit is graded as it is. With `on-cut-off =
+//! "keep"` a synthesis is treated alike: the text under the heading counts, if there is some. With
+//! `"abstain"` the group has no pseudo-reference. Either way the reply is counted (`cut-off`).
 //!
 //! **Large groups.** With `fan-in = k` the rollouts are cut into chunks of at most k, each chunk is
 //! synthesised, and the results again, until one is left. A chunk that fails is left out of the next
 //! level and counted.
 //!
-//! Measures: `heading` (share of replies with the heading), `answered` (1 if the pseudo-reference has
+//! Measures: `heading` (share of replies with the heading), `cut-off` (share of replies that reached their
+//! token limit), `answered` (1 if the pseudo-reference has
 //! a final answer), `num-replies`, `num-levels`, `lost-chunks`.
 //!
 //! Differs from the paper: prompts are ours, its own are not published in full; the order of
@@ -45,8 +49,8 @@ use crate::shown;
 /// One line for lists.
 pub const SUMMARY: &str = "a new answer that the anchor writes from all rollouts";
 
-const REASONING: &str = include_str!("../prompts/synthesis-reasoning-v1.md");
-const FREEFORM: &str = include_str!("../prompts/synthesis-freeform-v1.md");
+const REASONING: &str = include_str!("../prompts/synthesis-reasoning-v2.md");
+const FREEFORM: &str = include_str!("../prompts/synthesis-freeform-v2.md");
 const PLACES: &[&str] = &["question", "rollouts"];
 
 /// Which built-in prompt is used.
@@ -69,6 +73,16 @@ impl Style {
     }
 }
 
+/// Treatment of a reply that reached its token limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCutOff {
+    /// The text under the heading counts, if there is some.
+    Keep,
+    /// The group has no pseudo-reference.
+    Abstain,
+}
+
 /// Settings of [`Synthesis`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -86,6 +100,14 @@ pub struct Config {
     /// no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fan_in: Option<u32>,
+    /// The most tokens of a synthesis, 1 or more. Default: `anchor.max-new-tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_new_tokens: Option<u32>,
+    /// Treatment of a reply that reached its token limit: `keep` the text under the heading, or
+    /// `abstain`. Default: `keep` with the style `freeform`, where a rubric scores whatever is there;
+    /// `abstain` with `reasoning`, where the final answer comes last (our choice).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_cut_off: Option<OnCutOff>,
     /// A prompt of your own with the places `{{question}}` and `{{rollouts}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_text: Option<String>,
@@ -97,6 +119,9 @@ pub struct Config {
 impl Config {
     /// The first setting outside its range: key, value, what is allowed.
     pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        if self.max_new_tokens == Some(0) {
+            return Some(("max-new-tokens", "0".to_owned(), "1 or more"));
+        }
         match (self.rollouts_in_context, self.fan_in) {
             (Some(0), _) => Some(("rollouts-in-context", "0".to_owned(), "1 or more")),
             (_, Some(fan_in)) if fan_in < 2 => Some(("fan-in", fan_in.to_string(), "2 or more")),
@@ -122,8 +147,8 @@ pub struct Synthesis<'a> {
 pub fn template(config: &Config) -> Result<Template, TemplateError> {
     match (&config.prompt_text, config.style.unwrap_or(Style::Reasoning)) {
         (Some(text), _) => Template::new("aggregator.prompt-text", text, PLACES),
-        (None, Style::Reasoning) => Template::new("synthesis-reasoning-v1.md", REASONING, PLACES),
-        (None, Style::Freeform) => Template::new("synthesis-freeform-v1.md", FREEFORM, PLACES),
+        (None, Style::Reasoning) => Template::new("synthesis-reasoning-v2.md", REASONING, PLACES),
+        (None, Style::Freeform) => Template::new("synthesis-freeform-v2.md", FREEFORM, PLACES),
     }
 }
 
@@ -136,6 +161,7 @@ struct Climb {
     replies: Vec<Reply>,
     usage: Usage,
     num_headings: usize,
+    num_cut_off: usize,
     num_levels: usize,
     num_lost: usize,
 }
@@ -160,8 +186,12 @@ impl<'a> Synthesis<'a> {
             heading,
             config: config.clone(),
             anchor,
-            // Stop strings belong to the policy's own prompts.
-            sampling: Sampling { stop: Vec::new(), ..sampling.clone() },
+            sampling: Sampling {
+                // Stop strings belong to the policy's own prompts.
+                stop: Vec::new(),
+                max_new_tokens: config.max_new_tokens.unwrap_or(sampling.max_new_tokens),
+                ..sampling.clone()
+            },
         })
     }
 
@@ -175,6 +205,7 @@ impl<'a> Synthesis<'a> {
             replies: Vec::new(),
             usage: Usage::default(),
             num_headings: 0,
+            num_cut_off: 0,
             num_levels: 0,
             num_lost: 0,
         }
@@ -239,15 +270,21 @@ impl<'a> Synthesis<'a> {
                 climb.failed = Some(reason);
             }
         };
-        if let Some(reason) = unusable(reply.as_ref()) {
+        let is_cut_off = reply.as_ref().is_some_and(|reply| reply.finish.is_truncated());
+        climb.num_cut_off += usize::from(is_cut_off);
+        let keeps = is_cut_off && self.config.on_cut_off == Some(OnCutOff::Keep);
+        if let Some(reason) = unusable(reply.as_ref()).filter(|_| !keeps) {
             return lost(climb, reason);
         }
         let text = reply.map(|reply| reply.text).unwrap_or_default();
         let under = under_heading(&text, &self.heading);
         climb.num_headings += usize::from(under.is_some());
-        let part = under.unwrap_or(&text).trim();
+        // Without the heading, a cut-off reply may not have come to the part that counts.
+        let whole = if keeps { "" } else { text.as_str() };
+        let part = under.unwrap_or(whole).trim();
         if part.is_empty() {
-            return lost(climb, AbstainReason::Unreadable);
+            let reason = if keeps { AbstainReason::CutOff } else { AbstainReason::Unreadable };
+            return lost(climb, reason);
         }
         climb.texts.push(part.to_owned());
     }
@@ -297,7 +334,8 @@ impl Aggregator for Synthesis<'_> {
 }
 
 fn finish(climb: Climb) -> Aggregate {
-    let Climb { mut texts, failed, replies, usage, num_headings, num_levels, num_lost } = climb;
+    let Climb { mut texts, failed, replies, usage, num_headings, .. } = climb;
+    let Climb { num_cut_off, num_levels, num_lost, .. } = climb;
     // A tree that lacks a chunk because of a call is not the tree that was asked for.
     let is_transient = failed.is_some_and(AbstainReason::is_transient);
     let text = if is_transient { None } else { texts.pop() };
@@ -308,6 +346,7 @@ fn finish(climb: Climb) -> Aggregate {
     let num_replies = replies.len() as f64;
     let measures = BTreeMap::from([
         ("heading".to_owned(), num_headings as f64 / num_replies.max(1.0)),
+        ("cut-off".to_owned(), num_cut_off as f64 / num_replies.max(1.0)),
         ("answered".to_owned(), flag(extract_boxed(&text).answer.is_some())),
         ("num-replies".to_owned(), num_replies),
         ("num-levels".to_owned(), num_levels as f64),
@@ -441,8 +480,42 @@ mod tests {
         assert_eq!(text(&aggregate).split(' ').count(), 2);
     }
 
-    /// Ends every reply for one reason, or fails every call.
-    struct Ends(Option<FinishReason>, ModelIdentity);
+    #[test]
+    fn a_cut_off_synthesis_is_kept_from_its_heading_on_where_that_is_asked_for() {
+        let identity = ScriptedGenerator::new("m", |_, _| String::new()).identity().clone();
+        let outcome = |text: &'static str, on_cut_off: Option<OnCutOff>| {
+            let anchor = Ends(Some(FinishReason::MaxNewTokens), identity.clone(), text);
+            let config = Config { on_cut_off, ..Config::default() };
+            let group = boxed_group(&["1", "2"]);
+            let request = AggregateRequest { group: &group, seed: Seed::root(0) };
+            let synthesis = Synthesis::new(&config, &anchor, &Sampling::default()).unwrap();
+            synthesis.aggregate(&[request]).unwrap().remove(0)
+        };
+        let begun = "## Summary\n-\n## Unified response\nFirst, drink";
+        let kept = outcome(begun, Some(OnCutOff::Keep));
+        assert_eq!(text(&kept), "First, drink");
+        assert_eq!(kept.measures["cut-off"], 1.0);
+        let abstained = AggregateOutcome::Abstained(AbstainReason::CutOff);
+        assert_eq!(outcome(begun, Some(OnCutOff::Abstain)).outcome, abstained);
+        assert_eq!(outcome("## Summary\nFirst", Some(OnCutOff::Keep)).outcome, abstained);
+        assert_eq!(outcome("## Unified response\n", Some(OnCutOff::Keep)).outcome, abstained);
+    }
+
+    #[test]
+    fn a_synthesis_may_be_longer_than_other_texts_of_the_anchor() {
+        let anchor = ScriptedGenerator::new("anchor", |_, _| String::new());
+        let config = Config { max_new_tokens: Some(99), ..Config::default() };
+        let sampling = Sampling { max_new_tokens: 7, ..Sampling::default() };
+        assert_eq!(
+            Synthesis::new(&config, &anchor, &sampling).unwrap().sampling.max_new_tokens,
+            99
+        );
+        let config = Config::default();
+        assert_eq!(Synthesis::new(&config, &anchor, &sampling).unwrap().sampling.max_new_tokens, 7);
+    }
+
+    /// Ends every reply for one reason and with one text, or fails every call.
+    struct Ends(Option<FinishReason>, ModelIdentity, &'static str);
 
     impl Generator for Ends {
         fn identity(&self) -> &ModelIdentity {
@@ -456,7 +529,7 @@ mod tests {
             _: &mut dyn GenerationObserver,
         ) -> Result<Vec<Vec<Rollout>>, PortError> {
             let reply = |finish| {
-                let mut rollout = preceptor_testkit::rollout(0, "So it is");
+                let mut rollout = preceptor_testkit::rollout(0, self.2);
                 rollout.finish = finish;
                 vec![rollout]
             };
@@ -473,7 +546,7 @@ mod tests {
             (Some(FinishReason::Refused), AbstainReason::Refused),
             (None, AbstainReason::CallFailed),
         ] {
-            let anchor = Ends(finish, identity.clone());
+            let anchor = Ends(finish, identity.clone(), "So it is");
             let group = boxed_group(&["1", "2"]);
             let request = AggregateRequest { group: &group, seed: Seed::root(0) };
             let synthesis =

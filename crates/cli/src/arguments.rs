@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use preceptor_answers::GraderProfile;
+use preceptor_experiment::RunOptions;
+use preceptor_models::GenerationOptions;
 
 /// A research harness for Compute as Teacher: parallel rollouts become supervision.
 #[derive(Debug, Parser)]
@@ -113,6 +115,50 @@ pub(crate) struct ExperimentArguments {
     pub(crate) store: PathBuf,
 }
 
+/// What a run may take of the machine. Nothing here changes a result.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ResourceArguments {
+    /// Sequences that are decoded together at most. Default: 32 on the CPU, 128 elsewhere, and no more
+    /// than fit into free memory.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Option<u32>,
+    /// Memory of each device in GiB, where the device does not tell or should not be used whole.
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
+    pub(crate) device_memory: Option<u64>,
+    /// Begin training runs that seem not to fit into memory.
+    #[arg(long)]
+    pub(crate) no_memory_check: bool,
+}
+
+impl ResourceArguments {
+    /// How models sample with these resources.
+    pub(crate) fn generation(self) -> GenerationOptions {
+        GenerationOptions {
+            max_batch: self.batch.map(|batch| batch as usize),
+            // As much as without a word, of what was named.
+            cache_bytes: self.device_memory.map(|bytes| bytes / 2),
+        }
+    }
+
+    /// How a plan is run with these resources.
+    pub(crate) fn run_options(self) -> RunOptions {
+        RunOptions {
+            only_stored_rollouts: false,
+            generation: self.generation(),
+            ignores_memory: self.no_memory_check,
+            device_bytes: self.device_memory,
+        }
+    }
+}
+
+/// Bytes of a number of GiB above 0.
+fn gibibytes(text: &str) -> Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number < 1e9 => Ok((number * f64::from(1 << 30)) as u64),
+        _ => Err("expected a number of GiB above 0".to_owned()),
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
@@ -120,9 +166,8 @@ pub(crate) struct RunArguments {
     /// Show the plan and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Sequences that are decoded together at most. Never changes a result.
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    pub(crate) batch: usize,
+    #[command(flatten)]
+    pub(crate) resources: ResourceArguments,
     /// The folder that reports are written to.
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub(crate) reports: PathBuf,
@@ -170,6 +215,8 @@ pub(crate) struct ReproduceArguments {
     /// share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
+    #[command(flatten)]
+    pub(crate) resources: ResourceArguments,
     /// The store's folder.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub(crate) store: PathBuf,

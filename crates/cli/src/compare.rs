@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 
 use crate::arguments::{CompareArguments, RegradeArguments};
 use crate::failure::Failure;
-use crate::lab::{finish, open, write_report};
+use crate::lab::{finish, open, run_plan, write_report};
 use crate::output::{Output, or_dash};
-use crate::terminal::Terminal;
 
 pub(crate) fn compare(arguments: &CompareArguments, output: &Output) -> Result<ExitCode, Failure> {
     let lab = open(&arguments.experiment, GenerationOptions::default())?;
@@ -66,15 +65,8 @@ pub(crate) fn regrade(arguments: &RegradeArguments, output: &Output) -> Result<E
     before.settings.clear();
     let before = open(&before, options)?.plan;
     let mut lab = open(&arguments.experiment, options)?;
-    let mut terminal = Terminal::new();
-    let run_options = RunOptions { only_stored_rollouts: true };
-    let summary = preceptor_experiment::run(
-        &lab.plan,
-        &lab.store,
-        &mut lab.models,
-        run_options,
-        &mut terminal,
-    )?;
+    let summary =
+        run_plan(&mut lab, RunOptions { only_stored_rollouts: true, ..RunOptions::default() })?;
     let moved = preceptor_experiment::regraded(&before, &lab.plan, &lab.store)?;
     let report = match &arguments.reports {
         Some(folder) => Some(write_report(&lab, folder)?),

@@ -72,26 +72,26 @@ fn open_with(
             ));
         }
     }
-    Ok(Lab { plan, models, store: Store::open(&arguments.store)? })
+    let store = Store::open(&arguments.store)?;
+    plan.settle(&store)?;
+    Ok(Lab { plan, models, store })
+}
+
+/// Runs the plan. Afterwards it names the policies that early stopping chose.
+pub(crate) fn run_plan(lab: &mut Lab, options: RunOptions) -> Result<RunSummary, Failure> {
+    let mut terminal = Terminal::new();
+    let Lab { plan, models, store } = lab;
+    let summary = preceptor_experiment::run(plan, store, models, options, &mut terminal)?;
+    plan.settle(store)?;
+    Ok(summary)
 }
 
 pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode, Failure> {
-    if arguments.batch == 0 {
-        return Err(Failure::input("use `--batch 0`: allowed is 1 or more", "the default is 32"));
-    }
     if arguments.dry_run {
         return plan(&arguments.experiment, output);
     }
-    let options = GenerationOptions { max_batch: arguments.batch };
-    let mut lab = open(&arguments.experiment, options)?;
-    let mut terminal = Terminal::new();
-    let summary = preceptor_experiment::run(
-        &lab.plan,
-        &lab.store,
-        &mut lab.models,
-        RunOptions::default(),
-        &mut terminal,
-    )?;
+    let mut lab = open(&arguments.experiment, arguments.resources.generation())?;
+    let summary = run_plan(&mut lab, arguments.resources.run_options())?;
     let written = write_report(&lab, arguments.reports.as_path())?;
     output.json(&json!({
         "rollouts-drawn": summary.num_rollouts,

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use preceptor_experiment::RunOptions;
-use preceptor_models::GenerationOptions;
 use preceptor_reports::{Claim, Suite, SuitePart, check_claims, write_suite};
 use preceptor_store::Store;
 use serde::Deserialize;
@@ -13,10 +11,9 @@ use serde_json::{Value, json};
 
 use crate::arguments::{ExperimentArguments, ReproduceArguments};
 use crate::failure::Failure;
-use crate::lab::{CHECKS_FAILED, open, open_to_plan, write_report};
+use crate::lab::{CHECKS_FAILED, open, open_to_plan, run_plan, write_report};
 use crate::output::Output;
 use crate::plan::print_plan;
-use crate::terminal::Terminal;
 
 /// What `suite.toml` says.
 #[derive(Debug, Deserialize)]
@@ -103,7 +100,7 @@ pub(crate) fn reproduce(
         device: arguments.device.clone(),
         store: arguments.store.clone(),
     };
-    let options = GenerationOptions::default();
+    let options = arguments.resources.generation();
     // Whatever any of them lacks is said, all at once, before the first is run.
     let mut lacking: Vec<Failure> = Vec::new();
     let mut plans = Vec::new();
@@ -136,15 +133,7 @@ pub(crate) fn reproduce(
         let place = format!("{} of {}", index + 1, suite.manifests.len());
         let mut lab = open(&experiment(member), options)?;
         eprintln!("{place}: {} ({})", lab.plan.title(), member.name());
-        let mut terminal = Terminal::new();
-        let run_options = RunOptions::default();
-        let summary = preceptor_experiment::run(
-            &lab.plan,
-            &lab.store,
-            &mut lab.models,
-            run_options,
-            &mut terminal,
-        )?;
+        let summary = run_plan(&mut lab, arguments.resources.run_options())?;
         write_report(&lab, &reports)?;
         num_failed += summary.num_failed;
         counts.push(json!({

@@ -27,8 +27,8 @@ pub use model::ModelIdentity;
 pub use port::{
     Aggregate, AggregateOutcome, AggregateRequest, Aggregator, ChoiceRequest, Continuation,
     GenerationObserver, GenerationRequest, Generator, Judge, LanguageModel, NoObserver, PortError,
-    Reply, RewardDeriver, RewardRequest, RolloutSeed, Scale, ScoreRequest, Scorer, TokenScores,
-    VerdictRequest,
+    Reply, RewardDeriver, RewardRequest, RolloutSeed, Scale, ScoreRequest, Scorer,
+    TokenDistribution, TokenScores, VerdictRequest,
 };
 pub use prompt::{Message, Prompt, PromptBody, PromptId, Role};
 pub use pseudo_reference::{AbstainReason, Origin, PseudoReference};

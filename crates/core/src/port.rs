@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +120,30 @@ pub struct ScoreRequest {
     pub continuation: Continuation,
 }
 
+/// The distribution that tokens are scored under: the softmax of the logits over a temperature, cut to
+/// some tokens and renormalised.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenDistribution {
+    /// Logits are divided by this number, which is above 0.
+    pub temperature: f64,
+    /// For each token of the continuation, the ids that remain, itself among them; none keeps all.
+    pub kept: Option<Arc<Vec<Vec<u32>>>>,
+}
+
+impl Default for TokenDistribution {
+    /// The unmodified distribution.
+    fn default() -> Self {
+        Self { temperature: 1.0, kept: None }
+    }
+}
+
+impl TokenDistribution {
+    /// Whether it is the unmodified distribution.
+    pub fn is_plain(&self) -> bool {
+        self.temperature == 1.0 && self.kept.is_none()
+    }
+}
+
 /// Log-probabilities of a continuation, token by token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,6 +163,27 @@ pub trait Scorer {
     ///
     /// What stops a run.
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError>;
+
+    /// Scores each request under its own distribution.
+    ///
+    /// # Errors
+    ///
+    /// What stops a run; [`PortError::Unsupported`] from scorers that only know the unmodified
+    /// distribution and are asked for another.
+    fn score_under(
+        &self,
+        requests: &[ScoreRequest],
+        distributions: &[TokenDistribution],
+    ) -> Result<Vec<TokenScores>, PortError> {
+        if distributions.iter().all(TokenDistribution::is_plain) {
+            return self.score(requests);
+        }
+        Err(PortError::Unsupported {
+            component: "this model",
+            detail: "score tokens at another temperature than 1 or under a cut distribution"
+                .to_owned(),
+        })
+    }
 }
 
 /// Watches nothing.

@@ -193,6 +193,7 @@ pub const STEP_MEASURES: &[(&str, &str)] = &[
     ("reference-score", "mean score of the pseudo-references against labels, for the record only"),
     ("reference-missing", "share of groups without a pseudo-reference"),
     ("reference-differs", "share of pseudo-references whose answer is not the majority's"),
+    ("kept-mass", "mean probability of the tokens that top-k, top-p and min-p kept"),
     ("sampler-gap", "largest distance of a token's log-probability between sampler and trainer"),
 ];
 
@@ -219,6 +220,21 @@ pub struct TrainGroupRecord {
     /// The pseudo-reference against the label, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_score: Option<Score>,
+    /// The tokens of each rollout, in their order, under the distribution of the policy gradient;
+    /// empty where that is the unmodified one and sampling cut nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub token_traces: Vec<TokenTraceRecord>,
+}
+
+/// A rollout's tokens as the policy gradient sees them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TokenTraceRecord {
+    /// Natural log-probability of each token at the objective's temperature, over the kept tokens where
+    /// it renormalises.
+    pub logprobs: Vec<f32>,
+    /// Probability of all tokens that top-k, top-p and min-p kept, at the sampling temperature.
+    pub kept_mass: Vec<f32>,
 }
 
 /// What a step of training cost. Stage `train-costs`, keyed by [`step_key`].
@@ -270,6 +286,21 @@ pub struct TrainChoiceRecord {
     pub metric: String,
     /// The metric's value at the chosen step.
     pub value: f64,
+}
+
+/// The loss of a policy on the pseudo-references of the validation prompts. Stage
+/// `validation-losses`, keyed by [`step_key`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ValidationLossRecord {
+    /// Steps before it; 0 is the initial policy.
+    pub step: u64,
+    /// Mean cross-entropy in nats, aggregated as the objective does.
+    pub loss: f64,
+    /// Validation prompts with a pseudo-reference.
+    pub num_targets: u64,
+    /// Tokens of their pseudo-references.
+    pub num_tokens: u64,
 }
 
 /// The key of the one [`TrainChoiceRecord`] of its stage.

@@ -231,6 +231,13 @@ impl AggregatorSettings {
                 false => synthesis::Style::Freeform,
             });
         }
+        // Without a word, `reasoning` abstains.
+        if let Self::Synthesis(config) = self
+            && config.on_cut_off.is_none()
+            && config.style == Some(synthesis::Style::Freeform)
+        {
+            config.on_cut_off = Some(synthesis::OnCutOff::Keep);
+        }
     }
 }
 
@@ -294,6 +301,13 @@ macro_rules! benchmarks {
             }
         }
     };
+}
+
+impl BenchmarkSettings {
+    /// Whether its labels score the form of responses, beside their content.
+    pub(crate) fn scores_form(&self) -> bool {
+        matches!(self, Self::HealthBench(_))
+    }
 }
 
 /// The data of a benchmark that has said it needs some.
@@ -376,6 +390,18 @@ impl RewardSettings {
             | Self::Random(_)
             | Self::GroundTruth(_)
             | Self::PhysicianRubric(_) => None,
+        }
+    }
+
+    /// Makes explicit what follows from the benchmark.
+    pub(crate) fn complete(&mut self, scores_form: bool) {
+        match self {
+            Self::Rubric(config)
+            | Self::RubricFromQuestion(config)
+            | Self::RubricLikert(config) => {
+                config.complete(scores_form);
+            }
+            _ => {}
         }
     }
 

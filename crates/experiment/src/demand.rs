@@ -114,6 +114,9 @@ impl Cell {
     fn aggregator_asks(&self) -> Asked<'_> {
         let max_new_tokens = match &self.aggregator {
             AggregatorSettings::SelfBon(config) => config.max_new_tokens,
+            AggregatorSettings::Synthesis(config) => {
+                config.max_new_tokens.unwrap_or(self.anchor.sampling.max_new_tokens)
+            }
             _ => self.anchor.sampling.max_new_tokens,
         };
         let is_policy = self.aggregator.entry().needs.policy;

@@ -12,8 +12,10 @@ use preceptor_store::Store;
 
 use crate::Error;
 use crate::catalog::{AggregatorSettings, Needs};
-use crate::stages::{CellJudge, EvalJudge, RewardTerm, Stages, Writer, grader_id, needs_of};
-use crate::training::Training;
+use crate::stages::{
+    CellJudge, EvalJudge, RewardTerm, StageInputs, Stages, Writer, grader_id, needs_of,
+};
+use crate::training::{Course, Training};
 
 /// One cell: a point of the matrix with a seed.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct Cell {
     pub(crate) sampling: Sampling,
     pub(crate) group_size: u32,
     pub(crate) aggregator: AggregatorSettings,
+    /// Of the prompt that the aggregator's model is shown.
+    pub(crate) aggregator_prompt: Option<Digest>,
     pub(crate) anchor: Writer,
     pub(crate) judge: Option<CellJudge>,
     pub(crate) eval_judge: Option<EvalJudge>,
@@ -51,6 +55,41 @@ impl Cell {
     pub fn label(&self) -> String {
         let axes = self.axes.iter().map(|(key, value)| format!("{key}={value}"));
         axes.chain([format!("seed={}", self.seed)]).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Cell {
+    /// Gives the cell the policy `model` of its training run, with the stages that follow.
+    pub(crate) fn take_policy(
+        &mut self,
+        training: &Training,
+        model: ModelIdentity,
+    ) -> Result<(), Error> {
+        let stages = Stages::new(&StageInputs {
+            tasks: &self.tasks,
+            model: &model,
+            sampling: &self.sampling,
+            group_size: self.group_size,
+            seed: self.seed,
+            aggregator: &self.aggregator,
+            aggregator_prompt: self.aggregator_prompt.as_ref(),
+            anchor: &self.anchor,
+            judge: self.judge.as_ref(),
+            eval_judge: self.eval_judge.as_ref(),
+            // A trained cell's rewards are those of its steps.
+            reward: &[],
+            grader: self.grader,
+        })?;
+        self.policy_name = training.policy_name(&self.model_name, &model);
+        (self.model, self.stages) = (model, stages);
+        Ok(())
+    }
+
+    /// The cell with the policy after `step`, which is the result of its training run.
+    pub(crate) fn settled(&self, training: &Training, step: u64) -> Result<Self, Error> {
+        let mut cell = self.clone();
+        cell.take_policy(training, training.identity(step))?;
+        Ok(cell)
     }
 }
 
@@ -143,6 +182,31 @@ impl Plan {
     /// What the user should know: settings without effect, prompts that are passed over.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// Names the policies that early stopping chose, as far as the records of `store` decide it. A plan
+    /// whose records are read or reported is settled first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] if the store can't be read.
+    pub fn settle(&mut self, store: &Store) -> Result<(), Error> {
+        let mut steps: BTreeMap<Digest, Option<u64>> = BTreeMap::new();
+        for cell in &mut self.cells {
+            let Some(training) = cell.training.clone() else { continue };
+            let Some(choice) = &training.choice else { continue };
+            let step = match steps.get(choice.digest()) {
+                Some(step) => *step,
+                None => {
+                    let result = Course { training: &training, store }.result()?;
+                    *steps.entry(choice.digest().clone()).or_insert(result)
+                }
+            };
+            if let Some(step) = step {
+                *cell = cell.settled(&training, step)?;
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the cells whose value on `axis` is `value`; the seed is the axis `seed`.

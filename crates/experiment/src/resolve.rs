@@ -27,7 +27,9 @@ use crate::settings::{
 };
 use crate::stages::{RewardTerm, StageInputs, Stages, needs_of};
 use crate::task_tables::{ResolvedSplit, TaskTables, Tasks};
-use crate::training::{Split, TrainSettings, check_train, read_train, train_cell};
+use crate::training::{
+    Split, TrainSettings, check_sampling, check_splits, check_train, read_train, train_cell,
+};
 
 /// The tables that describe a cell; everything else on top describes the experiment.
 const CELL_TABLES: [&str; 12] = [
@@ -293,7 +295,7 @@ impl Resolver<'_> {
             read(self.document, "grader", optional(&mut table, "grader"), &[])?;
         let anchor: AnchorSettings =
             read(self.document, "anchor", optional(&mut table, "anchor"), &[])?;
-        let reward = roles::reward(self.document, &mut table)?;
+        let mut reward = roles::reward(self.document, &mut table)?;
         let judge = optional_table(self.document, &mut table, "judge")?;
         let eval_judge = optional_table(self.document, &mut table, "eval-judge")?;
 
@@ -336,6 +338,9 @@ impl Resolver<'_> {
             return Err(self.document.error_at("grader.profile", detail).into());
         }
         aggregator.complete(has_final_answers);
+        for term in &mut reward {
+            term.complete(benchmark.scores_form())?;
+        }
         let prompt =
             roles::check_aggregator(self.document, &aggregator, has_final_answers, &tasks.name)?;
         let defaults = self.models.sampling_defaults(&policy.model);
@@ -375,13 +380,13 @@ impl Resolver<'_> {
                 let detail = format!("`{key} = {group_size}`: `grpo` compares 2 rollouts or more");
                 return Err(self.document.error_at(key, detail).into());
             }
-            if train.settings.early_stopping.is_some() && validation.is_none() {
-                let key = "train.early-stopping";
-                let detail = format!("`{key}` needs `[validation]`, which is not there");
-                let mut error = self.document.error_at(key, detail);
-                error.hint = Some("name the prompts whose score ends the training".to_owned());
-                return Err(error.into());
-            }
+            let splits = [
+                (Split::TestTime, true),
+                (Split::HeldOut, held_out.is_some()),
+                (Split::Validation, validation.is_some()),
+            ];
+            check_splits(self.document, train, &splits)?;
+            check_sampling(self.document, train, &sampling)?;
         }
 
         let mut cells = Vec::new();
@@ -451,6 +456,7 @@ impl Resolver<'_> {
                 sampling: sampling.clone(),
                 group_size,
                 aggregator: aggregator.clone(),
+                aggregator_prompt: prompt.clone(),
                 anchor: anchor.clone(),
                 judge: judge.clone(),
                 eval_judge: eval_judge.clone(),
@@ -466,7 +472,7 @@ impl Resolver<'_> {
                     (Split::Validation, validation.as_ref().and_then(|s| s.tasks.as_ref())),
                 ];
                 let training = train_cell(&mut cell, train, &inputs, &splits)?;
-                self.notices.extend(training.warnings(group_size));
+                self.notices.extend(training.warnings(group_size, &sampling));
                 cell.training = Some(Rc::new(training));
             }
             let rewards = cell.stages.rewards.as_ref().map_or("", |spec| spec.digest().as_str());

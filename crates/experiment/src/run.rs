@@ -14,6 +14,7 @@ use preceptor_core::{
     Aggregate, AggregateOutcome, Generator, Group, GroupReward, PromptId, PseudoReference, Rollout,
     Usage,
 };
+use preceptor_models::GenerationOptions;
 use preceptor_store::Store;
 
 use crate::Error;
@@ -25,13 +26,19 @@ use crate::model_host::ModelHost;
 use crate::plan::{Cell, Plan, RolloutDemand};
 use crate::progress::Progress;
 use crate::recorded_model::{RecordedModel, RoleCost, Switchboard};
-use crate::training::TrainRun;
+use crate::training::{TrainRun, Trained};
 
 /// Settings of a run that don't reach its results.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunOptions {
     /// Stop instead of drawing rollouts that are missing.
     pub only_stored_rollouts: bool,
+    /// Sampling of policies that are trained.
+    pub generation: GenerationOptions,
+    /// Begin training runs that seem not to fit into memory.
+    pub ignores_memory: bool,
+    /// Bytes of each device's memory, in place of what it tells.
+    pub device_bytes: Option<u64>,
 }
 
 /// What a run did.
@@ -82,7 +89,10 @@ pub fn run(
         fill_prompts(&demand.cell, store)?;
         fill_rollouts(demand, store, &board, options, &mut summary)
     })?;
-    share(&drawn, store, &board, |demand| fill_cells(demand, plan, store, &board, &mut summary))?;
+    share(&drawn, store, &board, |demand| {
+        let cells: Vec<Cell> = plan.cells_of(demand).cloned().collect();
+        fill_cells(demand, &cells, store, &board, &mut summary)
+    })?;
     share(&trained, store, &board, |demand| {
         fill_trained(demand, plan, store, &board, options, &mut summary)
     })?;
@@ -121,21 +131,20 @@ fn share(
 /// Fills what is computed from the rollouts of a demand.
 fn fill_cells(
     demand: &RolloutDemand,
-    plan: &Plan,
+    cells: &[Cell],
     store: &Store,
     board: &Switchboard<'_>,
     summary: &mut RunSummary,
 ) -> Result<(), Error> {
     let rollouts = load_rollouts(&store.stage(&demand.cell.stages.rollouts))?;
     let mut graded: BTreeSet<&str> = BTreeSet::new();
-    let cells = || plan.cells_of(demand);
-    for cell in cells() {
+    for cell in cells {
         // Once for each grader that a cell uses on them.
         if graded.insert(cell.stages.rollout_grades.digest().as_str()) {
             grade_rollouts(cell, &demand.cell.tasks.tasks, store, board, &rollouts, summary)?;
         }
     }
-    for cell in cells() {
+    for cell in cells {
         CellRun { cell, store, board }.fill(&rollouts, summary)?;
     }
     Ok(())
@@ -154,32 +163,77 @@ fn fill_trained(
     let cell = &demand.cell;
     let training = cell.training.as_ref().expect("the demand is one of a trained cell");
     let train = TrainRun { cell, training, store, board, options };
-    let present = store.stage(&cell.stages.rollouts).keys()?;
-    let is_drawn = demand.keys().is_subset(&present);
-    let asks = |cell: &Cell| -> Result<bool, Error> {
-        let present = store.stage(&cell.stages.aggregates).keys()?;
-        let mut prompts = cell.tasks.tasks.iter().map(|task| task.prompt.id.as_str());
-        let is_whole = prompts.all(|prompt| present.contains(prompt));
-        Ok(cell.aggregator.entry().needs.policy && !is_whole)
+    train.regrade(summary)?;
+    let (mut step, mut policy) = (train.course().result()?, None);
+    let settled = |step| -> Result<RolloutDemand, Error> {
+        Ok(RolloutDemand { cell: cell.settled(training, step)?, group_size: demand.group_size })
     };
-    let mut is_asked = !train.is_complete()? || !is_drawn;
-    for cell in plan.cells_of(demand) {
-        is_asked = is_asked || asks(cell)?;
-    }
+    let cells = |step| -> Result<Vec<Cell>, Error> {
+        plan.cells_of(demand).map(|cell| cell.settled(training, step)).collect()
+    };
+    let is_asked = match step {
+        None => true,
+        Some(step) => asks_policy(&settled(step)?, &cells(step)?, store)?,
+    };
     if is_asked {
         if options.only_stored_rollouts {
             let label = demand.label();
-            let num_missing = demand.keys().difference(&present).count() as u64;
+            let num_missing = demand.keys().len() as u64;
             return Err(Error::NoRollouts { label, num_missing });
         }
-        let policy = train.run(summary)?;
+        match train.run(summary)? {
+            Trained::Halted(reason) => return halt(demand, store, board, &reason, summary),
+            Trained::Policy(trained, result) => {
+                (step, policy) = (Some(result), Some(trained));
+            }
+        }
+    }
+    train.course().keep_choice()?;
+    let step = step.expect("it is decided, or the run has halted");
+    let demand = settled(step)?;
+    let cell = &demand.cell;
+    if let Some(policy) = policy {
         board.lend(cell.policy_name.clone(), policy);
     }
-    fill_prompts(cell, store)?;
-    fill_rollouts(demand, store, board, options, summary)?;
-    let filled = fill_cells(demand, plan, store, board, summary);
+    let filled = fill_prompts(cell, store)
+        .and_then(|()| fill_rollouts(&demand, store, board, options, summary))
+        .and_then(|()| fill_cells(&demand, &cells(step)?, store, board, summary));
     board.take_back(&cell.policy_name);
     filled
+}
+
+/// Whether the trained policy still has to draw the rollouts of `demand` or to answer the aggregators
+/// of `cells`.
+fn asks_policy(demand: &RolloutDemand, cells: &[Cell], store: &Store) -> Result<bool, Error> {
+    let present = store.stage(&demand.cell.stages.rollouts).keys()?;
+    let mut is_asked = !demand.keys().is_subset(&present);
+    for cell in cells {
+        let present = store.stage(&cell.stages.aggregates).keys()?;
+        let mut prompts = cell.tasks.tasks.iter().map(|task| task.prompt.id.as_str());
+        let is_whole = prompts.all(|prompt| present.contains(prompt));
+        is_asked |= cell.aggregator.entry().needs.policy && !is_whole;
+    }
+    Ok(is_asked)
+}
+
+/// Notes that the policy of a demand can't be had now: its rollouts are failures with the reason, and
+/// the next run tries again.
+fn halt(
+    demand: &RolloutDemand,
+    store: &Store,
+    board: &Switchboard<'_>,
+    reason: &str,
+    summary: &mut RunSummary,
+) -> Result<(), Error> {
+    let label = demand.label();
+    board.tell(|progress| progress.notice(&format!("{label}: the training run halts: {reason}")));
+    fill_prompts(&demand.cell, store)?;
+    let keys = demand.keys();
+    let failures = keys.iter().map(|key| (key.clone(), reason.to_owned())).collect();
+    let stage = store.stage(&demand.cell.stages.rollouts);
+    stage.note_failures(keys.iter().map(String::as_str), &failures)?;
+    summary.num_failed += 1;
+    Ok(())
 }
 
 impl RunSummary {

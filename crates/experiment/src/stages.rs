@@ -9,6 +9,7 @@ use preceptor_benchmarks::{Grader, TaskSet, healthbench_strict};
 use preceptor_core::record::RECORD_FORMAT;
 use preceptor_core::{Digest, ModelIdentity, Sampling};
 use preceptor_store::{Error, StageSpec};
+use preceptor_text::TemplateError;
 use serde::Serialize;
 
 use crate::catalog::{AggregatorSettings, JudgeSettings, Needs, RewardSettings};
@@ -63,6 +64,15 @@ pub(crate) struct RewardTerm {
     /// Of the prompt that a model is shown.
     #[serde(skip)]
     pub(crate) prompt: Option<Digest>,
+}
+
+impl RewardTerm {
+    /// Makes explicit what follows from the benchmark.
+    pub(crate) fn complete(&mut self, scores_form: bool) -> Result<(), TemplateError> {
+        self.settings.complete(scores_form);
+        self.prompt = self.settings.prompt_digest()?;
+        Ok(())
+    }
 }
 
 /// What all terms together need.

@@ -136,7 +136,7 @@ fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error
         }
         None => None,
     };
-    // An early end leaves steps undone that nobody misses.
+    // An early end leaves steps undone that are not needed.
     let must_step = |training: &Rc<Training>| training.settings.early_stopping.is_none();
     let needed_steps = steps.iter().filter(|_| cell.training.as_ref().is_some_and(must_step));
     // Only rollouts that are there are graded.

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::attention::Attend;
 use crate::ops::{self, Linear};
+use crate::targets::Targets;
 
 /// The numbers that callers outside of a family need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct DecoderSpec {
     pub num_layers: usize,
     /// Numbers of an attention head.
     pub head_dim: usize,
+    /// Numbers of a token's keys and values, of all layers together.
+    pub key_value_width: usize,
     /// All weights, tied ones counted once.
     pub num_parameters: u64,
 }
@@ -81,12 +84,12 @@ pub trait Decoder: Send + Sync {
     fn logits(&self, hidden: &Tensor<2>) -> Tensor<2>;
 
     /// The log-probabilities of `targets`, one for each hidden state, and the entropy (in nats) of
-    /// each distribution; under autodiff without more logits in memory than needed.
+    /// each of their distributions; under autodiff without more logits in memory than needed.
     ///
     /// # Shapes
     ///
     /// `[r, hidden_size]` to `[r]` and `r` numbers.
-    fn token_logprobs(&self, hidden: &Tensor<2>, targets: &[u32]) -> (Tensor<1>, Vec<f32>) {
+    fn token_logprobs(&self, hidden: &Tensor<2>, targets: &Targets) -> (Tensor<1>, Vec<f32>) {
         ops::plain_token_logprobs(self.logits(hidden), targets)
     }
 

@@ -18,6 +18,7 @@ use crate::Error;
 use crate::attention::AttentionShape;
 use crate::logits_in_parts;
 use crate::padded_attention::PaddedAttention;
+use crate::targets::Targets;
 
 /// Where a model computes, and in which format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,7 +266,7 @@ fn cuda(number: usize) -> Result<burn::tensor::Device, Absent> {
 pub(crate) fn token_logprobs(
     hidden: &Tensor<2>,
     head: &Tensor<2>,
-    targets: &[u32],
+    targets: &Targets,
 ) -> Option<(Tensor<1>, Vec<f32>)> {
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
     if let Some(found) =

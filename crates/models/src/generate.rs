@@ -1,6 +1,7 @@
 //! Drawing rollouts: prompts read once a group, then decoding with continuous batching.
 //!
-//! At most `max_batch` sequences decode together. As one ends the next waiting rollout joins; a
+//! At most `max_batch` sequences decode together, and no more than whose keys and values fit into memory
+//! at their longest. As one ends the next waiting rollout joins; a
 //! prompt is read when the first of its rollouts joins, and forgotten with its last. A rollout's
 //! tokens depend on the prompt, the sampling and its own random stream alone: every row of a pass is
 //! computed by itself (see [`crate::kernels`]) and draws from its own stream.
@@ -18,9 +19,9 @@ use rayon::slice::ParallelSlice;
 use crate::attention::SequenceId;
 use crate::engine::{Counters, Engine, Reading};
 use crate::local_model::{COMPONENT, failed};
-use crate::sampler::{Draw, draw_token};
+use crate::sampler::{Draw, RolloutTrace, Trace, draw_token, draw_traced};
 use crate::tokenizer::TextStream;
-use crate::{Error, Model, Replica};
+use crate::{Error, GenerationOptions, Model, Replica};
 
 /// The prompt of a request and what its rollouts share.
 struct Group {
@@ -41,9 +42,56 @@ struct Running<'a> {
     num_prompt_tokens: usize,
     tokens: Vec<u32>,
     logprobs: Vec<f32>,
+    trace: RolloutTrace,
     /// The text so far, where stop strings are looked for.
     text: Option<TextStream<'a>>,
     finish: Option<FinishReason>,
+}
+
+/// Numbers of keys and values that are reserved for each that is used: tables grow by doubling.
+const RESERVED: u64 = 2;
+
+/// The rule by which waiting rollouts join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Admission {
+    max_batch: usize,
+    /// Tokens whose keys and values fit into memory, where that is known.
+    max_tokens: Option<u64>,
+}
+
+impl Admission {
+    /// The rule for a device that is at work on nothing else.
+    pub(crate) fn new(options: GenerationOptions, replica: &Replica) -> Self {
+        let (device, spec) = (replica.device(), replica.decoder().spec());
+        let usual = if device.has_kernels() { 32 } else { 128 };
+        let bytes = options.cache_bytes.or_else(|| Some(device.free_memory()? / 2));
+        let of_token = RESERVED * spec.key_value_width as u64 * device.format().size() as u64;
+        Self {
+            max_batch: options.max_batch.unwrap_or(usual).max(1),
+            max_tokens: bytes.map(|bytes| bytes / of_token.max(1)),
+        }
+    }
+
+    /// How many rollouts of `waiting` join `num_running`, whose longest forms have `held` tokens. Each
+    /// has the tokens that it may add.
+    fn num_joining(
+        self,
+        num_running: usize,
+        held: u64,
+        waiting: impl Iterator<Item = u64>,
+    ) -> usize {
+        let mut held = held;
+        let mut num_joining = 0;
+        for tokens in waiting.take(self.max_batch.saturating_sub(num_running)) {
+            held = held.saturating_add(tokens);
+            let is_first = num_running + num_joining == 0;
+            if !is_first && self.max_tokens.is_some_and(|most| held > most) {
+                break;
+            }
+            num_joining += 1;
+        }
+        num_joining
+    }
 }
 
 /// One call of the generator.
@@ -51,11 +99,12 @@ pub(crate) struct Generation<'a> {
     engine: Engine<'a>,
     counters: &'a Counters,
     sampling: &'a Sampling,
-    max_batch: usize,
+    trace: Option<Trace>,
+    admission: Admission,
     groups: Vec<Group>,
     waiting: VecDeque<(usize, RolloutSeed)>,
     running: Vec<Running<'a>>,
-    done: Vec<Vec<Rollout>>,
+    done: Vec<Vec<(Rollout, RolloutTrace)>>,
 }
 
 impl<'a> Generation<'a> {
@@ -64,7 +113,8 @@ impl<'a> Generation<'a> {
         replica: &'a Replica,
         counters: &'a Counters,
         sampling: &'a Sampling,
-        max_batch: usize,
+        trace: Option<Trace>,
+        admission: Admission,
         requests: &[GenerationRequest],
     ) -> Result<Self, PortError> {
         check(sampling)?;
@@ -80,7 +130,8 @@ impl<'a> Generation<'a> {
             engine: Engine::new(model, replica),
             counters,
             sampling,
-            max_batch: max_batch.max(1),
+            trace,
+            admission,
             groups,
             waiting,
             running: Vec::new(),
@@ -91,7 +142,7 @@ impl<'a> Generation<'a> {
     pub(crate) fn run(
         mut self,
         observer: &mut dyn GenerationObserver,
-    ) -> Result<Vec<Vec<Rollout>>, PortError> {
+    ) -> Result<Vec<Vec<(Rollout, RolloutTrace)>>, PortError> {
         while !self.waiting.is_empty() || !self.running.is_empty() {
             self.join_waiting(observer)?;
             self.retire(observer)?;
@@ -101,15 +152,15 @@ impl<'a> Generation<'a> {
             }
         }
         for rollouts in &mut self.done {
-            rollouts.sort_by_key(|rollout| rollout.index);
+            rollouts.sort_by_key(|(rollout, _)| rollout.index);
         }
         Ok(self.done)
     }
 
     /// Lets waiting rollouts into free places, reading their prompts first.
     fn join_waiting(&mut self, observer: &mut dyn GenerationObserver) -> Result<(), PortError> {
-        let free = self.max_batch - self.running.len();
-        let joining: Vec<_> = self.waiting.drain(..free.min(self.waiting.len())).collect();
+        let num_joining = self.num_joining();
+        let joining: Vec<_> = self.waiting.drain(..num_joining).collect();
         let unread = |group: &Group| group.sequence.is_none();
         let mut prompts: Vec<usize> = joining.iter().map(|(request, _)| *request).collect();
         prompts.dedup();
@@ -126,13 +177,14 @@ impl<'a> Generation<'a> {
                 num_prompt_tokens: self.groups[request].tokens.len(),
                 tokens: Vec::new(),
                 logprobs: Vec::new(),
+                trace: RolloutTrace::default(),
                 text: (!self.sampling.stop.is_empty())
                     .then(|| self.engine.model.tokenizer().stream()),
                 finish: self.cut_off(request),
             };
             if running.finish.is_none() {
                 let group = &self.groups[request];
-                let draw = draw_token(&group.logits, self.sampling, &mut running.stream);
+                let draw = running.draw(&group.logits, self.sampling, self.trace);
                 running.take(draw, self.engine.model, self.sampling).map_err(failed)?;
                 Counters::add(&self.counters.generated_tokens, 1);
                 observer.on_tokens(Usage { num_prompt_tokens: 0, num_generated_tokens: 1 });
@@ -143,6 +195,22 @@ impl<'a> Generation<'a> {
             self.running.push(running);
         }
         Ok(())
+    }
+
+    /// How many of the waiting rollouts join now.
+    fn num_joining(&self) -> usize {
+        let of_rollout = u64::from(self.sampling.max_new_tokens);
+        let of_prompt = |group: &Group| group.tokens.len() as u64;
+        let prompts = self.groups.iter().filter(|group| group.sequence.is_some()).map(of_prompt);
+        let held = prompts.sum::<u64>() + self.running.len() as u64 * of_rollout;
+        let mut last = None;
+        let waiting = self.waiting.iter().map(|(request, _)| {
+            // The prompt is read with the first rollout of its group.
+            let is_read = self.groups[*request].sequence.is_some() || last == Some(*request);
+            last = Some(*request);
+            of_rollout + if is_read { 0 } else { of_prompt(&self.groups[*request]) }
+        });
+        self.admission.num_joining(self.running.len(), held, waiting)
     }
 
     /// Why nothing can be drawn for a request, if so.
@@ -192,12 +260,12 @@ impl<'a> Generation<'a> {
             .collect();
         let hidden = self.engine.forward(&rows);
         let logits = self.engine.logits(&hidden);
-        let (model, sampling) = (self.engine.model, self.sampling);
+        let (model, sampling, trace) = (self.engine.model, self.sampling, self.trace);
         self.running
             .par_iter_mut()
             .zip(logits.par_chunks(model.spec().vocab_size))
             .try_for_each(|(running, logits)| {
-                let draw = draw_token(logits, sampling, &mut running.stream);
+                let draw = running.draw(logits, sampling, trace);
                 running.take(draw, model, sampling)
             })
             .map_err(failed)?;
@@ -216,7 +284,7 @@ impl<'a> Generation<'a> {
                 place += 1;
                 continue;
             };
-            let running = self.running.remove(place);
+            let mut running = self.running.remove(place);
             if let Some(sequence) = running.sequence {
                 self.engine.cache.close(sequence);
             }
@@ -229,16 +297,27 @@ impl<'a> Generation<'a> {
                 }
             }
             let request = running.request;
+            let trace = std::mem::take(&mut running.trace);
             let rollout =
                 running.into_rollout(finish, self.engine.model, self.sampling).map_err(failed)?;
             observer.on_rollout(request, &rollout).map_err(PortError::Stopped)?;
-            self.done[request].push(rollout);
+            self.done[request].push((rollout, trace));
         }
         Ok(())
     }
 }
 
 impl Running<'_> {
+    /// Draws the next token.
+    fn draw(&mut self, logits: &[f32], sampling: &Sampling, trace: Option<Trace>) -> Draw {
+        match trace {
+            None => draw_token(logits, sampling, &mut self.stream),
+            Some(wanted) => {
+                draw_traced(logits, sampling, &mut self.stream, wanted, &mut self.trace)
+            }
+        }
+    }
+
     /// Takes a drawn token and sees whether the rollout ends with it.
     fn take(&mut self, draw: Draw, model: &Model, sampling: &Sampling) -> Result<(), Error> {
         self.tokens.push(draw.token);
@@ -318,4 +397,25 @@ fn check(sampling: &Sampling) -> Result<(), PortError> {
         return Err(refuse("min-p", min_p, "a number from 0 to 1"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_join_while_their_longest_forms_fit() {
+        let rule = Admission { max_batch: 4, max_tokens: Some(100) };
+        let joining = |running, held, waiting: &[u64]| {
+            rule.num_joining(running, held, waiting.iter().copied())
+        };
+        assert_eq!(joining(0, 0, &[40, 40, 40]), 2);
+        assert_eq!(joining(2, 80, &[20, 1]), 1);
+        assert_eq!(joining(2, 81, &[20]), 0);
+        assert_eq!(joining(0, 0, &[1, 1, 1, 1, 1]), 4, "no more than the batch");
+        assert_eq!(joining(4, 0, &[1]), 0);
+        assert_eq!(joining(0, 0, &[500, 1]), 1, "one always runs");
+        let unknown = Admission { max_batch: 2, max_tokens: None };
+        assert_eq!(unknown.num_joining(0, 0, [u64::MAX, u64::MAX].into_iter()), 2);
+    }
 }

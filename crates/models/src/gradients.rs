@@ -18,6 +18,7 @@ use crate::kernels::{
 };
 use crate::ops::{self, Linear, RopeAngles, filled_rows, from_vec, on_cpu, panels_view, rows_of};
 use crate::recorded::{self, Gradient, record};
+use crate::targets::Targets;
 
 /// A tensor in the autodiff graph.
 type Tracked = recorded::Tracked<Flex>;
@@ -263,20 +264,21 @@ pub(crate) fn rows_at_once(rows: usize, vocab: usize) -> usize {
     (LOGITS_AT_ONCE / vocab).clamp(1, rows.max(1))
 }
 
-/// The log-probabilities of `targets`, and the entropy of each row's distribution, of hidden states
+/// The log-probabilities of `targets`, and the entropies of their distributions, of hidden states
 /// `[r, d]` under a head `[v, d]`. Logits are made for a part of the rows at a time and made again
 /// for the gradient.
 pub(crate) fn token_logprobs(
     hidden: &Tensor<2>,
     head: &Tensor<2>,
-    targets: &[u32],
+    targets: &Targets,
 ) -> Option<(Tensor<1>, Vec<f32>)> {
     #[derive(Clone, Debug)]
     struct State {
         hidden: FlexTensor,
         head: FlexTensor,
         packed: Arc<Packed>,
-        rows: Vec<(LogSumExp, u32)>,
+        sums: Vec<LogSumExp>,
+        targets: Targets,
     }
     impl Gradient<Flex, 2> for State {
         fn backward(self, grad: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
@@ -289,11 +291,14 @@ pub(crate) fn token_logprobs(
             for first in (0..hidden.rows()).step_by(at_once) {
                 let part = first..(first + at_once).min(hidden.rows());
                 let part_hidden = primitive(&row_range(&self.hidden, &part));
+                let scale = self.targets.scale();
+                let tokens = self.targets.tokens();
                 let weighted: Vec<_> = part
                     .clone()
-                    .map(|row| (self.rows[row].0, self.rows[row].1, grad[row]))
+                    .map(|row| (self.sums[row], tokens[row], grad[row] * scale))
                     .collect();
                 let mut data = self.packed.times(rows(&part_hidden));
+                self.targets.shape_rows(first, &mut data, head.rows());
                 kernels::softmax_backward(
                     Isa::best(),
                     RowsMut::new(&mut data, head.rows()),
@@ -328,18 +333,19 @@ pub(crate) fn token_logprobs(
     let at_once = rows_at_once(targets.len(), vocab);
     for first in (0..targets.len()).step_by(at_once) {
         let part = first..(first + at_once).min(targets.len());
-        let logits = packed.times(rows(&primitive(&row_range(&kept, &part))));
+        let mut logits = packed.times(rows(&primitive(&row_range(&kept, &part))));
+        targets.shape_rows(first, &mut logits, vocab);
         let found = kernels::log_sum_exps(Isa::best(), &logits, vocab);
         for ((logits, (sum, entropy)), target) in
-            logits.chunks_exact(vocab).zip(found).zip(&targets[part])
+            logits.chunks_exact(vocab).zip(found).zip(&targets.tokens()[part])
         {
             logprobs.push(sum.logprob(logits[*target as usize]));
             entropies.push(entropy);
-            sums.push((sum, *target));
+            sums.push(sum);
         }
     }
     let output: Tensor<1> = from_vec(logprobs, [targets.len()], 0);
-    let state = State { hidden: kept, head: weight, packed, rows: sums };
+    let state = State { hidden: kept, head: weight, packed, sums, targets: targets.clone() };
     Some((record(inputs, state, output), entropies))
 }
 

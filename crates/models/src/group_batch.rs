@@ -4,7 +4,7 @@
 use burn::tensor::{Tensor, TensorData};
 
 use crate::attention::{Segment, SegmentAttention};
-use crate::{Decoder, ops};
+use crate::{Decoder, Targets, ops};
 
 /// The logits after every token of a sequence that is read from its start, outside of autodiff.
 ///
@@ -34,7 +34,7 @@ pub struct GroupBatch {
     attention: SegmentAttention,
     /// The row that predicts each token of each rollout.
     rows: Vec<i64>,
-    targets: Vec<u32>,
+    targets: Targets,
 }
 
 impl GroupBatch {
@@ -64,7 +64,14 @@ impl GroupBatch {
                 }
             }
         }
+        let targets = Targets::new(targets);
         Self { ids, attention: SegmentAttention::new(segments), rows, targets }
+    }
+
+    /// The same tokens under another distribution; see [`Targets::under`].
+    #[must_use]
+    pub fn under(self, temperature: f64, kept: Vec<Vec<u32>>) -> Self {
+        Self { targets: self.targets.under(temperature, kept), ..self }
     }
 
     /// Rows that the pass reads.

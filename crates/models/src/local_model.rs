@@ -9,11 +9,12 @@ use std::thread;
 
 use preceptor_core::{
     Digest, GenerationObserver, GenerationRequest, Generator, ModelIdentity, PortError, Rollout,
-    Sampling, ScoreRequest, Scorer, TokenScores, Usage,
+    Sampling, ScoreRequest, Scorer, TokenDistribution, TokenScores, Usage,
 };
 
 use crate::engine::{CounterValues, Counters};
-use crate::generate::Generation;
+use crate::generate::{Admission, Generation};
+use crate::sampler::{RolloutTrace, Trace};
 use crate::score::score;
 use crate::{Error, Model, Replica, side_by_side};
 
@@ -25,16 +26,21 @@ pub(crate) fn failed(error: Error) -> PortError {
 }
 
 /// How rollouts are drawn; none of it changes what they say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GenerationOptions {
-    /// Sequences that decode together, at least 1. More need more memory and finish sooner.
-    pub max_batch: usize,
+    /// Sequences that decode together at most. None: 32 on the CPU, whose kernels gain little with
+    /// more, else 128.
+    pub max_batch: Option<usize>,
+    /// Bytes that keys and values may take on each device. None: half of what is free when a call
+    /// begins, where the device tells. A sequence joins while its longest possible form fits; one
+    /// always does.
+    pub cache_bytes: Option<u64>,
 }
 
-impl Default for GenerationOptions {
-    /// 32 sequences: with more, the CPU kernels gain little.
-    fn default() -> Self {
-        Self { max_batch: 32 }
+impl GenerationOptions {
+    /// The same with at most this many sequences.
+    pub fn of_batch(max_batch: usize) -> Self {
+        Self { max_batch: Some(max_batch), ..Self::default() }
     }
 }
 
@@ -75,28 +81,31 @@ impl LocalModel {
         replica: &Replica,
         requests: &[GenerationRequest],
         sampling: &Sampling,
+        trace: Option<Trace>,
         observer: &mut dyn GenerationObserver,
-    ) -> Result<Vec<Vec<Rollout>>, PortError> {
+    ) -> Result<Vec<Vec<Traced>>, PortError> {
         let Self { model, options, counters } = self;
-        let max_batch = options.max_batch;
-        Generation::new(model, replica, counters, sampling, max_batch, requests)?.run(observer)
-    }
-}
-
-impl Generator for LocalModel {
-    fn identity(&self) -> &ModelIdentity {
-        self.model.identity()
+        let admission = Admission::new(*options, replica);
+        let drawing =
+            Generation::new(model, replica, counters, sampling, trace, admission, requests)?;
+        drawing.run(observer)
     }
 
-    fn generate(
+    /// [`Generator::generate`], with a record of every token where `trace` asks for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generator::generate`].
+    pub fn generate_traced(
         &self,
         requests: &[GenerationRequest],
         sampling: &Sampling,
+        trace: Option<Trace>,
         observer: &mut dyn GenerationObserver,
-    ) -> Result<Vec<Vec<Rollout>>, PortError> {
+    ) -> Result<Vec<Vec<Traced>>, PortError> {
         let replicas = self.model.replicas();
         if let [replica] = replicas {
-            return self.draw(replica, requests, sampling, observer);
+            return self.draw(replica, requests, sampling, trace, observer);
         }
         let share = |number: usize| requests.iter().skip(number).step_by(replicas.len()).cloned();
         let shares: Vec<Vec<GenerationRequest>> =
@@ -108,7 +117,7 @@ impl Generator for LocalModel {
                 .map(|(first, (requests, replica))| {
                     let events = sender.clone();
                     let mut forward = Forward { first, step: replicas.len(), events };
-                    scope.spawn(move || self.draw(replica, requests, sampling, &mut forward))
+                    scope.spawn(move || self.draw(replica, requests, sampling, trace, &mut forward))
                 })
                 .collect();
             drop(sender);
@@ -125,6 +134,26 @@ impl Generator for LocalModel {
         let mut drawn: Vec<_> = drawn.into_iter().map(Vec::into_iter).collect();
         let num = replicas.len();
         Ok((0..requests.len()).filter_map(|request| drawn[request % num].next()).collect())
+    }
+}
+
+/// A rollout with the record of its tokens, which is empty where none was asked for.
+pub type Traced = (Rollout, RolloutTrace);
+
+impl Generator for LocalModel {
+    fn identity(&self) -> &ModelIdentity {
+        self.model.identity()
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerationRequest],
+        sampling: &Sampling,
+        observer: &mut dyn GenerationObserver,
+    ) -> Result<Vec<Vec<Rollout>>, PortError> {
+        let drawn = self.generate_traced(requests, sampling, None, observer)?;
+        let rollouts = |group: Vec<Traced>| group.into_iter().map(|(rollout, _)| rollout).collect();
+        Ok(drawn.into_iter().map(rollouts).collect())
     }
 }
 
@@ -175,11 +204,22 @@ impl GenerationObserver for Forward {
 
 impl Scorer for LocalModel {
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError> {
+        let plain = TokenDistribution::default();
+        self.score_under(requests, &vec![plain; requests.len()])
+    }
+
+    fn score_under(
+        &self,
+        requests: &[ScoreRequest],
+        distributions: &[TokenDistribution],
+    ) -> Result<Vec<TokenScores>, PortError> {
+        assert_eq!(requests.len(), distributions.len(), "one distribution for each request");
         let replicas = self.model.replicas();
         let len = requests.len().div_ceil(replicas.len()).max(1);
-        let shares: Vec<_> = replicas.iter().zip(requests.chunks(len)).collect();
-        let scored = side_by_side(shares, |(replica, requests)| {
-            score(&self.model, replica, &self.counters, requests)
+        let shares = requests.chunks(len).zip(distributions.chunks(len));
+        let shares: Vec<_> = replicas.iter().zip(shares).collect();
+        let scored = side_by_side(shares, |(replica, (requests, distributions))| {
+            score(&self.model, replica, &self.counters, requests, distributions)
         });
         Ok(scored.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }

@@ -12,18 +12,19 @@ use std::ops::Range;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, DispatchKindConversion, DispatchTensor};
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 use crate::gradients::rows_at_once;
 use crate::ops::{to_vec, widened};
 use crate::recorded::{Gradient, primitive, record, tracked, value};
+use crate::targets::Targets;
 
 /// What the backward pass reads.
 #[derive(Clone, Debug)]
 struct Kept {
     hidden_rd: Tensor<2>,
     head_vd: Tensor<2>,
-    targets: Vec<u32>,
+    targets: Targets,
     /// `L` of each row.
     sums_r1: Tensor<2>,
 }
@@ -40,12 +41,12 @@ impl Kept {
     }
 
     fn logits_nv(&self, part: &Range<usize>) -> Tensor<2> {
-        widened(self.hidden_nd(part).matmul(self.head_vd.clone().transpose()))
+        let logits = widened(self.hidden_nd(part).matmul(self.head_vd.clone().transpose()));
+        self.targets.part(part.clone()).shaped(logits)
     }
 
     fn targets_n1(&self, part: &Range<usize>) -> Tensor<2, Int> {
-        let ids: Vec<i64> = self.targets[part.clone()].iter().map(|id| i64::from(*id)).collect();
-        Tensor::from_data(TensorData::new(ids, [part.len(), 1]), &self.hidden_rd.device())
+        self.targets.part(part.clone()).index_n1(&self.hidden_rd.device())
     }
 
     /// The gradients of hidden states and head for those of the log-probabilities, `[r, 1]`.
@@ -54,7 +55,7 @@ impl Kept {
         let mut head_grad: Option<Tensor<2>> = None;
         for part in self.parts() {
             let rows = |x: &Tensor<2>| x.clone().narrow(0, part.start, part.len());
-            let grad_n1 = rows(grad_r1);
+            let grad_n1 = rows(grad_r1) * self.targets.scale();
             let softmax_nv = (self.logits_nv(&part) - rows(&self.sums_r1)).exp();
             let logits_grad_nv = (softmax_nv * grad_n1.clone().neg()).scatter(
                 1,
@@ -90,12 +91,12 @@ where
     }
 }
 
-/// The log-probabilities of `targets`, and the entropy (in nats) of each row's distribution, of
+/// The log-probabilities of `targets`, and the entropies (in nats) of their distributions, of
 /// hidden states `[r, d]` under a head `[v, d]`, if one of them is under autodiff on backend `B`.
 pub(crate) fn token_logprobs<B: Backend>(
     hidden: &Tensor<2>,
     head: &Tensor<2>,
-    targets: &[u32],
+    targets: &Targets,
 ) -> Option<(Tensor<1>, Vec<f32>)>
 where
     DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
@@ -103,7 +104,7 @@ where
     let tracked = tracked::<B, 2>([hidden, head])?;
     let [hidden_rd, head_vd] = tracked.each_ref().map(value::<B, 2>);
     let empty = Tensor::zeros([0, 1], &hidden_rd.device());
-    let mut kept = Kept { hidden_rd, head_vd, targets: targets.to_vec(), sums_r1: empty };
+    let mut kept = Kept { hidden_rd, head_vd, targets: targets.clone(), sums_r1: empty };
     let (mut logprobs, mut sums) = (Vec::new(), Vec::new());
     let mut entropies = Vec::with_capacity(targets.len());
     for part in kept.parts() {
@@ -138,18 +139,32 @@ mod tests {
 
     #[test]
     fn values_and_gradients_are_those_of_plain_operations() {
+        let plain = Targets::new(vec![3, 0, 40, 3, 17]);
+        let kept: Vec<Vec<u32>> =
+            vec![vec![3, 1], vec![0], vec![5, 40, 7, 9], (0..41).collect(), vec![17, 16, 0]];
+        for targets in [
+            plain.clone(),
+            plain.clone().under(0.7, Vec::new()),
+            plain.clone().under(1.0, kept.clone()),
+            plain.under(0.6, kept),
+        ] {
+            agree(&targets);
+        }
+    }
+
+    /// Runs both ways for the targets of five rows.
+    fn agree(targets: &Targets) {
         let normal = Distribution::Normal(0.0, 1.0);
-        let targets = [3, 0, 40, 3, 17];
         let weights = Tensor::<1>::from_data([0.5, -1.0, 2.0, 0.0, 1.5], &Device::flex());
         let hidden = Tensor::<2>::random([5, 8], normal, &Device::flex());
         let head = Tensor::<2>::random([41, 8], normal, &Device::flex());
         let run = |in_parts: bool| {
             let [hidden, head] = [&hidden, &head].map(|x| x.clone().autodiff().require_grad());
             let (logprobs, entropies) = if in_parts {
-                token_logprobs::<Flex>(&hidden, &head, &targets).expect("under autodiff")
+                token_logprobs::<Flex>(&hidden, &head, targets).expect("under autodiff")
             } else {
                 let plain = hidden.clone().matmul(head.clone().transpose());
-                plain_token_logprobs(plain, &targets)
+                plain_token_logprobs(plain, targets)
             };
             let loss = (logprobs.clone() * weights.clone().autodiff()).sum();
             let mut gradients = loss.backward();
@@ -170,7 +185,8 @@ mod tests {
         let zeros = |shape| Tensor::<2>::zeros(shape, &Device::flex());
         let head = zeros([7, 4]).autodiff().require_grad();
         let (logprobs, entropies) =
-            token_logprobs::<Flex>(&zeros([0, 4]), &head, &[]).expect("one is under autodiff");
+            token_logprobs::<Flex>(&zeros([0, 4]), &head, &Targets::new(Vec::new()))
+                .expect("one is under autodiff");
         assert_eq!((logprobs.dims(), entropies.len()), ([0], 0));
     }
 }

@@ -17,6 +17,7 @@ use crate::gradients;
 pub use crate::kernels::Activation;
 use crate::kernels::{self, Isa, LANES, PanelsView, RowsMut, RowsRef};
 use crate::lora::Adapter;
+use crate::targets::Targets;
 
 /// The tensor's CPU storage, if it has one and no gradients are recorded.
 pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
@@ -333,7 +334,11 @@ pub fn gated(gate_up: &Tensor<2>, activation: Activation) -> Tensor<2> {
 /// # Shapes
 ///
 /// `[r, d]` to `[r]` and `r` numbers.
-pub fn token_logprobs(hidden: &Tensor<2>, head: &Linear, targets: &[u32]) -> (Tensor<1>, Vec<f32>) {
+pub fn token_logprobs(
+    hidden: &Tensor<2>,
+    head: &Linear,
+    targets: &Targets,
+) -> (Tensor<1>, Vec<f32>) {
     if hidden.is_autodiff() {
         let weight = head.to_tensor();
         let on_cpu = gradients::token_logprobs(hidden, &weight, targets);
@@ -343,9 +348,10 @@ pub fn token_logprobs(hidden: &Tensor<2>, head: &Linear, targets: &[u32]) -> (Te
     }
     let [vocab, _] = head.shape();
     let at_once = gradients::rows_at_once(targets.len(), vocab);
-    let parts = targets.chunks(at_once).enumerate().map(|(number, targets)| {
-        let rows = hidden.clone().narrow(0, number * at_once, targets.len());
-        plain_token_logprobs(widened(head.forward(&rows)), targets)
+    let parts = (0..targets.len()).step_by(at_once).map(|first| {
+        let part = targets.part(first..(first + at_once).min(targets.len()));
+        let rows = hidden.clone().narrow(0, first, part.len());
+        plain_token_logprobs(widened(head.forward(&rows)), &part)
     });
     let (logprobs, entropies): (Vec<_>, Vec<_>) = parts.unzip();
     match logprobs.is_empty() {
@@ -363,12 +369,11 @@ pub(crate) fn widened<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 /// The same from logits `[r, v]`, in burn operations.
-pub fn plain_token_logprobs(logits: Tensor<2>, targets: &[u32]) -> (Tensor<1>, Vec<f32>) {
-    let logprobs = burn::tensor::activation::log_softmax(logits, 1);
+pub fn plain_token_logprobs(logits: Tensor<2>, targets: &Targets) -> (Tensor<1>, Vec<f32>) {
+    let logprobs = burn::tensor::activation::log_softmax(targets.shaped(logits), 1);
     let bare = logprobs.clone().without_autodiff();
     let entropies = (bare.clone().exp() * bare).sum_dim(1).neg();
-    let ids: Vec<i64> = targets.iter().map(|id| i64::from(*id)).collect();
-    let index = Tensor::from_data(TensorData::new(ids, [targets.len(), 1]), &logprobs.device());
+    let index = targets.index_n1(&logprobs.device().inner());
     (logprobs.gather(1, index).reshape([targets.len()]), to_vec(entropies))
 }
 

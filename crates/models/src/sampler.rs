@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
 use crate::kernels::{Isa, log_sum_exp, weights_at_temperature};
+use crate::targets::shape_row;
 
 /// Weights are summed in blocks of this many, then block by block.
 const BLOCK: usize = 256;
@@ -25,13 +26,79 @@ pub struct Draw {
     pub logprob: f32,
 }
 
+/// The record that is kept of every drawn token for a policy gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trace {
+    /// Temperature of the recorded log-probabilities, above 0.
+    pub temperature: f64,
+    /// Whether they are under the distribution that the filters cut, whose tokens are then kept too.
+    pub cut: bool,
+}
+
+/// The records of a rollout's tokens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RolloutTrace {
+    /// Natural log-probability of each token under the traced distribution.
+    pub logprobs: Vec<f32>,
+    /// Probability, at the sampling temperature, of all tokens that the filters kept, for each token.
+    pub kept_mass: Vec<f32>,
+    /// The ids that the filters kept, for each token; empty unless [`Trace::cut`].
+    pub kept: Vec<Vec<u32>>,
+}
+
 /// Natural log-probability of `token` under the softmax of `logits`.
 pub fn token_logprob(logits: &[f32], token: u32) -> f32 {
     log_sum_exp(Isa::best(), logits).logprob(logits[token as usize])
 }
 
+/// The same under the distribution of [`Targets`](crate::Targets): logits are divided by
+/// `temperature`, and where there is a set, only its tokens are possible.
+pub(crate) fn token_logprob_under(
+    logits: &[f32],
+    token: u32,
+    temperature: f64,
+    kept: Option<&[u32]>,
+) -> f32 {
+    if temperature == 1.0 && kept.is_none() {
+        return token_logprob(logits, token);
+    }
+    let mut shaped = logits.to_vec();
+    shape_row(&mut shaped, temperature, kept);
+    token_logprob(&shaped, token)
+}
+
 /// Draws a token; temperature 0 takes the most likely one, the lowest id of equals.
 pub fn draw_token(logits: &[f32], sampling: &Sampling, stream: &mut ChaCha8Rng) -> Draw {
+    draw(logits, sampling, stream).0
+}
+
+/// [`draw_token`], and the token's record at the end of `trace`.
+pub(crate) fn draw_traced(
+    logits: &[f32],
+    sampling: &Sampling,
+    stream: &mut ChaCha8Rng,
+    wanted: Trace,
+    trace: &mut RolloutTrace,
+) -> Draw {
+    let (draw, kept) = draw(logits, sampling, stream);
+    let cut = kept.ids.as_deref().filter(|_| wanted.cut);
+    trace.logprobs.push(token_logprob_under(logits, draw.token, wanted.temperature, cut));
+    trace.kept_mass.push(kept.mass);
+    if wanted.cut {
+        let all = || (0..logits.len()).filter_map(|id| u32::try_from(id).ok()).collect();
+        trace.kept.push(kept.ids.unwrap_or_else(all));
+    }
+    draw
+}
+
+/// The tokens that the filters kept: their ids where something was cut, and their probability.
+struct Kept {
+    ids: Option<Vec<u32>>,
+    mass: f32,
+}
+
+fn draw(logits: &[f32], sampling: &Sampling, stream: &mut ChaCha8Rng) -> (Draw, Kept) {
+    let mut all = Kept { ids: None, mass: 1.0 };
     let isa = Isa::best();
     let lse = log_sum_exp(isa, logits);
     let token = if sampling.temperature == 0.0 {
@@ -50,10 +117,14 @@ pub fn draw_token(logits: &[f32], sampling: &Sampling, stream: &mut ChaCha8Rng) 
         } else {
             let kept = filter(&weights, sampling);
             let kept_weights: Vec<f64> = kept.iter().map(|id| weights[*id as usize]).collect();
-            kept[pick(&kept_weights, uniform) as usize]
+            let token = kept[pick(&kept_weights, uniform) as usize];
+            let total: f64 = weights.iter().sum();
+            all.mass = (kept_weights.iter().sum::<f64>() / total).min(1.0) as f32;
+            all.ids = (kept.len() < logits.len()).then_some(kept);
+            token
         }
     };
-    Draw { token, logprob: lse.logprob(logits[token as usize]) }
+    (Draw { token, logprob: lse.logprob(logits[token as usize]) }, all)
 }
 
 /// The ids that the filters keep, most likely first.
@@ -209,6 +280,31 @@ mod tests {
             let draw = draw_token(&logits, &sampling, &mut stream);
             assert_eq!(draw.logprob.to_bits(), token_logprob(&logits, draw.token).to_bits());
         }
+    }
+
+    #[test]
+    fn traces_hold_the_distribution_that_tokens_were_drawn_from() {
+        let logits = logits();
+        let sampling = Sampling { temperature: 0.7, top_k: 5, ..Sampling::default() };
+        let wanted = Trace { temperature: 0.7, cut: true };
+        let (mut stream, mut trace) = (Seed::root(1).rng(), RolloutTrace::default());
+        let weight = |id: u32| (f64::from(logits[id as usize]) / 0.7).exp();
+        for row in 0..50 {
+            let draw = draw_traced(&logits, &sampling, &mut stream, wanted, &mut trace);
+            let kept = &trace.kept[row];
+            assert_eq!(kept.len(), 5);
+            assert!(kept.contains(&draw.token));
+            let of_kept: f64 = kept.iter().map(|id| weight(*id)).sum();
+            let all: f64 = (0..700).map(weight).sum();
+            let expected = weight(draw.token) / of_kept;
+            assert!((f64::from(trace.logprobs[row]).exp() - expected).abs() < 1e-5);
+            assert!((f64::from(trace.kept_mass[row]) - of_kept / all).abs() < 1e-6);
+        }
+        let uncut = Trace { temperature: 1.0, cut: false };
+        let (mut stream, mut trace) = (Seed::root(1).rng(), RolloutTrace::default());
+        let draw = draw_traced(&logits, &sampling, &mut stream, uncut, &mut trace);
+        assert_eq!(trace.logprobs, [draw.logprob], "at temperature 1 it is the plain one");
+        assert!(trace.kept.is_empty());
     }
 
     #[test]

@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use preceptor_core::{Continuation, PortError, ScoreRequest, TokenScores};
+use preceptor_core::{Continuation, PortError, ScoreRequest, TokenDistribution, TokenScores};
 
 use crate::attention::SequenceId;
 use crate::engine::{Counters, Engine, Reading};
 use crate::local_model::failed;
-use crate::sampler::token_logprob;
+use crate::sampler::token_logprob_under;
 use crate::{Decoder, GroupBatch, Model, Replica, TokenGroup, ops};
 
 /// Tokens whose keys and values are held at once; a single longer request still fits.
@@ -29,6 +29,7 @@ pub(crate) fn score(
     replica: &Replica,
     counters: &Counters,
     requests: &[ScoreRequest],
+    distributions: &[TokenDistribution],
 ) -> Result<Vec<TokenScores>, PortError> {
     let mut shared: Vec<Shared> = Vec::new();
     let mut places: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
@@ -70,16 +71,34 @@ pub(crate) fn score(
             Counters::add(&counters.prompt_tokens, shared.prompt.len());
         }
         if replica.device().has_kernels() {
-            score_batch(&mut engine, batch, &mut scores);
+            score_batch(&mut engine, batch, distributions, &mut scores);
         } else {
-            score_in_one_pass(replica.decoder(), batch, &mut scores);
+            score_in_one_pass(replica.decoder(), batch, distributions, &mut scores);
         }
         first = end;
     }
     Ok(scores)
 }
 
-fn score_in_one_pass(decoder: &dyn Decoder, batch: &[Shared], scores: &mut [TokenScores]) {
+/// The log-probability of the token numbered `token` of a continuation.
+fn logprob(logits: &[f32], ids: &[u32], token: usize, distribution: &TokenDistribution) -> f32 {
+    let kept = distribution.kept.as_ref().map(|kept| kept[token].as_slice());
+    token_logprob_under(logits, ids[token], distribution.temperature, kept)
+}
+
+fn score_in_one_pass(
+    decoder: &dyn Decoder,
+    batch: &[Shared],
+    distributions: &[TokenDistribution],
+    scores: &mut [TokenScores],
+) {
+    let mut requests = batch.iter().flat_map(|shared| &shared.requests);
+    let Some(first) = requests.next() else { return };
+    let temperature = distributions[*first].temperature;
+    let others = |request: &usize| distributions[*request].temperature == temperature;
+    assert!(requests.clone().all(others), "one pass has one temperature");
+    let cut = distributions[*first].kept.is_some();
+    assert!(requests.all(|request| distributions[*request].kept.is_some() == cut), "all or none");
     let continuations: Vec<Vec<Vec<u32>>> = batch
         .iter()
         .map(|shared| shared.requests.iter().map(|r| scores[*r].token_ids.clone()).collect())
@@ -92,7 +111,13 @@ fn score_in_one_pass(decoder: &dyn Decoder, batch: &[Shared], scores: &mut [Toke
         .zip(&continuations)
         .map(|(shared, rollouts)| TokenGroup { prompt: &shared.prompt, rollouts })
         .collect();
-    let (logprobs, _) = GroupBatch::new(&groups).token_logprobs(decoder);
+    let kept = batch
+        .iter()
+        .flat_map(|shared| &shared.requests)
+        .filter_map(|request| distributions[*request].kept.as_ref())
+        .flat_map(|kept| kept.iter().cloned());
+    let passed = GroupBatch::new(&groups).under(temperature, kept.collect());
+    let (logprobs, _) = passed.token_logprobs(decoder);
     let mut rest = ops::to_vec(logprobs).into_iter();
     for request in batch.iter().flat_map(|shared| &shared.requests) {
         let TokenScores { token_ids, logprobs } = &mut scores[*request];
@@ -100,7 +125,12 @@ fn score_in_one_pass(decoder: &dyn Decoder, batch: &[Shared], scores: &mut [Toke
     }
 }
 
-fn score_batch(engine: &mut Engine<'_>, batch: &[Shared], scores: &mut [TokenScores]) {
+fn score_batch(
+    engine: &mut Engine<'_>,
+    batch: &[Shared],
+    distributions: &[TokenDistribution],
+    scores: &mut [TokenScores],
+) {
     let prompts: Vec<SequenceId> = batch.iter().map(|_| engine.cache.open(None)).collect();
     let readings: Vec<Reading<'_>> = batch
         .iter()
@@ -114,7 +144,9 @@ fn score_batch(engine: &mut Engine<'_>, batch: &[Shared], scores: &mut [TokenSco
     engine.read(&readings, |reading, _, logits| {
         for request in &batch[reading].requests {
             let TokenScores { token_ids, logprobs } = &mut scores[*request];
-            logprobs.extend(token_ids.first().map(|token| token_logprob(logits, *token)));
+            if !token_ids.is_empty() {
+                logprobs.push(logprob(logits, token_ids, 0, &distributions[*request]));
+            }
         }
     });
 
@@ -137,8 +169,9 @@ fn score_batch(engine: &mut Engine<'_>, batch: &[Shared], scores: &mut [TokenSco
         })
         .collect();
     engine.read(&readings, |reading, token, logits| {
-        let TokenScores { token_ids, logprobs } = &mut scores[continued[reading].1];
-        logprobs.push(token_logprob(logits, token_ids[token + 1]));
+        let request = continued[reading].1;
+        let TokenScores { token_ids, logprobs } = &mut scores[request];
+        logprobs.push(logprob(logits, token_ids, token + 1, &distributions[request]));
     });
     for (sequence, _, _) in &continued {
         engine.cache.close(*sequence);

@@ -18,6 +18,7 @@ use crate::device::Device;
 use crate::gguf::GgufFile;
 use crate::hf_folder::JsonFile;
 use crate::ops::{self, Linear};
+use crate::targets::Targets;
 use crate::weights::WeightSource;
 
 /// The sizes that every family has.
@@ -401,6 +402,7 @@ impl<L: Layers> Stack<L> {
             hidden_size: d,
             num_layers: sizes.num_layers,
             head_dim: sizes.head_dim,
+            key_value_width: 2 * sizes.num_layers * sizes.num_kv_heads * sizes.head_dim,
             num_parameters: (num_parameters + tables * vocab_size * d + d) as u64,
         };
         let device = device.burn().clone();
@@ -461,7 +463,7 @@ impl<L: Layers> Decoder for Stack<L> {
         }
     }
 
-    fn token_logprobs(&self, hidden: &Tensor<2>, targets: &[u32]) -> (Tensor<1>, Vec<f32>) {
+    fn token_logprobs(&self, hidden: &Tensor<2>, targets: &Targets) -> (Tensor<1>, Vec<f32>) {
         match self.config.logit_cap() {
             Some(_) => ops::plain_token_logprobs(self.logits(hidden), targets),
             None => ops::token_logprobs(hidden, self.output_matrix(), targets),

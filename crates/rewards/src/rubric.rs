@@ -27,7 +27,7 @@ pub const SUMMARY: &str = "the fraction met of criteria written from the pseudo-
 pub const FORM: Form = Form {
     source: Source::Reference,
     grading: Grading::YesNo,
-    prompt: ("rubric-from-reference-v1.md", include_str!("../prompts/rubric-from-reference-v1.md")),
+    prompt: ("rubric-from-reference-v2.md", include_str!("../prompts/rubric-from-reference-v2.md")),
     places: &["count", "reference"],
 };
 

@@ -16,6 +16,11 @@ pub struct Config {
     /// Replies that the anchor is asked for at most until one holds a rubric, 1 to 100. Default: 3 (our
     /// choice).
     pub attempts: u32,
+    /// Whether criteria may also be about form, such as plain words, a clear order or a fitting length;
+    /// it acts on the built-in prompts. Default: true where the benchmark scores form (`healthbench`),
+    /// else false (our choice).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<bool>,
     /// A prompt of your own with the places `{{count}}` and what the criteria are written from,
     /// `{{reference}}` or `{{question}}`. It must ask for `<criterion>` elements.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,11 +29,36 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { num_criteria: 5, min_criteria: 3, max_criteria: 20, attempts: 3, prompt_text: None }
+        Self {
+            num_criteria: 5,
+            min_criteria: 3,
+            max_criteria: 20,
+            attempts: 3,
+            form: None,
+            prompt_text: None,
+        }
     }
 }
 
 impl Config {
+    /// Makes explicit what follows from the benchmark; `scores_form` where it scores the form of
+    /// responses.
+    pub fn complete(&mut self, scores_form: bool) {
+        if self.form.is_none() && self.prompt_text.is_none() {
+            self.form = Some(scores_form);
+        }
+    }
+
+    /// The line of the built-in prompts about form.
+    pub(crate) fn form_line(&self) -> &'static str {
+        match self.form {
+            Some(true) => {
+                "is about content; at most one in five may be about form where that helps the reader, such as plain words, a clear order or a fitting length."
+            }
+            Some(false) | None => "does not reward length, tone or form.",
+        }
+    }
+
     /// The first setting outside its range: key, value, what is allowed.
     pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
         let Self { num_criteria, min_criteria, max_criteria, attempts, .. } = *self;

@@ -26,7 +26,7 @@ pub const SUMMARY: &str = "the fraction met of criteria written from the questio
 pub const FORM: Form = Form {
     source: Source::Question,
     grading: Grading::YesNo,
-    prompt: ("rubric-from-question-v1.md", include_str!("../prompts/rubric-from-question-v1.md")),
+    prompt: ("rubric-from-question-v2.md", include_str!("../prompts/rubric-from-question-v2.md")),
     places: &["count", "question"],
 };
 

@@ -39,7 +39,7 @@ type Written = Judged<Answer<Rubric>>;
 pub struct Form {
     pub(crate) source: Source,
     pub(crate) grading: Grading,
-    /// The file of the built-in prompt, and its text.
+    /// The file of the built-in prompt, and its text, in which `{{form}}` becomes the line about form.
     pub(crate) prompt: (&'static str, &'static str),
     /// The places of a prompt: `count`, and what the criteria are written from.
     pub(crate) places: &'static [&'static str],
@@ -53,7 +53,10 @@ impl Form {
     /// [`TemplateError`] if a place is missing or unknown.
     pub fn template(&self, config: &Config) -> Result<Template, TemplateError> {
         match &config.prompt_text {
-            None => Template::new(self.prompt.0, self.prompt.1, self.places),
+            None => {
+                let text = self.prompt.1.replace("{{form}}", config.form_line());
+                Template::new(self.prompt.0, &text, self.places)
+            }
             Some(text) => Template::new("reward.prompt-text", text, self.places),
         }
     }

@@ -101,9 +101,11 @@ pub enum Error {
     },
     /// A training that needs more memory than there is.
     #[error(
-        "begin to train: it needs about {needed} and {available} are free ({components})\nhint: lower `tokens-a-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model"
+        "begin to train: it needs about {needed} on {place}, and {available} are free there ({components})\nhint: lower `tokens-a-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model; `--no-memory-check` begins in any case"
     )]
     Memory {
+        /// Whose memory it is.
+        place: &'static str,
         /// What it needs.
         needed: String,
         /// What is free.

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use preceptor_models::{
-    GradientSums, GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, side_by_side,
+    GradientSums, GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, ops,
+    side_by_side,
 };
 
 use crate::muon::{Muon, MuonConfig};
@@ -68,6 +69,7 @@ pub struct Learner {
     max_gradient_norm: f64,
     rows_a_micro_batch: usize,
     layer_states: LayerStates,
+    temperature: f64,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,7 @@ impl Learner {
             schedule,
             rows_a_micro_batch,
             layer_states: LayerStates::default(),
+            temperature: 1.0,
         }
     }
 
@@ -133,6 +136,7 @@ impl Learner {
             schedule,
             rows_a_micro_batch,
             layer_states: LayerStates::default(),
+            temperature: 1.0,
         }
     }
 
@@ -176,6 +180,12 @@ impl Learner {
         Self { layer_states, ..self }
     }
 
+    /// The same, with log-probabilities of logits that are divided by `temperature`, which is above 0.
+    #[must_use]
+    pub fn with_temperature(self, temperature: f64) -> Self {
+        Self { temperature, ..self }
+    }
+
     /// The weights.
     pub fn trainable(&self) -> &Trainable {
         &self.trainable
@@ -210,6 +220,39 @@ impl Learner {
         let factor = clip_factor(report.gradient_norm, self.max_gradient_norm);
         self.optimizer.step(report.learning_rate, factor, &mut self.trainable, &gradients);
         Ok(report)
+    }
+
+    /// The log-probabilities of every rollout's tokens under the current weights, by the operations of
+    /// an update, groups after groups.
+    pub fn logprobs(&self, groups: &[Group]) -> Vec<Vec<f32>> {
+        let sequences: Vec<Sequence> =
+            groups.iter().flat_map(|group| group.sequences.iter().cloned()).collect();
+        let micro_batches = micro_batches(groups, &sequences, self.rows_a_micro_batch);
+        let replicas = self.trainable.num_replicas();
+        let mut logprobs = Vec::with_capacity(sequences.len());
+        for round in micro_batches.chunks(replicas) {
+            let tasks: Vec<_> = round.iter().enumerate().collect();
+            let found = side_by_side(tasks, |(replica, micro_batch)| {
+                let batch = self.batch(micro_batch);
+                // Layers keep nothing: there is no way back.
+                let pass = Pass::new(&self.trainable, replica, &batch, LayerStates::Recomputed);
+                ops::to_vec(pass.token_logprobs().0.without_autodiff())
+            });
+            for (micro_batch, found) in round.iter().zip(found) {
+                let mut rest = found.into_iter();
+                for sequence in micro_batch.sequences {
+                    logprobs.push(rest.by_ref().take(sequence.num_tokens).collect());
+                }
+            }
+        }
+        logprobs
+    }
+
+    /// The rows of a pass.
+    fn batch(&self, micro_batch: &MicroBatch<'_>) -> GroupBatch {
+        let sampled = micro_batch.sequences.iter().filter_map(|s| s.sampled.as_ref());
+        let kept = sampled.filter_map(|sampled| sampled.kept.as_deref()).flatten().cloned();
+        GroupBatch::new(&micro_batch.groups).under(self.temperature, kept.collect())
     }
 
     /// The gradient of every parameter; on the way back it is `loss_scale` times as large.
@@ -273,8 +316,8 @@ impl Learner {
         loss_scale: f32,
         sum: &mut GradientSums,
     ) -> Result<Share, Error> {
-        let MicroBatch { groups, sequences } = micro_batch;
-        let batch = GroupBatch::new(groups);
+        let MicroBatch { sequences, .. } = micro_batch;
+        let batch = self.batch(micro_batch);
         let pass = Pass::new(&self.trainable, replica, &batch, self.layer_states);
         let (logprobs, entropies) = pass.token_logprobs();
         let loss = objective.loss(logprobs, Batch { sequences, totals })?;

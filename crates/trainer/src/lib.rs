@@ -27,7 +27,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Description};
 pub use error::Error;
 pub use gradient_norm::{GradientNorm, clip_factor};
 pub use learner::{Group, Learner, Report};
-pub use memory::{MemoryEstimate, available_memory};
+pub use memory::{MemoryEstimate, MemoryInputs};
 pub use muon::{Muon, MuonConfig, MuonUpdate};
 pub use objective::{Batch, Divergence, Loss, Metrics, Objective, Sampled, Sequence, Totals};
 pub use optimizer::{AdamW, AdamWConfig, Moments, OptimizerState, Parameter, Update};

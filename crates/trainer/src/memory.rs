@@ -1,125 +1,252 @@
-//! What a training needs of memory, told before it begins.
+//! The memory that a training run needs, told before it begins.
 //!
 //! ```text
-//! trained weights     4 P      gradients            4 P      both moments   8 P
-//! a pass's weights    4 P      frozen weights       4 N
-//! a pass's states     4 r L (6 h + N_L / h)         logits         8 min(r V, 2^26)
+//! host     trained weights    4 P    gradients           4 P    both moments   8 P
+//! device   a pass's weights   f P    weights             f N    gradients      4 P
+//!          a pass's states    f r L (6 h + N_L / h)             logits         8 min(r V, 2^26)
 //! ```
 //!
-//! P trained numbers, N numbers of the model, N_L of a layer, r rows a pass, L layers, h the size of a
-//! hidden state, V tokens of the vocabulary: every projection's input is kept for the way back, and a
-//! layer's projections together have N_L / h inputs and outputs beside its hidden states. Where layers
-//! are computed again, a pass holds the weights before and after them and of one layer (on a device
-//! with memory of its own all of them), and 4 r (L h + 6 h + N_L / h) bytes of states. Every device has
-//! a pass of its own, and gradients, which the host has once more where a device has memory of its own.
+//! P trained numbers, N numbers of the model, N_L of a layer, f bytes of a number in the device's
+//! format, r rows a pass, L layers, h the size of a hidden state, V tokens of the vocabulary: every
+//! projection's input is kept for the way back, and a layer's projections together have N_L / h inputs
+//! and outputs beside its hidden states. Where layers are computed again, a pass holds the weights before
+//! and after them and of one layer (on a GPU all of them), and f r (L h + 6 h + N_L / h) bytes of states.
+//! Each device has what stands in its row. Devices that compute on the host take theirs from the host
+//! too, but for the gradients, which the host has in any case.
 //! Measured against it: `docs/log/2026-11-26-training.md`.
 
-use preceptor_models::{DecoderSpec, LayerStates, Trainable};
+use preceptor_models::{DecoderSpec, Device, LayerStates, Trainable};
 
 /// Logits, and their gradients, that are held at once.
 const LOGITS_HELD: u64 = 1 << 26;
 
 /// Bytes by component.
+type Components = Vec<(&'static str, u64)>;
+
+/// The memory that a training run needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryEstimate {
-    /// What needs them, and how many.
-    pub components: Vec<(&'static str, u64)>,
+    /// On the host.
+    pub host: Components,
+    /// On each device with memory of its own; empty where there is none.
+    pub device: Components,
+    /// Devices that compute on the host.
+    host_devices: u64,
+    bytes_per_number: u64,
+    num_parameters: u64,
+}
+
+/// Sizes that decide how much memory is needed.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryInputs<'a> {
+    /// The model.
+    pub spec: &'a DecoderSpec,
+    /// Trained numbers.
+    pub num_trained: u64,
+    /// A device; all have its format.
+    pub device: &'a Device,
+    /// How many devices there are.
+    pub num_devices: u64,
+    /// Tokens of a pass.
+    pub rows: u64,
+    /// Treatment of the states inside of layers.
+    pub layer_states: LayerStates,
 }
 
 impl MemoryEstimate {
-    /// Of `trainable`, whose model has `spec`, with passes of `rows` tokens.
-    pub fn new(
+    /// The estimate for `trainable`, whose model has `spec`, with passes of `rows` tokens.
+    pub fn of_trainable(
         trainable: &Trainable,
         spec: &DecoderSpec,
         rows: usize,
         layer_states: LayerStates,
     ) -> Self {
-        let trained: u64 = trainable.parameters().iter().map(|p| p.values.len() as u64).sum();
-        let [rows, hidden] = [rows as u64, spec.hidden_size as u64];
-        let devices = trainable.num_replicas() as u64;
-        let is_card = !trainable.device().has_kernels();
+        let num_trained = trainable.parameters().iter().map(|p| p.values.len() as u64).sum();
+        Self::new(&MemoryInputs {
+            spec,
+            num_trained,
+            device: trainable.device(),
+            num_devices: trainable.num_replicas() as u64,
+            rows: rows as u64,
+            layer_states,
+        })
+    }
+
+    /// The estimate for sizes.
+    pub fn new(inputs: &MemoryInputs<'_>) -> Self {
+        let MemoryInputs { spec, num_trained, device, num_devices, rows, layer_states } = *inputs;
+        let hidden = spec.hidden_size as u64;
+        let on_host = device.uses_host_memory();
+        let bytes = device.format().size() as u64;
         let [layers, vocab] = [spec.num_layers as u64, spec.vocab_size as u64];
         let of_layers = spec.num_parameters.saturating_sub(vocab * hidden);
         let of_a_layer = of_layers / layers.max(1);
         let of_a_layer_states = 6 * hidden + of_a_layer / hidden.max(1);
         let (states, of_a_pass) = match layer_states {
-            LayerStates::Kept => (rows * layers * of_a_layer_states, trained),
+            LayerStates::Kept => (rows * layers * of_a_layer_states, num_trained),
             LayerStates::Recomputed => {
                 let ends = spec.num_parameters - of_layers;
-                let in_form = if is_card { trained } else { trained.min(ends + of_a_layer) };
+                let one_layer = num_trained.min(ends + of_a_layer);
+                let in_form = if on_host { one_layer } else { num_trained };
                 (rows * (layers * hidden + of_a_layer_states), in_form)
             }
         };
-        Self {
-            components: vec![
-                ("trained weights", 4 * trained),
-                ("gradients", 4 * trained * (devices + u64::from(is_card))),
-                ("moments of the optimiser", 8 * trained),
-                ("weights of a pass", 4 * of_a_pass * devices),
-                ("weights of the model", 4 * spec.num_parameters * devices),
-                ("states of a pass", 4 * states * devices),
-                ("logits of a pass", 8 * (rows * vocab).min(LOGITS_HELD) * devices),
-            ],
+        let host = vec![
+            ("trained weights", 4 * num_trained),
+            ("gradients", 4 * num_trained),
+            ("moments of the optimiser", 8 * num_trained),
+        ];
+        let mut device = vec![
+            ("weights of a pass", bytes * of_a_pass),
+            ("weights of the model", bytes * spec.num_parameters),
+            ("states of a pass", bytes * states),
+            ("logits of a pass", 8 * (rows * vocab).min(LOGITS_HELD)),
+        ];
+        if !on_host {
+            device.push(("gradients", 4 * num_trained));
         }
+        let mut estimate = Self {
+            host,
+            device: Vec::new(),
+            host_devices: if on_host { num_devices } else { 0 },
+            bytes_per_number: bytes,
+            num_parameters: spec.num_parameters,
+        };
+        for (name, bytes) in device {
+            estimate.add(name, bytes);
+        }
+        estimate
     }
 
-    /// Another component.
+    /// Adds `copies` of the model's weights on each device.
     #[must_use]
-    pub fn and(mut self, name: &'static str, bytes: u64) -> Self {
-        self.components.push((name, bytes));
+    pub fn and_weights(mut self, name: &'static str, copies: u64) -> Self {
+        self.add(name, copies * self.bytes_per_number * self.num_parameters);
         self
     }
 
-    /// All bytes.
-    pub fn total(&self) -> u64 {
-        self.components.iter().map(|(_, bytes)| bytes).sum()
+    /// Adds what each device needs.
+    fn add(&mut self, name: &'static str, bytes: u64) {
+        match self.host_devices {
+            0 => self.device.push((name, bytes)),
+            num => self.host.push((name, num * bytes)),
+        }
     }
 
-    /// Refuses what does not fit into `available` bytes.
+    /// Refuses what does not fit into the free bytes of the host or of a device, as far as they are
+    /// known.
     ///
     /// # Errors
     ///
     /// [`Error::Memory`](crate::Error::Memory) with the largest components.
-    pub fn check(&self, available: u64) -> Result<(), crate::Error> {
-        if self.total() <= available {
-            return Ok(());
-        }
-        let mut components = self.components.clone();
-        components.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-        let written = components.iter().map(|(name, bytes)| format!("{name} {}", mib(*bytes)));
-        Err(crate::Error::Memory {
-            needed: mib(self.total()),
-            available: mib(available),
-            components: written.collect::<Vec<_>>().join(", "),
-        })
+    pub fn check(&self, host: Option<u64>, device: Option<u64>) -> Result<(), crate::Error> {
+        fits("the host", &self.host, host)?;
+        fits("each device", &self.device, device)
     }
+}
+
+fn total(components: &Components) -> u64 {
+    components.iter().map(|(_, bytes)| bytes).sum()
+}
+
+fn fits(
+    place: &'static str,
+    components: &Components,
+    free: Option<u64>,
+) -> Result<(), crate::Error> {
+    let Some(free) = free.filter(|free| total(components) > *free) else { return Ok(()) };
+    let mut components = components.clone();
+    components.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let written = components.iter().map(|(name, bytes)| format!("{name} {}", mib(*bytes)));
+    Err(crate::Error::Memory {
+        place,
+        needed: mib(total(&components)),
+        available: mib(free),
+        components: written.collect::<Vec<_>>().join(", "),
+    })
 }
 
 fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
-/// Bytes that this machine can still give, where it tells.
-pub fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Qwen 3 8B.
+    fn spec() -> DecoderSpec {
+        DecoderSpec {
+            vocab_size: 151_936,
+            context_length: 40_960,
+            hidden_size: 4096,
+            num_layers: 36,
+            head_dim: 128,
+            key_value_width: 2 * 36 * 8 * 128,
+            num_parameters: 8_190_735_360,
+        }
+    }
+
+    fn estimate(num_trained: u64, num_devices: u64) -> MemoryEstimate {
+        MemoryEstimate::new(&MemoryInputs {
+            spec: &spec(),
+            num_trained,
+            device: &Device::cpu(),
+            num_devices,
+            rows: 2048,
+            layer_states: LayerStates::Recomputed,
+        })
+    }
+
+    #[test]
+    fn devices_on_the_host_take_from_the_host() {
+        let one = estimate(1 << 20, 1);
+        assert!(one.device.is_empty());
+        let of = |estimate: &MemoryEstimate, name: &str| {
+            estimate.host.iter().find(|(known, _)| *known == name).expect("a component").1
+        };
+        assert_eq!(of(&one, "moments of the optimiser"), 8 << 20);
+        assert_eq!(of(&one, "weights of the model"), 4 * 8_190_735_360);
+        let two = estimate(1 << 20, 2);
+        assert_eq!(of(&two, "weights of the model"), 8 * 8_190_735_360);
+        assert_eq!(of(&two, "moments of the optimiser"), 8 << 20, "the host's own stays");
+    }
+
+    #[test]
+    fn devices_with_memory_of_their_own_leave_the_host_alone() {
+        let mut estimate = estimate(8_190_735_360, 1);
+        // As it is with eight GPUs, none of which can be opened here.
+        let of_device = ["weights of a pass", "weights of the model", "states of a pass"];
+        let (device, host): (Vec<_>, Vec<_>) =
+            estimate.host.drain(..).partition(|(name, _)| of_device.contains(name));
+        (estimate.host, estimate.device, estimate.host_devices) = (host, device, 0);
+        let host: u64 = total(&estimate.host);
+        assert!(host < 140_000_000_000, "16 bytes for each trained weight: {host}");
+        let estimate = estimate.and_weights("policies that are asked", 2);
+        assert_eq!(total(&estimate.host), host);
+        assert!(
+            estimate.check(Some(140_000_000_000), None).is_ok(),
+            "unknown memory is not refused"
+        );
+        let refused = estimate.check(Some(1 << 40), Some(80 << 30)).unwrap_err().to_string();
+        assert!(refused.contains("on each device"), "{refused}");
+    }
+
     #[test]
     fn what_does_not_fit_is_refused_with_its_largest_parts_first() {
-        let estimate = MemoryEstimate { components: vec![("few", 1 << 20), ("many", 3 << 20)] };
-        assert_eq!(estimate.check(4 << 20), Ok(()));
-        let error = estimate.and("more", 1).check(4 << 20).unwrap_err();
+        let estimate = MemoryEstimate {
+            host: vec![("few", 1 << 20), ("many", 3 << 20)],
+            device: Vec::new(),
+            host_devices: 1,
+            bytes_per_number: 4,
+            num_parameters: 1,
+        };
+        assert_eq!(estimate.check(Some(4 << 20), None), Ok(()));
+        let error = estimate.and_weights("more", 1).check(Some(4 << 20), None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "begin to train: it needs about 5 MiB and 4 MiB are free (many 3 MiB, few 1 MiB, more 1 MiB)\n\
-             hint: lower `tokens-a-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model"
+            "begin to train: it needs about 5 MiB on the host, and 4 MiB are free there (many 3 MiB, few 1 MiB, more 1 MiB)\n\
+             hint: lower `tokens-a-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model; `--no-memory-check` begins in any case"
         );
     }
 }

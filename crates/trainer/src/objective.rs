@@ -13,6 +13,7 @@ mod metrics;
 mod tokens;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
@@ -65,6 +66,9 @@ pub struct Sampled {
     pub old_logprobs: Vec<f32>,
     /// Log-probability of each token under the KL reference, where there is one.
     pub reference_logprobs: Option<Vec<f32>>,
+    /// The ids that the sampler kept for each token, where tokens are scored under the distribution
+    /// that it cut.
+    pub kept: Option<Arc<Vec<Vec<u32>>>>,
 }
 
 /// What the weights of tokens depend on: counts over the whole batch of one update.

@@ -418,6 +418,7 @@ fn rollout_groups(training: &Training, config: &grpo::Config) -> Result<Vec<Grou
                 advantage: advantage.unwrap_or(0.0),
                 old_logprobs: rollout.old_logprobs.clone(),
                 reference_logprobs: Some(rollout.ref_logprobs.clone()),
+                kept: None,
             }),
         };
         Group {

@@ -8,12 +8,10 @@ use preceptor_core::{
     GenerationObserver, GenerationRequest, Generator, Prompt, PromptBody, PromptId, Rollout,
     RolloutSeed, Sampling, Seed,
 };
-use preceptor_models::{GenerationOptions, LocalModel, Trainable};
+use preceptor_models::{GenerationOptions, LocalModel, Trainable, available_memory};
 use preceptor_store::Store;
 use preceptor_trainer::objective::sft::{self, Sft};
-use preceptor_trainer::{
-    AdamWConfig, Group, Learner, Schedule, ScheduleConfig, Sequence, available_memory,
-};
+use preceptor_trainer::{AdamWConfig, Group, Learner, Schedule, ScheduleConfig, Sequence};
 
 use crate::Error;
 use crate::catalog::ObjectiveSettings;

@@ -1,12 +1,14 @@
 //! Evaluations of a policy while it is trained.
 
 use preceptor_core::record::EvaluationRecord;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::RolloutDemand;
 
-/// Which prompts a policy is evaluated on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Split {
+/// Prompts that a policy is evaluated on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
     /// Those it is trained on, without their labels.
     TestTime,
     /// Others.
@@ -16,6 +18,7 @@ pub(crate) enum Split {
 }
 
 impl Split {
+    /// The name in manifests and tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::TestTime => "test-time",

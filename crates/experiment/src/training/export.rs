@@ -54,16 +54,18 @@ pub fn export(
     }
     let board = Switchboard::new(models, store, progress);
     let run = TrainRun { cell, training, store, board: &board, options: RunOptions::default() };
-    let Some(step) = run.result()? else {
+    let Some(step) = run.course().result()? else {
         return refuse("the training is not finished".to_owned(), "`preceptor run` finishes it");
     };
     let mut model = board.load(&cell.model_name)?;
     let mut trainable = fresh(&model, training, cell.seed)?;
-    run.read_checkpoint(step, &mut trainable)?;
+    if step > 0 {
+        run.read_checkpoint(step, &mut trainable)?;
+    }
     if only_adapter {
         trainable.save_adapter(folder, &cell.model_name)?;
     } else {
-        model.set_replicas(trainable.merged(), cell.model.weights.clone());
+        model.set_replicas(trainable.merged(), training.identity(step).weights);
         model.save(folder)?;
     }
     Ok(Exported { label: cell.label(), step, folder: folder.to_owned() })

@@ -5,20 +5,28 @@
 //! evaluations of them are stages as any other. The evaluation before the first step is that of the
 //! initial policy, which all cells share.
 
+mod course;
 mod demand;
+mod estimated;
 mod evaluation;
 mod events;
 mod export;
+mod measures;
 mod order;
+mod records;
 mod resolve;
+mod resolved;
 mod run;
 mod settings;
 mod step;
+mod targets;
 
+pub(crate) use course::Course;
 pub use demand::{Speed, TrainDemand, calibrate_speed};
-pub(crate) use evaluation::Split;
+pub use evaluation::Split;
 pub use export::{Exported, export};
-pub(crate) use resolve::{check_train, train_cell};
-pub(crate) use run::TrainRun;
-pub use settings::{EarlyStopping, TrainSettings, Truncated};
-pub(crate) use settings::{Training, read_train};
+pub(crate) use resolve::{check_sampling, check_splits, check_train, train_cell};
+pub(crate) use resolved::Training;
+pub(crate) use run::{TrainRun, Trained};
+pub(crate) use settings::read_train;
+pub use settings::{EarlyStopping, Metric, OldLogprobs, TrainSettings, Truncated};

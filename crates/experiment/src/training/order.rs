@@ -1,10 +1,15 @@
-//! Which prompts each step takes: all of them in a seeded order, then again in another. What is left
-//! of an order and no longer fills a step is passed over, so that no step has a prompt twice.
+//! The prompts of each step: all of them in a seeded order, then again in another.
+//!
+//! A step that begins at the end of one epoch goes on at the start of the next. The prompts that it has
+//! already taken come later in that epoch, so no step has a prompt twice and every epoch has every
+//! prompt once.
+
+use std::collections::BTreeSet;
 
 use preceptor_core::Seed;
 
-/// The prompts, from 0, that step `step` (from 1) takes out of `num_prompts`: a function of its
-/// arguments alone, so that a run goes on where it was.
+/// The positions, from 0, of the prompts that step `step` (from 1) takes out of `num_prompts`: a
+/// function of its arguments alone, so that a run resumes where it was.
 ///
 /// # Panics
 ///
@@ -12,14 +17,41 @@ use preceptor_core::Seed;
 pub(crate) fn prompts_of_step(
     run_seed: u64,
     num_prompts: usize,
-    prompts_a_step: usize,
+    prompts_per_step: usize,
     step: u64,
 ) -> Vec<usize> {
-    let steps_an_epoch = (num_prompts / prompts_a_step) as u64;
-    let (epoch, place) = ((step - 1) / steps_an_epoch, (step - 1) % steps_an_epoch);
-    let mut order = shuffled(run_seed, num_prompts, epoch);
-    let first = place as usize * prompts_a_step;
-    order.drain(first..first + prompts_a_step).collect()
+    assert!((1..=num_prompts).contains(&prompts_per_step), "a step takes some prompts");
+    let (num, size) = (num_prompts as u64, prompts_per_step as u64);
+    let start = (step - 1) * size;
+    let (epoch, first) = (start / num, (start % num) as usize);
+    let mut order = shuffled(run_seed, num_prompts, 0);
+    for epoch in 1..=epoch {
+        order = next_epoch(run_seed, &order, prompts_per_step, epoch);
+    }
+    let mut taken: Vec<usize> = order.iter().copied().skip(first).take(prompts_per_step).collect();
+    let missing = prompts_per_step - taken.len();
+    if missing > 0 {
+        let next = next_epoch(run_seed, &order, prompts_per_step, epoch + 1);
+        taken.extend(&next[..missing]);
+    }
+    taken
+}
+
+/// The order of an epoch after the one with the order `last`. What the step that spans both has taken
+/// from `last` moves behind the part of that step in the new epoch.
+fn next_epoch(run_seed: u64, last: &[usize], prompts_per_step: usize, epoch: u64) -> Vec<usize> {
+    let order = shuffled(run_seed, last.len(), epoch);
+    let num_taken = (epoch * last.len() as u64 % prompts_per_step as u64) as usize;
+    if num_taken == 0 {
+        return order;
+    }
+    let taken: BTreeSet<usize> = last[last.len() - num_taken..].iter().copied().collect();
+    let is_free = |position: &&usize| !taken.contains(*position);
+    let mut new: Vec<usize> =
+        order.iter().filter(is_free).take(prompts_per_step - num_taken).copied().collect();
+    let in_step: BTreeSet<usize> = new.iter().copied().collect();
+    new.extend(order.iter().filter(|position| !in_step.contains(position)));
+    new
 }
 
 fn shuffled(run_seed: u64, num_prompts: usize, epoch: u64) -> Vec<usize> {
@@ -38,13 +70,22 @@ mod tests {
 
     #[test]
     fn no_prompt_is_taken_again_before_the_others_had_their_turn() {
-        let step = |step| prompts_of_step(3, 10, 4, step);
-        let epochs = [[step(1), step(2)].concat(), [step(3), step(4)].concat()];
-        for epoch in &epochs {
-            let distinct: std::collections::BTreeSet<_> = epoch.iter().collect();
-            assert_eq!(distinct.len(), 8, "two prompts are passed over");
+        for (num_prompts, size) in [(10, 4), (500, 256), (7, 7), (9, 2), (5, 1), (12, 4)] {
+            let num_steps = 5 * num_prompts as u64;
+            let steps: Vec<_> =
+                (1..=num_steps).map(|step| prompts_of_step(3, num_prompts, size, step)).collect();
+            for step in &steps {
+                let distinct: BTreeSet<_> = step.iter().collect();
+                assert_eq!(distinct.len(), size, "{num_prompts} {size}: {step:?}");
+            }
+            let epochs: Vec<Vec<usize>> =
+                steps.concat().chunks(num_prompts).map(<[usize]>::to_vec).collect();
+            for epoch in epochs.iter().filter(|epoch| epoch.len() == num_prompts) {
+                let distinct: BTreeSet<_> = epoch.iter().collect();
+                assert_eq!(distinct.len(), num_prompts, "{num_prompts} {size}: {epoch:?}");
+            }
+            assert!(num_prompts < 7 || epochs[0] != epochs[1], "epochs have their own orders");
         }
-        assert_ne!(epochs[0], epochs[1], "epochs have their own orders");
     }
 
     #[test]

@@ -3,11 +3,14 @@
 use std::rc::Rc;
 
 use preceptor_benchmarks::TaskSet;
-use preceptor_core::Digest;
+use preceptor_core::Sampling;
+use preceptor_trainer::objective::grpo::LogprobTemperature;
 
 use super::evaluation::{Evaluation, Split};
-use super::settings::{Train, Training};
+use super::resolved::Training;
+use super::settings::{Metric, Train};
 use crate::Error;
+use crate::catalog::ObjectiveSettings;
 use crate::document::Document;
 use crate::error::ManifestError;
 use crate::plan::{Cell, RolloutDemand};
@@ -44,6 +47,84 @@ pub(crate) fn check_train(
     Ok(())
 }
 
+/// Refuses a policy gradient that the sampling makes impossible.
+pub(crate) fn check_sampling(
+    document: &Document,
+    train: &Train,
+    sampling: &Sampling,
+) -> Result<(), ManifestError> {
+    let ObjectiveSettings::Grpo(config) = &train.objective else { return Ok(()) };
+    let is_sampling = config.temperature == LogprobTemperature::Sampling;
+    if sampling.temperature == 0.0 && is_sampling {
+        let key = "sampling.temperature";
+        let detail = format!("`{key} = 0`: `grpo` compares rollouts, and at 0 they are all equal");
+        let mut error = document.error_at(key, detail);
+        error.hint = Some("sample at a temperature above 0".to_owned());
+        return Err(error);
+    }
+    if config.renormalise && !is_sampling && sampling.temperature != 1.0 {
+        let key = "train.objective.renormalise";
+        let temperature = sampling.temperature;
+        let detail = format!(
+            "`{key}` scores tokens as they were sampled, at temperature {temperature}, but `train.objective.temperature = 1.0`"
+        );
+        let mut error = document.error_at(key, detail);
+        error.hint = Some("set `train.objective.temperature = \"sampling\"`".to_owned());
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Refuses splits that are named and not there, and early stopping without its metric. `splits` says
+/// which the manifest has.
+pub(crate) fn check_splits(
+    document: &Document,
+    train: &Train,
+    splits: &[(Split, bool)],
+) -> Result<(), ManifestError> {
+    let settings = &train.settings;
+    let is_there = |split: Split| splits.contains(&(split, true));
+    let named = settings.evaluate.iter().flatten().map(|split| ("train.evaluate", *split));
+    let mut named = named.chain([("train.final-split", settings.final_split)]);
+    if let Some((key, split)) = named.find(|(_, split)| !is_there(*split)) {
+        let name = split.name();
+        let detail = format!("`{key}` names `{name}`, but there is no table `[{name}]`");
+        let mut error = document.error_at(key, detail);
+        error.hint = Some(format!("add `[{name}]`, or leave `{name}` out"));
+        return Err(error);
+    }
+    if settings.final_split == Split::Validation {
+        let key = "train.final-split";
+        let detail = format!("`{key} = \"validation\"`: allowed are `test-time` and `held-out`");
+        return Err(document.error_at(key, detail));
+    }
+    let Some(stopping) = &settings.early_stopping else { return Ok(()) };
+    let key = "train.early-stopping";
+    if !is_there(Split::Validation) {
+        let detail = format!("`{key}` needs `[validation]`, which is not there");
+        let mut error = document.error_at(key, detail);
+        error.hint = Some("name the prompts whose metric ends the training run".to_owned());
+        return Err(error);
+    }
+    let is_evaluated = |splits: &Vec<Split>| splits.contains(&Split::Validation);
+    let evaluates = settings.evaluate.as_ref().is_none_or(is_evaluated);
+    if stopping.metric == Metric::Score && !evaluates {
+        let detail =
+            format!("`{key}` compares scores on `validation`, which `train.evaluate` lacks");
+        let mut error = document.error_at("train.evaluate", detail);
+        error.hint = Some("add \"validation\" to `train.evaluate`".to_owned());
+        return Err(error);
+    }
+    if stopping.metric == Metric::Loss && !matches!(train.objective, ObjectiveSettings::Sft(_)) {
+        let key = "train.early-stopping.metric";
+        let detail = format!("`{key} = \"loss\"`: only `kind = \"sft\"` has targets");
+        let mut error = document.error_at(key, detail);
+        error.hint = Some("leave it at \"score\"".to_owned());
+        return Err(error);
+    }
+    Ok(())
+}
+
 /// Makes `cell`, which has the initial policy, one of the policy after training.
 pub(crate) fn train_cell(
     cell: &mut Cell,
@@ -51,23 +132,21 @@ pub(crate) fn train_cell(
     inputs: &StageInputs<'_>,
     splits: &[(Split, Option<&Rc<TaskSet>>)],
 ) -> Result<Training, Error> {
+    let settings = &train.settings;
     let mut training = Training::new(train, inputs)?;
-    let mut evaluated = vec![(Split::TestTime, Rc::clone(&cell.tasks))];
-    evaluated
-        .extend(splits.iter().filter_map(|(split, tasks)| Some((*split, Rc::clone((*tasks)?)))));
-    let validation = evaluated.iter().find(|(split, _)| *split == Split::Validation);
-    let validation = validation.map(|(_, tasks)| {
-        let ids = tasks.tasks.iter().map(|task| task.prompt.id.as_str().as_bytes());
-        let ids = Digest::of_parts(ids);
-        let parts = [ids.as_str(), tasks.prompts_digest.as_str(), tasks.labels_digest.as_str()];
-        Digest::of_parts(parts.map(str::as_bytes))
-    });
+    let mut known = vec![(Split::TestTime, Rc::clone(&cell.tasks))];
+    known.extend(splits.iter().filter_map(|(split, tasks)| Some((*split, Rc::clone((*tasks)?)))));
+    let is_evaluated =
+        |split| settings.evaluate.as_ref().is_none_or(|splits| splits.contains(&split));
+    cell.stages.rewards = None;
+    training.untrained = Some(Rc::new(cell.clone()));
     for step in training.evaluated_steps() {
-        for (split, tasks) in &evaluated {
+        for (split, tasks) in known.iter().filter(|(split, _)| is_evaluated(*split)) {
             let model = training.identity(step);
+            let tasks = &first_tasks(tasks, settings.evaluation_prompts);
             let stages =
                 Stages::new(&StageInputs { tasks, model: &model, reward: &[], ..*inputs })?;
-            let group_size = train.settings.evaluation_rollouts;
+            let group_size = settings.evaluation_rollouts;
             let policy_name = training.policy_name(&cell.model_name, &model);
             let tasks = Rc::clone(tasks);
             let cell = Cell { tasks, policy_name, model, stages, ..cell.clone() };
@@ -75,10 +154,29 @@ pub(crate) fn train_cell(
             training.evaluations.push(Evaluation { step, split: *split, demand });
         }
     }
-    cell.stages.rewards = None;
-    training.untrained = Some(Rc::new(cell.clone()));
-    cell.model = training.final_identity(validation.as_ref());
-    cell.policy_name = training.policy_name(&cell.model_name, &cell.model);
-    cell.stages = Stages::new(&StageInputs { model: &cell.model, reward: &[], ..*inputs })?;
+    let tasks_of = |wanted| known.iter().find(|(split, _)| *split == wanted).map(|(_, t)| t);
+    let stopping = settings.early_stopping.as_ref();
+    if let Some(tasks) = tasks_of(Split::Validation)
+        && stopping.is_some_and(|stopping| stopping.metric == Metric::Loss)
+    {
+        let tasks = first_tasks(tasks, settings.evaluation_prompts);
+        let inputs = StageInputs { tasks: &tasks, reward: &[], ..*inputs };
+        let stages = Stages::new(&inputs)?;
+        training.measure_losses(Cell { tasks, stages, ..cell.clone() })?;
+    }
+    training.choose()?;
+    if let Some(tasks) = tasks_of(settings.final_split) {
+        cell.tasks = Rc::clone(tasks);
+    }
+    cell.take_policy(&training, training.planned_identity())?;
     Ok(training)
+}
+
+/// The first `num` tasks; with 0, all.
+fn first_tasks(tasks: &Rc<TaskSet>, num: u32) -> Rc<TaskSet> {
+    match num as usize {
+        0 => Rc::clone(tasks),
+        num if num >= tasks.tasks.len() => Rc::clone(tasks),
+        num => Rc::new(TaskSet { tasks: tasks.tasks[..num].to_vec(), ..(**tasks).clone() }),
+    }
 }

@@ -1,34 +1,37 @@
 //! The loop: from the initial policy, or the last checkpoint, to the last step.
 //!
 //! A step is a function of the weights before it, of the settings and of named random streams, so a run
-//! that goes on from a checkpoint repeats what was lost to the bit. Records of steps that are there
+//! that resumes from a checkpoint repeats what was lost bit for bit. Records of steps that are there
 //! already stay as they are.
+//!
+//! A call that failed must not become another policy. A step whose rewards or pseudo-references lack an
+//! answer, and a decision whose grades are missing, halt the training run: its weights are kept, and
+//! the next run asks for what is missing and resumes there. Missing grades of evaluations are asked for
+//! from the stored rollouts, without the policy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use preceptor_core::record::{
-    AggregateRecord, GradeRecord, TrainStepRecord, rollout_key, step_group_key, step_key,
-};
-use preceptor_core::{AggregateOutcome, PromptId, Seed};
-use preceptor_models::{GenerationOptions, LocalModel, Model, Trainable};
-use preceptor_store::{Stage, Store, Writer};
-use preceptor_trainer::{
-    Checkpoint, Checkpoints, Learner, MemoryEstimate, Schedule, available_memory,
-};
+use preceptor_core::Seed;
+use preceptor_core::record::{TrainStepRecord, step_key};
+use preceptor_models::{LocalModel, Model, Trainable, available_memory};
+use preceptor_store::Store;
+use preceptor_trainer::{Checkpoint, Checkpoints, Learner, MemoryEstimate, Schedule};
 use serde_json::json;
 
-use super::evaluation::{Evaluation, Split};
+use super::course::{Course, Decision};
+use super::evaluation::Evaluation;
 use super::events;
-use super::settings::Training;
-use super::step::{Outcome, Phases, Step, target};
+use super::records::StepRecords;
+use super::resolved::Training;
+use super::step::{Done, Outcome, Phases, Step};
 use crate::Error;
 use crate::catalog::ObjectiveSettings;
 use crate::drawing::{fill_prompts, fill_rollouts, load_rollouts};
-use crate::plan::{Cell, RolloutDemand};
+use crate::plan::Cell;
 use crate::recorded_model::Switchboard;
-use crate::run::{CellRun, RunOptions, RunSummary, grade_rollouts};
+use crate::run::{RunOptions, RunSummary, grade_rollouts};
 
 /// A cell whose policy is trained.
 pub(crate) struct TrainRun<'c, 'a> {
@@ -39,126 +42,251 @@ pub(crate) struct TrainRun<'c, 'a> {
     pub(crate) options: RunOptions,
 }
 
-/// What the evaluations so far say about going on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Verdict {
-    /// The step after which there is nothing to do.
-    last: u64,
-    /// The step whose weights are the result, as far as is known.
-    best: u64,
-    /// The first step whose evaluation is missing, at or before `last`.
-    missing: Option<u64>,
+/// How a training run ended.
+pub(crate) enum Trained {
+    /// The policy that is the result, and its step.
+    Policy(Rc<LocalModel>, u64),
+    /// Calls that failed must be answered first.
+    Halted(String),
 }
 
-impl TrainRun<'_, '_> {
-    /// Whether every step and evaluation is recorded.
-    pub(crate) fn is_complete(&self) -> Result<bool, Error> {
-        let verdict = self.verdict()?;
-        let steps = self.store.stage(&self.training.steps).keys()?;
-        let all_steps = (1..=verdict.last).all(|step| steps.contains(&step_key(step)));
-        Ok(verdict.missing.is_none() && all_steps)
+impl<'c> TrainRun<'c, '_> {
+    pub(crate) fn course(&self) -> Course<'c> {
+        Course { training: self.training, store: self.store }
     }
 
-    /// Trains as far as is missing and gives the policy that is the result.
-    pub(crate) fn run(&self, summary: &mut RunSummary) -> Result<Rc<LocalModel>, Error> {
-        let Self { cell, training, board, .. } = self;
-        let settings = &training.settings;
-        let model = board.load(&cell.model_name)?;
-        let mut trainable = fresh(&model, training, cell.seed)?;
-        let copy = 4 * model.num_parameters() * model.replicas().len() as u64;
-        let policies = match needs_another_policy(cell, training) {
-            true => 2 * copy,
-            false => copy,
+    /// Trains as far as is missing.
+    pub(crate) fn run(&self, summary: &mut RunSummary) -> Result<Trained, Error> {
+        self.evaluate_checkpoints(summary)?;
+        let decision = self.course().decide()?;
+        if let Some(reason) = self.halted_at(decision)? {
+            return Ok(Trained::Halted(reason));
+        }
+        let from = self.needed_from(decision)?;
+        if let (None, Decision::Made { best, .. }) = (from, decision) {
+            return Ok(Trained::Policy(self.policy_after(best)?, best));
+        }
+        let last = self.last_step(decision);
+        match self.train(from.unwrap_or(last), last, summary)? {
+            Some(reason) => Ok(Trained::Halted(reason)),
+            None => match self.course().decide()? {
+                Decision::Made { best, .. } => Ok(Trained::Policy(self.policy_after(best)?, best)),
+                Decision::Open { at, .. } => Ok(Trained::Halted(open(at))),
+            },
+        }
+    }
+
+    /// Asks for the grades that evaluations with stored rollouts lack. No policy is loaded.
+    pub(crate) fn regrade(&self, summary: &mut RunSummary) -> Result<(), Error> {
+        let course = self.course();
+        for evaluation in &self.training.evaluations {
+            if !course.is_graded(evaluation)? && course.is_drawn(evaluation)? {
+                self.board.quietly(|| self.grade(evaluation, summary))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The last step, as far as it is decided.
+    fn last_step(&self, decision: Decision) -> u64 {
+        match decision {
+            Decision::Made { last, .. } => last,
+            Decision::Open { .. } => u64::from(self.training.settings.steps),
+        }
+    }
+
+    /// Why the decision can't be made although the rollouts it waits for are stored.
+    fn halted_at(&self, decision: Decision) -> Result<Option<String>, Error> {
+        let Decision::Open { at, .. } = decision else { return Ok(None) };
+        let missing = self.course().steps_to_evaluate(at)?;
+        Ok((!missing.contains(&at)).then(|| open(at)))
+    }
+
+    /// The first step whose weights are still needed, or the step before it; none where everything is
+    /// there.
+    fn needed_from(&self, decision: Decision) -> Result<Option<u64>, Error> {
+        let course = self.course();
+        let last = self.last_step(decision);
+        let recorded = course.recorded_steps()?;
+        let unrecorded = (1..=last).find(|step| !recorded.contains(&step_key(*step)));
+        let unevaluated = course.steps_to_evaluate(last)?.first().copied();
+        let known = self.checkpoints().steps()?;
+        let result = match decision {
+            Decision::Made { best, .. } => Some(best).filter(|b| *b > 0 && !known.contains(b)),
+            Decision::Open { .. } => None,
         };
-        let rows = settings.tokens_a_pass as usize;
-        let states = settings.layer_states();
-        let estimate = MemoryEstimate::new(&trainable, model.spec(), rows, states);
-        if let Some(available) = available_memory() {
-            estimate.and("policies that are asked", policies).check(available)?;
+        Ok([unrecorded.map(|step| step - 1), unevaluated, result].into_iter().flatten().min())
+    }
+
+    /// Evaluates the policies that are stored as checkpoints and were not evaluated: nothing is trained
+    /// again for them.
+    fn evaluate_checkpoints(&self, summary: &mut RunSummary) -> Result<(), Error> {
+        let course = self.course();
+        let mut missing = course.steps_to_evaluate(self.last_step(course.decide()?))?;
+        let known = self.checkpoints().steps()?;
+        missing.retain(|step| known.contains(step));
+        for step in missing {
+            let policy = self.policy_after(step)?;
+            if let Err(reason) = self.evaluate_with_targets(step, &policy, summary)? {
+                self.board.tell(|progress| progress.notice(&reason));
+            }
         }
+        Ok(())
+    }
+
+    fn evaluate_with_targets(
+        &self,
+        step: u64,
+        policy: &Rc<LocalModel>,
+        summary: &mut RunSummary,
+    ) -> Result<Result<(), String>, Error> {
+        let targets = match self.validation_targets(policy, summary)? {
+            Ok(targets) => targets,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        self.measure_loss(step, policy, &targets)?;
+        self.evaluate(step, policy, summary)?;
+        Ok(Ok(()))
+    }
+
+    /// Trains from a checkpoint at or before `from` to `last` or an earlier end; says why it halted, if
+    /// it did.
+    fn train(
+        &self,
+        from: u64,
+        last: u64,
+        summary: &mut RunSummary,
+    ) -> Result<Option<String>, Error> {
+        let Self { training, board, .. } = self;
+        let settings = &training.settings;
         let checkpoints = self.checkpoints();
-        let verdict = self.verdict()?;
-        let from = verdict.missing.unwrap_or(verdict.last);
-        let recorded = self.store.stage(&training.steps).keys()?;
-        let unrecorded = (1..=verdict.last).find(|step| !recorded.contains(&step_key(*step)));
-        let from = unrecorded.map_or(from, |step| from.min(step - 1));
-        let known = checkpoints.steps()?;
-        let mut policy = LocalModel::new(model, GenerationOptions::default());
-        let is_whole = verdict.missing.is_none() && unrecorded.is_none();
-        if is_whole && known.contains(&verdict.best) {
-            self.read_checkpoint(verdict.best, &mut trainable)?;
-            self.take_weights(&mut policy, &trainable, verdict.best);
-            return Ok(Rc::new(policy));
-        }
+        let model = board.load(&self.cell.model_name)?;
+        let mut trainable = fresh(&model, training, self.cell.seed)?;
+        self.check_memory(&trainable, &model)?;
+        let mut policy = LocalModel::new(model, self.options.generation);
         // After the last step nothing is updated: its weights are enough.
-        let start = match from == verdict.last && known.contains(&from) {
+        let start = match from == last && checkpoints.steps()?.contains(&from) {
             true => from,
             false => {
                 let resumable = checkpoints.resumable_steps()?;
                 resumable.into_iter().rfind(|step| *step <= from).unwrap_or(0)
             }
         };
-        let num_updates = u64::from(settings.steps) * u64::from(settings.updates_a_step());
-        let schedule = Schedule::new(&settings.schedule, num_updates);
-        let remembered = match start {
+        let optimizer = match start {
             0 => None,
             step => self.read_checkpoint(step, &mut trainable)?.optimizer,
         };
-        let learner = match remembered {
+        let num_updates = u64::from(settings.steps) * u64::from(settings.updates_a_step());
+        let schedule = Schedule::new(&settings.schedule, num_updates);
+        let rows = settings.tokens_a_pass as usize;
+        let learner = match optimizer {
             None => Learner::new(trainable, &settings.optimizer, schedule, rows),
             Some(optimizer) => {
                 Learner::restore(trainable, &settings.optimizer, optimizer, schedule, rows)?
             }
         };
-        let mut learner = learner.with_layer_states(states);
+        let mut learner = learner
+            .with_layer_states(settings.layer_states())
+            .with_temperature(training.temperature);
         if start > 0 {
             self.take_weights(&mut policy, learner.trainable(), start);
         }
         let mut policy = Rc::new(policy);
+        let halted = self.steps(start, last, &mut policy, &mut learner, summary)?;
+        for spec in [&training.steps, &training.groups, &training.costs] {
+            self.store.stage(spec).compact()?;
+        }
+        self.write_events()?;
+        if halted.is_none() && !settings.keep_optimizer {
+            for step in checkpoints.resumable_steps()? {
+                checkpoints.forget_optimizer(step)?;
+            }
+        }
+        Ok(halted)
+    }
 
-        let targets = self.targets(&policy, summary)?;
-        let mut records = Records::open(self)?;
-        let mut step = start;
+    /// The steps after `start`, with the evaluations between them.
+    fn steps(
+        &self,
+        start: u64,
+        mut last: u64,
+        policy: &mut Rc<LocalModel>,
+        learner: &mut Learner,
+        summary: &mut RunSummary,
+    ) -> Result<Option<String>, Error> {
+        let Self { cell, training, board, .. } = *self;
+        let settings = &training.settings;
+        let checkpoints = self.checkpoints();
+        let keep = |step: u64, best: Option<u64>, learner: &Learner| {
+            self.write_checkpoint(&checkpoints, step, best, learner)
+        };
+        let targets = match self.targets(policy, summary)? {
+            Ok(targets) => targets,
+            Err(reason) => return Ok(Some(reason)),
+        };
+        let evaluated = training.evaluated_steps();
+        let mut records = StepRecords::open(self)?;
+        let (mut step, mut best) = (start, self.course().decide()?.best());
         // What happens between two steps belongs to the second.
         let mut phases = Phases::default();
         loop {
-            phases.time("evaluate", || self.evaluate(step, &policy, summary))?;
-            let verdict = self.verdict()?;
-            if training.settings.early_stopping.is_some() && verdict.best == step {
-                self.write_checkpoint(&checkpoints, step, verdict.best, &learner)?;
+            if evaluated.contains(&step) {
+                let done = phases
+                    .time("evaluate", || self.evaluate_with_targets(step, policy, summary))?;
+                let decision = self.course().decide()?;
+                best = decision.best();
+                let open_at = match decision {
+                    Decision::Made { last: decided, .. } => {
+                        last = decided;
+                        None
+                    }
+                    Decision::Open { at, .. } => (at <= step).then(|| open(at)),
+                };
+                if let Some(reason) = done.err().or(open_at) {
+                    if step > start {
+                        keep(step, best, learner)?;
+                    }
+                    return Ok(Some(reason));
+                }
+                if settings.early_stopping.is_some() && best == Some(step) {
+                    keep(step, best, learner)?;
+                }
             }
-            if step >= verdict.last {
-                break;
+            if step >= last {
+                return Ok(None);
             }
-            let number = step + 1;
-            let this = Step { cell, training, board, number };
+            let this = Step { cell: training.untrained(), training, board, number: step + 1 };
             let done = board.quietly(|| match &training.objective {
-                ObjectiveSettings::Grpo(config) => this.grpo(config, &policy, &mut learner),
-                ObjectiveSettings::Sft(_) => this.sft(&targets, &policy, &mut learner),
+                ObjectiveSettings::Grpo(config) => this.grpo(config, policy, learner),
+                ObjectiveSettings::Sft(_) => this.sft(&targets, policy, learner).map(Done::Step),
             });
             let mut outcome = match done {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    // The weights are those of the last step: what is good is kept.
+                Ok(Done::Step(outcome)) => outcome,
+                // The weights are those of the last step: what is good is kept.
+                Ok(Done::Halted(reason)) => {
                     if step > start {
-                        self.write_checkpoint(&checkpoints, step, verdict.best, &learner)?;
+                        keep(step, best, learner)?;
+                    }
+                    return Ok(Some(reason));
+                }
+                Err(error) => {
+                    if step > start {
+                        keep(step, best, learner)?;
                     }
                     return Err(error);
                 }
             };
-            step = number;
+            step += 1;
             phases.time("weights", || {
-                let policy = Rc::get_mut(&mut policy).expect("nobody holds it between steps");
+                let policy = Rc::get_mut(policy).expect("nobody holds it between steps");
                 self.take_weights(policy, learner.trainable(), step);
             });
             outcome.cost.seconds.extend(std::mem::take(&mut phases).into_seconds());
-            // Before the checkpoint: a run that goes on from there does the step not again.
+            // Before the checkpoint: a run that resumes from there does not do the step again.
             records.keep(self, &outcome, step)?;
             let every = u64::from(settings.checkpoint_every);
-            if step.is_multiple_of(every) || step == verdict.last {
-                phases.time("checkpoint", || {
-                    self.write_checkpoint(&checkpoints, step, verdict.best, &learner)
-                })?;
+            if step.is_multiple_of(every) || step == last {
+                phases.time("checkpoint", || keep(step, best, learner))?;
             }
             summary.usage += outcome.cost.usage;
             summary.num_steps += 1;
@@ -167,31 +295,35 @@ impl TrainRun<'_, '_> {
                 progress.step_ended(&cell.label(), step, u64::from(settings.steps), &text);
             });
         }
-        drop(records);
-        for spec in [&training.steps, &training.groups, &training.costs] {
-            self.store.stage(spec).compact()?;
-        }
-        self.write_events()?;
-        if !settings.keep_optimizer {
-            for step in checkpoints.resumable_steps()? {
-                checkpoints.forget_optimizer(step)?;
-            }
-        }
-
-        let best = self.verdict()?.best;
-        if best != step {
-            let model = board.load(&cell.model_name)?;
-            let mut trainable = fresh(&model, training, cell.seed)?;
-            self.read_checkpoint(best, &mut trainable)?;
-            let policy = Rc::get_mut(&mut policy).expect("nobody holds it between steps");
-            policy.set_replicas(trainable.merged(), cell.model.weights.clone());
-        }
-        Ok(policy)
     }
 
-    /// The step whose weights are the result; none while the training is not finished.
-    pub(crate) fn result(&self) -> Result<Option<u64>, Error> {
-        Ok(if self.is_complete()? { Some(self.verdict()?.best) } else { None })
+    /// The policy after `step`, from the initial model or a checkpoint.
+    fn policy_after(&self, step: u64) -> Result<Rc<LocalModel>, Error> {
+        let model = self.board.load(&self.cell.model_name)?;
+        if step == 0 {
+            return Ok(Rc::new(LocalModel::new(model, self.options.generation)));
+        }
+        let mut trainable = fresh(&model, self.training, self.cell.seed)?;
+        self.read_checkpoint(step, &mut trainable)?;
+        let mut policy = LocalModel::new(model, self.options.generation);
+        self.take_weights(&mut policy, &trainable, step);
+        Ok(Rc::new(policy))
+    }
+
+    /// Refuses a training run that does not fit into memory.
+    fn check_memory(&self, trainable: &Trainable, model: &Model) -> Result<(), Error> {
+        let Self { cell, training, options, .. } = self;
+        if options.ignores_memory {
+            return Ok(());
+        }
+        let settings = &training.settings;
+        let rows = settings.tokens_a_pass as usize;
+        let states = settings.layer_states();
+        let estimate = MemoryEstimate::of_trainable(trainable, model.spec(), rows, states);
+        let num_policies = if needs_another_policy(cell, training) { 2 } else { 1 };
+        let device = options.device_bytes.or_else(|| trainable.device().free_memory());
+        let estimate = estimate.and_weights("policies that are asked", num_policies);
+        Ok(estimate.check(available_memory(), device)?)
     }
 
     /// Reads the checkpoint of a step into `trainable`.
@@ -208,7 +340,7 @@ impl TrainRun<'_, '_> {
         policy.set_replicas(trainable.merged(), self.training.identity(step).weights);
     }
 
-    /// Where checkpoints and metrics of this training lie.
+    /// Where checkpoints and metrics of this training run are.
     fn folder(&self) -> PathBuf {
         self.store.root().join("training").join(self.training.steps.digest().as_str())
     }
@@ -222,47 +354,14 @@ impl TrainRun<'_, '_> {
         &self,
         checkpoints: &Checkpoints,
         step: u64,
-        best: u64,
+        best: Option<u64>,
         learner: &Learner,
     ) -> Result<(), Error> {
         let state = json!({ "training": self.training.steps.digest() });
         let base = &self.training.initial.weights;
         checkpoints.write(step, base, learner.trainable(), learner.optimizer_state(), state)?;
-        let protected = self.training.settings.early_stopping.as_ref().map(|_| best);
+        let protected = best.filter(|_| self.training.settings.early_stopping.is_some());
         Ok(checkpoints.prune(protected)?)
-    }
-
-    /// The pseudo-references of the initial policy's groups, as tokens; none where rewards are used.
-    fn targets(
-        &self,
-        policy: &Rc<LocalModel>,
-        summary: &mut RunSummary,
-    ) -> Result<BTreeMap<PromptId, Vec<u32>>, Error> {
-        let Self { training, store, board, options, .. } = *self;
-        let mut targets = BTreeMap::new();
-        let ObjectiveSettings::Sft(_) = training.objective else { return Ok(targets) };
-        let initial = training.untrained.as_ref().expect("made with the plan");
-        let demand = RolloutDemand { cell: (**initial).clone(), group_size: initial.group_size };
-        fill_prompts(initial, store)?;
-        fill_rollouts(&demand, store, board, options, summary)?;
-        let rollouts = load_rollouts(&store.stage(&initial.stages.rollouts))?;
-        CellRun { cell: initial, store, board }.fill_aggregates(&rollouts, summary)?;
-        let aggregates = store.stage(&initial.stages.aggregates).load::<AggregateRecord>()?.records;
-        let context = policy.model().context_length();
-        for task in &initial.tasks.tasks {
-            let id = &task.prompt.id;
-            let Some(record) = aggregates.get(id.as_str()) else { continue };
-            let AggregateOutcome::Estimated(reference) = &record.aggregate.outcome else {
-                continue;
-            };
-            let group = rollouts.get(id).map_or(&[][..], Vec::as_slice);
-            let tokens = target(policy, group, reference, &initial.sampling.stop)?;
-            let prompt = policy.model().prompt_tokens(&task.prompt)?.len();
-            if !tokens.is_empty() && prompt + tokens.len() <= context {
-                targets.insert(id.clone(), tokens);
-            }
-        }
-        Ok(targets)
     }
 
     /// Draws and grades what is missing of the evaluations after `step`.
@@ -272,92 +371,55 @@ impl TrainRun<'_, '_> {
         policy: &Rc<LocalModel>,
         summary: &mut RunSummary,
     ) -> Result<(), Error> {
-        let Self { training, store, board, options, .. } = *self;
-        for evaluation in training.evaluations.iter().filter(|known| known.step == step) {
-            if self.is_evaluated(evaluation)? {
+        let Self { store, board, options, .. } = *self;
+        let course = self.course();
+        for evaluation in self.training.evaluations_of(step) {
+            if course.is_graded(evaluation)? {
                 continue;
             }
             let cell = &evaluation.demand.cell;
             board.lend(cell.policy_name.clone(), Rc::clone(policy) as _);
-            let evaluated = board.quietly(|| {
+            let drawn = board.quietly(|| {
                 fill_prompts(cell, store)?;
-                fill_rollouts(&evaluation.demand, store, board, options, summary)?;
-                let rollouts = load_rollouts(&store.stage(&cell.stages.rollouts))?;
-                grade_rollouts(cell, &cell.tasks.tasks, store, board, &rollouts, summary)
+                fill_rollouts(&evaluation.demand, store, board, options, summary)
             });
             board.take_back(&cell.policy_name);
-            evaluated?;
-            let score = self.score(evaluation)?.unwrap_or(f64::NAN);
+            drawn?;
+            board.quietly(|| self.grade(evaluation, summary))?;
+            let scores = course.scores(evaluation)?.unwrap_or_default();
             let (label, split) = (self.cell.label(), evaluation.split.name());
-            let text = format!("{label}: after {step} steps the score on {split} is {score:.3}");
+            let text = match scores.len() {
+                0 => format!("{label}: after {step} steps nothing on {split} could be scored"),
+                n => {
+                    let score = scores.iter().sum::<f64>() / n as f64;
+                    format!("{label}: after {step} steps the score on {split} is {score:.3}")
+                }
+            };
             board.tell(|progress| progress.notice(&text));
         }
         Ok(())
     }
 
-    fn is_evaluated(&self, evaluation: &Evaluation) -> Result<bool, Error> {
+    /// Grades the rollouts of an evaluation; what fails is asked for once more.
+    fn grade(&self, evaluation: &Evaluation, summary: &mut RunSummary) -> Result<(), Error> {
+        let Self { store, board, .. } = *self;
         let cell = &evaluation.demand.cell;
-        let present = self.store.stage(&cell.stages.rollout_grades).keys()?;
-        Ok(evaluation.demand.keys().is_subset(&present))
-    }
-
-    /// The mean score of an evaluation; none while it is not whole.
-    fn score(&self, evaluation: &Evaluation) -> Result<Option<f64>, Error> {
-        let RolloutDemand { cell, group_size } = &evaluation.demand;
-        let grades = self.store.stage(&cell.stages.rollout_grades).load::<GradeRecord>()?.records;
-        let mut scores = Vec::new();
-        for task in &cell.tasks.tasks {
-            for index in 0..*group_size {
-                let Some(grade) = grades.get(&rollout_key(&task.prompt.id, index)) else {
-                    return Ok(None);
-                };
-                scores.extend(grade.score.value());
-            }
+        let mut rollouts = load_rollouts(&store.stage(&cell.stages.rollouts))?;
+        for drawn in rollouts.values_mut() {
+            drawn.retain(|rollout| rollout.index < evaluation.demand.group_size);
         }
-        Ok(Some(scores.iter().sum::<f64>() / scores.len().max(1) as f64))
-    }
-
-    /// Goes through the evaluations in order: where to stop, what is best, what is missing.
-    fn verdict(&self) -> Result<Verdict, Error> {
-        let training = self.training;
-        let last = u64::from(training.settings.steps);
-        let mut verdict = Verdict { last, best: last, missing: None };
-        let patience = training.settings.early_stopping.as_ref().map(|s| s.patience);
-        let mut best: Option<(f64, u64)> = None;
-        let mut num_worse = 0;
-        for step in training.evaluated_steps() {
-            let of_step = || training.evaluations.iter().filter(|known| known.step == step);
-            for evaluation in of_step() {
-                if !self.is_evaluated(evaluation)? {
-                    verdict.missing = Some(step);
-                }
-            }
-            if verdict.missing.is_some() {
-                break;
-            }
-            let Some(patience) = patience else { continue };
-            let Some(evaluation) = of_step().find(|known| known.split == Split::Validation) else {
-                continue;
-            };
-            let score = self.score(evaluation)?.unwrap_or(f64::NEG_INFINITY);
-            if best.is_none_or(|(known, _)| score > known) {
-                (best, num_worse) = (Some((score, step)), 0);
-            } else {
-                num_worse += 1;
-            }
-            if num_worse >= patience {
-                verdict.last = step;
-                break;
-            }
+        let mut first = RunSummary::default();
+        let tasks = &cell.tasks.tasks;
+        grade_rollouts(cell, tasks, store, board, &rollouts, &mut first)?;
+        if first.num_failed > 0 {
+            grade_rollouts(cell, tasks, store, board, &rollouts, summary)?;
         }
-        if let Some((_, step)) = best {
-            verdict.best = step;
-        }
-        Ok(verdict)
+        Ok(())
     }
 
     /// Writes the records of all steps and evaluations as a TensorBoard event file.
     fn write_events(&self) -> Result<(), Error> {
+        let course = self.course();
         let steps = self.store.stage(&self.training.steps).load::<TrainStepRecord>()?.records;
         let mut scalars: events::Scalars = BTreeMap::new();
         for record in steps.into_values() {
@@ -366,10 +428,16 @@ impl TrainRun<'_, '_> {
             scalars.entry(record.step).or_default().extend(named);
         }
         for evaluation in &self.training.evaluations {
-            if let Some(score) = self.score(evaluation)? {
+            let scores = course.scores(evaluation)?.unwrap_or_default();
+            if !scores.is_empty() {
                 let tag = format!("score/{}", evaluation.split.name());
+                let score = scores.iter().sum::<f64>() / scores.len() as f64;
                 scalars.entry(evaluation.step).or_default().insert(tag, score);
             }
+        }
+        for record in course.losses()?.into_values() {
+            let of_step = scalars.entry(record.step).or_default();
+            of_step.insert("loss/validation".to_owned(), record.loss);
         }
         let folder = self.folder().join("events");
         events::write(&folder, &scalars)
@@ -377,68 +445,9 @@ impl TrainRun<'_, '_> {
     }
 }
 
-/// The records of a training, appended step by step.
-struct Records {
-    steps: Kept,
-    groups: Kept,
-    costs: Kept,
-}
-
-/// A stage with the keys it has.
-struct Kept {
-    stage: Stage,
-    writer: Writer,
-    present: BTreeSet<String>,
-}
-
-impl Kept {
-    fn open(stage: Stage) -> Result<Self, Error> {
-        Ok(Self { writer: stage.writer(), present: stage.keys()?, stage })
-    }
-
-    fn append(&mut self, key: String, record: &impl serde::Serialize) -> Result<(), Error> {
-        if !self.present.contains(&key) {
-            self.writer.append(&key, record)?;
-            self.present.insert(key);
-        }
-        Ok(())
-    }
-}
-
-impl Records {
-    fn open(run: &TrainRun<'_, '_>) -> Result<Self, Error> {
-        let TrainRun { store, training, .. } = run;
-        Ok(Self {
-            steps: Kept::open(store.stage(&training.steps))?,
-            groups: Kept::open(store.stage(&training.groups))?,
-            costs: Kept::open(store.stage(&training.costs))?,
-        })
-    }
-
-    /// Keeps a step. The record of the step comes last: where it is, the others are.
-    fn keep(&mut self, run: &TrainRun<'_, '_>, outcome: &Outcome, step: u64) -> Result<(), Error> {
-        let record = TrainStepRecord { step, measures: outcome.measures.clone() };
-        if self.steps.present.contains(&step_key(step)) {
-            let known = self.steps.stage.load::<TrainStepRecord>()?.records;
-            if known.get(&step_key(step)) != Some(&record) {
-                run.board.tell(|progress| {
-                    progress.notice(&format!(
-                        "{}: step {step} again gives other numbers than its record, which stays: it was made by another build, or on another processor",
-                        run.cell.label()
-                    ));
-                });
-            }
-            return Ok(());
-        }
-        for group in &outcome.groups {
-            self.groups.append(step_group_key(step, &group.prompt), group)?;
-        }
-        self.costs.append(step_key(step), &outcome.cost)?;
-        self.groups.writer.sync()?;
-        self.costs.writer.sync()?;
-        self.steps.append(step_key(step), &record)?;
-        Ok(self.steps.writer.sync()?)
-    }
+/// Why a decision waits.
+fn open(at: u64) -> String {
+    format!("validation grades after step {at} are missing, so early stopping can't decide")
 }
 
 /// What is trained of `model`, before the first step.

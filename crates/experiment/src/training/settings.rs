@@ -1,24 +1,17 @@
-//! The `[train]` table, and what it means for a cell.
+//! The `[train]` table.
 
-use std::rc::Rc;
-
-use preceptor_core::record::{RECORD_FORMAT, TrainingRecord};
-use preceptor_core::{Digest, ModelIdentity};
 use preceptor_models::{LayerStates, LoraConfig};
-use preceptor_store::{Error as StoreError, StageSpec};
-use preceptor_trainer::{AdamWConfig, ScheduleConfig, warnings};
+use preceptor_trainer::{AdamWConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::evaluation::Evaluation;
+use super::evaluation::Split;
 use crate::catalog::ObjectiveSettings;
 use crate::document::Document;
 use crate::error::ManifestError;
-use crate::plan::Cell;
 use crate::reading::{names_of, optional_table, read, read_kind};
 use crate::roles::out_of_range;
 use crate::settings::OutOfRange;
-use crate::stages::{RewardTerm, StageInputs, TrainingData, needs_of};
 
 /// What becomes of rollouts that were cut off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,18 +25,52 @@ pub enum Truncated {
     Mask,
 }
 
-/// When to stop before the last step.
+/// Source of the log-probabilities under the policy that sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OldLogprobs {
+    /// The sampler's records.
+    Sampler,
+    /// A pass with the operations of an update, before the first one.
+    Recompute,
+}
+
+/// The metric on the validation prompts that early stopping compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// The mean score of the policy's rollouts; the higher, the better.
+    #[default]
+    Score,
+    /// The cross-entropy of the pseudo-references; the lower, the better.
+    Loss,
+}
+
+impl Metric {
+    /// The name in manifests and records.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::Loss => "loss",
+        }
+    }
+}
+
+/// Early stopping: the step with the best metric is the one that is reported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct EarlyStopping {
-    /// Evaluations without a better validation score after which training stops, 1 to 1000. The weights
-    /// of the best one are the result. Default: 3 (our choice).
+    /// Evaluations without a better metric after which training stops, 1 to 1000. The weights of the
+    /// best one are the result. Default: 3 (our choice).
     pub patience: u32,
+    /// The compared metric on the validation prompts: `score`, or with `kind = "sft"` also `loss`, the
+    /// loss on their pseudo-references. Default: `score` (our choice; the paper fine-tunes by loss).
+    pub metric: Metric,
 }
 
 impl Default for EarlyStopping {
     fn default() -> Self {
-        Self { patience: 3 }
+        Self { patience: 3, metric: Metric::Score }
     }
 }
 
@@ -64,6 +91,12 @@ pub struct TrainSettings {
     /// What becomes of rollouts that were cut off: `keep` or `mask`. Default: `keep` (our choice; the
     /// paper does not say).
     pub truncated: Truncated,
+    /// Log-probabilities of the rollouts under the policy that sampled them, in the ratio and in the KL
+    /// reward: `sampler` for those that sampling recorded, `recompute` for those of a pass with the
+    /// operations of an update. Default: `sampler` on the CPU, where both are the same bit for bit;
+    /// `recompute` on other devices, where they differ by rounding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_logprobs: Option<OldLogprobs>,
     /// Tokens, of prompts and rollouts, that go through the model at once; bounds memory. Gradients of
     /// several passes add up to those of one, up to rounding. Default: 2048 (our choice).
     pub tokens_a_pass: u32,
@@ -73,8 +106,17 @@ pub struct TrainSettings {
     pub gradient_checkpointing: bool,
     /// Steps between evaluations; 0 evaluates the first and the last policy only. Default: 0.
     pub evaluate_every: u32,
-    /// Rollouts a prompt in evaluations on the way, 1 to 4096. Default: 1 (our choice).
+    /// Splits that are evaluated: of `test-time` (the prompts that are trained on), `held-out` and
+    /// `validation`. Default: every split that the manifest has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<Vec<Split>>,
+    /// Prompts per split that are evaluated, the first ones; 0 takes all. Default: 0.
+    pub evaluation_prompts: u32,
+    /// Rollouts per prompt in evaluations, 1 to 4096. Default: 1 (our choice).
     pub evaluation_rollouts: u32,
+    /// The prompts on which the trained policy answers for the tables of scores, pseudo-references and
+    /// rollouts: `test-time` or `held-out`. Default: `test-time`.
+    pub final_split: Split,
     /// Steps between checkpoints, 1 to 1000000. Default: 10 (our choice).
     pub checkpoint_every: u32,
     /// Checkpoints that are kept, 1 to 1000. Default: 1 (our choice).
@@ -102,10 +144,14 @@ impl Default for TrainSettings {
             mini_batches: 1,
             passes: 1,
             truncated: Truncated::Keep,
+            old_logprobs: None,
             tokens_a_pass: 2048,
             gradient_checkpointing: false,
             evaluate_every: 0,
+            evaluate: None,
+            evaluation_prompts: 0,
             evaluation_rollouts: 1,
+            final_split: Split::TestTime,
             checkpoint_every: 10,
             keep_checkpoints: 1,
             keep_optimizer: true,
@@ -230,154 +276,4 @@ pub(crate) fn read_train(
 struct Kind {
     #[expect(dead_code, reason = "that it reads is all that is asked")]
     kind: String,
-}
-
-/// The training of a cell, resolved.
-#[derive(Clone, Debug)]
-pub(crate) struct Training {
-    pub(crate) settings: TrainSettings,
-    pub(crate) objective: ObjectiveSettings,
-    /// The policy before the first step.
-    pub(crate) initial: ModelIdentity,
-    /// The cell with that policy; none only while the plan is made.
-    pub(crate) untrained: Option<Rc<Cell>>,
-    pub(crate) steps: StageSpec,
-    pub(crate) groups: StageSpec,
-    pub(crate) costs: StageSpec,
-    /// By rising step; several of one step are of several splits.
-    pub(crate) evaluations: Vec<Evaluation>,
-}
-
-/// What the course of a training depends on, beside what its rollouts, aggregates and rewards do.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct TrainingSpec<'a> {
-    format: u32,
-    data: TrainingData<'a>,
-    num_prompts: usize,
-    objective: &'a ObjectiveSettings,
-    prompts_a_step: u32,
-    mini_batches: u32,
-    passes: u32,
-    truncated: Truncated,
-    tokens_a_pass: u32,
-    optimizer: &'a AdamWConfig,
-    schedule: &'a ScheduleConfig,
-    lora: Option<&'a LoraConfig>,
-    /// Only where the learning rate depends on it: else a longer training begins as a shorter one.
-    num_steps: Option<u32>,
-}
-
-impl Training {
-    /// The training of a cell; `stages` are its inputs with the initial policy.
-    pub(crate) fn new(train: &Train, stages: &StageInputs<'_>) -> Result<Self, StoreError> {
-        let Train { settings, objective } = train;
-        let decays = settings.schedule.kind != preceptor_trainer::Decay::Constant;
-        let spec = TrainingSpec {
-            format: RECORD_FORMAT,
-            data: stages.training_data(objective.entry().needs.reference),
-            num_prompts: stages.tasks.tasks.len(),
-            objective,
-            prompts_a_step: settings.prompts_a_step,
-            mini_batches: settings.mini_batches,
-            passes: settings.passes,
-            truncated: settings.truncated,
-            tokens_a_pass: settings.tokens_a_pass,
-            optimizer: &settings.optimizer,
-            schedule: &settings.schedule,
-            lora: settings.lora.as_ref(),
-            num_steps: decays.then_some(settings.steps),
-        };
-        Ok(Self {
-            settings: settings.clone(),
-            objective: objective.clone(),
-            initial: stages.model.clone(),
-            untrained: None,
-            steps: StageSpec::new("train-steps", &spec)?,
-            groups: StageSpec::new("train-groups", &spec)?,
-            costs: StageSpec::new("train-costs", &spec)?,
-            evaluations: Vec::new(),
-        })
-    }
-
-    /// The policy after `step` steps.
-    pub(crate) fn identity(&self, step: u64) -> ModelIdentity {
-        if step == 0 {
-            return self.initial.clone();
-        }
-        let parts = [self.steps.digest().as_str().as_bytes(), b"step", &step.to_le_bytes()];
-        ModelIdentity { weights: Digest::of_parts(parts), ..self.initial.clone() }
-    }
-
-    /// The policy that is the result; `validation` names the prompts that decide when to stop.
-    pub(crate) fn final_identity(&self, validation: Option<&Digest>) -> ModelIdentity {
-        let steps = u64::from(self.settings.steps);
-        let (Some(stopping), Some(validation)) = (&self.settings.early_stopping, validation) else {
-            return self.identity(steps);
-        };
-        // Which step it is only the run will tell; the rule that chooses it is known.
-        let rule = serde_json::to_string(stopping).expect("settings are plain data");
-        let rhythm = [self.settings.evaluate_every, self.settings.evaluation_rollouts];
-        let parts = [
-            self.steps.digest().as_str().as_bytes(),
-            b"best",
-            rule.as_bytes(),
-            &steps.to_le_bytes(),
-            &rhythm[0].to_le_bytes(),
-            &rhythm[1].to_le_bytes(),
-            validation.as_str().as_bytes(),
-        ];
-        ModelIdentity { weights: Digest::of_parts(parts), ..self.initial.clone() }
-    }
-
-    /// What the policy of `identity` is called where models are opened.
-    pub(crate) fn policy_name(&self, model: &str, identity: &ModelIdentity) -> String {
-        match *identity == self.initial {
-            true => model.to_owned(),
-            false => format!("{model} trained as {}", identity.weights),
-        }
-    }
-
-    /// The steps before which or after which the policy is evaluated.
-    pub(crate) fn evaluated_steps(&self) -> Vec<u64> {
-        let last = u64::from(self.settings.steps);
-        let every = u64::from(self.settings.evaluate_every);
-        let between = (1..last).filter(|step| every > 0 && step.is_multiple_of(every));
-        [0].into_iter().chain(between).chain([last]).collect()
-    }
-
-    /// Settings that have no effect together.
-    pub(crate) fn warnings(&self, group_size: u32) -> Vec<String> {
-        let updates = self.settings.updates_a_step();
-        let mut found = match &self.objective {
-            ObjectiveSettings::Grpo(config) => {
-                let run = warnings::GrpoRun {
-                    num_updates_per_batch: updates,
-                    group_size,
-                    has_reference: config.needs_reference(),
-                };
-                warnings::grpo(config, run)
-            }
-            ObjectiveSettings::Sft(_) => Vec::new(),
-        };
-        found.extend(warnings::adamw(&self.settings.optimizer));
-        let num_updates = u64::from(self.settings.steps) * u64::from(updates);
-        found.extend(warnings::schedule(&self.settings.schedule, num_updates));
-        found
-    }
-
-    /// The training of a cell with `reward` as reports read it.
-    pub(crate) fn record(&self, reward: &[RewardTerm]) -> TrainingRecord {
-        let needs = self.objective.entry().needs.and(needs_of(reward));
-        TrainingRecord {
-            objective: self.objective.entry().name.to_owned(),
-            num_steps: u64::from(self.settings.steps),
-            uses_references: needs.reference,
-            steps: self.steps.digest().clone(),
-            groups: self.groups.digest().clone(),
-            costs: self.costs.digest().clone(),
-            evaluations: self.evaluations.iter().map(Evaluation::record).collect(),
-            choice: None,
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Gradients of the kernels against burn's own in double precision, on the small random checkpoint.
 
 use burn::tensor::{DType, Tensor};
-use preceptor_models::{Decoder, Segment, SegmentAttention, WeightMut, ops};
+use preceptor_models::{Decoder, Segment, SegmentAttention, Targets, WeightMut, ops};
 
 use crate::support::{llama_folder, load};
 
@@ -19,8 +19,14 @@ fn token(row: usize) -> u32 {
     u32::try_from(10 + (row * 7919) % 280).expect("small")
 }
 
-/// The gradients, by weight, of a weighted sum of the log-probabilities of made-up targets.
-fn gradients(decoder: &dyn Decoder, dtype: DType, segments: &[Segment]) -> Vec<(String, Vec<f32>)> {
+/// The gradients, by weight, of a weighted sum of the log-probabilities of made-up targets, under the
+/// distribution that `under` makes.
+fn gradients(
+    decoder: &dyn Decoder,
+    dtype: DType,
+    segments: &[Segment],
+    under: impl Fn(Targets) -> Targets,
+) -> Vec<(String, Vec<f32>)> {
     let mut decoder = decoder.clone_box();
     let mut leaves: Vec<(String, Leaf)> = Vec::new();
     for weight in decoder.weights_mut() {
@@ -41,7 +47,7 @@ fn gradients(decoder: &dyn Decoder, dtype: DType, segments: &[Segment]) -> Vec<(
     let positions = attention.positions();
     let ids: Vec<u32> = (0..positions.len()).map(token).collect();
     let hidden = decoder.forward(&ids, &positions, &mut attention);
-    let targets: Vec<u32> = (0..ids.len()).map(|row| token(row + 3)).collect();
+    let targets = under(Targets::new((0..ids.len()).map(|row| token(row + 3)).collect()));
     let (logprobs, entropies) = decoder.token_logprobs(&hidden, &targets);
     assert!(entropies.iter().all(|h| *h > 0.0 && *h <= 300.0_f32.ln() + 1e-3));
     let weights: Vec<f32> =
@@ -75,16 +81,36 @@ fn check(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)], tolerance: f32) {
 #[test]
 fn kernels_agree_with_plain_burn_in_double_precision() {
     let model = load(&llama_folder());
-    let kernels = gradients(model.decoder(), DType::F32, &SEGMENTS);
-    let plain = gradients(model.decoder(), DType::F64, &SEGMENTS);
+    let kernels = gradients(model.decoder(), DType::F32, &SEGMENTS, |targets| targets);
+    let plain = gradients(model.decoder(), DType::F64, &SEGMENTS, |targets| targets);
     check(&kernels, &plain, 2e-5);
+}
+
+#[test]
+fn kernels_agree_with_plain_burn_at_another_temperature_and_under_a_cut_distribution() {
+    let model = load(&llama_folder());
+    let warm = |targets: Targets| targets.under(0.7, Vec::new());
+    let cut = |targets: Targets| {
+        let kept = targets.tokens().iter().enumerate();
+        let kept = kept.map(|(row, token)| (0..=row as u32 % 9).map(|i| (token + 31 * i) % 290));
+        let kept = kept.map(Iterator::collect).collect();
+        targets.under(0.7, kept)
+    };
+    let plain = gradients(model.decoder(), DType::F32, &SEGMENTS, |targets| targets);
+    for under in [&warm as &dyn Fn(Targets) -> Targets, &cut] {
+        let kernels = gradients(model.decoder(), DType::F32, &SEGMENTS, under);
+        let double = gradients(model.decoder(), DType::F64, &SEGMENTS, under);
+        check(&kernels, &double, 2e-5);
+        assert!(kernels != plain, "the distribution matters");
+    }
 }
 
 #[test]
 fn gradients_are_the_same_to_the_bit_in_every_run() {
     let model = load(&llama_folder());
-    let first = gradients(model.decoder(), DType::F32, &SEGMENTS);
+    let first = gradients(model.decoder(), DType::F32, &SEGMENTS, |targets| targets);
     let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
-    let second = single.install(|| gradients(model.decoder(), DType::F32, &SEGMENTS));
+    let second =
+        single.install(|| gradients(model.decoder(), DType::F32, &SEGMENTS, |targets| targets));
     assert!(first == second);
 }

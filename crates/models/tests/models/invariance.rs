@@ -117,7 +117,7 @@ fn rollouts_and_scores_do_not_depend_on_the_number_of_devices() {
     for num in [2, 3, 7] {
         let devices = vec![Device::cpu(); num];
         let model = Model::load_on(&llama_folder(), &devices).expect("loads");
-        let several = LocalModel::new(model, GenerationOptions { max_batch: 8 });
+        let several = LocalModel::new(model, GenerationOptions::of_batch(8));
         let mut heard = Heard::default();
         let drawn = several.generate(&requests, &sampling(), &mut heard).expect("generates");
         assert_same(&rollouts, &drawn);
@@ -298,7 +298,7 @@ fn a_device_without_kernels_scores_in_one_pass_as_the_cpu_does() {
     let scores = |device: &str| {
         let device = Device::parse(device).expect("always there");
         let model = Model::load(&llama_folder(), &device).unwrap_or_else(|error| panic!("{error}"));
-        let model = LocalModel::new(model, GenerationOptions { max_batch: 8 });
+        let model = LocalModel::new(model, GenerationOptions::of_batch(8));
         model.score(&asked).expect("scores")
     };
     let (expected, found) = (scores("cpu"), scores("cpu:f16"));

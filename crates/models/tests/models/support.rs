@@ -38,7 +38,7 @@ pub(crate) fn load(path: &Path) -> Model {
 }
 
 pub(crate) fn local(path: &Path, max_batch: usize) -> LocalModel {
-    LocalModel::new(load(path), GenerationOptions { max_batch })
+    LocalModel::new(load(path), GenerationOptions::of_batch(max_batch))
 }
 
 /// The file of a real model, or a message that it is not there.

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use preceptor_core::{Continuation, ScoreRequest, Scorer, Seed};
 use preceptor_models::{
     Error, GenerationOptions, GroupBatch, LayerStates, LocalModel, LoraConfig, Model, Pass,
-    SegmentAttention, TokenGroup, Trainable, ops, sequence_logits,
+    SegmentAttention, Targets, TokenGroup, Trainable, ops, sequence_logits,
 };
 
 use crate::support::{FAMILIES, fixtures, floats, ids, json, llama_folder, load, text_prompt};
@@ -52,7 +52,7 @@ fn new_adapters_change_nothing_yet_and_learn() {
     assert!(sequence_logits(graph.decoder(), &tokens) == before, "to the bit");
     let mut attention = SegmentAttention::sequences([tokens.len()]);
     let hidden = graph.decoder().forward(&tokens, &attention.positions(), &mut attention);
-    let (logprobs, _) = graph.decoder().token_logprobs(&hidden, &tokens);
+    let (logprobs, _) = graph.decoder().token_logprobs(&hidden, &Targets::new(tokens.clone()));
     let mut sums = trainable.gradient_sums(0);
     graph.add_gradients(&mut logprobs.sum().backward(), &mut sums);
     for (parameter, gradient) in trainable.parameters().iter().zip(&sums.into_values()) {

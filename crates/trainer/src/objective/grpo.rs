@@ -22,8 +22,11 @@
 //! Differs from the paper: GRPO has its KL term in the loss; here it is in the reward by default, as
 //! in *Compute as Teacher*. The ratio is not bounded before it is clipped: one that overflows is an error.
 
+use std::fmt;
+
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tokens::{Tokens, check_finite, sampled};
 use super::{Batch, Loss, Metrics, Objective, Sampled, Sequence, Totals};
@@ -70,6 +73,53 @@ pub enum KlEstimator {
     K3,
 }
 
+/// The temperature at which log-probabilities of the policy gradient are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogprobTemperature {
+    /// That of the rollouts' sampling.
+    #[default]
+    Sampling,
+    /// 1: the unmodified distribution.
+    One,
+}
+
+impl Serialize for LogprobTemperature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Sampling => serializer.serialize_str("sampling"),
+            Self::One => serializer.serialize_f64(1.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LogprobTemperature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Temperatures;
+        impl Visitor<'_> for Temperatures {
+            type Value = LogprobTemperature;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`\"sampling\"` or `1.0`")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "sampling" => Ok(LogprobTemperature::Sampling),
+                    other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+                }
+            }
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
+                match number {
+                    1.0 => Ok(LogprobTemperature::One),
+                    other => Err(E::invalid_value(Unexpected::Float(other), &self)),
+                }
+            }
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                self.visit_f64(number as f64)
+            }
+        }
+        deserializer.deserialize_any(Temperatures).map_err(D::Error::custom)
+    }
+}
+
 /// The KL term of the loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -108,6 +158,21 @@ pub struct Config {
     pub reward_kl: f64,
     /// The KL term of the loss. Default: none.
     pub loss_kl: LossKl,
+    /// Temperature that logits are divided by before log-probabilities are taken, in the ratio and in
+    /// the KL terms: `sampling` for that of the rollouts, or `1.0`. Default: `sampling`, so that the
+    /// gradient is that of the distribution that was sampled (as verl 0.5, which the paper's authors
+    /// used).
+    #[serde(skip_serializing_if = "is_default")]
+    pub temperature: LogprobTemperature,
+    /// Score tokens under the distribution that top-k, top-p and min-p have cut, over the tokens that
+    /// the sampler kept. Without it, the gradient takes rollouts for draws from the whole
+    /// distribution. Default: false (as verl 0.5).
+    #[serde(skip_serializing_if = "is_default")]
+    pub renormalise: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for Config {
@@ -121,6 +186,8 @@ impl Default for Config {
             baseline: Baseline::GroupMean,
             reward_kl: 1e-3,
             loss_kl: LossKl::default(),
+            temperature: LogprobTemperature::Sampling,
+            renormalise: false,
         }
     }
 }
@@ -269,7 +336,7 @@ mod tests {
     /// A rollout whose tokens became twice and half as likely.
     fn loss(config: &Config, advantage: f64) -> (f32, Metrics) {
         let (old_logprobs, ln_2) = (vec![-1.0, -1.0], std::f32::consts::LN_2);
-        let sampled = Sampled { advantage, old_logprobs, reference_logprobs: None };
+        let sampled = Sampled { advantage, old_logprobs, reference_logprobs: None, kept: None };
         let sequences = [Sequence { num_tokens: 2, sampled: Some(sampled) }];
         let logprobs = Tensor::from_data([-1.0 + ln_2, -1.0 - ln_2], &Device::flex());
         let grpo = Grpo::new(config, 5);

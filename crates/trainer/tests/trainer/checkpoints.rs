@@ -33,6 +33,7 @@ fn groups(step: u64) -> Vec<Group> {
                         advantage: ((r + step) % 3) as f64 - 1.0,
                         old_logprobs: vec![-5.5; usize::try_from(3 + r % 4).expect("small")],
                         reference_logprobs: None,
+                        kept: None,
                     }),
                 })
                 .collect(),

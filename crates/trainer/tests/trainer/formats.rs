@@ -26,6 +26,7 @@ fn update(device: &str, advantage: f64) -> Report {
         // The policy has not moved: every ratio is 1 and nothing is clipped.
         old_logprobs: logprobs(&model, &rollout),
         reference_logprobs: None,
+        kept: None,
     };
     let sequences = vec![Sequence { num_tokens: rollout.len(), sampled: Some(sampled) }];
     let group = Group { prompt: vec![1, 2, 3], rollouts: vec![rollout], sequences };

@@ -120,6 +120,7 @@ fn losses_and_clip_fractions_are_those_of_the_reference() {
                     advantage: advantage.unwrap(),
                     old_logprobs: floats(&rollout["old_logprobs"]),
                     reference_logprobs: Some(floats(&rollout["ref_logprobs"])),
+                    kept: None,
                 };
                 let num_tokens = sampled.old_logprobs.len();
                 sequences.push(Sequence { num_tokens, sampled: Some(sampled) });

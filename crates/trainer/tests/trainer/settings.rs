@@ -36,8 +36,12 @@ fn gradient_at(config: &grpo::Config, distance: f32) -> Evaluated {
             let (old, reference) = (around(2, distance), around(3, 0.7));
             group.push(Some(reward_with_kl(reward, config.reward_kl, &old, &reference)));
             logprobs.extend(&current);
-            let sampled =
-                Sampled { advantage: 0.0, old_logprobs: old, reference_logprobs: Some(reference) };
+            let sampled = Sampled {
+                advantage: 0.0,
+                old_logprobs: old,
+                reference_logprobs: Some(reference),
+                kept: None,
+            };
             sequences.push(Sequence { num_tokens, sampled: Some(sampled) });
         }
         groups.push(group);
@@ -237,6 +241,7 @@ fn k1_in_the_loss_ignores_the_reference_and_is_warned_about() {
             advantage: 1.0,
             old_logprobs: vec![-1.0, -2.0],
             reference_logprobs: Some(vec![reference, -3.0]),
+            kept: None,
         };
         let sequences = [Sequence { num_tokens: 2, sampled: Some(sampled) }];
         evaluate(&Grpo::new(&config, 2), &[-1.0, -2.0], Batch::whole(&sequences)).unwrap().gradient
@@ -305,6 +310,7 @@ fn rollouts_that_lack_what_is_read_are_refused() {
         advantage: 1.0,
         old_logprobs: old.to_vec(),
         reference_logprobs: reference.map(<[f32]>::to_vec),
+        kept: None,
     };
     let missing = |error: Error| match error {
         Error::Missing { what, sequence: 0, .. } => what,
@@ -328,6 +334,7 @@ fn a_term_that_is_no_number_is_named() {
             advantage,
             old_logprobs: vec![-1.0, old],
             reference_logprobs: Some(vec![-1.0, reference]),
+            kept: None,
         };
         let sequences = [Sequence { num_tokens: 2, sampled: Some(sampled) }];
         match evaluate(&grpo, &[-1.0, new], Batch::whole(&sequences)).err() {

@@ -48,7 +48,7 @@ pub(crate) fn cases(
             let old_logprobs = tokens.iter().map(|token| token.0 - token.1).collect();
             let reference = tokens.iter().map(|token| token.0 - token.2).collect();
             let reference_logprobs = Some(reference);
-            let sampled = Sampled { advantage, old_logprobs, reference_logprobs };
+            let sampled = Sampled { advantage, old_logprobs, reference_logprobs, kept: None };
             Sequence { num_tokens: tokens.len(), sampled: Some(sampled) }
         });
         let sequences = sequences.collect();

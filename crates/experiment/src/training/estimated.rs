@@ -1,0 +1,145 @@
+//! The groups of a step with their pseudo-references, rewards and log-probabilities.
+
+use std::sync::Arc;
+
+use preceptor_benchmarks::Task;
+use preceptor_core::record::TokenTraceRecord;
+use preceptor_core::{Aggregate, AggregateOutcome, Group, GroupReward, PseudoReference, Rollout};
+use preceptor_models::{LocalModel, RolloutTrace};
+use preceptor_trainer::{Group as TrainedGroup, GroupAdvantages, Learner, Sampled, Sequence};
+
+use crate::Error;
+
+/// A group with what was made of it.
+pub(super) struct Estimated<'t> {
+    pub(super) task: &'t Task,
+    pub(super) group: Group,
+    pub(super) aggregate: Option<Aggregate>,
+    pub(super) reward: GroupReward,
+    /// Records of each rollout's tokens; empty ones where the rollout's own log-probabilities suffice.
+    pub(super) traces: Vec<RolloutTrace>,
+    /// Log-probabilities of each rollout under the KL reference, where there is one.
+    pub(super) reference_logprobs: Option<Vec<Vec<f32>>>,
+}
+
+impl Estimated<'_> {
+    /// The sampler's log-probabilities of a rollout's tokens under the distribution of the policy gradient.
+    pub(super) fn sampler_logprobs(&self, index: usize) -> &[f32] {
+        match self.traces[index].logprobs.as_slice() {
+            [] => &self.group.rollouts[index].logprobs,
+            traced => traced,
+        }
+    }
+
+    /// Whether a call failed whose answer the next run may get.
+    pub(super) fn is_transient(&self) -> bool {
+        let abstained = self.aggregate.as_ref().is_some_and(is_transient);
+        abstained || self.reward.is_transient()
+    }
+}
+
+/// The group as the learner takes it; none where no rollout takes part. `old` has the log-probabilities
+/// of each rollout under the policy that sampled it.
+pub(super) fn trained_group(
+    policy: &LocalModel,
+    group: &Estimated<'_>,
+    normalised: &GroupAdvantages,
+    old: &[Vec<f32>],
+) -> Result<Option<TrainedGroup>, Error> {
+    let (mut rollouts, mut sequences) = (Vec::new(), Vec::new());
+    for (index, (rollout, advantage)) in
+        group.group.rollouts.iter().zip(&normalised.advantages).enumerate()
+    {
+        let Some(advantage) = *advantage else { continue };
+        let reference = group.reference_logprobs.as_ref();
+        rollouts.push(rollout.token_ids.clone());
+        sequences.push(Sequence {
+            num_tokens: rollout.token_ids.len(),
+            sampled: Some(Sampled {
+                advantage,
+                old_logprobs: old[index].clone(),
+                reference_logprobs: reference.map(|logprobs| logprobs[index].clone()),
+                kept: kept(&group.traces[index]),
+            }),
+        });
+    }
+    if rollouts.is_empty() {
+        return Ok(None);
+    }
+    let prompt = policy.model().prompt_tokens(&group.group.prompt)?;
+    Ok(Some(TrainedGroup { prompt, rollouts, sequences }))
+}
+
+/// The records of a group's traces; none where sampling recorded nothing.
+pub(super) fn token_traces(traces: Vec<RolloutTrace>) -> Vec<TokenTraceRecord> {
+    let is_traced = |trace: &RolloutTrace| !trace.logprobs.is_empty();
+    if !traces.iter().any(is_traced) {
+        return Vec::new();
+    }
+    let record =
+        |RolloutTrace { logprobs, kept_mass, .. }| TokenTraceRecord { logprobs, kept_mass };
+    traces.into_iter().map(record).collect()
+}
+
+/// The ids that the sampler kept, where tokens are scored over them.
+fn kept(trace: &RolloutTrace) -> Option<Arc<Vec<Vec<u32>>>> {
+    (!trace.kept.is_empty()).then(|| Arc::new(trace.kept.clone()))
+}
+
+/// The log-probabilities of every rollout under the weights of `learner`, by the operations of an update.
+pub(super) fn recomputed(
+    estimated: &[Estimated<'_>],
+    policy: &LocalModel,
+    learner: &Learner,
+) -> Result<Vec<Vec<Vec<f32>>>, Error> {
+    let mut groups = Vec::new();
+    for Estimated { group, traces, .. } in estimated {
+        let drawn = group.rollouts.iter().zip(traces);
+        let drawn: Vec<_> = drawn.filter(|(rollout, _)| !rollout.token_ids.is_empty()).collect();
+        if drawn.is_empty() {
+            continue;
+        }
+        let sequence = |(rollout, trace): &(&Rollout, &RolloutTrace)| Sequence {
+            num_tokens: rollout.token_ids.len(),
+            sampled: Some(Sampled {
+                advantage: 0.0,
+                old_logprobs: Vec::new(),
+                reference_logprobs: None,
+                kept: kept(trace),
+            }),
+        };
+        groups.push(TrainedGroup {
+            prompt: policy.model().prompt_tokens(&group.prompt)?,
+            rollouts: drawn.iter().map(|(rollout, _)| rollout.token_ids.clone()).collect(),
+            sequences: drawn.iter().map(sequence).collect(),
+        });
+    }
+    let mut found = learner.logprobs(&groups).into_iter();
+    let mut of_rollout = |rollout: &Rollout| {
+        if rollout.token_ids.is_empty() {
+            Vec::new()
+        } else {
+            found.next().expect("one for each rollout with tokens")
+        }
+    };
+    let of_group = |group: &Estimated<'_>| -> Vec<Vec<f32>> {
+        group.group.rollouts.iter().map(&mut of_rollout).collect()
+    };
+    Ok(estimated.iter().map(of_group).collect())
+}
+
+/// Whether a call for the pseudo-reference failed whose answer the next run may get.
+pub(super) fn is_transient(aggregate: &Aggregate) -> bool {
+    match &aggregate.outcome {
+        AggregateOutcome::Abstained(reason) => reason.is_transient(),
+        AggregateOutcome::Estimated(_) => false,
+    }
+}
+
+/// The pseudo-reference of an aggregate, if it has one.
+pub(super) fn reference_of(aggregate: &Aggregate) -> Option<&PseudoReference> {
+    match &aggregate.outcome {
+        AggregateOutcome::Estimated(reference) => Some(reference),
+        AggregateOutcome::Abstained(_) => None,
+    }
+}
