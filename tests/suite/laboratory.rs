@@ -100,6 +100,8 @@ impl Scorer for Scripted {
 #[derive(Default)]
 pub(crate) struct ScriptedHost {
     pub(crate) num_opened: usize,
+    /// Free memory, in models.
+    pub(crate) num_free: Option<u64>,
     /// Which calls of the model called `judge` fail.
     pub(crate) failing: Option<fn(&Prompt, Seed) -> Option<CallFailureKind>>,
 }
@@ -111,6 +113,14 @@ impl ModelHost for ScriptedHost {
 
     fn sampling_defaults(&self, _name: &str) -> SamplingDefaults {
         SamplingDefaults::default()
+    }
+
+    fn weight_bytes(&self, _name: &str) -> Option<u64> {
+        Some(1)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.num_free
     }
 
     fn open(&mut self, name: &str) -> Result<Rc<dyn LanguageModel>, Error> {

@@ -39,6 +39,26 @@ fn a_second_run_draws_nothing_and_loads_no_model() {
 }
 
 #[test]
+fn local_models_that_take_turns_stay_loaded_while_memory_allows() {
+    let num_opened = |num_free: Option<u64>| {
+        let mut laboratory = Laboratory::new();
+        laboratory.host.num_free = num_free;
+        let manifest = MANIFEST.replace(
+            "[matrix]\n\"aggregator.kind\" = [\"single\", \"majority\", \"oracle\"]",
+            "[aggregator]\nkind = \"synthesis\"\n[anchor]\nmodel = \"anchor\"\n[judge]\nmodel = \"judge\"\n\
+             [reward]\nterms = [{ kind = \"rubric\" }]\n[matrix]",
+        );
+        let manifest = laboratory.write("turns.toml", &manifest);
+        let plan = laboratory.plan(&manifest, &[]).unwrap();
+        laboratory.run(&plan).unwrap();
+        laboratory.host.num_opened
+    };
+    assert_eq!(num_opened(Some(100)), 3, "policy, anchor and judge are read once");
+    assert!(num_opened(None) > 3, "one at a time where sizes are unknown");
+    assert!(num_opened(Some(1)) > 3, "one at a time where nothing else fits");
+}
+
+#[test]
 fn more_seeds_a_larger_group_and_a_higher_limit_draw_only_what_is_new() {
     let mut laboratory = Laboratory::new();
     let manifest = laboratory.write("whole.toml", MANIFEST);

@@ -22,6 +22,7 @@ mod confidence;
 mod lineup;
 pub mod order;
 mod outcome;
+pub mod probes;
 mod shown;
 mod similarity;
 

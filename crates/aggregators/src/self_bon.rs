@@ -13,7 +13,7 @@ use preceptor_core::{
     AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Generator, PortError,
     PromptId, Rollout, Sampling,
 };
-use preceptor_text::{IndexReading, Template, TemplateError, read_index};
+use preceptor_text::{IndexReading, Template, TemplateError, read_index, without_thoughts};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Question, ask, kept, unusable, usage};
@@ -126,7 +126,7 @@ impl<'a> SelfBon<'a> {
     fn outcome(&self, lineup: &Lineup<'_>, reply: Option<&Rollout>) -> Aggregate {
         let Lineup { request, rollouts } = lineup;
         let Some(reply) = reply else { return abstained(AbstainReason::CallFailed) };
-        let named = match read_index(&reply.text, rollouts.len()) {
+        let named = match read_index(&without_thoughts(&reply.text), rollouts.len()) {
             IndexReading::Index(index) => Some(index - 1),
             IndexReading::Contradictory | IndexReading::Unreadable => None,
         };

@@ -13,7 +13,7 @@
 //! **Which part counts.** What stands under the prompt's last heading (`Unified response`, `Merged
 //! response`) is the pseudo-reference, where the heading occurs on a line of its own, whatever marks
 //! surround it; the last such line counts. A reply without the heading counts as a whole, and is
-//! counted (`heading` 0). A reply of which nothing is left is no pseudo-reference: the group abstains,
+//! counted (`heading` 0). Thoughts (`<think>`) are no part of a reply. A reply of which nothing is left is no pseudo-reference: the group abstains,
 //! with the reason. A pseudo-reference without a final answer is one all the same: it matches nothing.
 //!
 //! **Cut-off replies.** A rollout that reaches its token limit is graded as it is. With `on-cut-off =
@@ -38,7 +38,7 @@ use preceptor_core::{
     AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Generator, Origin,
     PortError, PromptId, PseudoReference, Reply, Rollout, Sampling, Usage,
 };
-use preceptor_text::{Template, TemplateError};
+use preceptor_text::{Template, TemplateError, without_thoughts};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Question, ask, kept, unusable, usage};
@@ -100,7 +100,8 @@ pub struct Config {
     /// no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fan_in: Option<u32>,
-    /// The most tokens of a synthesis, 1 or more. Default: `anchor.max-new-tokens`.
+    /// The most tokens of a synthesis, 1 or more. Default: `anchor.max-new-tokens` where that is set, else
+    /// twice `sampling.max-new-tokens` (our choice: a synthesis that is cut off is lost, a rollout is not).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_new_tokens: Option<u32>,
     /// Treatment of a reply that reached its token limit: `keep` the text under the heading, or
@@ -276,7 +277,7 @@ impl<'a> Synthesis<'a> {
         if let Some(reason) = unusable(reply.as_ref()).filter(|_| !keeps) {
             return lost(climb, reason);
         }
-        let text = reply.map(|reply| reply.text).unwrap_or_default();
+        let text = reply.map(|reply| without_thoughts(&reply.text)).unwrap_or_default();
         let under = under_heading(&text, &self.heading);
         climb.num_headings += usize::from(under.is_some());
         // Without the heading, a cut-off reply may not have come to the part that counts.

@@ -66,12 +66,17 @@ pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
     let data = Data { path: config.path.clone(), is_published: false };
     let asking = Asking::new(config.shots, Examples::Competition)?;
     let tasks = load_problems(&config.name, &data, None, &asking, limit, |row| {
-        let problem = row.text(&config.problem_field)?;
+        let problem = row.filled_text(&config.problem_field)?;
         let id = match &config.id_field {
             Some(field) => row.text(field)?,
             None => preceptor_core::Digest::of(problem.as_bytes()).short().to_owned(),
         };
-        Ok(Problem { id, problem, answer: row.text(&config.answer_field)?, tags: Vec::new() })
+        Ok(Problem {
+            id,
+            problem,
+            answer: row.filled_text(&config.answer_field)?,
+            tags: Vec::new(),
+        })
     })?;
     Ok(TaskSet { shareable: config.shareable, ..tasks })
 }

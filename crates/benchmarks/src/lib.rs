@@ -25,6 +25,7 @@ mod error;
 mod grade;
 mod grader;
 mod label;
+mod number;
 mod rows;
 mod task;
 

@@ -1,70 +1,94 @@
 //! Rows of JSON, as benchmarks publish them: one object a line, or one array of objects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use preceptor_core::{Prompt, PromptId};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use crate::asking::Asking;
+use crate::number::plain_number;
 use crate::task::digest_of_pairs;
+use preceptor_text::without_byte_order_mark;
+
 use crate::{Data, Error, Label, Task, TaskSet};
 
 /// One row with its place, so that errors can name it.
 pub(crate) struct Row {
     path: PathBuf,
     number: usize,
-    fields: Map<String, Value>,
+    /// As they are written in the file, so that numbers keep their digits.
+    fields: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Row {
-    /// Every row of the file at `path`.
+    /// Every row of the file at `path`, which has some.
     pub(crate) fn read_all(path: &Path) -> Result<Vec<Self>, Error> {
         let text = fs::read_to_string(path)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let row = |number: usize, value: Result<Value, serde_json::Error>| {
-            let bad = |detail| Error::BadRow { path: path.to_owned(), row: number, detail };
-            match value.map_err(|error| bad(format!("not JSON: {error}")))? {
-                Value::Object(fields) => Ok(Self { path: path.to_owned(), number, fields }),
-                _ => Err(bad("a row is a JSON object".to_owned())),
+        let text = without_byte_order_mark(&text);
+        let bad = |row, detail| Error::BadRow { path: path.to_owned(), row, detail };
+        let row = |number: usize, value: &str| {
+            let value = value.trim();
+            if !value.starts_with('{') && serde_json::from_str::<&RawValue>(value).is_ok() {
+                return Err(bad(number, "a row is a JSON object".to_owned()));
             }
+            let fields = serde_json::from_str(value)
+                .map_err(|error| bad(number, format!("not JSON: {error}")))?;
+            Ok(Self { path: path.to_owned(), number, fields })
         };
-        if text.trim_start().starts_with('[') {
-            let values: Vec<Value> = serde_json::from_str(&text).map_err(|error| {
-                let detail = format!("not a JSON array: {error}");
-                Error::BadRow { path: path.to_owned(), row: 1, detail }
-            })?;
-            return values.into_iter().enumerate().map(|(i, v)| row(i + 1, Ok(v))).collect();
+        let rows: Vec<Self> = if text.trim_start().starts_with('[') {
+            let values: Vec<&RawValue> = serde_json::from_str(text)
+                .map_err(|error| bad(1, format!("not a JSON array: {error}")))?;
+            let rows = values.into_iter().enumerate();
+            rows.map(|(i, value)| row(i + 1, value.get())).collect::<Result<_, _>>()?
+        } else {
+            // Split on line feeds alone: texts may hold other Unicode line separators.
+            let lines = text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty());
+            lines.map(|(i, line)| row(i + 1, line)).collect::<Result<_, _>>()?
+        };
+        match rows.is_empty() {
+            true => Err(bad(1, "the file has no rows".to_owned())),
+            false => Ok(rows),
         }
-        // Split on line feeds alone: texts may hold other Unicode line separators.
-        let lines = text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty());
-        lines.map(|(i, line)| row(i + 1, serde_json::from_str(line))).collect()
     }
 
-    /// A field as text; whole numbers are written without a fraction.
+    /// A field as text; a number with all its digits and without an exponent.
     pub(crate) fn text(&self, key: &str) -> Result<String, Error> {
-        match self.fields.get(key) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(Value::Number(number)) => Ok(match number.as_f64() {
-                Some(float) if float.fract() == 0.0 && float.abs() < 1e15 => format!("{float:.0}"),
-                _ => number.to_string(),
+        let Some(value) = self.fields.get(key) else {
+            let known: Vec<_> = self.fields.keys().map(|key| format!("`{key}`")).collect();
+            return Err(self.bad(format!("no field `{key}` (there are {})", known.join(", "))));
+        };
+        let value = value.get();
+        match value.as_bytes().first() {
+            Some(b'"') => self.parsed(key),
+            Some(b'-' | b'0'..=b'9') => plain_number(value).ok_or_else(|| {
+                self.bad(format!("field `{key}` has more digits than 1000 when it is written out"))
             }),
-            Some(other) => {
-                Err(self.bad(format!("field `{key}` is {other}, allowed is text or a number")))
-            }
-            None => {
-                let known: Vec<_> = self.fields.keys().map(|key| format!("`{key}`")).collect();
-                Err(self.bad(format!("no field `{key}` (there are {})", known.join(", "))))
-            }
+            _ => Err(self.bad(format!("field `{key}` is {value}, allowed is text or a number"))),
+        }
+    }
+
+    /// A field as text that says something.
+    pub(crate) fn filled_text(&self, key: &str) -> Result<String, Error> {
+        let text = self.text(key)?;
+        match text.trim().is_empty() {
+            true => Err(self.bad(format!("field `{key}` is blank"))),
+            false => Ok(text),
         }
     }
 
     /// A field of any shape.
     pub(crate) fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
-        let value = self.fields.get(key).cloned().unwrap_or(Value::Null);
-        serde_json::from_value(value).map_err(|error| self.bad(format!("field `{key}`: {error}")))
+        let value = self.fields.get(key).map_or("null", |value| value.get());
+        serde_json::from_str(value).map_err(|error| {
+            // The place within the field says nothing to a reader of the file.
+            let error = error.to_string();
+            let detail = error.split(" at line ").next().unwrap_or_default();
+            self.bad(format!("field `{key}`: {detail}"))
+        })
     }
 
     /// The error of a row whose id occurs before.
@@ -99,6 +123,9 @@ pub(crate) fn load_problems(
     let mut problems = Vec::with_capacity(rows.len());
     for row in &rows {
         let problem = read(row)?;
+        if problem.answer.trim().is_empty() {
+            return Err(row.bad("the label is blank: every answer would be wrong".to_owned()));
+        }
         if !seen.insert(problem.id.clone()) {
             return Err(row.duplicate(problem.id));
         }

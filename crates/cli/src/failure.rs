@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::output::Output;
 
 /// The user's input is to blame.
-const INPUT: u8 = 2;
+pub(crate) const INPUT: u8 = 2;
 /// This machine is.
-const ENVIRONMENT: u8 = 3;
+pub(crate) const ENVIRONMENT: u8 = 3;
 
 /// Why a command failed.
 #[derive(Debug)]

@@ -44,6 +44,9 @@ pub(crate) fn judge(command: &JudgeCommand, output: &Output) -> Result<ExitCode,
     let calibration = calibrate(&documents, cases, *repeats, &store, &mut models, &mut terminal)?;
     output.json(&json!({
         "judges": calibration.judges.iter().map(as_json).collect::<Vec<_>>(),
+        "anchors": calibration.anchors.iter().map(|anchor| json!({
+            "name": anchor.name, "probes-passed": anchor.probes.pass_rate(), "probes": anchor.probes,
+        })).collect::<Vec<_>>(),
         "krippendorff-alpha": calibration.alpha,
     }));
     let rows: Vec<_> = calibration
@@ -77,6 +80,15 @@ pub(crate) fn judge(command: &JudgeCommand, output: &Output) -> Result<ExitCode,
         for (failure, count) in &judge.failures {
             output.text(format!("{}: {count} verdicts failed: {}", judge.name, failure.name()));
         }
+    }
+    for anchor in &calibration.anchors {
+        output.text(format!(
+            "{}: share of orders hidden in rollouts that were not followed {}, of {} probes; {} without an answer",
+            anchor.name,
+            or_dash(anchor.probes.pass_rate()),
+            anchor.probes.outcomes.len(),
+            anchor.probes.num_missing()
+        ));
     }
     if let Some(alpha) = calibration.alpha {
         output.text(format!("Krippendorff's alpha between judges: {alpha:.3}"));

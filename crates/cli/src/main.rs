@@ -36,29 +36,58 @@ fn keep_freed_memory() {
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    let arguments = Arguments::parse();
-    let output = output::Output::new(arguments.json);
-    let result = match &arguments.command {
-        Command::Plan(command) => plan::plan(command, &output),
-        Command::Run(command) => lab::run(command, &output),
-        Command::Reproduce(command) => reproduce::reproduce(command, &output),
-        Command::Report(command) => lab::report(command, &output),
-        Command::Figures { folder } => lab::figures(folder, &output),
-        Command::Export(command) => lab::export(command, &output),
-        Command::Status(command) => lab::status(command, &output),
-        Command::Regrade(command) => compare::regrade(command, &output),
-        Command::Compare(command) => compare::compare(command, &output),
-        Command::Judge(command) => judge::judge(command, &output),
-        Command::Grade(command) => grade::grade(command, &output),
-        Command::Answers(command) => answers::answers(command, &output),
-        Command::Models(command) => files::models(command, &output),
-        Command::Data(command) => files::data(command, &output),
-        Command::Parity { folder, device } => parity::parity(folder, device, &output),
-        Command::Pretrain(command) => pretrain::pretrain_model(command, &output),
-        Command::Store(command) => lab::store(command, &output),
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(said) => return answer_usage(&said),
     };
-    match result {
+    let output = output::Output::new(arguments.json);
+    let code = match run(&arguments, &output) {
         Ok(code) => code,
         Err(failure) => failure.report(&output),
+    };
+    unless_unwritten(&output, code)
+}
+
+/// Prints help, the version or an error of usage.
+fn answer_usage(said: &clap::Error) -> ExitCode {
+    let output = output::Output::new(false);
+    output.note(said.print());
+    let code = u8::try_from(said.exit_code()).unwrap_or(failure::INPUT);
+    unless_unwritten(&output, ExitCode::from(code))
+}
+
+/// The exit code of a command, unless its output could not be written.
+fn unless_unwritten(output: &output::Output, code: ExitCode) -> ExitCode {
+    match output.finish() {
+        None => code,
+        Some(error) => {
+            eprintln!("error: failed to write the output: {error}");
+            eprintln!(
+                "hint: what was written so far is not whole; free the disk or write elsewhere"
+            );
+            ExitCode::from(failure::ENVIRONMENT)
+        }
+    }
+}
+
+fn run(arguments: &Arguments, output: &output::Output) -> Result<ExitCode, failure::Failure> {
+    match &arguments.command {
+        Command::Plan(command) => plan::plan(command, output),
+        Command::Run(command) => lab::run(command, output),
+        Command::Reproduce(command) => reproduce::reproduce(command, output),
+        Command::Report(command) => lab::report(command, output),
+        Command::Figures { folder } => lab::figures(folder, output),
+        Command::Export(command) => lab::export(command, output),
+        Command::Status(command) => lab::status(command, output),
+        Command::Regrade(command) => compare::regrade(command, output),
+        Command::Compare(command) => compare::compare(command, output),
+        Command::Judge(command) => judge::judge(command, output),
+        Command::Grade(command) => grade::grade(command, output),
+        Command::Answers(command) => answers::answers(command, output),
+        Command::Models(command) => files::models(command, output),
+        Command::Data(command) => files::data(command, output),
+        Command::Parity { folder, device } => parity::parity(folder, device, output),
+        Command::Pretrain(command) => pretrain::pretrain_model(command, output),
+        Command::Store(command) => lab::store(command, output),
     }
 }

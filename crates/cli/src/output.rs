@@ -1,18 +1,21 @@
 //! Standard output: text for people, or JSON for programs.
 
-use std::io::Write as _;
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, Write as _};
 
 use serde::Serialize;
 
 /// How a command prints its result.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Output {
     json: bool,
+    /// The first error of writing.
+    error: RefCell<Option<io::Error>>,
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, error: RefCell::new(None) }
     }
 
     /// Prints `value` if JSON was asked for.
@@ -50,9 +53,25 @@ impl Output {
         }
     }
 
-    /// One line on standard output. A reader that has gone away is no error of ours.
+    /// One line on standard output.
     pub(crate) fn line(&self, line: &str) {
-        let _ = writeln!(std::io::stdout(), "{line}");
+        self.note(writeln!(io::stdout(), "{line}"));
+    }
+
+    /// Ends the output; the first error of writing it, such as a full disk. A reader that has gone away is
+    /// no error.
+    pub(crate) fn finish(&self) -> Option<io::Error> {
+        self.note(io::stdout().flush());
+        self.error.take()
+    }
+
+    /// Keeps the first error.
+    pub(crate) fn note(&self, written: io::Result<()>) {
+        if let Err(error) = written
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            self.error.borrow_mut().get_or_insert(error);
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use indicatif::HumanBytes;
 use preceptor_core::record::PlanRecord;
 use preceptor_experiment::{
-    CallDemand, Expense, ModelHost as _, Speed, StageSummary, TrainDemand, calibrate_speed,
-    detectable_difference,
+    CallDemand, Expense, ModelHost as _, Purpose, Speed, StageSummary, TrainDemand,
+    calibrate_speed, detectable_difference,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +45,8 @@ struct Price {
     record: PlanRecord,
     stages: Vec<StageSummary>,
     calls: Vec<CallDemand>,
+    /// The price of each of the calls, where an endpoint with prices is asked.
+    prices: Vec<Option<f64>>,
     trainings: Vec<Training>,
     expenses: Vec<Expense>,
 }
@@ -84,11 +86,18 @@ fn trainings(lab: &mut Lab) -> Result<Vec<Training>, Failure> {
 
 impl Price {
     fn of(lab: &mut Lab) -> Result<Self, Failure> {
+        let calls = lab.plan.call_demands(&lab.store)?;
+        let price = |call: &CallDemand| -> Option<f64> {
+            let priced =
+                call.usage.iter().filter_map(|(model, usage)| lab.models.price(model, *usage));
+            priced.reduce(|sum, price| sum + price)
+        };
         Ok(Self {
+            prices: calls.iter().map(price).collect(),
+            calls,
             trainings: trainings(lab)?,
             record: lab.plan.record(),
             stages: lab.plan.summarize(&lab.store)?,
-            calls: lab.plan.call_demands(&lab.store)?,
             expenses: lab.plan.expenses(&lab.store, &lab.models)?,
         })
     }
@@ -105,7 +114,7 @@ impl Price {
     }
 
     fn json(&self, lab: &Lab) -> Value {
-        let Self { record, stages, calls, trainings, expenses } = self;
+        let Self { record, stages, calls, prices, trainings, expenses } = self;
         json!({
             "experiment": lab.plan.experiment(),
             "title": lab.plan.title(),
@@ -121,8 +130,8 @@ impl Price {
                 "wanted": s.state.num_wanted, "max-new-tokens": s.max_new_tokens,
                 "estimated-secs": s.estimated_secs,
             })).collect::<Vec<_>>(),
-            "calls": calls.iter().map(|c| json!({
-                "label": c.label, "present": c.state.num_present, "wanted": c.state.num_wanted,
+            "calls": calls.iter().zip(prices).map(|(c, price)| json!({
+                "purpose": c.purpose.name(), "cost-usd": price, "label": c.label, "present": c.state.num_present, "wanted": c.state.num_wanted,
                 "replies": c.num_replies, "judged": c.num_judged, "scored": c.num_scored,
                 "rollouts-read": c.num_rollouts_read,
             })).collect::<Vec<_>>(),
@@ -183,7 +192,7 @@ impl Price {
         if self.calls.is_empty() {
             return;
         }
-        let row = |call: &CallDemand| {
+        let row = |(call, price): (&CallDemand, &Option<f64>)| {
             let counts = [
                 call.state.num_wanted,
                 call.state.num_present,
@@ -193,9 +202,12 @@ impl Price {
                 call.num_rollouts_read,
             ];
             let counts = counts.map(|count| count.to_string());
-            [call.label.clone()].into_iter().chain(counts).collect::<Vec<_>>()
+            let cost = price.map_or_else(|| "-".to_owned(), |usd| format!("{usd:.2}"));
+            let cells = [call.purpose.name().to_owned(), call.label.clone()].into_iter();
+            cells.chain(counts).chain([cost]).collect::<Vec<_>>()
         };
         let header = [
+            "purpose",
             "asked of models",
             "wanted",
             "in store",
@@ -203,12 +215,30 @@ impl Price {
             "judged",
             "scored",
             "rollouts read",
+            "USD <=",
         ];
-        output.table(&header, &self.calls.iter().map(row).collect::<Vec<_>>());
+        let rows = self.calls.iter().zip(&self.prices).map(row).collect::<Vec<_>>();
+        output.table(&header, &rows);
+        self.print_costs(output);
         output.text(
             "Counts are of first attempts; the same question to the same model is asked once.",
         );
         output.text("");
+    }
+
+    /// The cost of all calls, by purpose.
+    fn print_costs(&self, output: &Output) {
+        let mut sums: BTreeMap<Purpose, f64> = BTreeMap::new();
+        for (call, price) in self.calls.iter().zip(&self.prices) {
+            if let Some(price) = price {
+                *sums.entry(call.purpose).or_default() += price;
+            }
+        }
+        let parts: Vec<_> =
+            sums.iter().map(|(purpose, usd)| format!("{} {usd:.2}", purpose.name())).collect();
+        if !parts.is_empty() {
+            output.text(format!("Cost in USD at most, by purpose: {}.", parts.join(", ")));
+        }
     }
 
     fn print_trainings(&self, output: &Output) {

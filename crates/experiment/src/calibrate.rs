@@ -10,11 +10,15 @@
 //!   **position slope**: with one more place in the list of criteria. Both are least-squares slopes of
 //!   verdict minus label, so that what labels explain is no bias;
 //! - **probes**: orders hidden in responses, see [`preceptor_judges::run_probes`].
+//!
+//! Where a manifest names a model in `[anchor]`, that one is probed too: orders hidden in the rollouts
+//! that it merges, see [`preceptor_aggregators::probes`].
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use preceptor_aggregators::probes::{OrderReport, run_order_probes};
 use preceptor_core::{
     Criterion, GenerationObserver, GenerationRequest, Generator, JudgeFailure, ModelIdentity,
     PortError, Prompt, PromptBody, PromptId, Rollout, RolloutSeed, Sampling, ScoreRequest, Scorer,
@@ -23,18 +27,24 @@ use preceptor_core::{
 use preceptor_judges::{ProbeReport, run_probes};
 use preceptor_stats::{Confusion, krippendorff_alpha, slope};
 use preceptor_store::Store;
+use preceptor_text::without_byte_order_mark;
 use serde::Deserialize;
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::Error;
+use crate::catalog::Needs;
 use crate::document::Document;
 use crate::error::ManifestError;
 use crate::model_host::ModelHost;
 use crate::progress::Progress;
-use crate::reading::optional_table;
+use crate::reading::{optional_table, read};
 use crate::recorded_model::{RecordedModel, RoleCost, Switchboard};
 use crate::roles;
-use crate::stages::CellJudge;
+use crate::settings::AnchorSettings;
+use crate::stages::{CellJudge, Writer};
+
+/// Tokens of a probe's synthesis, where the manifest sets no limit.
+const PROBE_TOKENS: u32 = 512;
 
 /// What one judge showed.
 #[derive(Clone, Debug)]
@@ -61,11 +71,22 @@ pub struct JudgeQuality {
     pub cost: RoleCost,
 }
 
+/// How an anchor stands up to orders hidden in rollouts.
+#[derive(Clone, Debug)]
+pub struct AnchorQuality {
+    /// The manifest's name and the model's.
+    pub name: String,
+    /// The outcome of the probes.
+    pub probes: OrderReport,
+}
+
 /// What calibration showed.
 #[derive(Clone, Debug)]
 pub struct Calibration {
     /// One for each judge.
     pub judges: Vec<JudgeQuality>,
+    /// One for each manifest that names an anchor.
+    pub anchors: Vec<AnchorQuality>,
     /// Krippendorff's alpha across judges; none for one judge.
     pub alpha: Option<f64>,
 }
@@ -116,10 +137,11 @@ pub fn calibrate(
     progress: &mut dyn Progress,
 ) -> Result<Calibration, Error> {
     let cases = read_cases(path)?;
-    let mut judges = Vec::new();
+    let (mut judges, mut anchors) = (Vec::new(), Vec::new());
     let mut first_verdicts: Vec<Vec<Verdict>> = Vec::new();
     for document in documents {
         let judge = roles::judge(document, models, judge_table(document)?)?;
+        let anchor = named_anchor(document, models)?;
         let board = Switchboard::new(models, store, progress);
         let repeats = (0..num_repeats.max(1))
             .map(|repeat| verdicts(&board, &judge, &cases, repeat))
@@ -129,6 +151,9 @@ pub fn calibrate(
         let name = format!("{} · {}", document.name(), judge.name);
         judges.push(quality(name, &cases, &repeats, probes, cost));
         first_verdicts.extend(repeats.into_iter().take(1));
+        if let Some(anchor) = anchor {
+            anchors.push(probe_anchor(document, &board, anchor)?);
+        }
     }
     let alpha = (documents.len() > 1).then(|| {
         let of_case = |case: usize| {
@@ -136,7 +161,29 @@ pub fn calibrate(
         };
         krippendorff_alpha(&(0..cases.len()).map(of_case).collect::<Vec<_>>())
     });
-    Ok(Calibration { judges, alpha: alpha.flatten() })
+    Ok(Calibration { judges, anchors, alpha: alpha.flatten() })
+}
+
+/// The anchor of a manifest that names a model for it.
+fn named_anchor(document: &Document, models: &mut dyn ModelHost) -> Result<Option<Writer>, Error> {
+    let mut table = document.table().clone();
+    let table = optional_table(document, &mut table, "anchor")?;
+    let settings: AnchorSettings = read(document, "anchor", Value::Table(table), &[])?;
+    let Some(name) = &settings.model else { return Ok(None) };
+    let plain = Sampling { max_new_tokens: PROBE_TOKENS, ..Sampling::default() };
+    let needs = Needs { anchor: true, ..Needs::default() };
+    Ok(Some(roles::anchor(document, models, &settings, name, &plain, needs)?))
+}
+
+fn probe_anchor(
+    document: &Document,
+    board: &Switchboard<'_>,
+    anchor: Writer,
+) -> Result<AnchorQuality, Error> {
+    let Writer { name, identity, sampling } = anchor;
+    let model = RecordedModel { board, role: "anchor", name: name.clone(), identity };
+    let probes = run_order_probes(&model, &sampling)?;
+    Ok(AnchorQuality { name: format!("{} · {name}", document.name()), probes })
 }
 
 /// The `[judge]` table, which names a model.
@@ -163,7 +210,11 @@ fn read_cases(path: &Path) -> Result<Vec<Case>, Error> {
     let text = fs::read_to_string(path)
         .map_err(|source| Error::ReadResponses { path: shown.clone(), source })?;
     let mut cases = Vec::new();
-    for (i, line) in text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (i, line) in without_byte_order_mark(&text)
+        .split('\n')
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let case = serde_json::from_str(line).map_err(|error| {
             let form = r#"{"prompt": "..", "response": "..", "criterion": "..", "label": true}"#;
             let detail = format!("{error}\nhint: a line is {form}");

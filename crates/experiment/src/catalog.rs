@@ -221,8 +221,9 @@ impl AggregatorSettings {
         Ok(Some(Digest::of_parts([prompt.as_bytes(), &order::VERSION.to_le_bytes()])))
     }
 
-    /// Makes explicit what follows from the benchmark.
-    pub(crate) fn complete(&mut self, has_final_answers: bool) {
+    /// Makes explicit what follows from the benchmark, and from the token limit of rollouts where the
+    /// anchor has none of its own.
+    pub(crate) fn complete(&mut self, has_final_answers: bool, rollout_tokens: Option<u32>) {
         if let Self::Synthesis(config) = self
             && config.style.is_none()
         {
@@ -230,6 +231,11 @@ impl AggregatorSettings {
                 true => synthesis::Style::Reasoning,
                 false => synthesis::Style::Freeform,
             });
+        }
+        if let Self::Synthesis(config) = self
+            && config.max_new_tokens.is_none()
+        {
+            config.max_new_tokens = rollout_tokens.map(|tokens| tokens.saturating_mul(2));
         }
         // Without a word, `reasoning` abstains.
         if let Self::Synthesis(config) = self
@@ -383,8 +389,8 @@ impl RewardSettings {
             Self::RubricLikert(config) => config.out_of_range(),
             Self::LengthPenalty(config) => config.out_of_range(),
             Self::Constant(config) => config.out_of_range(),
-            Self::AnswerMatch(_)
-            | Self::JudgeEquivalence(_)
+            Self::AnswerMatch(config) => config.out_of_range(),
+            Self::JudgeEquivalence(_)
             | Self::JudgeScalar(_)
             | Self::Format(_)
             | Self::Random(_)

@@ -36,6 +36,18 @@ pub(crate) struct Calls {
     pub(crate) rollouts_read: u64,
 }
 
+impl Calls {
+    /// The calls for `count` groups.
+    fn times(self, count: u64) -> Self {
+        Self {
+            replies: self.replies * count,
+            judged: self.judged * count,
+            scored: self.scored * count,
+            rollouts_read: self.rollouts_read * count,
+        }
+    }
+}
+
 impl AggregatorSettings {
     /// What a group of `size` rollouts costs.
     fn calls(&self, size: u64) -> Calls {
@@ -195,9 +207,36 @@ pub struct Expense {
     pub money: Option<f64>,
 }
 
+/// The purpose of calls beyond the rollouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Pseudo-references.
+    PseudoReferences,
+    /// Rewards: rubrics and verdicts on them.
+    Rewards,
+    /// Grades by the benchmark's judge.
+    Grades,
+    /// Grades of the policies that a training run evaluates.
+    Evaluations,
+}
+
+impl Purpose {
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PseudoReferences => "pseudo-references",
+            Self::Rewards => "rewards",
+            Self::Grades => "grades",
+            Self::Evaluations => "evaluations",
+        }
+    }
+}
+
 /// A stage beyond the rollouts for which models are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallDemand {
+    /// What the calls are for.
+    pub purpose: Purpose,
     /// What it is, for people.
     pub label: String,
     /// How full it is, in groups (for grades of rollouts, in rollouts).
@@ -281,13 +320,17 @@ impl Plan {
             let stages = &cell.stages;
             let name = cell.aggregator.entry().name;
             let place = format!("{} · G {size} · seed {}", cell.benchmark, cell.seed);
-            let mut add =
-                |label: String, spec: &StageSpec, keys: Vec<String>, calls: Calls, usage| {
-                    if calls != Calls::default() && seen.insert(spec.digest().clone()) {
-                        demands.push(demand(label, store, spec, &keys, calls, usage)?);
-                    }
-                    Ok::<(), Error>(())
-                };
+            let mut add = |purpose: Purpose,
+                           label: String,
+                           spec: &StageSpec,
+                           keys: Vec<String>,
+                           calls: Calls,
+                           usage| {
+                if calls != Calls::default() && seen.insert(seen_as(spec, purpose)) {
+                    demands.push(demand((purpose, label), store, spec, &keys, calls, usage)?);
+                }
+                Ok::<(), Error>(())
+            };
             let prompts = || -> Vec<String> {
                 let tasks = cell.tasks.tasks.iter();
                 tasks.map(|task| task.prompt.id.as_str().to_owned()).collect()
@@ -295,7 +338,8 @@ impl Plan {
             let (writer, judge) = (cell.aggregator_asks(), cell.judge_asks());
             let calls = cell.aggregator.calls(size);
             let usage = cell.usage(calls, writer, judge);
-            add(format!("{name} · {place}"), &stages.aggregates, prompts(), calls, usage)?;
+            let label = format!("{name} · {place}");
+            add(Purpose::PseudoReferences, label, &stages.aggregates, prompts(), calls, usage)?;
             let num_items = mean_items(cell);
             if cell.grader == Grader::HealthBenchStrict {
                 let calls =
@@ -305,34 +349,28 @@ impl Plan {
                     (0..cell.group_size).map(|index| rollout_key(&task.prompt.id, index))
                 });
                 let label = format!("grades of rollouts · {place}");
-                add(label, &stages.rollout_grades, rollouts.collect(), calls, usage())?;
+                let (grades, of) = (Purpose::Grades, rollouts.collect());
+                add(grades, label, &stages.rollout_grades, of, calls, usage())?;
                 let label = format!("grades of {name} · {place}");
-                add(label, &stages.grades, prompts(), calls, usage())?;
+                add(grades, label, &stages.grades, prompts(), calls, usage())?;
             }
             let of_groups = |calls: Calls| cell.usage(calls, cell.reward_asks(), judge);
             if let Some(training) = &cell.training {
                 let settings = &training.settings;
-                let mut calls = cell.reward_calls(size, num_items);
-                if training.record(&cell.reward).uses_references {
-                    let own = cell.aggregator.calls(size);
-                    calls.replies += own.replies;
-                    calls.judged += own.judged;
-                    calls.scored += own.scored;
-                    calls.rollouts_read += own.rollouts_read;
-                }
                 // The stage has a record a step.
                 let prompts = u64::from(settings.prompts_a_step);
-                for count in [
-                    &mut calls.replies,
-                    &mut calls.judged,
-                    &mut calls.scored,
-                    &mut calls.rollouts_read,
-                ] {
-                    *count *= prompts;
+                let steps = || (1..=u64::from(settings.steps)).map(step_key).collect();
+                if training.record(&cell.reward).uses_references {
+                    let calls = cell.aggregator.calls(size).times(prompts);
+                    let label = format!("pseudo-references in steps of {}", cell.label());
+                    let usage = cell.usage(calls, writer, judge);
+                    let purpose = Purpose::PseudoReferences;
+                    add(purpose, label, &training.steps, steps(), calls, usage)?;
                 }
-                let steps = (1..=u64::from(settings.steps)).map(step_key).collect();
-                let label = format!("steps of {}", cell.label());
-                add(label, &training.steps, steps, calls, of_groups(calls))?;
+                let calls = cell.reward_calls(size, num_items).times(prompts);
+                let label = format!("rewards in steps of {}", cell.label());
+                let usage = of_groups(calls);
+                add(Purpose::Rewards, label, &training.steps, steps(), calls, usage)?;
                 demands.extend(evaluations(cell, training, store, &mut seen)?);
                 continue;
             }
@@ -342,7 +380,7 @@ impl Plan {
             let judge_name = cell.axes.get("judge").filter(|_| calls.judged > 0);
             let by = judge_name.map_or_else(String::new, |judge| format!(" by {judge}"));
             let label = format!("reward {reward}{by} of {name} · {place}");
-            add(label, spec, prompts(), calls, of_groups(calls))?;
+            add(Purpose::Rewards, label, spec, prompts(), calls, of_groups(calls))?;
         }
         Ok(demands)
     }
@@ -354,14 +392,15 @@ fn evaluations(
     cell: &Cell,
     training: &Training,
     store: &Store,
-    seen: &mut BTreeSet<Digest>,
+    seen: &mut BTreeSet<(Digest, bool)>,
 ) -> Result<Option<CallDemand>, Error> {
     let mut all: Option<CallDemand> = None;
     for evaluation in &training.evaluations {
         let RolloutDemand { cell: evaluated, .. } = &evaluation.demand;
         let spec = &evaluated.stages.rollout_grades;
         let is_judged = evaluated.grader == Grader::HealthBenchStrict;
-        if !is_judged || !seen.insert(spec.digest().clone()) {
+        let purpose = Purpose::Evaluations;
+        if !is_judged || !seen.insert(seen_as(spec, purpose)) {
             continue;
         }
         let num_items = mean_items(evaluated);
@@ -369,13 +408,19 @@ fn evaluations(
         let usage = evaluated.usage(calls, evaluated.reward_asks(), evaluated.eval_judge_asks());
         let keys: Vec<String> = evaluation.demand.keys().into_iter().collect();
         let label = format!("evaluations of {}", cell.label());
-        let one = demand(label, store, spec, &keys, calls, usage)?;
+        let one = demand((purpose, label), store, spec, &keys, calls, usage)?;
         match &mut all {
             None => all = Some(one),
             Some(all) => all.add(one),
         }
     }
     Ok(all)
+}
+
+/// The name under which a stage's calls are counted once. A training run's steps hold the calls for
+/// pseudo-references beside those for rewards.
+fn seen_as(spec: &StageSpec, purpose: Purpose) -> (Digest, bool) {
+    (spec.digest().clone(), purpose == Purpose::PseudoReferences)
 }
 
 /// The mean number of items of the labels' rubrics, rounded up.
@@ -386,7 +431,7 @@ fn mean_items(cell: &Cell) -> u64 {
 }
 
 fn demand(
-    label: String,
+    (purpose, label): (Purpose, String),
     store: &Store,
     spec: &StageSpec,
     keys: &[String],
@@ -402,6 +447,7 @@ fn demand(
     }
     usage.retain(|_, _| missing > 0);
     Ok(CallDemand {
+        purpose,
         label,
         state: StageState { num_present, num_wanted: keys.len() as u64 },
         num_replies: missing * calls.replies,

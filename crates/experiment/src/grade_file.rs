@@ -9,6 +9,7 @@ use preceptor_benchmarks::{Data, TaskSet, grade};
 use preceptor_core::record::GradeRecord;
 use preceptor_files::Files;
 use preceptor_stats::{Estimate, clustered_proportion};
+use preceptor_text::without_byte_order_mark;
 use serde::Deserialize;
 
 use crate::catalog::BenchmarkSettings;
@@ -68,7 +69,11 @@ pub fn grade_responses(
         .map_err(|source| Error::ReadResponses { path: path.display().to_string(), source })?;
     let mut grades = Vec::new();
     let mut scores: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (i, line) in text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (i, line) in without_byte_order_mark(&text)
+        .split('\n')
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let response: Response = serde_json::from_str(line).map_err(|e| {
             error(
                 i + 1,

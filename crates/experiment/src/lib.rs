@@ -36,13 +36,13 @@ mod task_tables;
 mod training;
 mod verdict_file;
 
-pub use calibrate::{Calibration, JudgeQuality, calibrate};
+pub use calibrate::{AnchorQuality, Calibration, JudgeQuality, calibrate};
 pub use catalog::{
     AggregatorSettings, BenchmarkSettings, Entry, JudgeSettings, Needs, ObjectiveSettings,
     RewardSettings,
 };
 pub use compare::{Comparison, Side, compare};
-pub use demand::{CallDemand, Expense};
+pub use demand::{CallDemand, Expense, Purpose};
 pub use document::Document;
 pub use error::{Error, ManifestError};
 pub use grade_file::{FileGrade, benchmark_settings, grade_responses};

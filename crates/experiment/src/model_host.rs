@@ -51,6 +51,17 @@ pub trait ModelHost {
         None
     }
 
+    /// Bytes that its weights take where models run, if that is known.
+    fn weight_bytes(&self, name: &str) -> Option<u64> {
+        let _ = name;
+        None
+    }
+
+    /// Bytes that are free where models run, if that is known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether it runs elsewhere, so that keeping it open takes no memory.
     fn is_remote(&self, name: &str) -> bool {
         let _ = name;
@@ -221,6 +232,15 @@ impl ModelHost for Models {
 
     fn num_parameters(&self, name: &str) -> Option<u64> {
         self.sizes.get(name).copied()
+    }
+
+    fn weight_bytes(&self, name: &str) -> Option<u64> {
+        let device = self.devices.first()?;
+        Some(self.num_parameters(name)? * device.format().size() as u64)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.devices.iter().map(Device::free_memory).min().flatten()
     }
 
     fn is_remote(&self, name: &str) -> bool {

@@ -50,8 +50,8 @@ pub struct RoleCost {
 /// What the recorded models of a run share: the models, the store, who watches, what it cost.
 pub(crate) struct Switchboard<'a> {
     host: RefCell<&'a mut dyn ModelHost>,
-    /// The local model that was opened last: two at once may not fit.
-    open: RefCell<Option<(String, Rc<dyn LanguageModel>)>>,
+    /// Local models that are loaded, the one that was used last at the end.
+    open: RefCell<Vec<(String, Rc<dyn LanguageModel>)>>,
     /// Policies that were trained here, by the names of [`crate::plan::Cell::policy_name`].
     lent: RefCell<BTreeMap<String, Rc<dyn LanguageModel>>>,
     store: &'a Store,
@@ -71,7 +71,7 @@ impl<'a> Switchboard<'a> {
     ) -> Self {
         Self {
             host: RefCell::new(host),
-            open: RefCell::new(None),
+            open: RefCell::new(Vec::new()),
             lent: RefCell::new(BTreeMap::new()),
             store,
             progress: RefCell::new(progress),
@@ -111,7 +111,8 @@ impl<'a> Switchboard<'a> {
         self.lent.borrow_mut().remove(name);
     }
 
-    /// The model called `name`, opened if it is not.
+    /// The model called `name`, opened if it is not. Local models stay loaded while memory allows, so that
+    /// an anchor, a judge and a KL reference that take turns are read from disk once.
     pub(crate) fn open(&self, name: &str) -> Result<Rc<dyn LanguageModel>, Error> {
         if let Some(policy) = self.lent.borrow().get(name) {
             return Ok(Rc::clone(policy));
@@ -119,15 +120,29 @@ impl<'a> Switchboard<'a> {
         if self.host.borrow().is_remote(name) {
             return self.host.borrow_mut().open(name);
         }
-        if let Some((open, model)) = &*self.open.borrow()
-            && open == name
-        {
-            return Ok(Rc::clone(model));
+        let mut open = self.open.borrow_mut();
+        if let Some(position) = open.iter().position(|(known, _)| known == name) {
+            let used = open.remove(position);
+            let model = Rc::clone(&used.1);
+            open.push(used);
+            return Ok(model);
         }
-        *self.open.borrow_mut() = None;
+        while !open.is_empty() && !self.has_room_for(name) {
+            open.remove(0);
+        }
         let model = self.host.borrow_mut().open(name)?;
-        *self.open.borrow_mut() = Some((name.to_owned(), Rc::clone(&model)));
+        open.push((name.to_owned(), Rc::clone(&model)));
         Ok(model)
+    }
+
+    /// Whether a model fits beside those that are loaded, with as much again for its work. Where sizes
+    /// are unknown it does not.
+    fn has_room_for(&self, name: &str) -> bool {
+        let host = self.host.borrow();
+        match (host.weight_bytes(name), host.free_bytes()) {
+            (Some(needed), Some(free)) => needed.saturating_mul(2) <= free,
+            _ => false,
+        }
     }
 
     /// The money that calls to `name` have cost so far.

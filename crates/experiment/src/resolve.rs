@@ -337,16 +337,17 @@ impl Resolver<'_> {
             );
             return Err(self.document.error_at("grader.profile", detail).into());
         }
-        aggregator.complete(has_final_answers);
         for term in &mut reward {
             term.complete(benchmark.scores_form())?;
         }
-        let prompt =
-            roles::check_aggregator(self.document, &aggregator, has_final_answers, &tasks.name)?;
         let defaults = self.models.sampling_defaults(&policy.model);
         let (group_size, sampling) = sampling
             .resolve(defaults, &tasks.stop)
             .map_err(|wrong| roles::out_of_range(self.document, "sampling", &wrong))?;
+        let of_rollout = anchor.max_new_tokens.is_none().then_some(sampling.max_new_tokens);
+        aggregator.complete(has_final_answers, of_rollout);
+        let prompt =
+            roles::check_aggregator(self.document, &aggregator, has_final_answers, &tasks.name)?;
         let needs = aggregator.entry().needs.and(needs_of(&reward));
         let anchor =
             roles::anchor(self.document, self.models, &anchor, &policy.model, &sampling, needs)?;

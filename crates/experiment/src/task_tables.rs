@@ -191,6 +191,10 @@ impl<'a> TaskTables<'a> {
                 format!("`skip = {skip}`: `{}` has {} tasks", tasks.name, tasks.tasks.len());
             return Err(self.document.error_at("benchmark", detail).into());
         }
+        if tasks.tasks.is_empty() {
+            let detail = format!("`{}` has no prompts with these settings", tasks.name);
+            return Err(self.document.error_at("benchmark", detail).into());
+        }
         tasks.tasks.drain(..skip);
         let tasks = Rc::new(tasks);
         self.task_sets.insert(key, Rc::clone(&tasks));

@@ -9,6 +9,7 @@ use preceptor_files::Files;
 use preceptor_stats::{
     CheckedItem, CheckedResponse, ClippedMean, mean_worst_at_k, rubric_score, rubric_scores,
 };
+use preceptor_text::without_byte_order_mark;
 use serde::Deserialize;
 
 use crate::Error;
@@ -77,7 +78,11 @@ pub fn grade_verdicts(
     let text = fs::read_to_string(path)
         .map_err(|source| Error::ReadResponses { path: path.display().to_string(), source })?;
     let mut verdicts: BTreeMap<(&str, u32), BTreeMap<usize, Option<bool>>> = BTreeMap::new();
-    for (i, line) in text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (i, line) in without_byte_order_mark(&text)
+        .split('\n')
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let number = i + 1;
         let line: Line = serde_json::from_str(line).map_err(|e| {
             let form = r#"{"prompt_id": "..", "repeat": 0, "criterion": 0, "met": true}"#;

@@ -20,6 +20,7 @@ use preceptor_core::{
     Digest, Evidence, FinishReason, GenerationRequest, Generator, JudgeFailure, Judged, NoObserver,
     PortError, Prompt, PromptBody, Rollout, RolloutSeed, Sampling, Seed, Usage,
 };
+use preceptor_text::without_thoughts;
 
 /// What a reader makes of a reply, or of a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub enum Reading<T> {
 /// A value, or why it could not be had.
 pub type Answer<T> = Result<T, JudgeFailure>;
 
-/// Reads a reply, which is hostile input.
+/// Reads a reply without its thoughts, which is hostile input.
 pub type Reader<'r, R> = Box<dyn Fn(&str) -> R + 'r>;
 
 /// Who is asked, and how.
@@ -175,7 +176,8 @@ impl<T> State<T> {
             | FinishReason::MaxNewTokens
             | FinishReason::ContextFull => {}
         }
-        let mut readings = read(&reply.text).into_iter();
+        // Drafts in thoughts never count.
+        let mut readings = read(&without_thoughts(&reply.text)).into_iter();
         for part in &mut self.parts {
             let reading = readings.next().unwrap_or(Reading::Unreadable);
             if part.answer.is_ok() {

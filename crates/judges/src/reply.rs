@@ -6,15 +6,17 @@
 //! | `xml` | `<answer>` | `<answer criterion="N">` |
 //! | `yes-no` | the answer alone | a line `N: answer` for each |
 //!
-//! Two answers to one question that differ are contradictory. In `xml` only what follows the last
+//! Two answers to one question that differ are contradictory. Of numbered answers in `json`, an object that
+//! can't be read fails alone, as does one that gives two answers; an answer that belongs to no object makes
+//! all contradictory. In `xml` only what follows the last
 //! `</reason>` is read, and nothing while a `<reason>` is open: judges quote there.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use preceptor_text::{
-    ElementEnd, IndexReading, JsonReading, YesNo, json_objects, read_json, read_number,
-    read_yes_no, xml_elements,
+    ElementEnd, IndexReading, JsonReading, YesNo, read_json, read_number, read_yes_no, scan_json,
+    xml_elements,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,19 +81,31 @@ pub(crate) fn number(style: Style, reply: &str, range: &RangeInclusive<usize>) -
 pub(crate) fn verdicts(style: Style, reply: &str, count: usize) -> Vec<Reading<bool>> {
     let numbered: Vec<(usize, Reading<bool>)> = match style {
         Style::Json => {
-            let found = json_objects(reply, ANSWER);
-            if found.num_strays > 0 && !found.objects.is_empty() {
+            let found = scan_json(reply, ANSWER);
+            if found.num_loose > 0 && !found.objects.is_empty() {
                 return vec![Reading::Contradictory; count];
             }
-            let numbered = found.objects.iter().filter_map(|object| {
-                let number = match object.get(CRITERION)? {
+            let readable = found.objects.iter().filter_map(|object| {
+                let number = match object.fields.get(CRITERION)? {
                     Value::Number(number) => number.as_u64()?.try_into().ok()?,
                     Value::String(text) => text.trim().parse().ok()?,
                     _ => return None,
                 };
-                Some((number, json_verdict(object.get(ANSWER)?)))
+                let reading = match object.is_contradictory {
+                    true => Reading::Contradictory,
+                    false => json_verdict(object.fields.get(ANSWER)?),
+                };
+                Some((number, reading))
             });
-            numbered.collect()
+            let mut numbered: Vec<_> = readable.collect();
+            // A verdict beside an object of the same number that can't be read is in doubt.
+            let broken = found.malformed.iter().filter_map(|text| malformed_number(text));
+            for number in broken.collect::<Vec<_>>() {
+                if numbered.iter().any(|(known, _)| *known == number) {
+                    numbered.push((number, Reading::Contradictory));
+                }
+            }
+            numbered
         }
         Style::Xml => {
             let numbered = xml_answers(reply)
@@ -105,6 +119,14 @@ pub(crate) fn verdicts(style: Style, reply: &str, count: usize) -> Vec<Reading<b
         agreed(numbered.iter().filter(|(number, _)| *number == wanted).map(|(_, answer)| *answer))
     };
     (1..=count).map(of).collect()
+}
+
+/// The criterion that an object names which can't be read.
+fn malformed_number(text: &str) -> Option<usize> {
+    let after = text.split_once("\"criterion\"")?.1.trim_start().strip_prefix(':')?;
+    let digits = after.trim_start_matches([' ', '"']);
+    let num_digits = digits.bytes().take_while(u8::is_ascii_digit).count();
+    digits[..num_digits].parse().ok()
 }
 
 fn one_json<T>(reply: &str, read: impl Fn(&Value) -> Reading<T>) -> Reading<T> {
@@ -239,6 +261,21 @@ mod tests {
         assert_eq!(verdicts(Style::YesNo, plain, 4), expected);
         let twice = "1: yes\n2: no\n1: no";
         assert_eq!(verdicts(Style::YesNo, twice, 2), [Reading::Contradictory, value(false)]);
+    }
+
+    #[test]
+    fn an_unreadable_object_fails_alone() {
+        let value = Reading::Value;
+        let reply = "{\"criterion\": 1, \"reason\": \"a\", \"answer\": \"yes\"}\n\
+                     {\"criterion\": 2, \"reason\": \"it says \"x\" there\", \"answer\": \"no\"}\n\
+                     {\"criterion\": 3, \"reason\": \"says \\(x\\)\", \"answer\": \"no\"}\n\
+                     {\"criterion\": 4, \"answer\": \"yes\", \"answer\": \"no\"}";
+        let expected = [value(true), Reading::Unreadable, value(false), Reading::Contradictory];
+        assert_eq!(verdicts(Style::Json, reply, 4), expected);
+        let again = format!("{reply}\n{{\"criterion\": 2, \"answer\": \"yes\"}}");
+        assert_eq!(verdicts(Style::Json, &again, 2), [value(true), Reading::Contradictory]);
+        let loose = format!("\"answer\": \"no\"\n{reply}");
+        assert_eq!(verdicts(Style::Json, &loose, 1), [Reading::Contradictory]);
     }
 
     #[test]

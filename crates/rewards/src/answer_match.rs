@@ -11,9 +11,10 @@
 //! Measures: `answered` (share of rollouts with an answer; absent for an empty group),
 //! `reference-answered` (1 or 0).
 //!
-//! Differs from the paper: it compares strings, here `grader = "string"`; the default compares values.
+//! Differs from the paper: it compares the last boxed expressions as strings, here `grader = "string"`
+//! with `extraction = "last-box"`; the default compares values, and reads announced answers too.
 
-use preceptor_answers::GraderProfile;
+use preceptor_answers::{ExtractionRule, GraderProfile};
 use preceptor_core::{
     GroupReward, PortError, PseudoReference, RewardDeriver, RewardRequest, UnrewardedReason,
 };
@@ -24,6 +25,17 @@ use crate::outcome::{free, mean, measure, rewarded};
 /// One line for lists.
 pub const SUMMARY: &str = "1 if the final answer equals the pseudo-reference's, else 0";
 
+/// The part of a text that is its final answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerExtraction {
+    /// As the grader finds it.
+    #[default]
+    Grader,
+    /// The last boxed expression, and nothing else.
+    LastBox,
+}
+
 /// Settings of [`AnswerMatch`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -31,11 +43,30 @@ pub struct Config {
     /// Which grader finds and compares answers: `string`, `hendrycks`, `prm800k`, `minerva`, `dapo` or
     /// `verify`. Default: `verify` (our choice; paper: `string`).
     pub grader: GraderProfile,
+    /// Where answers are looked for: `grader`, as the grader does, or `last-box`, the last boxed expression
+    /// alone, which needs a grader that reads boxes. Default: `grader` (our choice; paper: `last-box`).
+    #[serde(skip_serializing_if = "is_default")]
+    pub extraction: AnswerExtraction,
+}
+
+fn is_default(extraction: &AnswerExtraction) -> bool {
+    *extraction == AnswerExtraction::default()
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { grader: GraderProfile::Verify }
+        Self { grader: GraderProfile::Verify, extraction: AnswerExtraction::Grader }
+    }
+}
+
+impl Config {
+    /// The first setting outside its range: key, value, what is allowed.
+    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        let reads_boxes = self.grader.extract(r"\boxed{1}").rule == ExtractionRule::Box;
+        (self.extraction == AnswerExtraction::LastBox && !reads_boxes).then(|| {
+            let allowed = "`grader`, as this grader reads no boxes";
+            ("extraction", "last-box".to_owned(), allowed)
+        })
     }
 }
 
@@ -43,19 +74,28 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub struct AnswerMatch {
     grader: GraderProfile,
+    extraction: AnswerExtraction,
 }
 
 impl AnswerMatch {
     /// The deriver of `config`.
     pub fn new(config: &Config) -> Self {
-        Self { grader: config.grader }
+        Self { grader: config.grader, extraction: config.extraction }
+    }
+
+    fn answer(&self, text: &str) -> Option<String> {
+        let found = self.grader.extract(text);
+        match self.extraction {
+            AnswerExtraction::LastBox if found.rule != ExtractionRule::Box => None,
+            _ => found.answer,
+        }
     }
 
     fn derive_one(&self, request: &RewardRequest<'_>, reference: &PseudoReference) -> GroupReward {
-        let wanted = self.grader.extract(&reference.text).answer;
+        let wanted = self.answer(&reference.text);
         let mut answered = Vec::new();
         let rewards = request.group.rollouts.iter().map(|rollout| {
-            let answer = self.grader.extract(&rollout.text).answer;
+            let answer = self.answer(&rollout.text);
             answered.push(f64::from(u8::from(answer.is_some())));
             match (&answer, &wanted) {
                 (None, _) => rewarded(0.0, "the rollout has no final answer"),
@@ -99,7 +139,10 @@ mod tests {
     fn derive(grader: GraderProfile, group: &Group, reference: Option<&str>) -> GroupReward {
         let reference = reference.map(reference_of);
         let request = RewardRequest { group, reference: reference.as_ref(), seed: Seed::root(0) };
-        AnswerMatch::new(&Config { grader }).derive(&[request]).unwrap().remove(0)
+        AnswerMatch::new(&Config { grader, ..Config::default() })
+            .derive(&[request])
+            .unwrap()
+            .remove(0)
     }
 
     fn reference_of(text: &str) -> PseudoReference {
@@ -119,6 +162,20 @@ mod tests {
         assert_eq!(derived.rewards[0].reason, "both are the rational 1/2");
         let derived = derive(GraderProfile::String, &group, reference);
         assert_eq!(values(&derived), [Some(0.0), Some(1.0), Some(0.0)]);
+    }
+
+    #[test]
+    fn the_papers_extraction_reads_boxes_alone() {
+        let config =
+            Config { grader: GraderProfile::String, extraction: AnswerExtraction::LastBox };
+        let group = group(&["The final answer is 4.", r"\boxed{3} or \boxed{4}", r"\boxed{4.0}"]);
+        let reference = reference_of(r"\boxed{4}");
+        let request =
+            RewardRequest { group: &group, reference: Some(&reference), seed: Seed::root(0) };
+        let derived = AnswerMatch::new(&config).derive(&[request]).unwrap().remove(0);
+        assert_eq!(values(&derived), [Some(0.0), Some(1.0), Some(0.0)]);
+        let by_grader = derive(GraderProfile::String, &group, Some(r"\boxed{4}"));
+        assert_eq!(values(&by_grader), [Some(1.0), Some(1.0), Some(0.0)]);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! The rules:
 //!
-//! - Criteria are the contents of `<criterion>` elements. What stands before the last `<rubric>` tag is
-//!   thought or draft, and not read.
-//! - White space is one space; numbers and bullets before the text are dropped.
+//! - Criteria are the contents of `<criterion>` elements. Of several `<rubric>` tags the last one that has
+//!   criteria counts: what stands before it is a draft.
+//! - White space is one space. A bullet and a list's number before the text are dropped; other numbers, as
+//!   of a year, belong to it.
 //! - Dropped are criteria without a letter, longer than 1000 characters, cut off by the reply's
-//!   end, and those whose words (without case and punctuation) were there before.
+//!   end, and those that were there before, up to case, space and the full stop. A sign makes another
+//!   criterion: `x > 5` and `x < 5` are two.
 //! - Of more criteria than allowed the first count. Fewer than the least number make the reply
 //!   malformed: it is no rubric.
 
@@ -14,8 +16,12 @@ use std::collections::BTreeSet;
 
 use preceptor_core::{Criterion, Rubric};
 use preceptor_judges::Reading;
-use preceptor_text::{ElementEnd, xml_elements};
+use preceptor_text::{ElementEnd, tag_starts, xml_elements};
 
+/// `<rubric>` tags that are tried, from the last one.
+const MAX_RUBRIC_TAGS: usize = 16;
+/// A larger number before a text is no list's number.
+const MAX_LIST_NUMBER: usize = 199;
 /// A longer criterion is no criterion, in characters.
 const MAX_CRITERION_CHARS: usize = 1000;
 
@@ -30,26 +36,39 @@ pub(crate) struct Limits {
 
 /// Reads a rubric.
 pub(crate) fn read_rubric(reply: &str, limits: Limits) -> Reading<Rubric> {
-    // Lower case in ASCII moves no byte.
-    let start = reply.to_ascii_lowercase().rfind("<rubric").unwrap_or(0);
-    let mut seen = BTreeSet::new();
-    let mut criteria = Vec::new();
-    for element in xml_elements(&reply[start..], "criterion").elements {
-        if element.end == ElementEnd::TextEnd {
-            continue;
-        }
-        let text = cleaned(&element.content);
-        let has_letter = text.contains(char::is_alphabetic);
-        if has_letter && text.chars().count() <= MAX_CRITERION_CHARS && seen.insert(words(&text)) {
-            criteria.push(Criterion::new(text));
-        }
-    }
+    let starts = tag_starts(reply, "rubric");
+    let starts = starts.into_iter().rev().take(MAX_RUBRIC_TAGS).chain([0]);
+    let mut rubrics = starts.map(|start| criteria_of(&reply[start..]));
+    let mut criteria = rubrics.find(|criteria| !criteria.is_empty()).unwrap_or_default();
     criteria.truncate(limits.max);
     match criteria.len() {
         0 => Reading::Unreadable,
         count if count < limits.min => Reading::Unreadable,
         _ => Reading::Value(Rubric { criteria }),
     }
+}
+
+/// The criteria of a text, those of before left out.
+fn criteria_of(text: &str) -> Vec<Criterion> {
+    let mut seen = BTreeSet::new();
+    let mut criteria = Vec::new();
+    for (i, element) in xml_elements(text, "criterion").elements.into_iter().enumerate() {
+        if element.end == ElementEnd::TextEnd {
+            continue;
+        }
+        let text = cleaned(&element.content, i + 1);
+        let has_letter = text.contains(char::is_alphabetic);
+        let is_short = text.chars().count() <= MAX_CRITERION_CHARS;
+        if has_letter && is_short && seen.insert(same_text(&text)) {
+            criteria.push(Criterion::new(text));
+        }
+    }
+    criteria
+}
+
+/// A text that repeats of a criterion share: without case and the full stop.
+fn same_text(text: &str) -> String {
+    text.trim_end_matches('.').trim_end().to_lowercase()
 }
 
 /// The words of a text without case and punctuation.
@@ -59,16 +78,26 @@ pub(crate) fn words(text: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// `  2)  Names\n the dose ` is `Names the dose`.
-fn cleaned(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>();
-    let is_mark = |word: &&&str| {
+/// `  2)  Names\n the dose ` is `Names the dose`. A number before a colon is a list's only where it is the
+/// criterion's own.
+fn cleaned(text: &str, own_number: usize) -> String {
+    let mut words = text.split_whitespace().collect::<Vec<_>>();
+    if words.first().is_some_and(|word| matches!(*word, "-" | "*" | "•")) {
+        words.remove(0);
+    }
+    let is_mark = |word: &str| {
         let bare = word.trim_end_matches(['.', ')', ':']);
-        let is_number = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit());
-        (is_number && bare.len() < word.len()) || matches!(**word, "-" | "*" | "•")
+        match bare.parse::<usize>() {
+            Ok(number) if bare.len() < word.len() => {
+                number == own_number || (number <= MAX_LIST_NUMBER && !word.contains(':'))
+            }
+            _ => false,
+        }
     };
-    let num_marks = words.iter().take_while(is_mark).count();
-    words[num_marks..].join(" ")
+    if words.first().is_some_and(|word| is_mark(word)) {
+        words.remove(0);
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -107,6 +136,38 @@ mod tests {
     }
 
     #[test]
+    fn criteria_that_differ_in_a_sign_are_two() {
+        let rubric = |a: &str, b: &str| {
+            texts(&format!("<criterion>{a}</criterion><criterion>{b}</criterion>"))
+        };
+        for (a, b) in [
+            ("The sum is 7.", "The sum is -7."),
+            ("Says that y &gt; 2", "Says that y &lt; 2"),
+            ("It costs 1.5 euros", "It costs 15 euros"),
+            ("Names C", "Names C++"),
+        ] {
+            assert_eq!(rubric(a, b).len(), 2, "{a} {b}");
+        }
+        assert_eq!(rubric("Names the dose", "names  the dose.").len(), 0, "one is too few");
+    }
+
+    #[test]
+    fn numbers_that_belong_to_the_text_stay() {
+        let reply = "<criterion>1: Names the year</criterion><criterion>1969: the year is named</criterion>\
+                     <criterion>- 3) Warns</criterion><criterion>1969. That is the year</criterion>";
+        let expected =
+            ["Names the year", "1969: the year is named", "Warns", "1969. That is the year"];
+        assert_eq!(texts(reply), expected);
+    }
+
+    #[test]
+    fn the_last_rubric_that_has_criteria_counts() {
+        let reply = "<rubric><criterion>draft</criterion><criterion>draft 2</criterion></rubric>\
+                     < rubric>< criterion>a</criterion><criterion>b</criterion></rubric> This <rubric> has two.";
+        assert_eq!(texts(reply), ["a", "b"]);
+    }
+
+    #[test]
     fn too_few_are_malformed_and_too_many_are_cut() {
         assert_eq!(texts("<criterion>a</criterion>"), [""; 0]);
         assert_eq!(texts("no list at all"), [""; 0]);
@@ -132,7 +193,8 @@ mod tests {
         ) {
             if let Reading::Value(rubric) = read_rubric(&reply, LIMITS) {
                 prop_assert!((LIMITS.min..=LIMITS.max).contains(&rubric.criteria.len()));
-                let distinct: BTreeSet<_> = rubric.criteria.iter().map(|c| words(&c.text)).collect();
+                let distinct: BTreeSet<_> =
+                    rubric.criteria.iter().map(|c| same_text(&c.text)).collect();
                 prop_assert_eq!(distinct.len(), rubric.criteria.len());
                 for criterion in &rubric.criteria {
                     prop_assert!(criterion.text.contains(char::is_alphabetic));

@@ -7,12 +7,23 @@ mod fence;
 mod index;
 mod json;
 mod template;
+mod thought;
 mod xml;
 mod yes_no;
 
 pub use fence::{fence, neutralise};
 pub use index::{IndexReading, read_index, read_number};
-pub use json::{JsonObjects, JsonReading, json_objects, read_json};
+pub use json::{JsonObject, JsonReading, JsonScan, read_json, scan_json};
 pub use template::{Template, TemplateError};
-pub use xml::{Element, ElementEnd, Elements, xml_elements};
+pub use thought::without_thoughts;
+pub use xml::{Element, ElementEnd, Elements, tag_starts, xml_elements};
 pub use yes_no::{YesNo, read_yes_no};
+
+/// The text of a file without the mark that some programs write at its start.
+///
+/// ```
+/// assert_eq!(preceptor_text::without_byte_order_mark("\u{feff}{}"), "{}");
+/// ```
+pub fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}

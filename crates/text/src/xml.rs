@@ -7,6 +7,9 @@
 //! - A missing end tag is forgiven. The element then ends at the next start tag of its name or at the
 //!   first end tag of any other name, whichever comes first, else with the text. [`ElementEnd`] says
 //!   which; whether an element that only the text's end closes is whole is for the caller to decide.
+//! - A space between the bracket and the wanted name is forgiven: `< tag>`.
+//! - Comments hold no tags and are no content; one that is not closed reaches to the end. What stands in
+//!   `<![CDATA[ .. ]]>` is content as it stands.
 //! - An end tag without a start tag is passed over.
 //! - `&lt; &gt; &amp; &quot; &apos;` and numeric references are decoded, once; any other `&` stays.
 //! - At most [`MAX_ELEMENTS`] elements of at most [`MAX_ELEMENT_BYTES`] bytes are kept; what is beyond
@@ -96,7 +99,11 @@ pub fn xml_elements(text: &str, tag: &str) -> Elements {
     let mut at = 0;
     while let Some(offset) = text[at..].find('<') {
         let start = at + offset;
-        let Some(mark) = Mark::read(&text[start..]) else {
+        if let Some(length) = verbatim_length(&text[start..]) {
+            at = start + length;
+            continue;
+        }
+        let Some(mark) = Mark::read(&text[start..], tag) else {
             at = start + 1;
             continue;
         };
@@ -136,13 +143,47 @@ pub fn xml_elements(text: &str, tag: &str) -> Elements {
     found
 }
 
+/// Where start tags called `tag` begin in `text`.
+///
+/// ```
+/// assert_eq!(preceptor_text::tag_starts("<a>, <!-- <a> --> </a> < A>", "a"), [0, 23]);
+/// ```
+pub fn tag_starts(text: &str, tag: &str) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while let Some(offset) = text[at..].find('<') {
+        let start = at + offset;
+        if let Some(length) = verbatim_length(&text[start..]) {
+            at = start + length;
+            continue;
+        }
+        let mark = Mark::read(&text[start..], tag);
+        at = start + mark.as_ref().map_or(1, |mark| mark.length);
+        if mark.is_some_and(|mark| !mark.is_end && mark.name.eq_ignore_ascii_case(tag)) {
+            starts.push(start);
+        }
+    }
+    starts
+}
+
+const COMMENT: (&str, &str) = ("<!--", "-->");
+const VERBATIM: (&str, &str) = ("<![CDATA[", "]]>");
+
+/// The length of the comment or verbatim text at the start of `text`, if there is one.
+fn verbatim_length(text: &str) -> Option<usize> {
+    let (open, close) = [COMMENT, VERBATIM].into_iter().find(|(open, _)| text.starts_with(open))?;
+    let inner = &text[open.len()..];
+    let end = inner.find(close).map_or(inner.len(), |end| end + close.len());
+    Some(open.len() + end)
+}
+
 impl Elements {
     fn keep(&mut self, attributes: &str, content: &str, end: ElementEnd) {
         if self.elements.len() == MAX_ELEMENTS || content.len() > MAX_ELEMENT_BYTES {
             self.num_dropped += 1;
             return;
         }
-        let content = decode(content.trim());
+        let content = decode(content.trim()).trim().to_owned();
         self.elements.push(Element { attributes: attributes.to_owned(), content, end });
     }
 }
@@ -157,10 +198,17 @@ struct Mark<'t> {
 }
 
 impl<'t> Mark<'t> {
-    /// The tag at the start of `text`, which starts with `<`.
-    fn read(text: &'t str) -> Option<Self> {
-        let is_end = text[1..].starts_with('/');
-        let name_start = 1 + usize::from(is_end);
+    /// The tag at the start of `text`, which starts with `<`. Only the name `wanted` may have a space
+    /// before it: elsewhere `<` may be a sign of mathematics.
+    fn read(text: &'t str, wanted: &str) -> Option<Self> {
+        let is_end = text[1..].trim_start().starts_with('/');
+        let slash = if is_end { text.find('/')? } else { 0 };
+        let rest = &text[slash + 1..];
+        let name_start = text.len() - rest.trim_start().len();
+        let is_spaced = name_start != 1 + usize::from(is_end);
+        if name_start > MAX_TAG_BYTES {
+            return None;
+        }
         let is_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
         let name_length = text.as_bytes()[name_start..].iter().take_while(|b| is_name(b)).count();
         let name_end = name_start + name_length.min(MAX_TAG_BYTES);
@@ -191,6 +239,9 @@ impl<'t> Mark<'t> {
         let is_empty = trimmed.ends_with('/');
         let attributes = trimmed.strip_suffix('/').unwrap_or(trimmed);
         let name = &text[name_start..name_end];
+        if is_spaced && !name.eq_ignore_ascii_case(wanted) {
+            return None;
+        }
         Some(Self { name, attributes, is_end, is_empty, length: close + 1 })
     }
 }
@@ -200,9 +251,22 @@ fn decode(text: &str) -> String {
     const LONGEST: usize = 10;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find('&') {
+    while let Some(at) = rest.find(['&', '<']) {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
+        if let Some(length) = verbatim_length(rest) {
+            let (verbatim, after) = rest.split_at(length);
+            if let Some(inner) = verbatim.strip_prefix(VERBATIM.0) {
+                out.push_str(inner.strip_suffix(VERBATIM.1).unwrap_or(inner));
+            }
+            rest = after;
+            continue;
+        }
+        if rest.starts_with('<') {
+            out.push('<');
+            rest = &rest[1..];
+            continue;
+        }
         let end = rest.bytes().take(LONGEST).position(|byte| byte == b';');
         match end.and_then(|end| Some((entity(&rest[1..end])?, end))) {
             Some((c, end)) => {
@@ -284,6 +348,22 @@ mod tests {
     }
 
     #[test]
+    fn comments_are_no_content_and_verbatim_text_is() {
+        let text = "<!-- <criterion>a draft</criterion> --><criterion>one<!-- or <criterion> --></criterion>\
+                    <criterion><![CDATA[x < 5 & y > <b>]]></criterion>";
+        assert_eq!(contents(text), own(&["one", "x < 5 & y > <b>"]));
+        assert_eq!(contents("<!-- <criterion>a</criterion>"), own(&[]));
+        assert_eq!(contents("<criterion>a</criterion> <!-- <criterion>b</criterion>"), own(&["a"]));
+    }
+
+    #[test]
+    fn a_space_before_the_wanted_name_is_forgiven() {
+        let text = "< criterion>one</criterion> < Criterion n='2' >two</ criterion> <criterion>three< / criterion>";
+        assert_eq!(contents(text), own(&["one", "two", "three"]));
+        assert_eq!(contents("<criterion>a < b and c > d</criterion>"), own(&["a < b and c > d"]));
+    }
+
+    #[test]
     fn entities_are_decoded_once() {
         let text = "<criterion>a &amp;lt; b &#60; &#x3C; &bogus; & c &#xD800; &quot;</criterion>";
         assert_eq!(contents(text), own(&["a &lt; b < < &bogus; & c &#xD800; \""]));
@@ -310,7 +390,19 @@ mod tests {
 
     #[test]
     fn hostile_texts_take_linear_work() {
-        for unit in ["<criterion ", "<criterion a=\"", "<", "<criterion>", "</", "&", "&#x", "<a"] {
+        for unit in [
+            "<!--",
+            "<![CDATA[",
+            "< ",
+            "<criterion ",
+            "<criterion a=\"",
+            "<",
+            "<criterion>",
+            "</",
+            "&",
+            "&#x",
+            "<a",
+        ] {
             let text = unit.repeat(2_000_000 / unit.len());
             let _ = xml_elements(&text, "criterion");
             let _ = decode(&text);

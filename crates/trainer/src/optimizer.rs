@@ -25,19 +25,19 @@ const CHUNK: usize = 1 << 14;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct AdamWConfig {
-    /// Decay of the mean gradient, from 0, below 1. Default: 0.9 (paper).
+    /// Decay of the mean gradient, from 0, below 1. Default: 0.9 (verl 0.5).
     pub beta1: f64,
-    /// Decay of the mean squared gradient, from 0, below 1. Default: 0.999 (paper).
+    /// Decay of the mean squared gradient, from 0, below 1. Default: 0.999 (verl 0.5).
     pub beta2: f64,
     /// Added to the root of the mean squared gradient, above 0, up to 1. Default: 1e-8 (torch).
     pub epsilon: f64,
     /// Share of a weight that is subtracted from it, times the learning rate; 0 to 10. Default: 0.01
-    /// (paper).
+    /// (verl 0.5).
     pub weight_decay: f64,
     /// Whether vectors (norms and biases) decay as matrices do. Default: true (torch).
     pub decay_vectors: bool,
     /// Largest global norm of the gradient, 0 to 1e6; larger gradients are scaled down to it, 0 is no
-    /// bound. Default: 1 (paper).
+    /// bound. Default: 1 (verl 0.5).
     pub max_gradient_norm: f64,
 }
 

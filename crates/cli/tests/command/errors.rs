@@ -1,8 +1,37 @@
 //! What a user who gets something wrong is told.
 
 use std::fs;
+use std::process::Stdio;
 
 use crate::process::{Folder, TINY_MODEL};
+
+#[test]
+fn output_that_can_not_be_written_is_exit_code_3() {
+    let folder = Folder::new();
+    for arguments in [
+        &["answers", "equal", "1", "2"][..],
+        &["answers", "equal", "1", "2", "--json"],
+        &["models", "list"],
+        &["--help"],
+        &["--version"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+        let mut command = folder.command(arguments);
+        let output = command.stdout(full).stderr(Stdio::piped()).spawn().expect("it starts");
+        let output = output.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("failed to write the output"));
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_away_is_no_error() {
+    let folder = Folder::new();
+    let mut command = folder.command(&["answers", "equal", "1", "2", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    drop(child.stdout.take());
+    assert_ne!(child.wait_with_output().expect("it ends").status.code(), Some(3));
+}
 
 #[test]
 fn wrong_input_is_named_and_exits_with_2() {

@@ -3,7 +3,9 @@
 mod comparing;
 mod endpoints;
 mod errors;
+mod failed_calls;
 mod judging;
+mod paper_suite;
 mod process;
 mod progress;
 mod reference;

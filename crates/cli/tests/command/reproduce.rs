@@ -22,7 +22,7 @@ fn with_experiments() -> Folder {
     folder
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a new folder");
     for entry in fs::read_dir(from).expect("a folder") {
         let path = entry.expect("readable").path();

@@ -24,8 +24,11 @@ pub(crate) fn prompts_of_step(
     let (num, size) = (num_prompts as u64, prompts_per_step as u64);
     let start = (step - 1) * size;
     let (epoch, first) = (start / num, (start % num) as usize);
-    let mut order = shuffled(run_seed, num_prompts, 0);
-    for epoch in 1..=epoch {
+    // An epoch that begins with a step does not depend on those before it.
+    let period = size / greatest_common_divisor(num, size);
+    let free = epoch - epoch % period;
+    let mut order = shuffled(run_seed, num_prompts, free);
+    for epoch in free + 1..=epoch {
         order = next_epoch(run_seed, &order, prompts_per_step, epoch);
     }
     let mut taken: Vec<usize> = order.iter().copied().skip(first).take(prompts_per_step).collect();
@@ -35,6 +38,10 @@ pub(crate) fn prompts_of_step(
         taken.extend(&next[..missing]);
     }
     taken
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// The order of an epoch after the one with the order `last`. What the step that spans both has taken
@@ -70,8 +77,10 @@ mod tests {
 
     #[test]
     fn no_prompt_is_taken_again_before_the_others_had_their_turn() {
-        for (num_prompts, size) in [(10, 4), (500, 256), (7, 7), (9, 2), (5, 1), (12, 4)] {
-            let num_steps = 5 * num_prompts as u64;
+        for (num_prompts, size) in
+            [(10_usize, 4_usize), (500, 256), (7, 7), (9, 2), (5, 1), (12, 4)]
+        {
+            let num_steps = 5 * num_prompts.div_ceil(size) as u64;
             let steps: Vec<_> =
                 (1..=num_steps).map(|step| prompts_of_step(3, num_prompts, size, step)).collect();
             for step in &steps {

@@ -414,7 +414,8 @@ impl<'c> TrainRun<'c, '_> {
         if first.num_failed > 0 {
             grade_rollouts(cell, tasks, store, board, &rollouts, summary)?;
         }
-        Ok(())
+        // A killed run may have left parts.
+        Ok(store.stage(&cell.stages.rollouts).compact()?)
     }
 
     /// Writes the records of all steps and evaluations as a TensorBoard event file.
