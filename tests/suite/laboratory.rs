@@ -1,5 +1,6 @@
 //! A laboratory for tests: a scripted model, a folder, a manifest.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -100,6 +101,8 @@ impl Scorer for Scripted {
 #[derive(Default)]
 pub(crate) struct ScriptedHost {
     pub(crate) num_opened: usize,
+    /// The sampling that the registry gives each model.
+    sampling: BTreeMap<String, SamplingDefaults>,
     /// Free memory, in models.
     pub(crate) num_free: Option<u64>,
     /// Which calls of the model called `judge` fail.
@@ -111,8 +114,8 @@ impl ModelHost for ScriptedHost {
         Ok(ScriptedModel::new(name, answer, logprobs).identity().clone())
     }
 
-    fn sampling_defaults(&self, _name: &str) -> SamplingDefaults {
-        SamplingDefaults::default()
+    fn sampling_defaults(&self, name: &str) -> SamplingDefaults {
+        self.sampling.get(name).copied().unwrap_or_default()
     }
 
     fn weight_bytes(&self, _name: &str) -> Option<u64> {
@@ -140,7 +143,12 @@ pub(crate) struct Laboratory {
 impl Laboratory {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { folder, host: ScriptedHost::default() }
+        let mut laboratory = Self { folder, host: ScriptedHost::default() };
+        let files = laboratory.files();
+        let models = files.registry().models.iter();
+        laboratory.host.sampling =
+            models.map(|(name, entry)| (name.clone(), entry.sampling)).collect();
+        laboratory
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

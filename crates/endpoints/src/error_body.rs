@@ -3,6 +3,7 @@
 //! | status | meaning |
 //! |---|---|
 //! | 401, 403; 402; 404 and redirects | the key, the account, the address or the model is wrong: stop |
+//! | 400, 403, 422, 451 from moderation | a filter took the prompt |
 //! | 429 with `insufficient_quota` | the account is empty: stop |
 //! | any other with a known code or message | the prompt is too long, or a filter took it |
 //! | 408, 409, 425, 429, 5xx | try again |
@@ -27,8 +28,24 @@ const TOO_LONG_MESSAGES: [&str; 8] = [
     "prompt is too long",
 ];
 
-/// Code of a filter that took the prompt.
-const FILTERED_CODE: &str = "content_filter";
+/// Codes and types of errors for prompts that a filter took.
+const FILTERED_CODES: [&str; 4] =
+    ["content_filter", "content_policy_violation", "moderation_blocked", "content_moderation"];
+
+/// Words in messages about such prompts, in lower case.
+const FILTERED_WORDS: [&str; 7] = [
+    "moderation",
+    "flagged",
+    "content policy",
+    "content management policy",
+    "usage polic",
+    "safety system",
+    "safety filter",
+];
+
+/// Words in messages about who asks, whatever was asked.
+const ACCOUNT_WORDS: [&str; 6] =
+    ["api key", "api_key", "account", "organization", "organisation", "permission"];
 
 /// Code of an account without credit.
 const NO_CREDIT_CODE: &str = "insufficient_quota";
@@ -71,11 +88,12 @@ impl ErrorReply {
         let codes = [texts("code"), texts("type")];
         let has_code = |code: &str| codes.contains(&Some(code));
         let meaning = match status {
+            400 | 403 | 422 | 451 if is_filtered(error, &has_code, &message) => Meaning::Filtered,
             401 | 403 => Meaning::KeyRefused,
             402 => Meaning::NoCredit,
             404 | 300..=399 => Meaning::NotFound,
             429 if has_code(NO_CREDIT_CODE) => Meaning::NoCredit,
-            _ if has_code(FILTERED_CODE) => Meaning::Filtered,
+            _ if FILTERED_CODES.into_iter().any(has_code) => Meaning::Filtered,
             _ if is_too_long(&has_code, &message) => Meaning::PromptTooLong,
             429 => Meaning::Again(CallFailureKind::RateLimited),
             408 => Meaning::Again(CallFailureKind::Timeout),
@@ -84,6 +102,18 @@ impl ErrorReply {
         };
         Self { meaning, message }
     }
+}
+
+/// Whether moderation took the prompt: its code or its findings are there, or the message speaks of it
+/// and not of the account.
+fn is_filtered(error: &Value, has_code: &dyn Fn(&str) -> bool, message: &str) -> bool {
+    let metadata = error.get("metadata");
+    let has_findings = metadata.is_some_and(|found| found.get("flagged_input").is_some());
+    let message = message.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    FILTERED_CODES.into_iter().any(has_code)
+        || has_findings
+        || (has(&FILTERED_WORDS) && !has(&ACCOUNT_WORDS))
 }
 
 /// Whether the prompt is to blame. Servers use the same code where a prompt would fit but leaves too
@@ -162,6 +192,22 @@ mod tests {
         }
         for status in [400, 413, 422, 405, 418] {
             assert_eq!(meaning(status, "no"), Meaning::Rejected, "{status}");
+        }
+        for body in [
+            r#"{"error": {"code": 403, "message": "Your input was flagged by moderation"}}"#,
+            r#"{"error": {"message": "no", "metadata": {"flagged_input": "x"}}}"#,
+            r#"{"error": {"message": "This request violates our content policy."}}"#,
+            r#"{"error": {"message": "no", "code": "moderation_blocked"}}"#,
+        ] {
+            assert_eq!(meaning(403, body), Meaning::Filtered, "{body}");
+            assert_eq!(meaning(400, body), Meaning::Filtered, "{body}");
+        }
+        for body in [
+            "Forbidden",
+            r#"{"error": {"message": "Incorrect API key provided"}}"#,
+            r#"{"error": {"message": "Your account was flagged for unusual activity"}}"#,
+        ] {
+            assert_eq!(meaning(403, body), Meaning::KeyRefused, "{body}");
         }
         assert_eq!(meaning(401, ""), Meaning::KeyRefused);
         assert_eq!(meaning(403, "maximum context length"), Meaning::KeyRefused);

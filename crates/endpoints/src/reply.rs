@@ -7,17 +7,13 @@ use serde_json::Value;
 use crate::Config;
 
 /// The body of a 2xx reply, to `/chat/completions` and `/completions` alike. Unknown fields are
-/// not looked at; `reasoning_content` and `reasoning` are among them.
+/// not looked at; `reasoning_content` and `reasoning` are among them. What is optional and in no known form
+/// is left out; a text in no known form is an error, never an empty answer.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Reply {
     choices: Vec<Choice>,
-    usage: Option<ReportedUsage>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ReportedUsage {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
+    #[serde(default)]
+    usage: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -27,7 +23,8 @@ pub(crate) struct Choice {
     finish_reason: Option<String>,
     /// vLLM's: the stop string or token that ended it.
     stop_reason: Option<Value>,
-    pub logprobs: Option<Logprobs>,
+    #[serde(default)]
+    logprobs: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,22 +33,84 @@ struct ChatMessage {
     refusal: Option<String>,
 }
 
-/// A chat's text, whole or in parts.
+/// A chat's text, whole or in parts, or what is wrong with it.
 #[derive(Debug, Deserialize)]
 #[serde(from = "Value")]
-struct Content(String);
+struct Content(Result<String, String>);
+
+/// Kinds of parts that are the text.
+const TEXT_PARTS: [&str; 2] = ["text", "output_text"];
+/// Kinds of parts that are known not to be the text.
+const OTHER_PARTS: [&str; 6] =
+    ["thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "refusal"];
 
 impl From<Value> for Content {
-    /// Parts of other kinds than `text`, such as `thinking`, are not the text.
     fn from(value: Value) -> Self {
-        let texts = match value {
-            Value::String(text) => return Self(text),
+        let parts = match value {
+            Value::Null => return Self(Ok(String::new())),
             Value::Array(parts) => parts,
-            _ => Vec::new(),
+            one => vec![one],
         };
-        let is_text = |part: &&Value| part.get("type").and_then(Value::as_str) == Some("text");
-        let texts = texts.iter().filter(is_text).filter_map(|part| part.get("text")?.as_str());
-        Self(texts.collect())
+        Self(parts.iter().map(part_text).collect())
+    }
+}
+
+/// The text of a part, empty where it is of a kind that is not the text.
+fn part_text(part: &Value) -> Result<&str, String> {
+    if let Value::String(text) = part {
+        return Ok(text);
+    }
+    let kind = part.get("type").map(|kind| kind.as_str().unwrap_or_default());
+    match (kind, part.get("text").and_then(Value::as_str)) {
+        (Some(kind), _) if OTHER_PARTS.contains(&kind) => Ok(""),
+        (Some(kind), Some(text)) if TEXT_PARTS.contains(&kind) => Ok(text),
+        (None, Some(text)) => Ok(text),
+        _ => {
+            let shown: String = part.to_string().chars().take(200).collect();
+            Err(format!("a content that is no text: {shown}"))
+        }
+    }
+}
+
+/// A number of tokens: whole and not negative, however it is written.
+fn token_count(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64().or_else(|| {
+            let float = number.as_f64()?;
+            (float >= 0.0 && float.fract() == 0.0 && float < 1e15).then_some(float as u64)
+        }),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// The reason for the end of an answer, in the words of several interfaces.
+enum Ending {
+    Stop,
+    StopString,
+    Length,
+    Refused,
+}
+
+impl Ending {
+    fn read(reason: &str) -> Option<Self> {
+        Some(match reason.to_ascii_lowercase().as_str() {
+            "stop" | "eos" | "eos_token" | "end_turn" | "complete" | "completed" => Self::Stop,
+            "stop_sequence" => Self::StopString,
+            "length" | "max_tokens" | "max_output_tokens" | "max_new_tokens" | "model_length" => {
+                Self::Length
+            }
+            "content_filter" | "safety" | "refusal" | "recitation" | "prohibited_content"
+            | "blocklist" => Self::Refused,
+            _ => return None,
+        })
+    }
+}
+
+impl Choice {
+    /// The log-probabilities; none where there are none in a known form.
+    pub(crate) fn logprobs(&self) -> Option<Logprobs> {
+        Logprobs::deserialize(&self.logprobs).ok()
     }
 }
 
@@ -111,10 +170,10 @@ impl Reply {
 
     /// Tokens as the server counts them, reasoning included.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let usage = self.usage.as_ref()?;
+        let count = |key| self.usage.get(key).and_then(token_count);
         Some(Usage {
-            num_prompt_tokens: usage.prompt_tokens.unwrap_or(0),
-            num_generated_tokens: usage.completion_tokens?,
+            num_prompt_tokens: count("prompt_tokens").unwrap_or(0),
+            num_generated_tokens: count("completion_tokens")?,
         })
     }
 
@@ -129,23 +188,26 @@ impl Reply {
         let usage = self.usage();
         let (text, refusal) = match (&choice.message, &choice.text) {
             (Some(message), _) => {
-                let content = message.content.as_ref().map_or("", |content| content.0.as_str());
+                let content = message
+                    .content
+                    .as_ref()
+                    .map_or(Ok(""), |content| content.0.as_deref().map_err(Clone::clone))?;
                 (content, message.refusal.as_deref().filter(|refusal| !refusal.is_empty()))
             }
             (None, Some(text)) => (text.as_str(), None),
             (None, None) => return Err("a choice without `message` and `text`".to_owned()),
         };
         let reason = choice.finish_reason.as_deref();
-        let mut finish = match reason {
-            Some("stop" | "eos" | "eos_token") => match choice.stop_reason {
+        let mut finish = match reason.map(|reason| (reason, Ending::read(reason))) {
+            Some((_, Some(Ending::Stop))) => match choice.stop_reason {
                 Some(Value::String(_)) => FinishReason::StopString,
                 _ => FinishReason::EndToken,
             },
-            Some("stop_sequence") => FinishReason::StopString,
-            Some("length") => length_finish(usage, config, sampling),
-            Some("content_filter") => FinishReason::Refused,
+            Some((_, Some(Ending::StopString))) => FinishReason::StopString,
+            Some((_, Some(Ending::Length))) => length_finish(usage, config, sampling),
+            Some((_, Some(Ending::Refused))) => FinishReason::Refused,
             _ if refusal.is_some() => FinishReason::Refused,
-            Some(other) => return Err(format!("an answer that ended by `{other}`")),
+            Some((other, None)) => return Err(format!("an answer that ended by `{other}`")),
             None => return Err("an answer without `finish_reason`".to_owned()),
         };
         let mut text = text;
@@ -160,7 +222,11 @@ impl Reply {
                 text = refusal;
             }
         }
-        let logprobs = choice.logprobs.as_ref().map(Logprobs::sampled).unwrap_or_default();
+        let logprobs = choice.logprobs();
+        if config.logprobs && logprobs.is_none() && !choice.logprobs.is_null() {
+            return Err("log-probabilities in no known form".to_owned());
+        }
+        let logprobs = logprobs.as_ref().map(Logprobs::sampled).unwrap_or_default();
         Ok(Answer { text: text.to_owned(), finish, logprobs, usage })
     }
 }
@@ -212,6 +278,56 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_read_in_every_known_form_and_never_lost() {
+        for content in [
+            json!("4"),
+            json!({"type": "text", "text": "4"}),
+            json!({"text": "4"}),
+            json!([{"type": "output_text", "text": "4", "annotations": []}]),
+            json!(["4"]),
+            json!([{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "4"}]),
+        ] {
+            assert_eq!(chat(json!({"content": content}), "stop").text, "4", "{content}");
+        }
+        for content in [json!(4), json!(true), json!({"answer": "4"}), json!([{"type": "image"}])] {
+            let choice = json!({"message": {"content": content}, "finish_reason": "stop"});
+            let error = answer(json!({"choices": [choice]})).unwrap_err();
+            assert!(error.starts_with("a content that is no text"), "{error}");
+        }
+    }
+
+    #[test]
+    fn optional_fields_in_no_known_form_are_left_out() {
+        let with_usage = |usage: Value| {
+            let choice = json!({"text": "4", "finish_reason": "stop"});
+            answer(json!({"choices": [choice], "usage": usage})).unwrap().usage
+        };
+        let seven_and_five = Some(Usage { num_prompt_tokens: 7, num_generated_tokens: 5 });
+        for usage in [
+            json!({"prompt_tokens": 7.0, "completion_tokens": 5.0}),
+            json!({"prompt_tokens": "7", "completion_tokens": "5"}),
+        ] {
+            assert_eq!(with_usage(usage), seven_and_five);
+        }
+        for usage in [
+            json!({"prompt_tokens": 7, "completion_tokens": -5}),
+            json!({"prompt_tokens": 7, "completion_tokens": 5.5}),
+            json!([]),
+            json!("many"),
+        ] {
+            assert_eq!(with_usage(usage), None);
+        }
+        for logprobs in [json!([]), json!("none"), json!({"content": {}})] {
+            let odd = json!({"text": "4", "finish_reason": "stop", "logprobs": logprobs});
+            assert!(completion(odd.clone()).logprobs.is_empty());
+            let asked = Config { logprobs: true, ..Config::default() };
+            let reply = Reply::read(&json!({"choices": [odd]}).to_string()).unwrap();
+            let error = reply.answer(&asked, &Sampling::default()).unwrap_err();
+            assert_eq!(error, "log-probabilities in no known form");
+        }
+    }
+
+    #[test]
     fn finish_reasons_are_told_apart() {
         let finish = |choice| completion(choice).finish;
         let cases = [
@@ -221,6 +337,11 @@ mod tests {
             (json!({"finish_reason": "stop", "stop_reason": "END"}), FinishReason::StopString),
             (json!({"finish_reason": "length"}), FinishReason::MaxNewTokens),
             (json!({"finish_reason": "content_filter"}), FinishReason::Refused),
+            (json!({"finish_reason": "STOP"}), FinishReason::EndToken),
+            (json!({"finish_reason": "end_turn"}), FinishReason::EndToken),
+            (json!({"finish_reason": "MAX_TOKENS"}), FinishReason::MaxNewTokens),
+            (json!({"finish_reason": "model_length"}), FinishReason::MaxNewTokens),
+            (json!({"finish_reason": "SAFETY"}), FinishReason::Refused),
         ];
         for (choice, wanted) in cases {
             assert_eq!(finish(choice.clone()), wanted, "{choice}");

@@ -94,8 +94,8 @@ impl<'a> Joined<'a> {
     /// The log-probabilities of the continuation's tokens.
     fn logprobs(&self, reply: &Reply) -> Result<Vec<f32>, String> {
         let missing = || "an answer without the prompt's log-probabilities".to_owned();
-        let logprobs = reply.choice()?.logprobs.as_ref().ok_or_else(missing)?;
-        let Logprobs { tokens: Some(tokens), token_logprobs: Some(numbers), .. } = logprobs else {
+        let logprobs = reply.choice()?.logprobs().ok_or_else(missing)?;
+        let Logprobs { tokens: Some(tokens), token_logprobs: Some(numbers), .. } = &logprobs else {
             return Err(missing());
         };
         let offsets = logprobs.text_offset.as_ref().ok_or_else(missing)?;
