@@ -73,6 +73,7 @@ fn scalar(text: &str) -> Option<Value> {
         return None;
     }
     let mut cursor = Cursor::new(text);
+    cursor.ours = false;
     let value = cursor.sum().ok()?;
     cursor.skip_space();
     (cursor.at == text.len() && value.is_scalar()).then_some(value)
@@ -95,7 +96,7 @@ fn prefix_scalar(text: &str) -> Option<Value> {
         return None;
     }
     let mut cursor = Cursor::new(text);
-    cursor.mixed = false;
+    (cursor.mixed, cursor.ours) = (false, false);
     match cursor.sum().ok()? {
         Value::BaseN { digits, .. } => {
             super::rational::Rational::from_digits(&digits, "").map(Value::Rational)
