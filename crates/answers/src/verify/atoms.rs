@@ -258,7 +258,12 @@ impl Cursor<'_> {
             self.steps = cursor.steps;
             return if cursor.at == inner.len() { Ok(value) } else { Err(Stop::Syntax) };
         }
-        words::of_text(inner).ok_or(Stop::Syntax)
+        let value = words::of_text(inner).ok_or(Stop::Syntax)?;
+        Ok(match value {
+            Value::Symbol(name) if self.ours && name == u64::from(b'e') => Value::Euler,
+            Value::Symbol(name) if self.ours && name == u64::from(b'i') => Value::Imaginary,
+            value => value,
+        })
     }
 
     /// A root sign in plain text: it takes the whole numeral, group or symbol that follows.

@@ -167,13 +167,21 @@ fn hundredth(value: &Value) -> Value {
 
 /// Whether two scalars have one value, without leave for units: `50\%` is one half.
 pub(crate) fn same_scalar(label: &Value, answer: &Value) -> bool {
+    agree_by(numeric::agree, label, answer)
+}
+
+/// [`same_scalar`] for symbols that are positive, as the published graders take them.
+pub(crate) fn same_where_positive(label: &Value, answer: &Value) -> bool {
+    agree_by(numeric::agree_where_positive, label, answer)
+}
+
+fn agree_by(agree: fn(&Value, &Value) -> Option<bool>, label: &Value, answer: &Value) -> bool {
     if let (Value::Rational(a), Value::Rational(b)) = (label, answer) {
         return a == b;
     }
     match (residue::evaluate(label, 0), residue::evaluate(answer, 0)) {
         (Some(a), Some(b)) => {
-            a.element == b.element
-                || (!(a.exact && b.exact) && numeric::agree(label, answer) == Some(true))
+            a.element == b.element || (!(a.exact && b.exact) && agree(label, answer) == Some(true))
         }
         _ => label == answer,
     }

@@ -88,6 +88,11 @@ impl Complex {
 
 /// Whether two scalars agree at every point; `None` when one of them is undefined at one.
 pub(crate) fn agree(left: &Value, right: &Value) -> Option<bool> {
+    Some(agree_where_positive(left, right)? && agree_with_signs(left, right))
+}
+
+/// Whether two scalars agree where all symbols are positive, as the published graders take them.
+pub(crate) fn agree_where_positive(left: &Value, right: &Value) -> Option<bool> {
     for point in 0..NUM_POINTS {
         let (a, b) = (evaluate(left, point)?, evaluate(right, point)?);
         let gap = Complex { re: a.re - b.re, im: a.im - b.im }.norm();
@@ -95,7 +100,7 @@ pub(crate) fn agree(left: &Value, right: &Value) -> Option<bool> {
             return Some(false);
         }
     }
-    Some(agree_with_signs(left, right))
+    Some(true)
 }
 
 /// Whether two scalars that agree for positive symbols do so for symbols of either sign, as far

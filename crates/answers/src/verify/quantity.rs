@@ -120,6 +120,11 @@ impl<'a> Cursor<'a> {
         one: bool,
     ) -> Parse<After> {
         let words = contents.trim();
+        if !self.ours && !words.is_empty() {
+            let measure = unit::measure(words, one).filter(is_unit_only);
+            let unread = || plain(vec![(words.to_lowercase(), 1)]);
+            return Ok(After::Measured(measure.unwrap_or_else(unread)));
+        }
         let mut characters = words.chars();
         match (characters.next(), characters.next()) {
             (None, _) => return Ok(After::Nothing),
@@ -144,7 +149,6 @@ impl<'a> Cursor<'a> {
         let symbolic = product.any(&|part| matches!(part, Value::Symbol(_)));
         match unit::measure(words, one) {
             Some(measure) if !symbolic || is_unit_only(&measure) => Ok(After::Measured(measure)),
-            _ if !self.ours => Ok(After::Measured(plain(vec![(words.to_lowercase(), 1)]))),
             _ if words.contains('\\') || words.bytes().any(|b| b.is_ascii_digit()) => {
                 Ok(After::Factor)
             }

@@ -36,8 +36,6 @@ pub(crate) fn of_text(contents: &str) -> Option<Value> {
     let mut characters = bare.chars();
     match (characters.next(), characters.next()) {
         (None, _) => None,
-        (Some('e'), None) => Some(Value::Euler),
-        (Some('i'), None) => Some(Value::Imaginary),
         (Some(letter), None) if letter.is_ascii_alphabetic() => {
             Some(Value::Symbol(u64::from(u32::from(letter))))
         }
