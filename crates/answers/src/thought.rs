@@ -44,6 +44,7 @@ pub(crate) fn thoughts(text: &str) -> Option<Thoughts> {
                 // mention the opening mark; one without an opening mark ends all before it.
                 if depth == 0 {
                     said.clear();
+                    ended.clear();
                     start = 0;
                 }
                 depth = if Some(index) == last_close { 0 } else { depth.saturating_sub(1) };

@@ -1,12 +1,20 @@
 //! Canonical forms: the equivalence that votes group by.
 //!
 //! Two answers vote together when their keys are the same string, so this is an equivalence
-//! whatever the grammar does. It is finer than `verify` (numeric agreement and an ordered list
-//! against a tuple do not merge classes) and coarser in two named places: units are dropped, and
-//! `x = 5` is filed under 5. Outside of these, equal keys imply that `verify` accepts the pair in
-//! at least one order, and in both unless one of the two is a membership or an inequality.
+//! whatever the grammar does. It reads an answer as grading does: equal keys mean that `verify`
+//! accepts the pair in both orders, and different keys that it refuses it in both, but for the
+//! kinds on which grading is no equivalence, so that no partition could agree with it:
+//!
+//! - Units: 5 cm and 5 kg both equal 5. The class drops the unit; 50 % is filed under 50.
+//! - Names: x = 5 and y = 5 both equal 5. The class drops the name, but `x = 5, y = 3` is filed
+//!   under (5, 3).
+//! - Lists: `2, 4` equals the tuple (2, 4) and the set {4, 2}. It is filed under the set.
+//! - Curves: y = 2x equals 2x and 2y = 4x. The class is that of the equation.
+//!
+//! Where doubles decide, an expression with symbols may split: the root of x and x to the power
+//! of one half are two classes.
 
-use super::compare::defines_several;
+use super::compare::{coordinates, defines_several};
 use super::field::reconstruct;
 use super::numeric;
 use super::rational::Rational;
@@ -35,6 +43,10 @@ pub(crate) fn key(value: &Value) -> String {
                 1 => keys.swap_remove(0),
                 _ => enclosed("{", keys, "}"),
             }
+        }
+        Value::List(items) if coordinates(items).is_some() => {
+            let values = coordinates(items).unwrap_or_default();
+            enclosed("(", values.iter().map(key).collect(), ")")
         }
         Value::List(items) if defines_several(items) => {
             let mut keys = items

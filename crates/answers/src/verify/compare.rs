@@ -22,15 +22,13 @@ pub(crate) fn equal(label: &Value, answer: &Value) -> bool {
             if let Some(value) = relations::stated(label) {
                 return equal(value, answer);
             }
-            relations::region(label)
-                .is_some_and(|(_, region)| is_region(answer) && equal(&region, answer))
+            relations::region(label).is_some_and(|(_, region)| equal(&region, answer))
         }
         (_, Value::Relation(..)) => {
             if let Some(value) = relations::stated(answer) {
                 return equal(label, value);
             }
-            relations::region(answer)
-                .is_some_and(|(_, region)| is_region(label) && equal(label, &region))
+            relations::region(answer).is_some_and(|(_, region)| equal(label, &region))
         }
         (Value::Modulo(a, m), Value::Modulo(b, n)) => equal(a, b) && equal(m, n),
         (Value::BaseN { digits: a, base: b }, Value::BaseN { digits: c, base: d }) => {
@@ -45,10 +43,10 @@ pub(crate) fn equal(label: &Value, answer: &Value) -> bool {
             Value::Tuple { open: c, close: d, items: right },
         ) => (left.len() != 2 || same_brackets((*a, *b), (*c, *d))) && in_order(left, right),
         (Value::Tuple { open: b'(', close: b')', items: left }, Value::List(right)) => {
-            !left.iter().chain(right).any(is_infinite) && in_order(left, &coordinates(right))
+            !left.iter().chain(right).any(is_infinite) && in_order(left, &as_coordinates(right))
         }
         (Value::List(left), Value::Tuple { open: b'(', close: b')', items: right }) => {
-            !left.iter().chain(right).any(is_infinite) && in_order(&coordinates(left), right)
+            !left.iter().chain(right).any(is_infinite) && in_order(&as_coordinates(left), right)
         }
         (Value::List(left), Value::List(right)) => {
             if let (Some(left), Some(right)) = (unnamed_roots(left), unnamed_roots(right)) {
@@ -85,33 +83,29 @@ pub(crate) fn equal(label: &Value, answer: &Value) -> bool {
     }
 }
 
-/// Whether a value may be a set of numbers or of points; a list is one of numbers.
-fn is_region(value: &Value) -> bool {
-    !matches!(value, Value::List(_) if !value.any(&|part| matches!(part, Value::Relation(..))))
-}
-
 fn same_brackets(left: (u8, u8), right: (u8, u8)) -> bool {
     let plain = |brackets| if brackets == (b']', b'[') { (b'(', b')') } else { brackets };
     plain(left) == plain(right)
 }
 
-/// The coordinates that a list states: as written, or in the order of their names where each
-/// item defines another symbol. `x = 1 or x = 2` states none.
-fn coordinates(items: &[Value]) -> Vec<Value> {
-    if !items.iter().any(is_relation) {
-        return items.to_vec();
+/// The items of a list that can be coordinates: without names, or each with its own.
+/// `x = 1 or x = 2` states none.
+fn as_coordinates(items: &[Value]) -> Vec<Value> {
+    if items.iter().any(is_relation) {
+        coordinates(items).unwrap_or_default()
+    } else {
+        items.to_vec()
     }
-    let names = items.iter().map(|item| relations::definition(item).map(|(name, _)| name));
-    let Some(names) = names.collect::<Option<Vec<_>>>() else { return Vec::new() };
-    let different = names.iter().enumerate().all(|(at, name)| !names[..at].contains(name));
-    if !different || names.iter().any(|name| is_root_name(*name)) {
-        return Vec::new();
-    }
-    let mut order = (0..items.len()).collect::<Vec<_>>();
-    if names.iter().all(|name| u8::try_from(*name).is_ok()) {
-        order.sort_by_key(|&at| names[at]);
-    }
-    order.into_iter().map(|at| items[at].clone()).collect()
+}
+
+/// The values of `y = 3, x = 2` in the order of the names, each of one letter.
+pub(crate) fn coordinates(items: &[Value]) -> Option<Vec<Value>> {
+    let mut named = items.iter().map(relations::definition).collect::<Option<Vec<_>>>()?;
+    named.sort_by_key(|(name, _)| *name);
+    let different = named.windows(2).all(|pair| pair[0].0 != pair[1].0);
+    let letters = named.iter().all(|(name, _)| u8::try_from(*name).is_ok());
+    let stated = different && letters;
+    stated.then(|| named.into_iter().map(|(_, value)| value.clone()).collect())
 }
 
 /// The values of `x_1 = 2, x_2 = 3`, or of a list without names: roots, whose order says nothing.

@@ -124,7 +124,7 @@ fn is_application(left: &str) -> bool {
         let number = argument.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let symbol = argument.len() == 1 && argument.bytes().all(|b| b.is_ascii_alphabetic());
         let itself = argument.bytes().next() == Some(function);
-        !argument.is_empty() && (number || symbol) && !itself
+        !argument.is_empty() && (((number || symbol) && !itself) || is_application(argument))
     };
     let closed_once = balanced(inside);
     (arguments.split(',').all(plain) || function == b'P') && closed_once
@@ -140,6 +140,11 @@ fn is_operator_name(left: &str) -> bool {
         return !relations
             .iter()
             .any(|sign| left.match_indices(sign).any(|(at, _)| !left[at..].starts_with("\\left")));
+    }
+    let composed = left.starts_with('(') && left.contains("\\circ ") && left.ends_with(')');
+    let derivative = left.starts_with("\\frac{d") && left.contains("}{d") && left.len() <= 16;
+    if composed || derivative {
+        return !left.contains(OPERATORS) && !left.contains(['-', '^']);
     }
     let commands = ["\\operatorname{", "\\mathbb{E}", "\\mathbb{P}", "\\angle ", "\\triangle "];
     let measure = left.strip_prefix("m").map_or(left, str::trim_start);

@@ -177,6 +177,8 @@ impl Cursor<'_> {
                 self.nest()?;
                 let divisor = self.signed_factor()?;
                 product = if self.ours { product.slash(divisor) } else { product.over(divisor) };
+            } else if self.ours && literal && self.eat_letter_times() {
+                product = product.times(self.signed_factor()?);
             } else if let Some(with_unit) = self.unit_after(&mut product)? {
                 self.nest()?;
                 product = with_unit;
@@ -217,6 +219,16 @@ impl Cursor<'_> {
             literal = false;
             whole = None;
         }
+    }
+
+    /// Eats the x of `2.5 x 10^3`, which is a sign there.
+    fn eat_letter_times(&mut self) -> bool {
+        let power = self.word() == "x"
+            && self.rest()[1..]
+                .trim_start()
+                .strip_prefix("10")
+                .is_some_and(|rest| rest.trim_start().starts_with('^') || rest.starts_with("**"));
+        power && self.eat("x")
     }
 
     fn signed_factor(&mut self) -> Parse<Value> {
@@ -398,6 +410,7 @@ pub(crate) fn is_unread_sign(name: &str) -> bool {
             | "dotsb"
             | "circ"
             | "bullet"
+            | "cr"
             | "star"
             | "ast"
             | "mathrel"

@@ -21,6 +21,9 @@ impl<'a> Cursor<'a> {
     pub(crate) fn upright(&mut self) -> Parse<Option<&'a str>> {
         if is_text_command(self.command()) || (self.ours && is_upright_command(self.command())) {
             self.at += 1 + self.command().len();
+            if self.eat("{}") {
+                return Ok(Some(""));
+            }
             return self.raw_group().map(Some);
         }
         if !(self.ours && self.byte() == b'{') {
@@ -54,7 +57,12 @@ impl<'a> Cursor<'a> {
                     if !factor.is_scalar() {
                         return Err(Stop::Syntax);
                     }
-                    return Ok(Some(take(product).times(factor)));
+                    return Ok(Some(match factor {
+                        Value::Quantity(amount, unit) => {
+                            Value::Quantity(Box::new(take(product).times(*amount)), unit)
+                        }
+                        factor => take(product).times(factor),
+                    }));
                 }
             }
         } else if let Some(measure) = self.fraction_of_units()? {
@@ -173,7 +181,7 @@ impl<'a> Cursor<'a> {
             || (self.ours && number && unit::scales(word))
             || (numeral && word.len() >= 4 && !is_function_word(word))
             || (self.ours && numeral && word.len() > 1 && unit::known(&lower).is_some())
-            || (self.ours && numeral && matches!(word, "men" | "mph" | "kmh" | "kph" | "kwh"))
+            || (self.ours && numeral && matches!(word, "men" | "cu" | "kmh" | "kph" | "kwh"))
             || (self.ours
                 && numeral
                 && unit::letter(word.chars().next().unwrap_or(' '), true).is_some()

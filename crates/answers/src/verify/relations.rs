@@ -188,16 +188,19 @@ pub(crate) fn region(value: &Value) -> Option<(u64, Value)> {
             Value::Symbol(name) => name,
             ref other => hash_name(&format!("{other:?}")),
         };
-        // An interval of a region is one, and no list of its ends.
-        let set = match set {
-            Value::Tuple { open: b'(', close: b')', items } if items.len() == 2 => {
-                Value::Tuple { open: b']', close: b'[', items: items.clone() }
-            }
-            set => set.clone(),
-        };
-        return Some((name, set));
+        return Some((name, as_interval(set.clone())));
     }
-    interval(value)
+    interval(value).map(|(name, region)| (name, as_interval(region)))
+}
+
+/// An open interval in the writing that is no pair, so that it equals no list of its ends.
+fn as_interval(region: Value) -> Value {
+    match region {
+        Value::Tuple { open: b'(', close: b')', items } if items.len() == 2 => {
+            Value::Tuple { open: b']', close: b'[', items }
+        }
+        region => region,
+    }
 }
 
 /// The set after `\in`.

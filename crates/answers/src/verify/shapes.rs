@@ -125,7 +125,7 @@ impl Cursor<'_> {
             if self.eat("&") {
                 continue;
             }
-            let more = self.eat("\\\\");
+            let more = self.eat("\\\\") || (self.ours && self.eat_command("cr"));
             self.skip_row_gap();
             self.skip_space();
             if columns != 0 && in_row != columns {

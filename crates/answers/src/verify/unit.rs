@@ -189,7 +189,9 @@ pub(crate) fn measure(words: &str, one: bool) -> Option<Measure> {
         }
         rest = after;
     }
-    let factors = if rest.is_empty() { Vec::new() } else { named_unit(rest, one)? };
+    let total = matches!(rest, [word] if matches!(word.as_str(), "total" | "altogether" | "overall"))
+        || matches!(rest, [first, second] if first == "in" && matches!(second.as_str(), "total" | "all"));
+    let factors = if rest.is_empty() || total { Vec::new() } else { named_unit(rest, one)? };
     Some(Measure { power, scale, addend, factors })
 }
 
