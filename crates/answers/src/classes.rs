@@ -1,7 +1,8 @@
 //! Classes of equal answers, for votes.
 //!
-//! Answers vote by [`canonical`] form, a true equivalence, while grading by
-//! [`crate::GraderProfile::Verify`] may be asymmetric. A missing or blank answer is an abstention:
+//! Answers vote by [`canonical`] form, a true equivalence that reads an answer as
+//! [`crate::GraderProfile::Verify`] does. Grading is none for units, names, lists without brackets
+//! and curves: there a class is coarser or finer, as `verify/canonical.rs` lists. A missing or blank answer is an abstention:
 //! a class of its own that never wins.
 
 use std::collections::BTreeMap;

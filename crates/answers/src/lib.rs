@@ -18,6 +18,7 @@ mod prm800k;
 mod profile;
 mod rewrite;
 mod string;
+mod thought;
 mod verify;
 
 pub use classes::{AnswerClass, CanonicalKey, Classes, Majority, canonical, classify};

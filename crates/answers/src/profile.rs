@@ -69,8 +69,14 @@ impl GraderProfile {
     }
 
     /// The version of its rules. It changes whenever a verdict can; stored grades depend on it.
+    ///
+    /// `string` and `verify` are at 2: both find answers with [`extract_boxed`], which skips empty
+    /// boxes and thoughts since then, and `verify` reads more notations.
     pub fn version(self) -> u32 {
-        1
+        match self {
+            Self::String | Self::Verify => 2,
+            Self::Hendrycks | Self::Prm800k | Self::Minerva | Self::Dapo => 1,
+        }
     }
 
     /// Finds the answer in a rollout's text as the original does.

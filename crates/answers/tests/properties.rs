@@ -115,6 +115,37 @@ fn latex_soup() -> impl Strategy<Value = String> {
         "π",
         "²",
         "\0",
+        "√",
+        "³√",
+        "₁",
+        "⅔",
+        "£",
+        "０",
+        "\u{305}",
+        "–",
+        r"\mathrm{i}",
+        r"{\rm ",
+        r"\text{ million}",
+        r"\text{ or more}",
+        " thousand",
+        " km/h",
+        r"\bar{3}",
+        r"\dot 3",
+        "(6)",
+        "e-05",
+        "e3",
+        r"\approx",
+        r"\pmod 7",
+        "f(x)=",
+        r"\text{Area}=",
+        r"\color{red}",
+        r"\over",
+        r"\surd",
+        r"\\[4pt]",
+        "]0,1[",
+        "oo",
+        "sqrt",
+        "^\\circ F",
     ]);
     prop::collection::vec(fragments, 0..24).prop_map(|parts| parts.concat())
 }
@@ -189,6 +220,19 @@ proptest! {
         let forward = count(&answers);
         answers.reverse();
         prop_assert_eq!(forward, count(&answers));
+    }
+
+    #[test]
+    fn no_text_with_boxes_and_thoughts_makes_extraction_panic(parts in prop::collection::vec(
+        prop::sample::select(vec![
+            r"\boxed{", r"\\boxed{", "{", "}", "5", " ", "\n", "<think>", "</think>", "[THINK]",
+            "<Thinking", "> ", "◁think▷", "Final Answer", "**", ":", " is ", "$$", r"\[", "…", "é",
+        ]), 0..24)) {
+        let text = parts.concat();
+        for profile in GraderProfile::ALL {
+            let found = profile.extract(&text).answer;
+            prop_assert!(found.is_none_or(|answer| !answer.trim().is_empty()));
+        }
     }
 
     #[test]

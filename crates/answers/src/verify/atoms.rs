@@ -1,17 +1,15 @@
 //! The operands: numerals, symbols, fractions, roots, functions, text.
 
-use super::parser::{is_operator, is_text_command};
+use super::parser::{is_operator, is_text_command, is_unread_sign};
+use super::quantity::{currency, is_upright_command};
 use super::rational::Rational;
 use super::scan::{Cursor, Parse, Stop};
-use super::value::{Function, Value, hash_name};
+use super::unit::Unit;
+use super::value::{Function, Value, hash_name, subscripted};
+use super::vocabulary::is_prose;
 use super::words;
 
-impl<'a> Cursor<'a> {
-    pub(crate) fn at_digit(&self) -> bool {
-        let byte = self.byte();
-        byte.is_ascii_digit() || (byte == b'.' && self.byte_after(1).is_ascii_digit())
-    }
-
+impl Cursor<'_> {
     pub(crate) fn atom(&mut self) -> Parse<Value> {
         self.skip_space();
         self.step()?;
@@ -19,6 +17,17 @@ impl<'a> Cursor<'a> {
             return self.number();
         }
         match self.byte() {
+            b'{' if self.ours => {
+                let start = self.at;
+                match self.upright() {
+                    Ok(Some(contents)) => self.nested(|cursor| cursor.upright_atom(contents)),
+                    _ => {
+                        self.at = start;
+                        self.nested(Self::bracketed)
+                    }
+                }
+            }
+            b']' if self.ours => self.nested(Self::bracketed),
             b'(' | b'[' | b'{' => self.nested(Self::bracketed),
             b'|' => self.nested(|cursor| cursor.magnitude("|", "|")),
             b'\\' => self.nested(Self::command_atom),
@@ -27,107 +36,31 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A numeral: grouped thousands, decimals, repeating decimals, a base.
-    pub(crate) fn number(&mut self) -> Parse<Value> {
-        let mut whole = self.digits().to_owned();
-        if (1..=3).contains(&whole.len()) && !whole.starts_with('0') {
-            while let Some(length) = self.thousands_separator() {
-                self.step()?;
-                self.at += length;
-                whole.push_str(self.digits());
-            }
-        }
-        let (mut fraction, mut repeating) = ("", "");
-        if self.byte() == b'.' && (self.byte_after(1).is_ascii_digit() || self.repeats_after(1)) {
-            self.at += 1;
-            fraction = self.digits();
-            if self.repeats_after(0) {
-                self.at += "\\overline".len();
-                repeating = self.raw_group()?;
-            }
-        }
-        if self.byte() == b'_' {
-            self.at += 1;
-            let point = if fraction.is_empty() { "" } else { "." };
-            let digits = format!("{whole}{point}{fraction}");
-            return Ok(Value::BaseN { digits: significant(&digits), base: self.base()? });
-        }
-        let value = Rational::from_digits(&whole, fraction).ok_or(Stop::Bound)?;
-        if repeating.is_empty() {
-            return Ok(Value::Rational(value));
-        }
-        if !repeating.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Stop::Syntax);
-        }
-        let period = i64::try_from(repeating.len()).map_err(|_| Stop::Bound)?;
-        let places = i64::try_from(fraction.len()).map_err(|_| Stop::Bound)?;
-        let ten = Rational::integer(10);
-        let tail = Rational::from_digits(repeating, "").and_then(|tail| {
-            let nines = ten.pow(period)?.add(&Rational::integer(-1))?;
-            value.add(&tail.div(&nines)?.div(&ten.pow(places)?)?)
-        });
-        tail.map(Value::Rational).ok_or(Stop::Bound)
-    }
-
-    fn repeats_after(&self, offset: usize) -> bool {
-        self.text.get(self.at + offset..).is_some_and(|rest| rest.starts_with("\\overline{"))
-    }
-
-    fn digits(&mut self) -> &'a str {
-        let rest = self.rest();
-        let end = rest.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-        self.at += end;
-        &rest[..end]
-    }
-
-    /// The length of a thousands separator at the cursor, if one stands before exactly three
-    /// digits.
-    fn thousands_separator(&self) -> Option<usize> {
-        if !matches!(self.byte(), b',' | b'{' | b'\\' | b' ' | b'~') {
-            return None;
-        }
-        let rest = self.rest();
-        let marked = [",\\!", "{,}", "\\,", "\\ ", "\\!", " ", "~"];
-        let mut length = match marked.into_iter().find(|mark| rest.starts_with(mark)) {
-            Some(mark) => mark.len(),
-            None if self.byte() == b',' && self.brackets == 0 => 1,
-            None => return None,
-        };
-        if rest.starts_with(",\\!") {
-            length += rest[length..].bytes().take_while(|byte| *byte == b' ').count();
-        }
-        let digits = rest[length..].bytes().take_while(u8::is_ascii_digit).count();
-        let grouped = digits == 3 && rest.as_bytes().get(length + 3) != Some(&b'/');
-        grouped.then_some(length)
-    }
-
-    /// The subscript of a numeral: its base.
-    fn base(&mut self) -> Parse<u32> {
-        let text = if self.byte() == b'{' { self.raw_group()? } else { self.digits() };
-        let inner = text
-            .trim()
-            .strip_prefix("\\text{")
-            .and_then(|rest| rest.strip_suffix('}'))
-            .unwrap_or(text)
-            .trim();
-        const NAMES: [&str; 15] = [
-            "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-            "twelve", "thirteen", "fourteen", "fifteen", "sixteen",
-        ];
-        let named =
-            NAMES.iter().position(|name| *name == inner).and_then(|at| (at + 2).try_into().ok());
-        let base = named.or_else(|| inner.parse::<u32>().ok()).ok_or(Stop::Syntax)?;
-        if (2..=36).contains(&base) { Ok(base) } else { Err(Stop::Syntax) }
-    }
-
     fn letters_atom(&mut self) -> Parse<Value> {
         let word = self.word();
+        if self.ours && is_prose(word) {
+            return Err(Stop::Syntax);
+        }
         let known = if word.len() > 1 { word } else { "" };
         if let Some(function) = function_named(known) {
             self.at += word.len();
             return self.nested(|cursor| cursor.call(function));
         }
+        if let Some(unit) = currency(known).filter(|_| self.ours && known != "won") {
+            self.at += word.len();
+            self.eat(".");
+            self.skip_space();
+            if !self.at_digit() {
+                return Err(Stop::Syntax);
+            }
+            let amount = self.factor()?;
+            return Ok(Value::Quantity(Box::new(amount), Unit(unit.to_owned())));
+        }
         match known {
+            "sqrt" if self.ours => {
+                self.at += word.len();
+                self.nested(Self::plain_radical)
+            }
             "sqrt" | "log" | "exp" => {
                 self.at += word.len();
                 self.nested(|cursor| cursor.named(known))
@@ -140,6 +73,10 @@ impl<'a> Cursor<'a> {
                 self.at += word.len();
                 Ok(Value::Infinity)
             }
+            "oo" | "Inf" | "Infinity" if self.ours => {
+                self.at += word.len();
+                Ok(Value::Infinity)
+            }
             _ => {
                 let letter = self.byte();
                 self.at += 1;
@@ -149,7 +86,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Finishes a symbol whose name is read: primes and a subscript belong to it.
-    fn symbol(&mut self, name: u64) -> Parse<Value> {
+    pub(crate) fn symbol(&mut self, name: u64) -> Parse<Value> {
         let mut hash = name;
         let mut plain = true;
         while self.eat("'") || self.eat("^\\prime") || self.eat("^{\\prime}") {
@@ -173,7 +110,10 @@ impl<'a> Cursor<'a> {
                 }
                 _ => return Err(Stop::Syntax),
             };
-            hash = hash.rotate_left(17) ^ hash_name(&words::squeeze(subscript));
+            let letter = u8::try_from(name).ok().filter(|_| plain && hash == name);
+            hash = letter
+                .and_then(|letter| subscripted(letter, subscript))
+                .unwrap_or_else(|| hash.rotate_left(17) ^ hash_name(&words::squeeze(subscript)));
             plain = false;
         }
         Ok(match (plain, u8::try_from(name)) {
@@ -189,7 +129,7 @@ impl<'a> Cursor<'a> {
         }
         if self.eat("\\$") {
             let amount = self.factor()?;
-            return Ok(Value::Quantity(Box::new(amount), super::unit::Unit("dollar".to_owned())));
+            return Ok(Value::Quantity(Box::new(amount), Unit("dollar".to_owned())));
         }
         if self.eat("\\|") {
             let inner = self.sum()?;
@@ -201,8 +141,9 @@ impl<'a> Cursor<'a> {
             return Err(Stop::Syntax);
         }
         self.at += 1 + name.len();
-        if is_text_command(name) {
-            return self.text_atom();
+        if is_text_command(name) || (self.ours && is_upright_command(name)) {
+            let contents = self.raw_group()?;
+            return self.upright_atom(contents);
         }
         if let Some(function) = function_named(name) {
             return self.call(function);
@@ -213,11 +154,12 @@ impl<'a> Cursor<'a> {
     /// The commands that are no functions of [`Function`].
     fn named(&mut self, name: &str) -> Parse<Value> {
         match name {
-            "frac" | "dfrac" | "tfrac" | "cfrac" => {
+            "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" => {
                 let numerator = self.argument()?;
                 Ok(numerator.over(self.argument()?))
             }
             "sqrt" => self.radical(),
+            "surd" if self.ours => self.plain_radical(),
             "pi" => Ok(Value::Pi),
             "infty" | "infinity" => Ok(Value::Infinity),
             "log" | "lg" => {
@@ -247,45 +189,135 @@ impl<'a> Cursor<'a> {
                 "R" => real_line(),
                 other => Value::Symbol(hash_name(other).rotate_left(9)),
             }),
+            "bar" | "overline" | "hat" | "dot" | "tilde" | "widehat" | "ddot" if self.ours => {
+                self.decorated(name)
+            }
+            "operatorname" if self.ours => {
+                self.eat("*");
+                let contents = self.raw_group()?;
+                let inner = contents.trim();
+                match function_named(inner) {
+                    Some(function) => self.call(function),
+                    None if matches!(inner, "log" | "exp" | "sqrt" | "lg") => self.named(inner),
+                    None if inner.len() == 1 => self.upright_atom(contents),
+                    None => self.symbol(hash_name(inner)),
+                }
+            }
+            "textbackslash" => Err(Stop::Syntax),
+            _ if self.ours && currency(name).is_some() => {
+                let unit = currency(name).unwrap_or_default().to_owned();
+                let amount = self.factor()?;
+                Ok(Value::Quantity(Box::new(amount), Unit(unit)))
+            }
+            "bm" | "pmb" | "mathnormal" | "underset" if self.ours && name != "underset" => {
+                self.argument()
+            }
+            "varphi" if self.ours => self.symbol(hash_name("phi")),
+            "varepsilon" if self.ours => self.symbol(hash_name("epsilon")),
+            "vartheta" if self.ours => self.symbol(hash_name("theta")),
             "boxed" | "fbox" | "overline" | "underline" | "vec" | "hat" | "bar" | "mathbf"
             | "boldsymbol" | "bold" | "mathcal" | "mathit" | "mathsf" | "overrightarrow"
             | "operatorname" | "ensuremath" => self.argument(),
             "dots" => Err(Stop::Syntax),
+            _ if self.ours && is_unread_sign(name) => Err(Stop::Syntax),
             "vert" => self.enclosed(Function::Abs, "\\vert"),
             _ if is_operator(name) => Err(Stop::Syntax),
             _ => self.symbol(hash_name(name)),
         }
     }
 
-    fn text_atom(&mut self) -> Parse<Value> {
-        let contents = self.raw_group()?;
+    fn upright_atom(&mut self, contents: &str) -> Parse<Value> {
         let inner = contents.trim();
         if inner.is_empty() {
             return self.atom();
         }
+        if self.ours {
+            let mut letters = inner.bytes();
+            if let (Some(letter), None) = (letters.next(), letters.next())
+                && letter.is_ascii_alphabetic()
+            {
+                return self.symbol(u64::from(letter));
+            }
+            if let Some(function) = function_named(inner) {
+                return self.call(function);
+            }
+            if matches!(inner, "sqrt" | "log" | "exp" | "pi" | "lg" | "infinity") {
+                return self.named(inner);
+            }
+            if let Some(unit) = currency(inner.trim_start_matches('\\').trim()) {
+                let amount = self.factor()?;
+                return Ok(Value::Quantity(Box::new(amount), Unit(unit.to_owned())));
+            }
+        }
         if inner.contains(|c: char| c.is_ascii_digit() || c == '\\' || c == '$') {
             let mut cursor = Cursor::new(inner);
             (cursor.steps, cursor.depth) = (self.steps, self.depth);
+            cursor.ours = self.ours;
             let value = cursor.nested(Cursor::list)?;
             cursor.skip_space();
             self.steps = cursor.steps;
             return if cursor.at == inner.len() { Ok(value) } else { Err(Stop::Syntax) };
         }
-        words::of_text(inner).ok_or(Stop::Syntax)
+        let value = words::of_text(inner).ok_or(Stop::Syntax)?;
+        Ok(match value {
+            Value::Symbol(name) if self.ours && name == u64::from(b'e') => Value::Euler,
+            Value::Symbol(name) if self.ours && name == u64::from(b'i') => Value::Imaginary,
+            value => value,
+        })
     }
 
-    fn radical(&mut self) -> Parse<Value> {
+    /// A root sign in plain text: it takes the whole numeral, group or symbol that follows.
+    fn plain_radical(&mut self) -> Parse<Value> {
+        let index = self.root_index()?;
+        self.skip_space();
+        let radicand = match self.byte() {
+            _ if self.at_digit() => self.number()?,
+            b'(' | b'{' | b'[' => self.nested(Self::bracketed)?,
+            b'\\' | b'|' => self.atom()?,
+            byte if byte.is_ascii_alphabetic() => self.atom()?,
+            _ => return Err(Stop::Syntax),
+        };
+        if radicand.is_scalar() { Ok(radicand.root(index)) } else { Err(Stop::Syntax) }
+    }
+
+    /// The index before a radicand: 2 unless one is written.
+    fn root_index(&mut self) -> Parse<u32> {
         self.skip_space();
         let mut index = 2;
         if self.eat("[") {
+            self.skip_space();
             let digits = self.digits();
             index = digits.parse::<u32>().map_err(|_| Stop::Syntax)?;
             self.expect("]")?;
         }
-        if !(1..=64).contains(&index) {
+        if (1..=64).contains(&index) { Ok(index) } else { Err(Stop::Syntax) }
+    }
+
+    fn radical(&mut self) -> Parse<Value> {
+        let index = self.root_index()?;
+        self.skip_space();
+        // TeX takes the first digit of `\sqrt16`, and whoever wrote that meant both.
+        let digits = self.rest().bytes().take_while(u8::is_ascii_digit).count();
+        if self.ours && digits > 1 {
             return Err(Stop::Syntax);
         }
         Ok(self.argument()?.root(index))
+    }
+
+    /// `\bar{z}` is another symbol than z; over several letters the mark says nothing.
+    fn decorated(&mut self, mark: &str) -> Parse<Value> {
+        let argument = self.argument()?;
+        Ok(match argument {
+            Value::Symbol(name) => Value::Symbol(name.rotate_left(29) ^ hash_name(mark)),
+            Value::Mul(factors) if factors.iter().all(|part| matches!(part, Value::Symbol(_))) => {
+                Value::Mul(factors)
+            }
+            Value::Rational(_) => return Err(Stop::Syntax),
+            other if mark == "overline" || mark == "bar" => {
+                Value::Call(Function::Conjugate, vec![other])
+            }
+            _ => return Err(Stop::Syntax),
+        })
     }
 
     fn call(&mut self, function: Function) -> Parse<Value> {
@@ -324,7 +356,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// An argument of a command as TeX takes it: a group or one token.
-    fn argument(&mut self) -> Parse<Value> {
+    pub(crate) fn argument(&mut self) -> Parse<Value> {
         self.skip_space();
         self.step()?;
         match self.byte() {
@@ -353,13 +385,6 @@ impl<'a> Cursor<'a> {
             _ => self.argument(),
         }
     }
-}
-
-/// A numeral without the zeros that say nothing.
-fn significant(digits: &str) -> String {
-    let trimmed = digits.trim_start_matches('0');
-    let trimmed = if trimmed.contains('.') { trimmed.trim_end_matches('0') } else { trimmed };
-    if trimmed.is_empty() || trimmed == "." { "0".to_owned() } else { trimmed.to_owned() }
 }
 
 fn real_line() -> Value {
@@ -401,7 +426,7 @@ pub(crate) fn factorial(value: Value) -> Value {
     Value::Call(Function::Factorial, vec![value])
 }
 
-fn binomial(from: Value, chosen: Value) -> Value {
+pub(crate) fn binomial(from: Value, chosen: Value) -> Value {
     if let (Value::Rational(n), Value::Rational(k)) = (&from, &chosen)
         && let (Some(n), Some(k)) = (n.to_i64(), k.to_i64())
         && (0..=200).contains(&n)

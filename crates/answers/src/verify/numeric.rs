@@ -1,9 +1,9 @@
 //! Evaluation in complex doubles: the second opinion where residues prove nothing.
 //!
-//! Symbols stand for fixed pseudo-random positive reals, so identities hold on the principal
-//! branch for positive symbols: √(x²) equals x here. Agreement within [`TOLERANCE`] at every
-//! point counts as identity; two different functions that agree so closely at all of them would
-//! be taken for one.
+//! Symbols stand for fixed pseudo-random reals: positive ones first, so that identities hold on the
+//! principal branch, then ones of either sign where both sides stay real, so that √(x²) is |x| and
+//! not x. Agreement within [`TOLERANCE`] at every point counts as identity; two different
+//! functions that agree so closely at all of them would be taken for one.
 
 use super::field::mix;
 use super::value::{Function, Value};
@@ -13,6 +13,9 @@ pub(crate) const TOLERANCE: f64 = 1e-9;
 
 /// Points at which expressions with symbols are compared.
 pub(crate) const NUM_POINTS: u64 = 4;
+
+/// The first of the points at which symbols have either sign.
+const SIGNED_POINTS: u64 = 1 << 32;
 
 /// A complex number.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -85,6 +88,11 @@ impl Complex {
 
 /// Whether two scalars agree at every point; `None` when one of them is undefined at one.
 pub(crate) fn agree(left: &Value, right: &Value) -> Option<bool> {
+    Some(agree_where_positive(left, right)? && agree_with_signs(left, right))
+}
+
+/// Whether two scalars agree where all symbols are positive, as the published graders take them.
+pub(crate) fn agree_where_positive(left: &Value, right: &Value) -> Option<bool> {
     for point in 0..NUM_POINTS {
         let (a, b) = (evaluate(left, point)?, evaluate(right, point)?);
         let gap = Complex { re: a.re - b.re, im: a.im - b.im }.norm();
@@ -93,6 +101,48 @@ pub(crate) fn agree(left: &Value, right: &Value) -> Option<bool> {
         }
     }
     Some(true)
+}
+
+/// Whether two scalars that agree for positive symbols do so for symbols of either sign, as far
+/// as both are real throughout: x is neither |x| nor √(x²).
+///
+/// Where one of them leaves the reals, only magnitudes are held to agree in being defined.
+fn agree_with_signs(left: &Value, right: &Value) -> bool {
+    let has = |value: &Value, test: fn(&Value) -> bool| value.any(&test);
+    let symbolic = |part: &Value| matches!(part, Value::Symbol(_));
+    if !has(left, symbolic) && !has(right, symbolic) {
+        return true;
+    }
+    let magnitude = |part: &Value| matches!(part, Value::Call(Function::Abs, _));
+    let strict = has(left, magnitude) || has(right, magnitude);
+    (SIGNED_POINTS..SIGNED_POINTS + 2 * NUM_POINTS).all(|point| {
+        match (real_value(left, point), real_value(right, point)) {
+            (Some(a), Some(b)) => (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1e-3),
+            (None, None) => true,
+            _ => !strict,
+        }
+    })
+}
+
+/// The value at a point, if no part of it leaves the reals.
+fn real_value(value: &Value, point: u64) -> Option<f64> {
+    fn is_real(value: &Value, point: u64) -> bool {
+        let positive =
+            |of: &Value| evaluate(of, point).is_some_and(|of| of.im == 0.0 && of.re > 0.0);
+        let here = match value {
+            Value::Imaginary => false,
+            Value::Root(index, of) if index % 2 == 0 => positive(of),
+            Value::Call(Function::Ln, arguments) => arguments.iter().all(positive),
+            Value::Pow(base, exponent) => match &**exponent {
+                Value::Rational(number) if number.is_integer() => true,
+                _ => positive(base),
+            },
+            _ => true,
+        };
+        here && value.all_children(&|child| is_real(child, point))
+    }
+    let result = evaluate(value, point)?;
+    (result.im == 0.0 && is_real(value, point)).then_some(result.re)
 }
 
 /// The value at one point; `None` where it is not finite.
@@ -128,10 +178,12 @@ pub(crate) fn evaluate(value: &Value, point: u64) -> Option<Complex> {
     result.is_finite().then_some(result)
 }
 
-/// A positive real in [0.25, 2.25) that depends on the symbol and the point.
+/// A real that depends on the symbol and the point: of magnitude 0.25 to 2.25, positive before
+/// [`SIGNED_POINTS`].
 fn sample(name: u64, point: u64) -> f64 {
-    let bits = mix(name ^ mix(point)) >> 11;
-    0.25 + 2.0 * (bits as f64 / (1_u64 << 53) as f64)
+    let mixed = mix(name ^ mix(point));
+    let magnitude = 0.25 + 2.0 * ((mixed >> 11) as f64 / (1_u64 << 53) as f64);
+    if point >= SIGNED_POINTS && mixed & 1 == 1 { -magnitude } else { magnitude }
 }
 
 /// Odd roots of negative reals are real, as written in school; the rest are principal.
@@ -153,6 +205,9 @@ fn call(function: Function, arguments: &[Value], point: u64) -> Option<Complex> 
     }
     if function == Function::Abs {
         return Some(Complex::real(first.norm()));
+    }
+    if function == Function::Conjugate {
+        return Some(Complex { re: first.re, im: -first.im });
     }
     // The rest are functions of a real argument here.
     if first.im.abs() > 1e-12 {
@@ -180,7 +235,7 @@ fn call(function: Function, arguments: &[Value], point: u64) -> Option<Complex> 
             let chosen = evaluate(arguments.get(1)?, point)?.re;
             product_up_to(x)? / (product_up_to(chosen)? * product_up_to(x - chosen)?)
         }
-        Function::Ln | Function::Abs => return None,
+        Function::Ln | Function::Abs | Function::Conjugate => return None,
     }))
 }
 

@@ -15,9 +15,9 @@
 
 use super::limits::MAX_BYTES;
 use super::rational::Rational;
-use super::scan::{Cursor, Parse, Stop, to_ascii};
-use super::unit;
-use super::value::{RelationOp, Value};
+use super::scan::{Cursor, Parse, Stop};
+use super::unicode::to_ascii;
+use super::value::Value;
 use super::words;
 
 /// Parses an answer and says how many steps that took.
@@ -37,28 +37,36 @@ pub(crate) fn parse(answer: &str) -> (Value, u32) {
     if let Some(value) = words::bare_words(text) {
         return (value, 0);
     }
+    let dollar = lone_dollar(text);
+    let text = dollar.as_deref().unwrap_or(text);
     let mut cursor = Cursor::new(text);
-    let parsed = cursor.list().and_then(|value| {
+    let parsed = cursor.whole_answer().and_then(|value| {
         cursor.skip_space();
         let complete = cursor.at == text.len() && value.is_well_formed();
         if complete { Ok(value) } else { Err(Stop::Syntax) }
     });
     match parsed {
         Ok(value) => (value.spread(), cursor.steps),
-        Err(_) => (Value::Opaque(words::squeeze(text)), cursor.steps),
+        Err(_) => (words::unread(text), cursor.steps),
     }
 }
 
-/// Takes off mathematics delimiters and the punctuation that ends a sentence.
+/// Takes off mathematics delimiters, emphasis and the punctuation that ends a sentence.
 fn unwrap(answer: &str) -> &str {
+    const DELIMITERS: [(&str, &str); 6] =
+        [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`")];
     let mut text = answer.trim();
     loop {
         let before = text;
-        for (open, close) in [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")] {
+        for (open, close) in DELIMITERS {
             let inner = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
             if let Some(inner) = inner {
                 text = inner.trim();
             }
+        }
+        // An ellipsis goes on; `0.3...` is not 0.3.
+        if text.ends_with("..") {
+            return text;
         }
         text = text.trim_end_matches(['.', ',', ';', ' ']);
         if text.ends_with('\\') {
@@ -71,115 +79,46 @@ fn unwrap(answer: &str) -> &str {
     }
 }
 
+/// The answer with its only dollar sign escaped, where that stands beside a number: an amount.
+fn lone_dollar(text: &str) -> Option<String> {
+    if !text.contains('$') {
+        return None;
+    }
+    let mut signs = text.match_indices('$').map(|(at, _)| at);
+    let (at, None) = (signs.next()?, signs.next()) else { return None };
+    let signed = text[..at].trim_start_matches(['-', '+', '(', ' ']);
+    let before = signed.strip_suffix("US").unwrap_or(signed);
+    let amount = text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let after = text[at + 1..].is_empty() && before.ends_with(|c: char| c.is_ascii_digit());
+    if !signed.ends_with('\\') && ((before.is_empty() && amount) || after) {
+        let front = &text[..at - (signed.len() - before.len())];
+        return Some(format!("{front}\\${}", &text[at + 1..]));
+    }
+    None
+}
+
 impl Cursor<'_> {
-    pub(crate) fn list(&mut self) -> Parse<Value> {
-        let first = self.relation()?;
-        let mut items = vec![first];
-        while self.separator()? {
-            if self.at_closer() {
-                break;
-            }
-            items.push(self.relation()?);
-        }
-        Ok(match items.len() {
-            1 => items.swap_remove(0),
-            _ => Value::List(items),
-        })
+    /// A list, or a fraction written `1 \over 2` without braces.
+    fn whole_answer(&mut self) -> Parse<Value> {
+        let value = self.list()?;
+        self.over(value)
     }
 
-    fn at_closer(&mut self) -> bool {
+    /// Finishes `a \over b` or `n \choose k` where `above` is read.
+    pub(crate) fn over(&mut self, above: Value) -> Parse<Value> {
         self.skip_space();
-        matches!(self.byte(), 0 | b')' | b']' | b'}') || self.rest().starts_with("\\}")
-    }
-
-    /// Eats `,`, `;`, `and` and `or`, alone or after one another.
-    pub(crate) fn separator(&mut self) -> Parse<bool> {
-        self.skip_space();
-        let mut found = false;
-        while self.eat(",") || self.eat(";") {
-            self.step()?;
-            self.skip_space();
-            found = true;
+        if !self.ours {
+            return Ok(above);
         }
-        Ok(self.conjunction() || found)
-    }
-
-    fn conjunction(&mut self) -> bool {
-        let start = self.at;
-        let length = if matches!(self.word(), "and" | "or") {
-            self.word().len()
-        } else if is_text_command(self.command()) {
-            self.at += 1 + self.command().len();
-            let contents = self.raw_group().map(str::trim);
-            let end = self.at;
-            self.at = start;
-            match contents {
-                Ok("and" | "or" | ", and" | ", or" | ",") => end - start,
-                _ => 0,
-            }
-        } else if matches!(self.command(), "lor" | "land" | "vee") {
-            self.command().len() + 1
-        } else {
-            0
-        };
-        self.at = start + length;
-        length > 0
-    }
-
-    pub(crate) fn relation(&mut self) -> Parse<Value> {
-        self.step()?;
-        let first = self.union()?;
-        let mut rest = Vec::new();
-        while let Some(op) = self.relation_op() {
-            self.step()?;
-            rest.push((op, self.union()?));
+        if self.eat_command("over") {
+            let below = self.list()?;
+            return Ok(above.over(below));
         }
-        Ok(if rest.is_empty() { first } else { Value::Relation(Box::new(first), rest) })
-    }
-
-    fn relation_op(&mut self) -> Option<RelationOp> {
-        self.skip_space();
-        let marks = [
-            ("<=", RelationOp::LessEqual),
-            (">=", RelationOp::GreaterEqual),
-            ("!=", RelationOp::NotEqual),
-            ("=", RelationOp::Equal),
-            ("<", RelationOp::Less),
-            (">", RelationOp::Greater),
-        ];
-        if let Some((_, op)) = marks.into_iter().find(|(mark, _)| self.eat(mark)) {
-            return Some(op);
+        if self.eat_command("choose") {
+            let below = self.list()?;
+            return Ok(super::atoms::binomial(above, below));
         }
-        let op = match self.command() {
-            "le" | "leq" | "leqslant" | "leqq" => RelationOp::LessEqual,
-            "ge" | "geq" | "geqslant" | "geqq" => RelationOp::GreaterEqual,
-            "lt" => RelationOp::Less,
-            "gt" => RelationOp::Greater,
-            "ne" | "neq" => RelationOp::NotEqual,
-            "in" => RelationOp::Member,
-            "approx" | "equiv" | "simeq" => RelationOp::Equal,
-            _ => return None,
-        };
-        self.at += 1 + self.command().len();
-        Some(op)
-    }
-
-    fn union(&mut self) -> Parse<Value> {
-        let first = self.sum()?;
-        let mut parts = vec![first];
-        loop {
-            self.skip_space();
-            let shaped = matches!(parts.last(), Some(Value::Tuple { .. } | Value::Set(_)));
-            if !(self.eat_command("cup") || (shaped && self.word() == "U" && self.eat("U"))) {
-                break;
-            }
-            self.step()?;
-            parts.push(self.sum()?);
-        }
-        Ok(match parts.len() {
-            1 => parts.swap_remove(0),
-            _ => Value::Union(parts),
-        })
+        Ok(above)
     }
 
     pub(crate) fn sum(&mut self) -> Parse<Value> {
@@ -232,13 +171,15 @@ impl Cursor<'_> {
         loop {
             self.skip_space();
             self.step()?;
-            let spaced = self.text.as_bytes()[..self.at].ends_with(b" ");
             if self.eat("*") || self.eat_command("cdot") || self.eat_command("times") {
                 product = product.times(self.signed_factor()?);
             } else if self.eat("/") || self.eat_command("div") {
                 self.nest()?;
-                product = product.over(self.signed_factor()?);
-            } else if let Some(with_unit) = self.unit_after(&mut product, spaced)? {
+                let divisor = self.signed_factor()?;
+                product = if self.ours { product.slash(divisor) } else { product.over(divisor) };
+            } else if self.ours && literal && self.eat_letter_times() {
+                product = product.times(self.signed_factor()?);
+            } else if let Some(with_unit) = self.unit_after(&mut product)? {
                 self.nest()?;
                 product = with_unit;
             } else if self.at_digit() {
@@ -253,18 +194,41 @@ impl Cursor<'_> {
             } else if self.starts_factor() {
                 let fraction = self.mixed && matches!(self.command(), "frac" | "tfrac" | "dfrac");
                 let next = self.factor()?;
-                product = match (whole.take(), &next) {
-                    (Some(whole), Value::Rational(part)) if fraction && is_proper(part) => {
-                        Value::Rational(whole.add(part).ok_or(Stop::Bound)?)
-                    }
-                    _ => product.times(next),
+                let (part, sign) = match next {
+                    Value::Percent(of) if self.ours => (*of, Some(true)),
+                    Value::Degree(of) if self.ours => (*of, Some(false)),
+                    next => (next, None),
                 };
+                let signed = |value| match sign {
+                    None => value,
+                    Some(true) => Value::Percent(Box::new(value)),
+                    Some(false) => Value::Degree(Box::new(value)),
+                };
+                product = match (whole.take(), &part) {
+                    (Some(whole), Value::Rational(part)) if fraction && is_proper(part) => {
+                        signed(Value::Rational(whole.add(part).ok_or(Stop::Bound)?))
+                    }
+                    _ => product.followed_by(signed(part)),
+                };
+            } else if self.ours && literal && (self.eat("\\%") || self.eat("%")) {
+                product = Value::Percent(Box::new(product));
+                self.nest()?;
             } else {
                 return Ok(product);
             }
             literal = false;
             whole = None;
         }
+    }
+
+    /// Eats the x of `2.5 x 10^3`, which is a sign there.
+    fn eat_letter_times(&mut self) -> bool {
+        let power = self.word() == "x"
+            && self.rest()[1..]
+                .trim_start()
+                .strip_prefix("10")
+                .is_some_and(|rest| rest.trim_start().starts_with('^') || rest.starts_with("**"));
+        power && self.eat("x")
     }
 
     fn signed_factor(&mut self) -> Parse<Value> {
@@ -294,71 +258,24 @@ impl Cursor<'_> {
     /// Whether a factor can follow here without an operator.
     fn starts_factor(&self) -> bool {
         match self.byte() {
+            b'(' if self.ours && self.rest()[1..].trim_start().starts_with("mod") => false,
+            b'(' if self.ours && self.rest()[1..].trim_start().starts_with("\\text{mod") => false,
+            b'(' if self.ours && self.rest()[1..].trim_start().starts_with("\\bmod") => false,
             b'(' | b'{' => true,
-            byte if byte.is_ascii_alphabetic() => !matches!(self.word(), "and" | "or" | "U"),
+            byte if byte.is_ascii_alphabetic() => {
+                let word = self.word();
+                let member = word == "in"
+                    && matches!(self.rest().trim_start().as_bytes().get(2), Some(b' ' | b'['));
+                !(matches!(word, "and" | "or" | "U") || (self.ours && (word == "mod" || member)))
+            }
             b'\\' if self.byte_after(1) == b'{' || self.byte_after(1) == b'$' => false,
             b'\\' => {
                 let name = self.command();
-                !name.is_empty() && !is_operator(name) && !is_text_command(name)
+                let sign = self.ours && is_unread_sign(name);
+                !name.is_empty() && !is_operator(name) && !is_text_command(name) && !sign
             }
             _ => false,
         }
-    }
-
-    /// Reads a unit after `product`, which it takes when there is one.
-    fn unit_after(&mut self, product: &mut Value, spaced: bool) -> Parse<Option<Value>> {
-        let start = self.at;
-        let found = if is_text_command(self.command()) {
-            self.at += 1 + self.command().len();
-            let contents = self.raw_group()?.trim();
-            if matches!(contents, "and" | "or" | ", and" | ", or" | ",") {
-                self.at = start;
-                return Ok(None);
-            }
-            match unit::from_words(contents) {
-                Some(unit) => unit,
-                None => return Ok(Some(std::mem::replace(product, Value::Blank))),
-            }
-        } else {
-            let word = self.word();
-            let is_number = matches!(product, Value::Rational(_));
-            let unknown = spaced && word.len() >= 4 && is_number && !is_function_word(word);
-            if !(unit::is_known(word) && !is_function_word(word) || unknown) {
-                return Ok(None);
-            }
-            let mut words = word.to_owned();
-            self.at += word.len();
-            while matches!(words.as_str(), "square" | "sq" | "cubic") {
-                self.eat(".");
-                self.skip_space();
-                let next = self.word();
-                if next.is_empty() {
-                    break;
-                }
-                words = format!("{words} {next}");
-                self.at += next.len();
-            }
-            unit::from_words(&words).ok_or(Stop::Syntax)?
-        };
-        self.skip_space();
-        let unit = if self.eat("^") {
-            match self.script()? {
-                Value::Rational(power) => {
-                    let power = power.to_i64().and_then(|power| u32::try_from(power).ok());
-                    unit::with_power(&found, power.ok_or(Stop::Syntax)?)
-                }
-                _ => return Err(Stop::Syntax),
-            }
-        } else {
-            found
-        };
-        let number = std::mem::replace(product, Value::Blank);
-        Ok(Some(match unit.0.as_str() {
-            "degree" => Value::Degree(Box::new(number)),
-            "percent" => Value::Percent(Box::new(number)),
-            "th" => number,
-            _ => Value::Quantity(Box::new(number), unit),
-        }))
     }
 
     pub(crate) fn factor(&mut self) -> Parse<Value> {
@@ -371,16 +288,34 @@ impl Cursor<'_> {
                 value = self.raised(value)?;
             } else if self.byte() == b'!' && self.byte_after(1) != b'=' {
                 self.at += 1;
+                if self.ours && self.byte() == b'!' {
+                    return Err(Stop::Syntax);
+                }
                 value = super::atoms::factorial(value);
             } else if self.eat("\\%") || self.eat("%") {
                 value = Value::Percent(Box::new(value));
+            } else if self.command() == "circ" && self.ours && matches!(value, Value::Symbol(_)) {
+                // The composition of functions.
+                return Err(Stop::Syntax);
             } else if self.eat_command("circ") || self.eat_command("degree") {
                 value = Value::Degree(Box::new(value));
+            } else if let Some(unit) = self.currency_after(&value) {
+                value = Value::Quantity(Box::new(value), unit);
             } else {
                 return Ok(value);
             }
+            value = self.temperature(value);
             self.nest()?;
         }
+    }
+
+    /// Whether the superscript at the cursor is the ending of an ordinal: `5^{\text{th}}`.
+    fn ordinal_ending(&mut self, braced: bool) -> bool {
+        let ending = |word: &str| matches!(word, "th" | "st" | "nd" | "rd");
+        if !is_text_command(self.command()) {
+            return braced && ending(self.word());
+        }
+        !self.ours || matches!(self.upright(), Ok(Some(words)) if ending(words.trim()))
     }
 
     /// Applies the superscript at the cursor.
@@ -395,8 +330,7 @@ impl Cursor<'_> {
             }
             return Ok(Value::Degree(Box::new(base)));
         }
-        let ordinal = is_text_command(self.command())
-            || (braced && matches!(self.word(), "th" | "st" | "nd" | "rd"));
+        let ordinal = self.ordinal_ending(braced);
         self.at = start;
         if ordinal {
             if braced {
@@ -422,6 +356,71 @@ enum Sign {
     Plus,
     Minus,
     PlusMinus { flipped: bool },
+}
+
+/// Signs of relations and operations that `verify` does not read: no symbols.
+pub(crate) fn is_unread_sign(name: &str) -> bool {
+    matches!(
+        name,
+        "not"
+            | "notin"
+            | "ni"
+            | "subset"
+            | "subseteq"
+            | "supset"
+            | "supseteq"
+            | "subsetneq"
+            | "sim"
+            | "nsim"
+            | "parallel"
+            | "nparallel"
+            | "perp"
+            | "propto"
+            | "mapsto"
+            | "longrightarrow"
+            | "leftarrow"
+            | "gets"
+            | "iff"
+            | "Leftrightarrow"
+            | "leftrightarrow"
+            | "Longrightarrow"
+            | "pmod"
+            | "bmod"
+            | "mod"
+            | "nmid"
+            | "prec"
+            | "succ"
+            | "ll"
+            | "gg"
+            | "oplus"
+            | "otimes"
+            | "wedge"
+            | "vdots"
+            | "ddots"
+            | "colon"
+            | "exists"
+            | "forall"
+            | "neg"
+            | "lnot"
+            | "because"
+            | "atop"
+            | "choose"
+            | "dots"
+            | "dotsc"
+            | "dotsb"
+            | "circ"
+            | "bullet"
+            | "cr"
+            | "star"
+            | "ast"
+            | "mathrel"
+            | "approx"
+            | "approxeq"
+            | "thickapprox"
+            | "doteq"
+            | "cong"
+            | "coloneqq"
+    )
 }
 
 /// Commands that stand between operands or close a group.

@@ -1,31 +1,173 @@
-//! Equations, inequalities and memberships: what they define, and when two of them agree.
+//! Equations, inequalities and memberships: what they state, and when two of them agree.
 
+use super::compare::{self, same_scalar};
 use super::field::Element;
+use super::numeric;
+use super::rational::Rational;
 use super::residue;
-use super::value::{RelationOp, Value, hash_name};
+use super::value::{Function, RelationOp, Value, hash_name};
+
+/// Symbols that are coordinates: `x + y = 5` is a line, where `m + n = 5` names a sum.
+const COORDINATES: [Value; 3] =
+    [Value::Symbol(b'x' as u64), Value::Symbol(b'y' as u64), Value::Symbol(b'z' as u64)];
+
+/// The value that a relation states: of a definition, or of a chain that is true.
+pub(crate) fn stated(value: &Value) -> Option<&Value> {
+    definition(value).map(|(_, defined)| defined).or_else(|| chain(value))
+}
 
 /// What `name = ... = value` defines: the name's hash and the value.
 ///
-/// The left side is a symbol, or a name applied to something (`f(2)`, `AB`) when the value has no
-/// free symbol. Nothing is solved: the value stands alone on the right.
+/// The left side is a symbol, or a name made of symbols (`AB`, `|AB|`, `m+n`) when the value has
+/// no free symbol. Nothing is solved: the value stands alone on the right. Sides between must
+/// agree with the value.
 pub(crate) fn definition(value: &Value) -> Option<(u64, &Value)> {
     let Value::Relation(first, rest) = value else { return None };
-    if rest.iter().any(|(op, _)| *op != RelationOp::Equal) {
-        return None;
-    }
-    let (_, defined) = rest.last()?;
-    match &**first {
+    let defined = value_of_sides(None, rest)?;
+    let name = match &**first {
         Value::Symbol(name) => {
             let recursive = defined.any(&|part| *part == Value::Symbol(*name));
-            (!recursive).then_some((*name, defined))
+            return (!recursive).then_some((*name, defined));
         }
-        Value::Mul(factors) if matches!(factors.first(), Some(Value::Symbol(_))) => {
-            let is_name = |part: &Value| matches!(part, Value::Symbol(_) | Value::Rational(_));
-            let named = factors.iter().all(is_name) && is_closed(defined);
-            named.then(|| (hash_name(&format!("{factors:?}")), defined))
+        Value::Tuple { open: b'(', close: b')', items } => {
+            let symbols = items.iter().all(|item| matches!(item, Value::Symbol(_)));
+            let matching = matches!(defined, Value::Tuple { items: values, .. }
+                if values.len() == items.len());
+            let same = *defined == **first;
+            return (symbols && matching && !same)
+                .then(|| (hash_name(&format!("{items:?}")), defined));
         }
-        _ => None,
+        name => name,
+    };
+    let is_name = is_product_of_names(name) || is_named_quantity(name);
+    // `|AB|` is the length that AB names as well.
+    let name = match name {
+        Value::Call(Function::Abs, parts) => parts.first()?,
+        name => name,
+    };
+    (is_name && is_closed(defined)).then(|| (hash_name(&format!("{name:?}")), defined))
+}
+
+/// The name that words such as `Area` give: it tells no value from another.
+pub(crate) fn description(words: &str) -> u64 {
+    DESCRIPTION | (hash_name(words) >> 16)
+}
+
+/// Whether a name is a [`description`].
+pub(crate) fn is_description(name: u64) -> bool {
+    name >> 48 == DESCRIPTION >> 48
+}
+
+const DESCRIPTION: u64 = 0x4445 << 48;
+
+/// `AB`, `f(2)`: a product that starts with a symbol.
+fn is_product_of_names(value: &Value) -> bool {
+    match value {
+        Value::Mul(factors) => {
+            matches!(factors.first(), Some(Value::Symbol(_)))
+                && factors.iter().all(|part| matches!(part, Value::Symbol(_) | Value::Rational(_)))
+        }
+        _ => false,
     }
+}
+
+/// `m+n`, `p/q`, `|AB|`, `\sin A`: made of symbols that are no coordinates, without a numeral.
+fn is_named_quantity(value: &Value) -> bool {
+    let minus_one = Value::integer(-1);
+    match value {
+        Value::Symbol(_) => !COORDINATES.contains(value),
+        Value::Add(parts) => parts.iter().all(|part| match part {
+            Value::Pow(base, power) => is_named_quantity(base) && is_closed(power),
+            part => is_named_quantity(part),
+        }),
+        Value::Mul(parts) => {
+            parts.len() > 1
+                && parts.iter().all(|part| *part == minus_one || is_named_quantity(part))
+        }
+        Value::Div(above, below) => is_named_quantity(above) && is_named_quantity(below),
+        Value::Call(Function::Abs, parts) => parts.iter().all(|part| {
+            matches!(part, Value::Symbol(_) | Value::Mul(_)) && is_named_quantity(part)
+        }),
+        Value::Call(Function::Sin | Function::Cos | Function::Tan, parts) => {
+            parts.iter().all(|part| matches!(part, Value::Symbol(_)) && is_named_quantity(part))
+        }
+        _ => false,
+    }
+}
+
+/// The value of a chain without a name: `3 \cdot 4 = 12`, when all its sides agree.
+fn chain(value: &Value) -> Option<&Value> {
+    let Value::Relation(first, rest) = value else { return None };
+    if matches!(**first, Value::Symbol(_)) {
+        return None;
+    }
+    value_of_sides(Some(first), rest)
+}
+
+/// The last exact side, when those before agree with it and roundings come close.
+///
+/// With `first`, all sides are one expression. Without, sides with free symbols are formulas on
+/// the way to a closed value.
+fn value_of_sides<'a>(
+    first: Option<&'a Value>,
+    rest: &'a [(RelationOp, Value)],
+) -> Option<&'a Value> {
+    let mut exact = first;
+    let mut rounded = false;
+    for (at, (op, side)) in rest.iter().enumerate() {
+        match op {
+            RelationOp::Equal | RelationOp::Approximate => {}
+            _ => return None,
+        }
+        let Some(before) = exact else {
+            exact = Some(side);
+            continue;
+        };
+        rounded |= *op == RelationOp::Approximate && (at > 0 || first.is_some());
+        let agree = if rounded { is_rounding(before, side) } else { agree(before, side) };
+        let formula = first.is_none() && !is_closed(before) && is_closed(side);
+        if !(agree || (formula && !rounded)) {
+            return None;
+        }
+        if !rounded {
+            exact = Some(side);
+        }
+    }
+    exact
+}
+
+/// Whether two sides of a chain have one value; units may be stated on one side only.
+fn agree(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Quantity(a, x), Value::Quantity(b, y)) => x == y && agree(a, b),
+        (Value::Quantity(amount, _), bare) | (bare, Value::Quantity(amount, _)) => {
+            agree(amount, bare)
+        }
+        _ if left.is_scalar() && right.is_scalar() => same_scalar(left, right),
+        _ => compare::equal(left, right) && compare::equal(right, left),
+    }
+}
+
+/// Whether a numeral is the rounded value of a closed form: within its last place, or 0.5 %.
+fn is_rounding(exact: &Value, rounded: &Value) -> bool {
+    let amount = |value: &Value| match value {
+        Value::Quantity(amount, _) | Value::Degree(amount) => numeric::evaluate(amount, 0),
+        other if is_closed(other) => numeric::evaluate(other, 0),
+        _ => None,
+    };
+    let (Some(a), Some(b)) = (amount(exact), amount(rounded)) else { return false };
+    let last_place = match rounded {
+        Value::Rational(Rational::Small { denominator, .. }) => {
+            let mut place = 1.0;
+            while place * (*denominator as f64) % 10.0 != 0.0 && place < 1e6 && *denominator != 1 {
+                place += 1.0;
+            }
+            1.0 / (place * *denominator as f64)
+        }
+        _ => 0.0,
+    };
+    let gap = (a.re - b.re).hypot(a.im - b.im);
+    gap <= last_place.max(0.005 * a.norm())
 }
 
 /// Whether a value has no free symbol.
@@ -33,10 +175,38 @@ pub(crate) fn is_closed(value: &Value) -> bool {
     !value.any(&|part| matches!(part, Value::Symbol(_)))
 }
 
+/// Whether the name on the left is a coordinate, so that the equation may describe a curve.
+pub(crate) fn defines_coordinate(value: &Value) -> bool {
+    matches!(value, Value::Relation(first, _) if COORDINATES.contains(first))
+}
+
+/// The name of what a membership or an inequality restricts, and the region that it states.
+pub(crate) fn region(value: &Value) -> Option<(u64, Value)> {
+    if let Some(set) = membership(value) {
+        let Value::Relation(first, _) = value else { return None };
+        let name = match **first {
+            Value::Symbol(name) => name,
+            ref other => hash_name(&format!("{other:?}")),
+        };
+        return Some((name, as_interval(set.clone())));
+    }
+    interval(value).map(|(name, region)| (name, as_interval(region)))
+}
+
+/// An open interval in the writing that is no pair, so that it equals no list of its ends.
+fn as_interval(region: Value) -> Value {
+    match region {
+        Value::Tuple { open: b'(', close: b')', items } if items.len() == 2 => {
+            Value::Tuple { open: b']', close: b'[', items }
+        }
+        region => region,
+    }
+}
+
 /// The set after `\in`.
 pub(crate) fn membership(value: &Value) -> Option<&Value> {
     match value {
-        Value::Relation(_, rest) => match rest.as_slice() {
+        Value::Relation(first, rest) if !is_closed(first) => match rest.as_slice() {
             [(RelationOp::Member, set)] => Some(set),
             _ => None,
         },
@@ -116,6 +286,9 @@ pub(crate) fn union_of_inequalities(items: &[Value]) -> Option<Value> {
 pub(crate) fn equation_signature(value: &Value) -> Option<[Element; 2]> {
     let Value::Relation(left, rest) = value else { return None };
     let [(RelationOp::Equal, right)] = rest.as_slice() else { return None };
+    if is_closed(left) && is_closed(right) {
+        return None;
+    }
     let mut differences = [Element::ZERO; 3];
     for (difference, point) in differences.iter_mut().zip(0..) {
         let (a, b) = (residue::evaluate(left, point)?, residue::evaluate(right, point)?);

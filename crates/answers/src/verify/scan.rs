@@ -1,7 +1,5 @@
 //! A cursor over the answer: spaces, commands, groups and the step count.
 
-use std::borrow::Cow;
-
 use super::limits::{MAX_DEPTH, MAX_NESTING, MAX_STEPS};
 
 /// Why parsing ended early. The answer then stays as written.
@@ -45,6 +43,70 @@ const INVISIBLE: &[&str] = &[
     "boldmath",
 ];
 
+/// Sizes, faces and other commands that the published graders read as symbols.
+const TYPESETTING: &[&str] = &[
+    "tiny",
+    "scriptsize",
+    "footnotesize",
+    "small",
+    "normalsize",
+    "large",
+    "Large",
+    "LARGE",
+    "huge",
+    "Huge",
+    "bf",
+    "it",
+    "sf",
+    "tt",
+    "cal",
+    "normalfont",
+    "bfseries",
+    "itshape",
+    "upshape",
+    "scriptscriptstyle",
+    "nolimits",
+    "Biggl",
+    "Biggr",
+    "biggm",
+    "bigm",
+    "Bigm",
+    "Biggm",
+    "mathop",
+    "mathrel",
+    "mathbin",
+    "mathord",
+    "mathnormal",
+    "medspace",
+    "thickspace",
+    "negthinspace",
+    "nonumber",
+    "notag",
+    "hfil",
+    "centering",
+    "noindent",
+    "par",
+    "therefore",
+    "unboldmath",
+    "space",
+];
+
+/// Commands that are skipped with their argument.
+const SKIPPED: &[&str] = &[
+    "color",
+    "textcolor",
+    "colorbox",
+    "hspace",
+    "vspace",
+    "phantom",
+    "hphantom",
+    "vphantom",
+    "label",
+    "tag",
+    "mspace",
+    "rule",
+];
+
 /// Position in the answer with the budgets spent so far.
 pub(crate) struct Cursor<'a> {
     pub(crate) text: &'a str,
@@ -57,11 +119,13 @@ pub(crate) struct Cursor<'a> {
     pub(crate) brackets: u32,
     /// Whether `1\frac{4}{5}` is a mixed number rather than a product.
     pub(crate) mixed: bool,
+    /// Whether the grammar is that of `verify`; the published graders read less.
+    pub(crate) ours: bool,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, steps: 0, depth: 0, nesting: 0, brackets: 0, mixed: true }
+        Self { text, at: 0, steps: 0, depth: 0, nesting: 0, brackets: 0, mixed: true, ours: true }
     }
 
     pub(crate) fn step(&mut self) -> Parse<()> {
@@ -145,8 +209,16 @@ impl<'a> Cursor<'a> {
                     b',' | b'!' | b';' | b':' | b'>' | b' ' | b'\n' | b'(' | b')' | b'/' => {
                         self.at += 2;
                     }
-                    next if next.is_ascii_alphabetic() && INVISIBLE.contains(&self.command()) => {
-                        self.at += 1 + self.command().len();
+                    next if next.is_ascii_alphabetic() => {
+                        let command = self.command();
+                        if INVISIBLE.contains(&command)
+                            || (self.ours && self.is_typesetting(command))
+                        {
+                            self.at += 1 + command.len();
+                            self.skip_missing_delimiter(command);
+                        } else if !(self.ours && self.skip_with_argument(command)) {
+                            break;
+                        }
                     }
                     _ => break,
                 },
@@ -154,6 +226,47 @@ impl<'a> Cursor<'a> {
             }
         }
         self.at > start
+    }
+
+    fn is_typesetting(&self, command: &str) -> bool {
+        let declared = command == "rm" && self.byte_after(3) == b' ';
+        declared || TYPESETTING.contains(&command)
+    }
+
+    /// Skips the point of `\left.` and `\right.`, which sets no delimiter.
+    fn skip_missing_delimiter(&mut self, command: &str) {
+        if self.ours && matches!(command, "left" | "right") {
+            let number = self.byte_after(1).is_ascii_digit();
+            if self.byte() == b'.' && !(command == "left" && number) {
+                self.at += 1;
+            }
+        }
+    }
+
+    /// Skips `\color{red}`, `\hspace{1em}` and their like; reports whether it did.
+    fn skip_with_argument(&mut self, command: &str) -> bool {
+        if !SKIPPED.contains(&command) {
+            return false;
+        }
+        let start = self.at;
+        self.at += 1 + command.len();
+        self.eat("*");
+        while self.eat(" ") {}
+        if self.byte() == b'['
+            && let Some(length) = self.rest().find(']')
+        {
+            self.at += length + 1;
+        }
+        match balanced_group(self.rest()) {
+            Some(group) => {
+                self.at += group.len() + 2;
+                true
+            }
+            None => {
+                self.at = start;
+                false
+            }
+        }
     }
 
     /// The raw text of the braced group at the cursor, braces balanced.
@@ -192,52 +305,4 @@ pub(crate) fn balanced_group(text: &str) -> Option<&str> {
 fn letters(text: &str) -> &str {
     let end = text.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(text.len());
     &text[..end]
-}
-
-/// Spells Unicode mathematics in LaTeX and drops marks that cannot be seen.
-pub(crate) fn to_ascii(answer: &str) -> Cow<'_, str> {
-    if answer.is_ascii() {
-        return Cow::Borrowed(answer);
-    }
-    let mut spelled = String::with_capacity(answer.len());
-    for character in answer.chars() {
-        let spelling = match character {
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => "",
-            '\u{feff}' | '\u{ad}' => "",
-            '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}' => " ",
-            '−' | '–' | '‐' | '‑' => "-",
-            '×' | '·' | '⋅' | '∙' => "\\cdot ",
-            '÷' => "/",
-            '±' => "\\pm ",
-            '∓' => "\\mp ",
-            '√' => "\\sqrt ",
-            'π' => "\\pi ",
-            'θ' => "\\theta ",
-            '∞' => "\\infty ",
-            '°' | 'º' => "^\\circ ",
-            '∪' => "\\cup ",
-            '∈' => "\\in ",
-            '≤' => "\\le ",
-            '≥' => "\\ge ",
-            '≠' => "\\ne ",
-            '≈' => "\\approx ",
-            '∅' => "\\emptyset ",
-            'ℝ' => "\\mathbb{R} ",
-            '²' => "^{2}",
-            '³' => "^{3}",
-            '½' => "\\frac{1}{2}",
-            '¼' => "\\frac{1}{4}",
-            '¾' => "\\frac{3}{4}",
-            '“' | '”' => "\"",
-            '‘' | '’' => "'",
-            '，' => ",",
-            '。' => ".",
-            other => {
-                spelled.push(other);
-                continue;
-            }
-        };
-        spelled.push_str(spelling);
-    }
-    Cow::Owned(spelled)
 }

@@ -18,11 +18,27 @@ impl Cursor<'_> {
         let inner = self.list()?;
         self.brackets -= 1;
         self.skip_space();
-        let close = self.byte();
-        if !matches!(close, b')' | b']') {
+        let mut close = self.byte();
+        let turned = self.ours && (open == b']' || close == b'[');
+        if !(matches!(close, b')' | b']') || (turned && close == b'[')) {
             return Err(Stop::Syntax);
         }
         self.at += 1;
+        let mut open = open;
+        if turned {
+            // `]0,1[` is open where brackets turn away.
+            if !matches!(&inner, Value::List(items) if items.len() == 2)
+                || open == b'('
+                || close == b')'
+            {
+                return Err(Stop::Syntax);
+            }
+            (open, close) = match (open, close) {
+                (b']', b']') => (b'(', b']'),
+                (b'[', b'[') => (b'[', b')'),
+                turned => turned,
+            };
+        }
         Ok(match inner {
             Value::List(items) => Value::Tuple { open, close, items },
             value => value,
@@ -34,6 +50,7 @@ impl Cursor<'_> {
         self.expect("{")?;
         let brackets = std::mem::replace(&mut self.brackets, 0);
         let inner = self.list()?;
+        let inner = self.over(inner)?;
         self.brackets = brackets;
         self.expect("}")?;
         Ok(inner)
@@ -77,6 +94,17 @@ impl Cursor<'_> {
         Ok(Value::Call(function, vec![inner]))
     }
 
+    /// Skips the gap after a row of a matrix: `[4pt]`.
+    fn skip_row_gap(&mut self) {
+        let inside = self.rest().strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        if let Some((length, _)) = inside.filter(|_| self.ours) {
+            let number = length.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            if matches!(number.trim(), "pt" | "em" | "ex" | "mm" | "cm" | "in" | "px" | "mu") {
+                self.at += length.len() + 2;
+            }
+        }
+    }
+
     /// A matrix environment after `\begin`.
     pub(crate) fn matrix(&mut self) -> Parse<Value> {
         let name = self.raw_group()?;
@@ -97,7 +125,8 @@ impl Cursor<'_> {
             if self.eat("&") {
                 continue;
             }
-            let more = self.eat("\\\\");
+            let more = self.eat("\\\\") || (self.ours && self.eat_command("cr"));
+            self.skip_row_gap();
             self.skip_space();
             if columns != 0 && in_row != columns {
                 return Err(Stop::Syntax);

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::rational::Rational;
 use super::unit::Unit;
 
+/// Largest matrix that a factor is multiplied into; others stay as written.
+const MAX_SCALED_CELLS: usize = 64;
+
 /// What kind of value an answer parsed to; printed beside verdicts.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[serde(rename_all = "kebab-case")]
@@ -86,6 +89,8 @@ pub(crate) enum RelationOp {
     Greater,
     GreaterEqual,
     Member,
+    /// Equal after rounding.
+    Approximate,
 }
 
 /// Functions the grammar knows; their values come from [`super::numeric`] and
@@ -110,6 +115,7 @@ pub(crate) enum Function {
     Ceiling,
     Factorial,
     Binomial,
+    Conjugate,
 }
 
 /// A parsed answer.
@@ -153,6 +159,8 @@ pub(crate) enum Value {
         cells: Vec<Value>,
     },
     Relation(Box<Value>, Vec<(RelationOp, Value)>),
+    /// A residue class: `3 \pmod 7`.
+    Modulo(Box<Value>, Box<Value>),
     Text(String),
     Opaque(String),
     Blank,
@@ -196,12 +204,42 @@ impl Value {
                 Some(product) => Self::Rational(product),
                 None => Self::Mul(vec![Self::Rational(a), Self::Rational(b)]),
             },
-            (Self::Mul(mut factors), other) => {
+            (Self::Mul(mut factors), other) if !matches!(other, Self::Matrix { .. }) => {
                 factors.push(other);
                 Self::Mul(factors)
             }
+            (Self::Matrix { columns, cells }, factor)
+            | (factor, Self::Matrix { columns, cells })
+                if cells.len() <= MAX_SCALED_CELLS && factor.is_scalar() =>
+            {
+                let cells = cells.into_iter().map(|cell| factor.clone().times(cell)).collect();
+                Self::Matrix { columns, cells }
+            }
             (a, b) => Self::Mul(vec![a, b]),
         }
+    }
+
+    /// The product with a factor written right behind: a percent or degree sign after it is that
+    /// of the whole product.
+    pub(crate) fn followed_by(self, factor: Self) -> Self {
+        match factor {
+            Self::Percent(of) if self.is_bare() => Self::Percent(Box::new(self.times(*of))),
+            Self::Degree(of) if self.is_bare() => Self::Degree(Box::new(self.times(*of))),
+            factor => self.times(factor),
+        }
+    }
+
+    /// The quotient `a/b`, whose percent or degree sign stands behind the divisor.
+    pub(crate) fn slash(self, divisor: Self) -> Self {
+        match divisor {
+            Self::Percent(of) if self.is_bare() => Self::Percent(Box::new(self.over(*of))),
+            Self::Degree(of) if self.is_bare() => Self::Degree(Box::new(self.over(*of))),
+            divisor => self.over(divisor),
+        }
+    }
+
+    fn is_bare(&self) -> bool {
+        !self.any(&|part| matches!(part, Self::Percent(_) | Self::Degree(_) | Self::Quantity(..)))
     }
 
     pub(crate) fn over(self, other: Self) -> Self {
@@ -209,6 +247,9 @@ impl Value {
             && let Some(quotient) = a.div(b)
         {
             return Self::Rational(quotient);
+        }
+        if matches!(self, Self::Matrix { .. }) && other.is_scalar() {
+            return self.times(Self::Div(Box::new(Self::integer(1)), Box::new(other)));
         }
         Self::Div(Box::new(self), Box::new(other))
     }
@@ -250,7 +291,7 @@ impl Value {
             Self::List(_) => ValueKind::List,
             Self::Union(_) => ValueKind::Union,
             Self::Matrix { .. } => ValueKind::Matrix,
-            Self::Relation(..) => ValueKind::Relation,
+            Self::Relation(..) | Self::Modulo(..) => ValueKind::Relation,
             Self::Text(_) => ValueKind::Text,
             Self::Opaque(_) => ValueKind::Opaque,
             Self::Blank => ValueKind::Blank,
@@ -270,6 +311,7 @@ impl Value {
                     | Self::Union(_)
                     | Self::Matrix { .. }
                     | Self::Relation(..)
+                    | Self::Modulo(..)
                     | Self::Text(_)
                     | Self::Opaque(_)
                     | Self::Blank
@@ -293,12 +335,27 @@ impl Value {
                 | Self::Degree(_)
                 | Self::Quantity(..)
         );
-        if arithmetic { self.is_scalar() } else { self.children().all(Self::is_well_formed) }
+        let measured = |part: &Self| matches!(part, Self::Quantity(..));
+        if arithmetic {
+            let amount = match self {
+                Self::Quantity(amount, _) => amount,
+                other => other,
+            };
+            let signs = matches!(self, Self::PlusMinus { .. });
+            self.is_scalar() && (signs || !amount.any(&measured))
+        } else {
+            self.children().all(Self::is_well_formed)
+        }
     }
 
     /// Whether the test holds anywhere in the tree.
     pub(crate) fn any(&self, test: &impl Fn(&Self) -> bool) -> bool {
         test(self) || self.children().any(|child| child.any(test))
+    }
+
+    /// Whether the test holds for every part right below this one.
+    pub(crate) fn all_children(&self, test: &impl Fn(&Self) -> bool) -> bool {
+        self.children().all(test)
     }
 
     fn children(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
@@ -311,7 +368,9 @@ impl Value {
             | Self::List(items)
             | Self::Union(items)
             | Self::Matrix { cells: items, .. } => Box::new(items.iter()),
-            Self::Div(a, b) | Self::Pow(a, b) => Box::new([&**a, &**b].into_iter()),
+            Self::Div(a, b) | Self::Pow(a, b) | Self::Modulo(a, b) => {
+                Box::new([&**a, &**b].into_iter())
+            }
             Self::Root(_, a)
             | Self::Percent(a)
             | Self::Degree(a)
@@ -334,7 +393,7 @@ impl Value {
             | Self::List(items)
             | Self::Union(items)
             | Self::Matrix { cells: items, .. } => items.iter_mut().collect(),
-            Self::Div(a, b) | Self::Pow(a, b) => vec![&mut **a, &mut **b],
+            Self::Div(a, b) | Self::Pow(a, b) | Self::Modulo(a, b) => vec![&mut **a, &mut **b],
             Self::Root(_, a)
             | Self::Percent(a)
             | Self::Degree(a)
@@ -398,6 +457,21 @@ pub(crate) fn is_infinite(value: &Value) -> bool {
         _ => false,
     }
 }
+
+/// The name of a letter with a number below it, such as `x_1`.
+pub(crate) fn subscripted(letter: u8, number: &str) -> Option<u64> {
+    let number = number.parse::<u16>().ok()?;
+    Some(SUBSCRIPTED | (u64::from(letter) << 16) | u64::from(number))
+}
+
+/// Whether a name is that of a numbered root: `x_1`, `z_2`, `r_1`, `t_2`.
+pub(crate) fn is_root_name(name: u64) -> bool {
+    let letter = u8::try_from((name ^ SUBSCRIPTED) >> 16);
+    matches!(letter, Ok(b'x' | b'z' | b'r' | b't'))
+}
+
+/// Marks the names that [`subscripted`] makes.
+const SUBSCRIPTED: u64 = 0x5355_4253 << 32;
 
 /// The 64-bit FNV-1a hash that names symbols and seeds evaluation points.
 pub(crate) fn hash_name(name: &str) -> u64 {

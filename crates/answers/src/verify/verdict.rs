@@ -56,7 +56,7 @@ pub(crate) fn canonical_key(answer: &str) -> Option<String> {
 /// Whether two strings are scalars of one value; relations, shapes and words are none.
 pub(crate) fn scalars_equal(left: &str, right: &str) -> bool {
     let (left, right) = (scalar(left), scalar(right));
-    matches!((left, right), (Some(a), Some(b)) if compare::same_scalar(&a, &b))
+    matches!((left, right), (Some(a), Some(b)) if compare::same_where_positive(&a, &b))
 }
 
 /// Reads a scalar as Python does, where `6.` is a number.
@@ -73,6 +73,7 @@ fn scalar(text: &str) -> Option<Value> {
         return None;
     }
     let mut cursor = Cursor::new(text);
+    cursor.ours = false;
     let value = cursor.sum().ok()?;
     cursor.skip_space();
     (cursor.at == text.len() && value.is_scalar()).then_some(value)
@@ -81,7 +82,7 @@ fn scalar(text: &str) -> Option<Value> {
 /// Whether the longest scalars that the strings begin with have one value.
 pub(crate) fn prefix_scalars_equal(left: &str, right: &str) -> bool {
     let (left, right) = (prefix_scalar(left), prefix_scalar(right));
-    matches!((left, right), (Some(a), Some(b)) if compare::same_scalar(&a, &b))
+    matches!((left, right), (Some(a), Some(b)) if compare::same_where_positive(&a, &b))
 }
 
 /// Reads a scalar as sympy's LaTeX grammar does: no mixed numbers, no percent signs, a digit on
@@ -95,7 +96,7 @@ fn prefix_scalar(text: &str) -> Option<Value> {
         return None;
     }
     let mut cursor = Cursor::new(text);
-    cursor.mixed = false;
+    (cursor.mixed, cursor.ours) = (false, false);
     match cursor.sum().ok()? {
         Value::BaseN { digits, .. } => {
             super::rational::Rational::from_digits(&digits, "").map(Value::Rational)

@@ -1,5 +1,6 @@
 //! Answers in words, and the one spelling of answers that the grammar does not know.
 
+use super::scan::balanced_group;
 use super::value::Value;
 
 /// Runs of letters that do not make an answer a text.
@@ -40,6 +41,49 @@ pub(crate) fn of_text(contents: &str) -> Option<Value> {
         }
         _ => Some(Value::Text(fold(trimmed))),
     }
+}
+
+/// An answer that the grammar does not know: words if it is only that, else its writing.
+///
+/// Text commands say nothing here, so `n \text{ is odd}` is the text `n is odd`.
+pub(crate) fn unread(text: &str) -> Value {
+    let plain = without_text_commands(text);
+    bare_words(&plain).unwrap_or_else(|| Value::Opaque(trimmed(squeeze(&plain))))
+}
+
+fn trimmed(mut writing: String) -> String {
+    if !writing.ends_with("..") && writing.len() > 1 && writing.ends_with('.') {
+        writing.pop();
+    }
+    writing
+}
+
+/// Replaces `\text{..}` and its like by what they hold.
+fn without_text_commands(text: &str) -> String {
+    const COMMANDS: [&str; 6] =
+        ["\\text{", "\\mathrm{", "\\mbox{", "\\textrm{", "\\textbf{", "\\textit{"];
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let command = COMMANDS.into_iter().find(|command| rest.starts_with(command));
+        match command
+            .and_then(|command| Some((command, balanced_group(&rest[command.len() - 1..])?)))
+        {
+            Some((command, inside)) => {
+                plain.push_str(inside);
+                rest = &rest[command.len() + inside.len() + 1..];
+            }
+            None => {
+                let length = rest.chars().take(2).map(char::len_utf8).sum::<usize>();
+                plain.push_str(&rest[..length]);
+                rest = &rest[length..];
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 /// Lower case, single spaces, no full stop at the end.
