@@ -163,6 +163,8 @@ struct RewardsSpec<'a> {
     rollouts: &'a Digest,
     group_size: u32,
     terms: &'a [RewardTerm],
+    /// The version by which final answers are found and compared.
+    answers: String,
     prompts: Vec<Option<&'a Digest>>,
     seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,6 +189,8 @@ pub(crate) struct TrainingData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     aggregator: Option<(&'a AggregatorSettings, String, Option<&'a Digest>)>,
     terms: &'a [RewardTerm],
+    /// The version by which final answers are found and compared.
+    answers: String,
     term_prompts: Vec<Option<&'a Digest>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     anchor: Option<AnchorSpec<'a>>,
@@ -247,6 +251,7 @@ impl<'a> StageInputs<'a> {
             seed: self.seed,
             aggregator: aggregates.then(|| (self.aggregator, answers(), self.aggregator_prompt)),
             terms: self.reward,
+            answers: answers(),
             term_prompts: self.reward.iter().map(|term| term.prompt.as_ref()).collect(),
             anchor: self.anchor_of(needs),
             judge: self.judge_of(needs),
@@ -276,7 +281,7 @@ impl Stages {
             rollouts: drawn,
             group_size,
             aggregator,
-            answers,
+            answers: answers.clone(),
             labels: needs.labels.then(|| (labels, grader_id(grader))),
             prompt: aggregator_prompt,
             anchor: inputs.anchor_of(needs),
@@ -299,6 +304,7 @@ impl Stages {
             rollouts: drawn,
             group_size,
             terms: reward,
+            answers,
             prompts: reward.iter().map(|term| term.prompt.as_ref()).collect(),
             seed,
             aggregates: needs.reference.then_some(aggregates.digest()),

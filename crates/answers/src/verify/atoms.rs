@@ -203,15 +203,12 @@ impl Cursor<'_> {
                     None => self.symbol(hash_name(inner)),
                 }
             }
-            "textbackslash" => Err(Stop::Syntax),
             _ if self.ours && currency(name).is_some() => {
                 let unit = currency(name).unwrap_or_default().to_owned();
                 let amount = self.factor()?;
                 Ok(Value::Quantity(Box::new(amount), Unit(unit)))
             }
-            "bm" | "pmb" | "mathnormal" | "underset" if self.ours && name != "underset" => {
-                self.argument()
-            }
+            "bm" | "pmb" | "mathnormal" if self.ours => self.argument(),
             "varphi" if self.ours => self.symbol(hash_name("phi")),
             "varepsilon" if self.ours => self.symbol(hash_name("epsilon")),
             "vartheta" if self.ours => self.symbol(hash_name("theta")),

@@ -14,6 +14,7 @@
 //! comma before exactly three digits outside brackets groups thousands.
 
 use super::limits::MAX_BYTES;
+use super::quantity::lone_dollar;
 use super::rational::Rational;
 use super::scan::{Cursor, Parse, Stop};
 use super::unicode::to_ascii;
@@ -77,24 +78,6 @@ fn unwrap(answer: &str) -> &str {
             return text;
         }
     }
-}
-
-/// The answer with its only dollar sign escaped, where that stands beside a number: an amount.
-fn lone_dollar(text: &str) -> Option<String> {
-    if !text.contains('$') {
-        return None;
-    }
-    let mut signs = text.match_indices('$').map(|(at, _)| at);
-    let (at, None) = (signs.next()?, signs.next()) else { return None };
-    let signed = text[..at].trim_start_matches(['-', '+', '(', ' ']);
-    let before = signed.strip_suffix("US").unwrap_or(signed);
-    let amount = text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let after = text[at + 1..].is_empty() && before.ends_with(|c: char| c.is_ascii_digit());
-    if !signed.ends_with('\\') && ((before.is_empty() && amount) || after) {
-        let front = &text[..at - (signed.len() - before.len())];
-        return Some(format!("{front}\\${}", &text[at + 1..]));
-    }
-    None
 }
 
 impl Cursor<'_> {

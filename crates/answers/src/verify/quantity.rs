@@ -21,7 +21,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn upright(&mut self) -> Parse<Option<&'a str>> {
         if is_text_command(self.command()) || (self.ours && is_upright_command(self.command())) {
             self.at += 1 + self.command().len();
-            if self.eat("{}") {
+            if self.ours && self.eat("{}") {
                 return Ok(Some(""));
             }
             return self.raw_group().map(Some);
@@ -129,6 +129,9 @@ impl<'a> Cursor<'a> {
     ) -> Parse<After> {
         let words = contents.trim();
         if !self.ours && !words.is_empty() {
+            if words.starts_with('^') {
+                return Ok(After::Nothing);
+            }
             let measure = unit::measure(words, one).filter(is_unit_only);
             let unread = || plain(vec![(words.to_lowercase(), 1)]);
             return Ok(After::Measured(measure.unwrap_or_else(unread)));
@@ -408,4 +411,22 @@ pub(crate) fn currency(name: &str) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// The answer with its only dollar sign escaped, where that stands beside a number: an amount.
+pub(crate) fn lone_dollar(text: &str) -> Option<String> {
+    if !text.contains('$') {
+        return None;
+    }
+    let mut signs = text.match_indices('$').map(|(at, _)| at);
+    let (at, None) = (signs.next()?, signs.next()) else { return None };
+    let signed = text[..at].trim_start_matches(['-', '+', '(', ' ']);
+    let before = signed.strip_suffix("US").unwrap_or(signed);
+    let amount = text[at + 1..].trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let after = text[at + 1..].is_empty() && before.ends_with(|c: char| c.is_ascii_digit());
+    if !signed.ends_with('\\') && ((before.is_empty() && amount) || after) {
+        let front = &text[..at - (signed.len() - before.len())];
+        return Some(format!("{front}\\${}", &text[at + 1..]));
+    }
+    None
 }
