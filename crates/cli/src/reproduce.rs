@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use preceptor_experiment::RunOptions;
 use preceptor_models::GenerationOptions;
-use preceptor_reports::{Claim, Suite, SuitePart, check_claims, write_suite};
+use preceptor_reports::{
+    Claim, Suite, SuiteContrast, SuitePart, check_claims, check_contrasts, write_suite,
+};
 use preceptor_store::Store;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,6 +32,8 @@ struct SuiteFile {
     manifests: Vec<Member>,
     #[serde(rename = "claim", default)]
     claims: Vec<Claim>,
+    #[serde(rename = "contrast", default)]
+    contrasts: Vec<SuiteContrast>,
 }
 
 /// One experiment of a suite.
@@ -67,6 +71,7 @@ impl SuiteFile {
         self.claims.retain(|claim| {
             !claim.checks.is_empty() && claim.checks.iter().all(|check| stays(&check.experiment))
         });
+        self.contrasts.retain(|contrast| stays(&contrast.experiment));
         self
     }
 }
@@ -131,6 +136,7 @@ pub(crate) fn reproduce(
         return Ok(ExitCode::SUCCESS);
     }
     check_claims(&suite.claims, &plans)?;
+    check_contrasts(&suite.contrasts, &plans)?;
     let (mut parts, mut counts, mut num_failed) = (Vec::new(), Vec::new(), 0);
     for (index, member) in suite.manifests.iter().enumerate() {
         let place = format!("{} of {}", index + 1, suite.manifests.len());
@@ -161,7 +167,12 @@ pub(crate) fn reproduce(
         let settings = arguments.settings.join("`, `");
         description += &format!("\n\nEvery experiment was run with `{settings}`.");
     }
-    let about = Suite { title: &suite.title, description: &description, claims: &suite.claims };
+    let about = Suite {
+        title: &suite.title,
+        description: &description,
+        claims: &suite.claims,
+        contrasts: &suite.contrasts,
+    };
     let written = write_suite(&store, &about, &parts, &reports)?;
     output.json(&json!({
         "experiments": Value::Array(counts), "page": written.page, "failed-records": num_failed,
