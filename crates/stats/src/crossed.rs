@@ -23,7 +23,7 @@
 //!
 //! Intervals: of a score in [0, 1] Wilson's at the effective sample size `p (1-p) / se^2`; of a difference of
 //! such scores `mean ± t(df) se` with the two pseudo-prompts of [`crate::paired_difference`]; of rubrics the
-//! t interval. There is none for one run, and none below [`MIN_PROMPTS`](crate::MIN_PROMPTS). Prompts that
+//! t interval. There is none for one run, and none below [`MIN_PROMPTS`]. Prompts that
 //! lack a score in some run count in the mean and not in the variance.
 
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn intervals_over_runs_and_prompts_hold_the_mean_where_those_over_prompts_do_not() {
         let mut generator = SplitMix64(7);
-        let truth = crate::by_prompt(&drawn(&mut generator, 4000, 100, 0.5));
+        let truth = by_prompt(&drawn(&mut generator, 4000, 100, 0.5));
         let truth = clustered_mean(&truth).unwrap().mean;
         let (mut crossed, mut prompts) = (0, 0);
         let holds = |interval: Interval| interval.low <= truth && truth <= interval.high;

@@ -11,7 +11,7 @@
 //! difference 1 and one of -1, cut at -1 and 1. The p-value is of the differences as they are, so that the two
 //! can disagree where p is close to 0.05.
 //!
-//! For rubrics it is the t interval. Below [`MIN_PROMPTS`](crate::MIN_PROMPTS) there is neither interval nor
+//! For rubrics it is the t interval. Below [`MIN_PROMPTS`] there is neither interval nor
 //! p-value.
 
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
