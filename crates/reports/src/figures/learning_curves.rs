@@ -89,7 +89,11 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
     let Some(scores) = ReadTable::read_if_there(tables, "training_scores")? else {
         return Ok(drawn);
     };
-    let rows = read(&scores, "split", "score")?;
+    let sees_labels = scores.texts_if_there("sees_labels")?;
+    let named = scores.texts(TRAINED_ON)?.into_iter().zip(sees_labels);
+    let bounds: BTreeSet<String> =
+        named.filter(|(_, sees)| !sees.is_empty()).map(|(name, _)| name).collect();
+    let rows = read(&scores, "split", "score", &bounds)?;
     let over = format!(
         "means over {}, bands from the lowest to the highest",
         count_range(&scores.numbers("seeds")?, "seed")
@@ -102,7 +106,7 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
     drawn.push(save(figures, "learning-curves", &caption, &panels)?);
 
     if let Some(steps) = ReadTable::read_if_there(tables, "training_steps")? {
-        let mut rows = read(&steps, "measure", "mean")?;
+        let mut rows = read(&steps, "measure", "mean", &bounds)?;
         let place = |row: &Row| MEASURES.iter().position(|(known, _)| *known == row.panel);
         rows.retain(|row| place(row).is_some());
         rows.sort_by_key(|row| place(row));
@@ -139,8 +143,16 @@ fn line_names(table: &ReadTable) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-fn read(table: &ReadTable, panel: &str, mean: &str) -> Result<Vec<Row>, Error> {
+/// `bounds` are the trainings that see labels, for tables that don't say it of each row.
+fn read(
+    table: &ReadTable,
+    panel: &str,
+    mean: &str,
+    bounds: &BTreeSet<String>,
+) -> Result<Vec<Row>, Error> {
     let (panels, names) = (table.texts(panel)?, line_names(table)?);
+    let trained_on = table.texts(TRAINED_ON)?;
+    let has_bounds = table.has("sees_labels");
     let sees_labels = table.texts_if_there("sees_labels")?;
     let chosen = table.texts_if_there("chosen")?;
     let (steps, means) = (table.numbers("step")?, table.numbers(mean)?);
@@ -161,7 +173,10 @@ fn read(table: &ReadTable, panel: &str, mean: &str) -> Result<Vec<Row>, Error> {
                 Content::Chosen(steps.collect())
             }
         };
-        let is_bound = !sees_labels[i].is_empty();
+        let is_bound = match has_bounds {
+            true => !sees_labels[i].is_empty(),
+            false => bounds.contains(&trained_on[i]),
+        };
         Some(Row { panel, is_bound, name: names[i].clone(), content })
     };
     Ok((0..names.len()).filter_map(row).collect())
@@ -374,7 +389,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         table.write(folder.path()).unwrap();
         let table = ReadTable::read(folder.path(), "training_scores").unwrap();
-        let rows = read(&table, "split", "score").unwrap();
+        let rows = read(&table, "split", "score", &BTreeSet::new()).unwrap();
         let panels = Panels { title: String::new(), panels: panels_of(rows, str::to_owned) };
         let lines: Vec<_> = panels.panels[0]
             .lines
@@ -407,7 +422,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         table.write(folder.path()).unwrap();
         let table = ReadTable::read(folder.path(), "training_scores").unwrap();
-        let panels = panels_of(read(&table, "split", "score").unwrap(), str::to_owned);
+        let panels =
+            panels_of(read(&table, "split", "score", &BTreeSet::new()).unwrap(), str::to_owned);
         assert_eq!(
             (panels[0].lines[0].points.len(), &panels[0].lines[0].chosen),
             (3, &vec![5.0, 10.0])
