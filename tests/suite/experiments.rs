@@ -155,3 +155,34 @@ fn what_is_wrong_with_a_role_is_named_with_its_line_and_what_is_allowed() {
     ];
     insta::assert_snapshot!(messages.join("\n\n"));
 }
+
+#[test]
+fn what_is_wrong_with_a_contrast_is_named_with_its_line_and_what_is_allowed() {
+    let matrix = "[matrix]\n\"aggregator.kind\" = [\"single\", \"majority\"]\n\
+                  \"sampling.group-size\" = [2, 4]\n";
+    let right = "[[contrast]]\nname = \"votes\"\na = \"aggregator.kind=majority,sampling.group-size=4\"\n\
+                 b = \"aggregator.kind=single,sampling.group-size=4\"\n";
+    let mut laboratory = Laboratory::new();
+    let path = laboratory.write("right.toml", &format!("{RIGHT}{matrix}{right}"));
+    let plan = laboratory.plan(&path, &[]).unwrap();
+    assert_eq!(plan.record().contrasts.len(), 1);
+    let wrong = |from: &str, to: &str| {
+        assert!(right.contains(from));
+        refusal(&format!("{RIGHT}{matrix}{}", right.replace(from, to)), &[])
+    };
+    let messages = [
+        wrong("kind=majority", "kind=median"),
+        wrong("a = \"aggregator.kind", "a = \"aggregator.kinds"),
+        wrong("kind=majority,sampling.group-size=4", "kind=majority"),
+        wrong("kind=majority", "kind=single"),
+        wrong("b = \"aggregator.kind=single,sampling.group-size=4\"", "b = \"initial\""),
+        wrong("name = \"votes\"", "name = \"votes\"\nsplit = \"held-out\""),
+        wrong("name = \"votes\"", "name = \"votes\"\nmetric = \"policy\""),
+        wrong("name = \"votes\"", "name = \"votes\"\nmetric = \"scores\""),
+        wrong("name = \"votes\"", "name = \"votes\"\nmetrics = \"score\""),
+        wrong("name = \"votes\"\n", ""),
+        wrong("[[contrast]]", "[contrast]"),
+        refusal(&format!("{RIGHT}{matrix}{right}{right}"), &[]),
+    ];
+    insta::assert_snapshot!(messages.join("\n\n"));
+}

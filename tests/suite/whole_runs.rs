@@ -99,7 +99,15 @@ fn lost_records_are_made_again_and_equal_what_was_lost() {
         }
     }
     laboratory.run(&plan).unwrap();
-    assert_eq!(fs::read(laboratory.report(&plan).join("page.md")).unwrap().len(), page.len());
+    // What was lost was paid for twice.
+    let page_without = |page: &[u8]| {
+        let text = String::from_utf8_lossy(page).into_owned();
+        let (before, after) = text.split_once("## spending").expect("the table is there");
+        let (_, after) = after.split_once("\n## ").expect("another follows");
+        before.len() + after.len()
+    };
+    let again = fs::read(laboratory.report(&plan).join("page.md")).unwrap();
+    assert_eq!(page_without(&again), page_without(&page));
     assert_eq!(fs::read(laboratory.path("report/tables/scores.csv")).unwrap(), scores);
 }
 
@@ -128,7 +136,12 @@ fn the_report_has_every_file_and_its_tables_read_as_expected() {
     insta::assert_snapshot!(fs::read_to_string(folder.join("tables/scores.csv")).unwrap());
     let page = fs::read_to_string(folder.join("page.md")).unwrap();
     // Wall time is the one number that differs from run to run.
-    let page = page.lines().filter(|line| !line.starts_with("| arithmetic | scripted |"));
+    let has_time = |line: &str| {
+        ["| arithmetic | scripted |", "| rollouts |", "| total |"]
+            .iter()
+            .any(|of| line.starts_with(of))
+    };
+    let page = page.lines().filter(|line| !has_time(line));
     insta::assert_snapshot!(without_digests(&page.collect::<Vec<_>>().join("\n")));
     let plan: toml::Table =
         toml::from_str(&fs::read_to_string(folder.join("plan.toml")).unwrap()).unwrap();
@@ -168,4 +181,46 @@ fn a_cell_that_was_not_run_cannot_be_reported() {
     hint: run the experiment first
     "###);
     assert!(!laboratory.path("report").exists());
+}
+
+/// The cells of a row of a CSV table, by column.
+fn row(table: &str, first: &str) -> Vec<(String, String)> {
+    let mut lines = table.lines().map(|line| line.split(',').map(str::to_owned));
+    let header: Vec<String> = lines.next().expect("a header").collect();
+    let found = lines.map(Iterator::collect::<Vec<_>>).find(|cells| cells[0] == first);
+    header.into_iter().zip(found.unwrap_or_else(|| panic!("no row `{first}` in {table}"))).collect()
+}
+
+#[test]
+fn what_was_spent_is_what_the_runs_said() {
+    let mut laboratory = Laboratory::new();
+    let manifest =
+        MANIFEST.replace("\"single\", \"majority\", \"oracle\"", "\"synthesis\", \"self-bon\"");
+    // Two rewards on the same syntheses ask the same anchor and judge.
+    let manifest = format!(
+        "{manifest}\n[judge]\nmodel = \"judge\"\n[[matrix.reward]]\nname = \"rubric\"\nterms = [{{ kind = \"rubric\" }}]\n\
+         [[matrix.reward]]\nname = \"half\"\nterms = [{{ kind = \"rubric\", weight = 0.5 }}]\n"
+    );
+    let path = laboratory.write("spent.toml", &manifest);
+    let plan = laboratory.plan(&path, &["sampling.group-size=4", "seeds=[0]"]).unwrap();
+    let first = laboratory.run(&plan).unwrap();
+    let second = laboratory.run(&plan).unwrap();
+    assert!(second.roles.values().all(|cost| cost.num_calls == 0));
+    laboratory.report(&plan);
+    let table = fs::read_to_string(laboratory.path("report/tables/spending.csv")).unwrap();
+    let number = |role: &str, column: &str| {
+        let cells = row(&table, role);
+        let (_, value) = cells.iter().find(|(name, _)| name == column).expect("a column");
+        value.parse::<f64>().expect("a number") as u64
+    };
+    assert_eq!(number("rollouts", "calls"), first.num_rollouts);
+    let mut total = first.usage;
+    for (role, cost) in &first.roles {
+        assert_eq!(number(role, "calls"), cost.num_calls, "{role}");
+        assert_eq!(number(role, "generated_tokens"), cost.usage.num_generated_tokens, "{role}");
+        total += cost.usage;
+    }
+    assert!(first.roles["judge"].num_reused > 0, "the second reward asks nothing new");
+    assert_eq!(number("total", "prompt_tokens"), total.num_prompt_tokens);
+    assert_eq!(number("total", "generated_tokens"), total.num_generated_tokens);
 }

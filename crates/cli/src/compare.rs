@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use preceptor_experiment::{Moved, RunOptions};
 use preceptor_models::GenerationOptions;
-use preceptor_stats::Estimate;
+use preceptor_reports::format_p_value;
+use preceptor_stats::{Caution, Design, Estimate};
 use serde_json::{Value, json};
 
 use crate::arguments::{CompareArguments, RegradeArguments};
@@ -19,7 +20,8 @@ pub(crate) fn compare(arguments: &CompareArguments, output: &Output) -> Result<E
         let interval = estimate.and_then(|e| e.interval).map(|i| [i.low, i.high]);
         json!({"mean": estimate.map(|e| e.mean), "interval": interval})
     };
-    let [wins, losses, ties] = found.wins_losses_ties;
+    let [wins, losses, ties] = found.difference.map_or([0; 3], |d| d.wins_losses_ties);
+    let note = found.difference.and_then(|d| d.caution).map(Caution::name);
     output.json(&json!({
         "a": {"label": found.a.label, "score": estimate(found.a.mean),
               "scored": found.a.num_scored, "wanted": found.a.num_wanted},
@@ -28,6 +30,7 @@ pub(crate) fn compare(arguments: &CompareArguments, output: &Output) -> Result<E
         "difference": estimate(found.difference.map(|d| d.estimate)),
         "p-value": found.difference.and_then(|d| d.p_value),
         "prompts": found.difference.map_or(0, |d| d.estimate.num_clusters),
+        "seeds": found.difference.map_or(0, |d| d.num_runs), "note": note,
         "a-better": wins, "b-better": losses, "ties": ties,
     }));
     let row = |name: &str, label: &str, estimate: Option<Estimate>, scored: String| {
@@ -44,17 +47,22 @@ pub(crate) fn compare(arguments: &CompareArguments, output: &Output) -> Result<E
     let scored =
         |side: &preceptor_experiment::Side| format!("{}/{}", side.num_scored, side.num_wanted);
     let difference = found.difference.map(|d| d.estimate);
+    let paired = match found.design {
+        Design::Samples => "paired by prompt",
+        Design::TrainingRuns => "paired by training run and prompt",
+    };
     let rows = [
         row("A", &found.a.label, found.a.mean, scored(&found.a)),
         row("B", &found.b.label, found.b.mean, scored(&found.b)),
-        row("A - B", "paired by prompt", difference, String::new()),
+        row("A - B", paired, difference, String::new()),
     ];
     output.table(&["", "mean", "low", "high", "scored", "condition"], &rows);
     let p_value = found.difference.and_then(|d| d.p_value);
+    let p_value = p_value.map_or_else(|| "-".to_owned(), format_p_value);
+    let note = note.map_or_else(String::new, |note| format!(" ({note})"));
     output.text(format!(
-        "{} prompts: A better on {wins}, B better on {losses}, equal on {ties}; p {}",
+        "{} prompts: A better on {wins}, B better on {losses}, equal on {ties}; p {p_value}{note}",
         wins + losses + ties,
-        or_dash(p_value)
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -138,7 +138,7 @@ pub(crate) fn finish(summary: &RunSummary, output: &Output) -> Result<ExitCode, 
             cost.usage.num_generated_tokens
         );
         if cost.money > 0.0 {
-            line.push_str(&format!(", {:.4} money", cost.money));
+            line.push_str(&format!(", {:.4} USD", cost.money));
         }
         for (kind, count) in &cost.failures {
             line.push_str(&format!(", {count} failed: {}", kind.name()));

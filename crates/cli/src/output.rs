@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Write as _};
 
+use preceptor_reports::format_number;
 use serde::Serialize;
 
 /// How a command prints its result.
@@ -75,7 +76,7 @@ impl Output {
     }
 }
 
-/// A number to three places, `-` for none.
+/// A number as reports show it, `-` for none.
 pub(crate) fn or_dash(number: Option<f64>) -> String {
-    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.3}"))
+    number.map_or_else(|| "-".to_owned(), format_number)
 }

@@ -305,7 +305,7 @@ impl Price {
         }
         for Expense { endpoint, usage, money } in &self.expenses {
             let money =
-                money.map_or_else(|| "no prices given".to_owned(), |m| format!("{m:.4} money"));
+                money.map_or_else(|| "no prices given".to_owned(), |m| format!("{m:.4} USD"));
             output.text(format!(
                 "At `{endpoint}` up to about {} tokens are read and {} written, retries not counted: {money}.",
                 usage.num_prompt_tokens, usage.num_generated_tokens

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use preceptor_reports::{Claim, Suite, SuitePart, check_claims, write_suite};
+use preceptor_reports::{
+    Claim, Suite, SuiteContrast, SuitePart, check_claims, check_contrasts, write_suite,
+};
 use preceptor_store::Store;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,6 +29,8 @@ struct SuiteFile {
     manifests: Vec<Member>,
     #[serde(rename = "claim", default)]
     claims: Vec<Claim>,
+    #[serde(rename = "contrast", default)]
+    contrasts: Vec<SuiteContrast>,
 }
 
 /// One experiment of a suite.
@@ -64,6 +68,7 @@ impl SuiteFile {
         self.claims.retain(|claim| {
             !claim.checks.is_empty() && claim.checks.iter().all(|check| stays(&check.experiment))
         });
+        self.contrasts.retain(|contrast| stays(&contrast.experiment));
         self
     }
 }
@@ -128,6 +133,7 @@ pub(crate) fn reproduce(
         return Ok(ExitCode::SUCCESS);
     }
     check_claims(&suite.claims, &plans)?;
+    check_contrasts(&suite.contrasts, &plans)?;
     let (mut parts, mut counts, mut num_failed) = (Vec::new(), Vec::new(), 0);
     for (index, member) in suite.manifests.iter().enumerate() {
         let place = format!("{} of {}", index + 1, suite.manifests.len());
@@ -150,7 +156,12 @@ pub(crate) fn reproduce(
         let settings = arguments.settings.join("`, `");
         description += &format!("\n\nEvery experiment was run with `{settings}`.");
     }
-    let about = Suite { title: &suite.title, description: &description, claims: &suite.claims };
+    let about = Suite {
+        title: &suite.title,
+        description: &description,
+        claims: &suite.claims,
+        contrasts: &suite.contrasts,
+    };
     let written = write_suite(&store, &about, &parts, &reports)?;
     output.json(&json!({
         "experiments": Value::Array(counts), "page": written.page, "failed-records": num_failed,

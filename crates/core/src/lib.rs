@@ -6,6 +6,7 @@
 //! labels: a benchmark's truth is a type of the `benchmarks` crate and stays there.
 
 mod call_failure;
+pub mod contrast;
 mod digest;
 mod group;
 mod model;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::contrast::ContrastRecord;
 use crate::{
     Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, Prompt, PromptBody, PromptId,
     Rollout, Seed, TokenScores, Usage,
@@ -455,6 +456,12 @@ pub struct PlanRecord {
     pub cells: Vec<CellRecord>,
     /// What was left out.
     pub left_out: Vec<LeftOut>,
+    /// Comparisons that were declared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contrasts: Vec<ContrastRecord>,
+    /// Where runs noted what they spent, by role: [`CostRecord`]s of stages without a report of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spending: BTreeMap<String, Digest>,
     /// Named digests of everything that went in: models, data, prompts.
     pub inputs: BTreeMap<String, String>,
     /// The manifest's resolved settings, as TOML.

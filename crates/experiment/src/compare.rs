@@ -1,10 +1,10 @@
 //! Two conditions of an experiment on the same prompts.
 
-use std::collections::BTreeMap;
-
 use preceptor_core::PromptId;
 use preceptor_core::record::GradeRecord;
-use preceptor_stats::{Estimate, PairedDifference, paired_difference, score_estimate};
+use preceptor_stats::{
+    Contrast, Design, Estimate, Runs, Scale, by_prompt, contrast, crossed_score, score_estimate,
+};
 use preceptor_store::Store;
 
 use crate::Error;
@@ -31,14 +31,15 @@ pub struct Comparison {
     pub a: Side,
     /// The second.
     pub b: Side,
-    /// The mean of `a - b` over prompts that both have scores of; none without one.
-    pub difference: Option<PairedDifference>,
-    /// Prompts on which the first is better, the second is, neither is.
-    pub wins_losses_ties: [usize; 3],
+    /// The mean of `a - b` over seeds and prompts that both have scores of; none without one.
+    pub difference: Option<Contrast>,
+    /// What the seeds are.
+    pub design: Design,
 }
 
 /// Compares the conditions that `a` and `b` select: `AXIS=VALUE`, several with commas between, or the
-/// start of a cell's id. Seeds of one condition are averaged within each prompt.
+/// start of a cell's id, as the table `contrasts` of a report does: paired by prompt, seeds averaged first;
+/// where policies are trained, over training runs and prompts.
 ///
 /// # Errors
 ///
@@ -51,51 +52,66 @@ pub fn compare(plan: &Plan, store: &Store, a: &str, b: &str) -> Result<Compariso
         return Err(refuse("both are the same condition".to_owned()));
     }
     let (scores_a, scores_b) = (scores(&cells_a, store)?, scores(&cells_b, store)?);
-    let mut prompts: Vec<&PromptId> = scores_a.keys().collect();
-    prompts.retain(|prompt| scores_b.contains_key(*prompt));
+    let is_shared = |(number, prompt): (usize, &PromptId)| {
+        scores_b.prompts.iter().position(|other| other == prompt).map(|other| (number, other))
+    };
+    let prompts: Vec<_> = scores_a.prompts.iter().enumerate().filter_map(is_shared).collect();
     if prompts.is_empty() {
         let (a, b) = (&cells_a[0].benchmark, &cells_b[0].benchmark);
         return Err(refuse(format!("no prompt of `{a}` is one of `{b}`")));
     }
     for (selection, scores) in [(a, &scores_a), (b, &scores_b)] {
-        if scores.values().all(Vec::is_empty) {
+        if scores.runs.iter().flatten().all(Option::is_none) {
             let hint = "hint: `preceptor run` makes them";
             return Err(refuse(format!("no score of `{selection}` is in the store\n{hint}")));
         }
     }
-    let of = |scores: &BTreeMap<PromptId, Vec<f64>>| {
-        prompts.iter().map(|prompt| scores[*prompt].clone()).collect::<Vec<_>>()
+    // Seeds are paired: of one seed both sides read the same rollouts, or were trained alike.
+    let place = |number: usize| {
+        let other = cells_b.iter().position(|cell| cell.seed == cells_a[number].seed);
+        other.map(|other| (number, other))
     };
-    let (paired_a, paired_b) = (of(&scores_a), of(&scores_b));
-    let mut wins_losses_ties = [0; 3];
-    for (a, b) in paired_a.iter().zip(&paired_b) {
-        if a.is_empty() || b.is_empty() {
-            continue;
-        }
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let outcome = match mean(a).total_cmp(&mean(b)) {
-            std::cmp::Ordering::Greater => 0,
-            std::cmp::Ordering::Less => 1,
-            std::cmp::Ordering::Equal => 2,
-        };
-        wins_losses_ties[outcome] += 1;
+    let seeds: Vec<(usize, usize)> = (0..cells_a.len()).filter_map(place).collect();
+    if seeds.is_empty() {
+        return Err(refuse("they have no seed in common".to_owned()));
     }
+    let paired_a = seeds.iter().map(|&(run, _)| {
+        prompts.iter().map(|&(prompt, _)| scores_a.runs[run][prompt]).collect::<Vec<_>>()
+    });
+    let paired_b = seeds.iter().map(|&(_, run)| {
+        prompts.iter().map(|&(_, prompt)| scores_b.runs[run][prompt]).collect::<Vec<_>>()
+    });
+    let (paired_a, paired_b): (Runs, Runs) = (paired_a.collect(), paired_b.collect());
+    let is_trained = |cells: &[&Cell]| cells.iter().all(|cell| cell.training.is_some());
+    let design = match is_trained(&cells_a) || is_trained(&cells_b) {
+        true => Design::TrainingRuns,
+        false => Design::Samples,
+    };
     Ok(Comparison {
-        difference: paired_difference(&paired_a, &paired_b),
+        difference: contrast(design, scale(cells_a[0]), &paired_a, &paired_b),
+        design,
         a: side(&cells_a, &scores_a),
         b: side(&cells_b, &scores_b),
-        wins_losses_ties,
     })
 }
 
-fn side(cells: &[&Cell], scores: &BTreeMap<PromptId, Vec<f64>>) -> Side {
-    let clusters: Vec<Vec<f64>> = scores.values().cloned().collect();
+/// The scale of a cell's scores.
+fn scale(cell: &Cell) -> Scale {
+    Scale::new(cell.grader.profile().is_none())
+}
+
+fn side(cells: &[&Cell], scores: &Scores) -> Side {
     let axes = cells[0].axes.iter().map(|(key, value)| format!("{key}={value}"));
     let seeds = cells.iter().map(|cell| cell.seed.to_string()).collect::<Vec<_>>().join(",");
+    let scale = scale(cells[0]);
+    let mean = match cells.iter().all(|cell| cell.training.is_some()) {
+        true => crossed_score(scale, &scores.runs).map(|crossed| crossed.estimate()),
+        false => score_estimate(scale, &by_prompt(&scores.runs)),
+    };
     Side {
         label: axes.chain([format!("seeds={seeds}")]).collect::<Vec<_>>().join(" "),
-        mean: score_estimate(cells[0].grader.profile().is_none(), &clusters),
-        num_scored: clusters.iter().map(Vec::len).sum(),
+        mean,
+        num_scored: scores.runs.iter().flatten().flatten().count(),
         num_wanted: cells.iter().map(|cell| cell.tasks.tasks.len()).sum(),
     }
 }
@@ -134,16 +150,21 @@ fn select<'p>(plan: &'p Plan, selection: &str) -> Result<Vec<&'p Cell>, Error> {
     Ok(cells)
 }
 
-/// Scores by prompt, one for each cell that has one.
-fn scores(cells: &[&Cell], store: &Store) -> Result<BTreeMap<PromptId, Vec<f64>>, Error> {
-    let mut scores: BTreeMap<PromptId, Vec<f64>> = BTreeMap::new();
+/// Scores by seed and prompt.
+struct Scores {
+    prompts: Vec<PromptId>,
+    runs: Runs,
+}
+
+/// The scores of the pseudo-references of `cells`, which differ in their seed only.
+fn scores(cells: &[&Cell], store: &Store) -> Result<Scores, Error> {
+    let tasks = cells[0].tasks.tasks.iter();
+    let prompts: Vec<PromptId> = tasks.map(|task| task.prompt.id.clone()).collect();
+    let mut runs = Runs::new();
     for cell in cells {
         let grades = store.stage(&cell.stages.grades).load::<GradeRecord>()?.records;
-        for task in &cell.tasks.tasks {
-            let grade = grades.get(task.prompt.id.as_str());
-            let of_prompt = scores.entry(task.prompt.id.clone()).or_default();
-            of_prompt.extend(grade.and_then(|grade| grade.score.value()));
-        }
+        let score = |prompt: &PromptId| grades.get(prompt.as_str())?.score.value();
+        runs.push(prompts.iter().map(score).collect());
     }
-    Ok(scores)
+    Ok(Scores { prompts, runs })
 }

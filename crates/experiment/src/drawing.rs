@@ -17,6 +17,7 @@ use crate::plan::{Cell, RolloutDemand};
 use crate::progress::Unit;
 use crate::recorded_model::Switchboard;
 use crate::run::{RunOptions, RunSummary};
+use crate::spending::ROLLOUTS;
 
 /// The rollouts of a stage by prompt, each list by rising index.
 pub(crate) fn load_rollouts(stage: &Stage) -> Result<BTreeMap<PromptId, Vec<Rollout>>, Error> {
@@ -104,13 +105,15 @@ pub(crate) fn fill_rollouts(
         let Keeper { mut writer, cost, failures, .. } = keeper;
         writer.sync()?;
         drop(writer);
+        let cost = CostRecord {
+            wall_secs: started.elapsed().as_secs_f64(),
+            money: board.money(name) - money_before,
+            ..cost
+        };
         if cost.num_records > 0 {
-            stage.add_cost(&CostRecord {
-                wall_secs: started.elapsed().as_secs_f64(),
-                money: board.money(name) - money_before,
-                ..cost.clone()
-            })?;
+            stage.add_cost(&cost)?;
         }
+        summary.usage += note_drawn(board, &cost);
         let tried: Vec<String> = requests
             .iter()
             .flat_map(|request| {
@@ -121,16 +124,27 @@ pub(crate) fn fill_rollouts(
         stage.note_failures(tried.iter().map(String::as_str), &failures)?;
         summary.num_rollouts += cost.num_records;
         summary.num_failed += failures.len() as u64;
-        summary.usage += Usage {
-            num_prompt_tokens: cost.num_prompt_tokens,
-            num_generated_tokens: cost.num_generated_tokens,
-        };
         generated?;
     }
     // Also when nothing was missing: a killed run may have left parts.
     stage.compact()?;
     board.tell(|progress| progress.stage_finished());
     Ok(())
+}
+
+/// Counts what drawing cost among the run's roles, and returns its tokens.
+fn note_drawn(board: &Switchboard<'_>, cost: &CostRecord) -> Usage {
+    let usage = Usage {
+        num_prompt_tokens: cost.num_prompt_tokens,
+        num_generated_tokens: cost.num_generated_tokens,
+    };
+    board.add_cost(ROLLOUTS, |total| {
+        total.num_calls += cost.num_records;
+        total.usage += usage;
+        total.seconds += cost.wall_secs;
+        total.money += cost.money;
+    });
+    usage
 }
 
 /// Writes each rollout as it ends.

@@ -11,6 +11,7 @@
 mod calibrate;
 mod catalog;
 mod compare;
+mod contrasts;
 mod demand;
 mod document;
 mod drawing;
@@ -30,6 +31,7 @@ mod resolve;
 mod roles;
 mod run;
 mod settings;
+mod spending;
 mod stages;
 mod status;
 mod task_tables;

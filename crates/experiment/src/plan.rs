@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use preceptor_benchmarks::{Grader, TaskSet};
+use preceptor_core::contrast::ContrastRecord;
 use preceptor_core::record::{
     AxisRecord, CellRecord, CellStages, LeftOut, PlanRecord, RECORD_FORMAT, rollout_key,
 };
@@ -105,6 +106,7 @@ pub struct Plan {
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) notices: Vec<String>,
     pub(crate) settings: String,
+    pub(crate) contrasts: Vec<ContrastRecord>,
 }
 
 /// How full a stage is.
@@ -324,6 +326,8 @@ impl Plan {
             seeds: self.seeds.clone(),
             cells: self.cells.iter().map(Cell::record).collect(),
             left_out: self.left_out.clone(),
+            contrasts: self.contrasts.clone(),
+            spending: self.spending_stages(),
             inputs,
             settings: self.settings.clone(),
             code_revision: env!("PRECEPTOR_CODE_REVISION").to_owned(),

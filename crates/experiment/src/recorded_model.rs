@@ -41,6 +41,8 @@ pub struct RoleCost {
     pub num_reused: u64,
     /// Tokens read and written.
     pub usage: Usage,
+    /// Wall-clock time of the calls.
+    pub seconds: f64,
     /// Money, by the endpoints' price tables.
     pub money: f64,
     /// Calls that failed after their retries, by kind.
@@ -289,12 +291,13 @@ impl RecordedModel<'_, '_> {
         writer.sync()?;
         drop(writer);
         let money = self.board.money(&self.name) - money_before;
+        let seconds = started.elapsed().as_secs_f64();
         if cost.num_calls > 0 {
             stage.add_cost(&CostRecord {
                 num_records: cost.num_calls,
                 num_prompt_tokens: cost.usage.num_prompt_tokens,
                 num_generated_tokens: cost.usage.num_generated_tokens,
-                wall_secs: started.elapsed().as_secs_f64(),
+                wall_secs: seconds,
                 money,
             })?;
             stage.compact()?;
@@ -303,6 +306,7 @@ impl RecordedModel<'_, '_> {
             total.num_calls += cost.num_calls;
             total.usage += cost.usage;
             total.money += money;
+            total.seconds += seconds;
             for (kind, count) in cost.failures {
                 *total.failures.entry(kind).or_insert(0) += count;
             }
@@ -348,15 +352,17 @@ impl RecordedModel<'_, '_> {
                 writer.sync()?;
                 drop(writer);
                 self.board.tell(|progress| progress.tokens(usage));
+                let seconds = started.elapsed().as_secs_f64();
                 stage.add_cost(&CostRecord {
                     num_records: batch.len() as u64,
                     num_prompt_tokens: usage.num_prompt_tokens,
-                    wall_secs: started.elapsed().as_secs_f64(),
+                    wall_secs: seconds,
                     ..CostRecord::default()
                 })?;
                 self.board.add_cost(self.role, |cost| {
                     cost.num_calls += batch.len() as u64;
                     cost.usage += usage;
+                    cost.seconds += seconds;
                 });
             }
             stage.compact()?;

@@ -13,6 +13,7 @@ use toml::{Table, Value};
 
 use crate::Error;
 use crate::catalog::{AggregatorSettings, BenchmarkSettings, JudgeSettings, ObjectiveSettings};
+use crate::contrasts::{CONTRAST, check_contrasts, take_contrasts};
 use crate::document::Document;
 use crate::error::ManifestError;
 use crate::grid::{Grid, Point};
@@ -202,6 +203,7 @@ pub fn resolve(
     // Read by `endpoints`, before there is anything to resolve.
     table.remove("endpoints");
     let grid = Grid::take(&mut table, document)?;
+    let contrasts = take_contrasts(document, &mut table)?;
     let mut cell_table = Table::new();
     for key in CELL_TABLES {
         if let Some(value) = table.remove(key) {
@@ -243,7 +245,7 @@ pub fn resolve(
         let reasons = left_out.iter().map(|l| format!("{}: {}", l.part, l.reason)).collect();
         return Err(Error::NoCells { experiment: document.name().to_owned(), reasons });
     }
-    Ok(Plan {
+    let plan = Plan {
         experiment: document.name().to_owned(),
         title: header.title,
         description: header.description,
@@ -253,7 +255,10 @@ pub fn resolve(
         left_out,
         notices: notices.into_iter().collect(),
         settings: toml::to_string_pretty(document.table()).expect("it was TOML"),
-    })
+        contrasts,
+    };
+    check_contrasts(document, &plan)?;
+    Ok(plan)
 }
 
 struct Resolver<'a> {
@@ -362,8 +367,7 @@ impl Resolver<'_> {
             true => None,
             false => Some(roles::eval_judge(self.document, self.models, eval_judge, &tasks.name)?),
         };
-        let axis_name = point_name(names, "benchmark");
-        let benchmark_name = axis_name.unwrap_or_else(|| tasks.name.clone());
+        let benchmark_name = names.get("benchmark").cloned().unwrap_or_else(|| tasks.name.clone());
 
         if let Some(train) = &train {
             let is_remote = self.models.is_remote(&policy.model);
@@ -495,11 +499,7 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-fn point_name(names: &BTreeMap<String, String>, key: &str) -> Option<String> {
-    names.get(key).cloned()
-}
-
 fn top_level_keys() -> Vec<&'static str> {
-    let others = ["endpoints", "extends", "matrix", "exclude", "include"];
+    let others = ["endpoints", "extends", "matrix", "exclude", "include", CONTRAST];
     CELL_TABLES.into_iter().chain(others).collect()
 }

@@ -26,6 +26,7 @@ use crate::model_host::ModelHost;
 use crate::plan::{Cell, Plan, RolloutDemand};
 use crate::progress::Progress;
 use crate::recorded_model::{RecordedModel, RoleCost, Switchboard};
+use crate::spending::ROLLOUTS;
 use crate::training::{TrainRun, Trained};
 
 /// Settings of a run that don't reach its results.
@@ -83,21 +84,37 @@ pub fn run(
     }
     check_endpoints(plan, store, models, options)?;
     let board = Switchboard::new(models, store, progress);
+    let filled = fill_stages(plan, store, &board, options, &mut summary);
+    let mut roles = board.costs.take();
+    // Also of a run that was stopped: what it asked was paid for.
+    let noted = plan.note_spending(store, &roles, &summary);
+    filled?;
+    noted?;
+    roles.remove(ROLLOUTS);
+    summary.roles = roles;
+    Ok(summary)
+}
+
+fn fill_stages(
+    plan: &Plan,
+    store: &Store,
+    board: &Switchboard<'_>,
+    options: RunOptions,
+    summary: &mut RunSummary,
+) -> Result<(), Error> {
     let (trained, drawn): (Vec<_>, Vec<_>) =
         plan.rollout_demands().into_iter().partition(|demand| demand.cell.training.is_some());
-    share(&drawn, store, &board, |demand| {
+    share(&drawn, store, board, |demand| {
         fill_prompts(&demand.cell, store)?;
-        fill_rollouts(demand, store, &board, options, &mut summary)
+        fill_rollouts(demand, store, board, options, summary)
     })?;
-    share(&drawn, store, &board, |demand| {
+    share(&drawn, store, board, |demand| {
         let cells: Vec<Cell> = plan.cells_of(demand).cloned().collect();
-        fill_cells(demand, &cells, store, &board, &mut summary)
+        fill_cells(demand, &cells, store, board, summary)
     })?;
-    share(&trained, store, &board, |demand| {
-        fill_trained(demand, plan, store, &board, options, &mut summary)
-    })?;
-    summary.roles = board.costs.take();
-    Ok(summary)
+    share(&trained, store, board, |demand| {
+        fill_trained(demand, plan, store, board, options, summary)
+    })
 }
 
 /// Does `work` for each demand. What another process is at comes last: by then there is little to wait

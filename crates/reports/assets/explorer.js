@@ -15,9 +15,20 @@ for (const root of document.querySelectorAll(".explorer")) {
     if (name) made.className = name;
     return made;
   };
+  // A number as tables show it: exact integers bare, small ones in scientific notation, halves away from 0.
+  const shown = (value) => {
+    const size = Math.abs(Number(value.toPrecision(12)));
+    const fixed = (places) =>
+      Number(Math.round(Number(`${size}e${places}`)) + `e-${places}`).toFixed(places);
+    let text;
+    if (Number.isInteger(value)) text = String(size);
+    else if (size < 0.001) text = size.toExponential(1).replace(".0e", "e").replace("e+", "e");
+    else text = fixed(size < 100 ? 3 : size < 1000 ? 1 : 0);
+    return value < 0 ? `-${text}` : text;
+  };
   const verdict = (score) => {
     if (score === null) return element("span", "unscored", "soft");
-    if (data["has-rubric"]) return element("b", `score ${score.toFixed(3)}`);
+    if (data["has-rubric"]) return element("b", `score ${shown(score)}`);
     return element("span", score === 1 ? "right" : "wrong", score === 1 ? "right" : "wrong");
   };
   const line = (...parts) => {
@@ -35,7 +46,7 @@ for (const root of document.querySelectorAll(".explorer")) {
   };
   const numbers = (measures) =>
     Object.entries(measures)
-      .map(([name, value]) => `${name} ${+value.toFixed(3)}`)
+      .map(([name, value]) => `${name} ${shown(value)}`)
       .join(", ");
   const verdicts = (judged) => {
     const failed = judged.filter((one) => one.failed).length;
@@ -43,7 +54,7 @@ for (const root of document.querySelectorAll(".explorer")) {
     const summary = `${judged.length} verdicts, ${met} met, ${failed} failed`;
     const rows = judged.map((one) => {
       const name = one.met === true ? "right" : one.met === false ? "wrong" : "soft";
-      const margin = one.margin === null ? [] : [`margin ${one.margin.toFixed(2)}`];
+      const margin = one.margin === null ? [] : [`margin ${shown(one.margin)}`];
       const facts = [`${one.points} points`, `${one["num-attempts"]} replies`, ...margin];
       const row = line(
         element("span", one.answer, name),
@@ -57,7 +68,7 @@ for (const root of document.querySelectorAll(".explorer")) {
   };
   const rewardOf = (reward, index) => {
     const one = reward.rollouts[index];
-    const value = !one || one.value === null ? "no reward" : `reward ${+one.value.toFixed(3)}`;
+    const value = !one || one.value === null ? "no reward" : `reward ${shown(one.value)}`;
     const made = line(
       element("span", reward.name),
       element("b", value),
@@ -115,7 +126,7 @@ for (const root of document.querySelectorAll(".explorer")) {
     prompt.rollouts.forEach((rollout, index) => {
       const made = element("div", undefined, "rollout");
       const group = rollout.class === null ? "abstains · " : `class ${rollout.class} · `;
-      const facts = `${data["has-rubric"] ? "" : group}${rollout["num-tokens"]} tokens · ${rollout.finish} · logprob ${rollout.logprob.toFixed(2)} · ${rollout.extraction} · ${rollout.reason}`;
+      const facts = `${data["has-rubric"] ? "" : group}${rollout["num-tokens"]} tokens · ${rollout.finish} · logprob ${shown(rollout.logprob)} · ${rollout.extraction} · ${rollout.reason}`;
       made.append(
         line(
           element("b", `rollout ${index}`),

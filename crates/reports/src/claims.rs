@@ -1,23 +1,22 @@
 //! Claims, what is looked at to test them, and what was seen.
 //!
 //! A check is a number with its 95 % interval and what it is expected to be. Numbers of estimates are
-//! over prompts, seeds averaged first; numbers of trained policies are over seeds, since each is a
-//! training of its own. Intervals are of each check alone, not adjusted for their number.
+//! over prompts, seeds averaged first; numbers of trained policies are over training runs and prompts,
+//! crossed, each at the step that early stopping chose or else the last. Intervals are of each check alone,
+//! not adjusted for their number.
 
+use preceptor_core::contrast::ROLLOUTS;
 use preceptor_core::record::{CellRecord, PlanRecord};
-use preceptor_stats::{
-    Estimate, Interval, clustered_mean, clustered_proportion, paired_difference,
-};
+use preceptor_stats::{Caution, Design, Estimate, Interval, clustered_proportion};
 use serde::Deserialize;
 
 use crate::Error;
 use crate::answers::given;
-use crate::condition::{Condition, conditions_of};
+use crate::condition::{Condition, conditions_of, select_condition};
 use crate::evidence::Evidence;
-use crate::tables::final_scores;
+use crate::number::{format_difference, format_number};
+use crate::scored::{Moment, Scored};
 
-/// Stands for the rollouts of `a` in the place of `b`.
-const ROLLOUTS: &str = "rollouts";
 /// Names of splits.
 const TEST_TIME: &str = "test-time";
 const HELD_OUT: &str = "held-out";
@@ -150,25 +149,38 @@ impl Verdict {
     }
 }
 
+/// What a check measures, as it was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// None where nothing of the kind occurs.
+    pub(crate) estimate: Option<Estimate>,
+    /// Of a difference, the scores of both sides.
+    pub(crate) means: [Option<f64>; 2],
+    /// Training runs, where policies are trained.
+    num_runs: Option<usize>,
+    /// Why there is no interval.
+    caution: Option<Caution>,
+    /// Whether both sides have the same scores throughout.
+    is_identical: bool,
+}
+
 /// A check with what was seen.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen<'c> {
     pub(crate) check: &'c Check,
-    /// None where nothing of the kind occurs.
-    pub(crate) estimate: Option<Estimate>,
-    /// What the interval is over.
-    pub(crate) unit: &'static str,
+    pub(crate) found: Found,
     pub(crate) verdict: Verdict,
 }
 
 impl Seen<'_> {
-    /// What is measured, for people: the measure, `a`, and what it is held against.
+    /// What is measured, for people: the measure, `a`, and the baseline that it is compared with.
     pub(crate) fn subject(&self) -> String {
         let Check { measure, a, b, .. } = self.check;
         let is_policy = matches!(measure, Measure::PolicyTestTime | Measure::PolicyHeldOut);
-        let against = match (b, is_policy) {
+        let against = match (b.as_deref(), is_policy) {
+            (Some(ROLLOUTS), false) => " against the mean of its own rollouts".to_owned(),
             (Some(b), _) => format!(" against {b}"),
-            (None, true) => " against before".to_owned(),
+            (None, true) => " against the initial policy".to_owned(),
             (None, false) => String::new(),
         };
         let a = if a.is_empty() { "the policy" } else { a };
@@ -177,20 +189,26 @@ impl Seen<'_> {
 
     /// What was seen, for people.
     pub(crate) fn line(&self) -> String {
-        let number = |number: f64| format!("{number:+.3}");
-        let found = self.estimate.map_or_else(
+        let Found { estimate, means, caution, .. } = self.found;
+        let found = estimate.map_or_else(
             || "none".to_owned(),
-            |Estimate { mean, interval, num_clusters, .. }| {
+            |Estimate { mean, interval, .. }| {
                 let interval = interval.map_or_else(String::new, |Interval { low, high }| {
-                    format!(" [{}, {}]", number(low), number(high))
+                    format!(" [{}, {}]", format_difference(low), format_difference(high))
                 });
-                let unit =
-                    if num_clusters == 1 { self.unit.trim_end_matches('s') } else { self.unit };
-                format!("{}{interval} over {num_clusters} {unit}", number(mean))
+                let sides = match means {
+                    [Some(a), Some(b)] => {
+                        format!(" = {} - {}", format_number(a), format_number(b))
+                    }
+                    _ => String::new(),
+                };
+                let over = self.found.over();
+                format!("{}{interval}{sides} over {over}", format_difference(mean))
             },
         );
+        let caution = caution.map_or_else(String::new, |caution| format!(", {}", caution.name()));
         let (subject, expected) = (self.subject(), self.expected());
-        format!("{subject}: {found} (expected {expected}): {}", self.verdict.name())
+        format!("{subject}: {found} (expected {expected}): {}{caution}", self.verdict.name())
     }
 
     pub(crate) fn expected(&self) -> String {
@@ -258,26 +276,61 @@ pub(crate) fn see<'c>(check: &'c Check, evidence: &Evidence) -> Result<Seen<'c>,
     let b = other(check, &conditions)?;
     let differing = |counts_right: bool| {
         let b = b.as_ref().expect("asked for by `other`");
-        clustered_proportion(&differing(evidence, &a, b, counts_right))
+        differing(evidence, &a, b, counts_right)
     };
-    let (estimate, unit) = match check.measure {
-        Measure::Score => {
-            let scores = evidence.scores(&a);
-            let others = match &b {
-                None => rollout_scores(evidence, &a),
-                Some(b) => evidence.scores(b),
-            };
-            (paired_difference(&scores, &others).map(|found| found.estimate), "prompts")
-        }
-        Measure::PolicyTestTime => (policies(check, evidence, &a, b.as_ref(), TEST_TIME)?, "seeds"),
-        Measure::PolicyHeldOut => (policies(check, evidence, &a, b.as_ref(), HELD_OUT)?, "seeds"),
-        Measure::Disagreement => (differing(false), "prompts"),
-        Measure::RightWhereDifferent => (differing(true), "prompts"),
-        Measure::RightWhereAllWrong => (clustered_proportion(&rescued(evidence, &a)), "prompts"),
+    let against = |[a, b]: [Scored; 2]| Found::of_sides(&a, &b);
+    let shares = |clusters: Vec<Vec<f64>>| Found::of_shares(&clusters);
+    let found = match check.measure {
+        Measure::Score => against([
+            evidence.estimate_scores(&a),
+            b.as_ref().map_or_else(|| evidence.rollout_scores(&a), |b| evidence.estimate_scores(b)),
+        ]),
+        Measure::PolicyTestTime => against(policies(check, evidence, &a, b.as_ref(), TEST_TIME)?),
+        Measure::PolicyHeldOut => against(policies(check, evidence, &a, b.as_ref(), HELD_OUT)?),
+        Measure::Disagreement => shares(differing(false)),
+        Measure::RightWhereDifferent => shares(differing(true)),
+        Measure::RightWhereAllWrong => shares(rescued(evidence, &a)),
     };
-    let interval = estimate.and_then(|estimate| estimate.interval);
+    let interval = match (check.expect, found.is_identical) {
+        // What is the same score by score is equal, however sure its difference is for other prompts.
+        (Expect::Equal, true) => Some(Interval { low: 0.0, high: 0.0 }),
+        _ => found.estimate.and_then(|estimate| estimate.interval),
+    };
     let verdict = interval.map_or(Verdict::Undecided, |interval| Verdict::of(interval, check));
-    Ok(Seen { check, estimate, unit, verdict })
+    Ok(Seen { check, found, verdict })
+}
+
+impl Found {
+    fn of_sides(a: &Scored, b: &Scored) -> Self {
+        let contrast = a.against(b);
+        let estimate = contrast.map(|contrast| contrast.estimate);
+        let is_trained = [a.design, b.design].contains(&Design::TrainingRuns);
+        let runs = contrast.filter(|_| is_trained).map(|contrast| contrast.num_runs);
+        let caution = contrast.and_then(|contrast| contrast.caution);
+        let is_identical = estimate.is_some_and(|e| e.mean == 0.0 && e.std_error == Some(0.0));
+        Self { estimate, means: [a.mean(), b.mean()], num_runs: runs, caution, is_identical }
+    }
+
+    fn of_shares(clusters: &[Vec<f64>]) -> Self {
+        let estimate = clustered_proportion(clusters).map(Estimate::over_prompts);
+        let num_prompts = estimate.map_or(0, |estimate| estimate.num_clusters);
+        let caution = estimate.and_then(|_| Caution::of(Design::Samples, 1, num_prompts));
+        Self { estimate, means: [None, None], num_runs: None, caution, is_identical: false }
+    }
+
+    /// How much the number is over, for people.
+    pub(crate) fn over(&self) -> String {
+        let count = |n: usize, unit: &str| match n {
+            1 => format!("1 {unit}"),
+            n => format!("{n} {unit}s"),
+        };
+        let prompts = self.estimate.map_or(0, |estimate| estimate.num_clusters);
+        let prompts = count(prompts, "prompt");
+        match self.num_runs {
+            Some(runs) => format!("{} x {prompts}", count(runs, "training run")),
+            None => prompts,
+        }
+    }
 }
 
 fn bad(check: &Check, detail: String) -> Error {
@@ -290,52 +343,35 @@ fn select<'e>(
     selection: &str,
     conditions: &[Condition<'e>],
 ) -> Result<Condition<'e>, Error> {
-    let is_meant = |condition: &Condition<'_>| {
-        let mut parts = selection.split(',').filter(|part| !part.is_empty());
-        parts.all(|part| match part.trim().split_once('=') {
-            Some((axis, value)) => condition.cell.axes.get(axis).is_some_and(|v| v == value),
-            None => false,
-        })
-    };
-    let meant: Vec<_> = conditions.iter().filter(|condition| is_meant(condition)).collect();
-    match meant[..] {
-        [one] => Ok(one.clone()),
-        _ => Err(bad(check, format!("`{selection}` names {} conditions, not one", meant.len()))),
-    }
+    let several = |count| bad(check, format!("`{selection}` names {count} conditions, not one"));
+    select_condition(conditions, selection).map_err(several)
 }
 
-/// The mean score of each group's rollouts: one cluster a prompt, one value a seed.
-fn rollout_scores(evidence: &Evidence, condition: &Condition<'_>) -> Vec<Vec<f64>> {
-    let of = |cell: &CellRecord, prompt| {
-        let scores = (0..cell.group_size).filter_map(|i| evidence.rollout_score(cell, prompt, i));
-        clustered_mean(&[scores.collect()]).map(|estimate| estimate.mean)
-    };
-    let of_prompt = |prompt| condition.cells.iter().filter_map(|cell| of(cell, prompt)).collect();
-    condition.cell.prompts.iter().map(of_prompt).collect()
-}
-
-/// The difference between two trained policies, or to the policy before, one value a seed.
+/// Two trained policies on a split, or one and the policy before.
 fn policies(
     check: &Check,
     evidence: &Evidence,
     a: &Condition<'_>,
     b: Option<&Condition<'_>>,
     split: &str,
-) -> Result<Option<Estimate>, Error> {
-    let mut differences = Vec::new();
-    for (index, cell) in a.cells.iter().enumerate() {
-        let of = |cell: &CellRecord, is_trained: bool| {
-            let scores = final_scores(evidence, cell, split, is_trained);
-            scores.ok_or_else(|| bad(check, format!("no policy was evaluated on `{split}`")))
-        };
-        let other = match b.map(|b| b.cells.get(index)) {
-            None => of(cell, false)?,
-            Some(Some(other)) if other.seed == cell.seed => of(other, true)?,
-            Some(_) => return Err(bad(check, "both sides need the same seeds".to_owned())),
-        };
-        differences.push(vec![of(cell, true)? - other]);
+) -> Result<[Scored; 2], Error> {
+    let seeds = |condition: &Condition<'_>| {
+        condition.cells.iter().map(|cell| cell.seed).collect::<Vec<_>>()
+    };
+    if b.is_some_and(|b| seeds(a) != seeds(b)) {
+        return Err(bad(check, "both sides need the same seeds".to_owned()));
     }
-    Ok(clustered_mean(&differences))
+    let of = |condition: &Condition<'_>, moment| {
+        let scored = evidence.policy_scores(condition, split, moment);
+        let is_whole = |scored: &Scored| scored.seeds == seeds(condition);
+        let detail = || bad(check, format!("no policy was evaluated on `{split}`"));
+        scored.filter(is_whole).ok_or_else(detail)
+    };
+    let other = match b {
+        None => of(a, Moment::Step(0))?,
+        Some(b) => of(b, Moment::Final)?,
+    };
+    Ok([of(a, Moment::Final)?, other])
 }
 
 /// For each prompt and seed whether answers differ; or, where they do, whether `a` is right.

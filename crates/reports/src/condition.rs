@@ -6,6 +6,7 @@
 
 use preceptor_core::record::{CellRecord, CellStages, PlanRecord};
 use preceptor_core::{AggregateOutcome, Digest, Origin};
+use preceptor_stats::by_prompt;
 
 use crate::evidence::Evidence;
 use crate::table::Table;
@@ -14,6 +15,8 @@ use crate::table::Table;
 pub(crate) const ANY: &str = "any";
 /// The column of an aggregator's kind, which is an axis too.
 pub(crate) const AGGREGATOR: &str = "aggregator.kind";
+/// The column of what a policy was trained on.
+pub(crate) const TRAINED_ON: &str = "trained_on";
 /// The column of the group size, which is an axis too.
 pub(crate) const GROUP_SIZE: &str = "sampling.group-size";
 
@@ -51,14 +54,40 @@ impl Condition<'_> {
         self.agreed(|cell| cell.reward.clone().unwrap_or_default())
     }
 
-    /// What is an upper bound here: `aggregator`, `reward`, both, or nothing.
+    /// Where labels reach its rewards: `aggregator`, `reward`, `policy` (trained on labels), several of
+    /// them, or nothing.
     pub(crate) fn sees_labels(&self) -> String {
         let parts = [
             (self.alike.iter().all(|cell| cell.sees_labels), "aggregator"),
             (self.cell.reward_sees_labels, "reward"),
+            (trained_on_labels(self.cell).is_some(), "policy"),
         ];
         let parts: Vec<_> = parts.iter().filter(|(sees, _)| *sees).map(|(_, part)| *part).collect();
         parts.join(" and ")
+    }
+
+    /// Whether its scores are an upper bound and no result of a method: its aggregator sees labels, or its
+    /// policy was trained on labels.
+    pub(crate) fn is_upper_bound(&self) -> bool {
+        self.alike.iter().any(|cell| cell.sees_labels || trained_on_labels(cell).is_some())
+    }
+
+    /// Whether its policy was trained on labels: the part that saw them, or nothing.
+    pub(crate) fn policy_sees_labels(&self) -> &'static str {
+        trained_on_labels(self.cell).unwrap_or_default()
+    }
+
+    /// What its policy was trained on, for people: its reward, or where that follows the pseudo-reference,
+    /// its aggregator. None where it was not trained.
+    pub(crate) fn trained_on(&self) -> Option<String> {
+        let training = self.cell.training.as_ref()?;
+        let reward = self.reward();
+        let aggregator = self.agreed(|cell| cell.aggregator.clone());
+        Some(match (training.uses_references, reward.as_str()) {
+            (false, _) => reward,
+            (true, "" | "answer-match") => aggregator,
+            (true, _) => format!("{aggregator}, {reward}"),
+        })
     }
 
     /// The values of the columns that [`identify`] makes.
@@ -92,6 +121,22 @@ impl Condition<'_> {
             && a.group_size == b.group_size
             && a.prompts == b.prompts
             && groups(self) == groups(other)
+    }
+}
+
+/// The objective that trains on pseudo-references and asks no reward.
+const IMITATION: &str = "sft";
+
+/// The part that saw labels where a cell's policy was trained on them: `reward` or `aggregator`. A mixed
+/// reward sees labels if any of its terms does.
+fn trained_on_labels(cell: &CellRecord) -> Option<&'static str> {
+    let training = cell.training.as_ref()?;
+    if cell.reward_sees_labels && training.objective != IMITATION {
+        Some("reward")
+    } else if cell.sees_labels && training.uses_references {
+        Some("aggregator")
+    } else {
+        None
     }
 }
 
@@ -158,6 +203,48 @@ pub(crate) fn identify_groups(table: &mut Table, evidence: &Evidence, rows: &[&C
     table.count("group_size", rows.iter().map(|row| u64::from(row.cell.group_size)).collect());
 }
 
+/// A set of graded rollouts: the cells that read it.
+pub(crate) struct RolloutSet<'a> {
+    /// The cell with the largest group.
+    pub(crate) cell: &'a CellRecord,
+    /// All of them.
+    pub(crate) readers: Vec<&'a CellRecord>,
+}
+
+/// Adds columns that tell sets of rollouts apart: benchmark, model, other axes, and what the policy was
+/// trained on. An axis on which the readers of a set differ says `any`; so does one about aggregators,
+/// anchors, judges and rewards where no policy was trained, since rollouts don't depend on them.
+pub(crate) fn identify_rollouts(table: &mut Table, evidence: &Evidence, sets: &[RolloutSet<'_>]) {
+    let texts = |of: &dyn Fn(&CellRecord) -> String| sets.iter().map(|set| of(set.cell)).collect();
+    table.text("benchmark", texts(&|cell| cell.benchmark.clone()));
+    table.text("model", texts(&|cell| cell.model.clone()));
+    for axis in &evidence.plan.axes {
+        let key = axis.key.as_str();
+        if ["benchmark", "policy.model"].contains(&key) {
+            continue;
+        }
+        let value = |set: &RolloutSet<'_>| {
+            let is_idle =
+                set.cell.training.is_none() && (is_of_estimate(key) || is_of(key, "reward"));
+            let value = set.cell.axes.get(key).filter(|_| !is_idle);
+            let value = value.filter(|_| set.readers.iter().all(|c| c.axes.get(key) == value));
+            value.map_or_else(|| ANY.to_owned(), String::clone)
+        };
+        let values: Vec<String> = sets.iter().map(value).collect();
+        if values.iter().any(|value| value != ANY) {
+            table.text(key, values);
+        }
+    }
+    if sets.iter().any(|set| set.cell.training.is_some()) {
+        let name = |set: &RolloutSet<'_>| {
+            let alike = set.readers.clone();
+            let condition = Condition { cell: set.cell, cells: vec![set.cell], alike };
+            condition.trained_on().unwrap_or_else(|| "not trained".to_owned())
+        };
+        table.text(TRAINED_ON, sets.iter().map(name).collect());
+    }
+}
+
 /// The conditions of a plan, in its order.
 pub(crate) fn conditions_of(plan: &PlanRecord) -> Vec<Condition<'_>> {
     let mut conditions: Vec<Condition<'_>> = Vec::new();
@@ -169,6 +256,26 @@ pub(crate) fn conditions_of(plan: &PlanRecord) -> Vec<Condition<'_>> {
         }
     }
     conditions
+}
+
+/// The one condition that a selection names, `AXIS=VALUE`, several with commas between; else how many it
+/// names.
+pub(crate) fn select_condition<'a>(
+    conditions: &[Condition<'a>],
+    selection: &str,
+) -> Result<Condition<'a>, usize> {
+    let is_meant = |condition: &Condition<'_>| {
+        let mut parts = selection.split(',').filter(|part| !part.is_empty());
+        parts.all(|part| match part.trim().split_once('=') {
+            Some((axis, value)) => condition.cell.axes.get(axis).is_some_and(|v| v == value),
+            None => false,
+        })
+    };
+    let meant: Vec<_> = conditions.iter().filter(|condition| is_meant(condition)).collect();
+    match meant[..] {
+        [one] => Ok(one.clone()),
+        _ => Err(meant.len()),
+    }
 }
 
 impl Evidence {
@@ -227,12 +334,7 @@ impl Evidence {
     /// The scores of a condition: one cluster a prompt, one value a seed. Prompts without a score
     /// have an empty cluster.
     pub(crate) fn scores(&self, condition: &Condition<'_>) -> Vec<Vec<f64>> {
-        let prompts = condition.cell.prompts.iter();
-        let scores = prompts.map(|prompt| {
-            let cells = condition.cells.iter();
-            cells.filter_map(|cell| self.score(cell, prompt).value()).collect()
-        });
-        scores.collect()
+        by_prompt(&self.estimate_scores(condition).runs)
     }
 
     /// The size of the largest group among the conditions of a benchmark.

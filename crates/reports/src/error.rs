@@ -52,6 +52,18 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// A declared contrast is of what the plan does not have.
+    #[error("compare in contrast `{name}`: `{key}`: {detail}\nhint: {hint}")]
+    Contrast {
+        /// The contrast.
+        name: String,
+        /// Its key that can't be used.
+        key: &'static str,
+        /// What is wrong.
+        detail: String,
+        /// What is allowed.
+        hint: String,
+    },
     /// A figure can't be drawn.
     #[error("draw `{}`: {detail}", path.display())]
     Figure {

@@ -8,14 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use preceptor_core::record::{
-    AggregateRecord, AnswerClassRecord, CellRecord, CostRecord, GradeRecord, PlanRecord,
-    PromptRecord, RewardRecord, RolloutRecord, Score, TrainCostRecord, TrainStepRecord,
-    TrainingRecord, rollout_key, step_key,
+    AggregateRecord, AnswerClassRecord, CHOICE_KEY, CellRecord, CostRecord, EvaluationRecord,
+    GradeRecord, PlanRecord, PromptRecord, RewardRecord, RolloutRecord, Score, TrainChoiceRecord,
+    TrainCostRecord, TrainStepRecord, TrainingRecord, rollout_key, step_key,
 };
 use preceptor_core::{Digest, PromptId};
 use preceptor_store::Store;
 
 use crate::Error;
+use crate::condition::RolloutSet;
 
 /// Records of one type by stage and key.
 type Records<T> = BTreeMap<Digest, BTreeMap<String, T>>;
@@ -31,6 +32,7 @@ pub(crate) struct Evidence {
     rewards: Records<RewardRecord>,
     steps: Records<TrainStepRecord>,
     step_costs: Records<TrainCostRecord>,
+    choices: Records<TrainChoiceRecord>,
     failures: Records<String>,
     costs: BTreeMap<Digest, CostRecord>,
 }
@@ -53,6 +55,7 @@ impl Evidence {
             rewards: BTreeMap::new(),
             steps: BTreeMap::new(),
             step_costs: BTreeMap::new(),
+            choices: BTreeMap::new(),
             failures: BTreeMap::new(),
             costs: BTreeMap::new(),
             plan,
@@ -71,6 +74,9 @@ impl Evidence {
             if let Some(training) = &cell.training {
                 load(store, &training.steps, &mut evidence.steps)?;
                 load(store, &training.costs, &mut evidence.step_costs)?;
+                if let Some(choice) = &training.choice {
+                    load(store, choice, &mut evidence.choices)?;
+                }
                 for evaluation in &training.evaluations {
                     load(store, &evaluation.rollout_grades, &mut evidence.grades)?;
                 }
@@ -83,13 +89,35 @@ impl Evidence {
                 }
             }
         }
+        for stage in evidence.plan.spending.values() {
+            let cost = store.stage_by_digest(stage).cost()?;
+            evidence.costs.insert(stage.clone(), cost);
+        }
         evidence.check()?;
         Ok(evidence)
+    }
+
+    /// The step that early stopping chose is there, and was evaluated on every split.
+    fn check_choice(&self, cell: &CellRecord) -> Result<(), Error> {
+        let Some(training) = cell.training.as_ref().filter(|of| of.choice.is_some()) else {
+            return Ok(());
+        };
+        let Some(step) = self.chosen_step(training) else {
+            return Err(incomplete(cell, "the step that early stopping chose".to_owned()));
+        };
+        for EvaluationRecord { split, .. } in &training.evaluations {
+            if !self.is_evaluated(cell, split, step) {
+                let what = format!("the evaluation on `{split}` after the chosen step {step}");
+                return Err(incomplete(cell, what));
+            }
+        }
+        Ok(())
     }
 
     /// Every record is there that could be had.
     fn check(&self) -> Result<(), Error> {
         for cell in &self.plan.cells {
+            self.check_choice(cell)?;
             let stages = &cell.stages;
             for prompt in &cell.prompts {
                 let key = prompt.as_str();
@@ -127,22 +155,31 @@ impl Evidence {
         Ok(())
     }
 
-    /// One cell for each distinct set of graded rollouts: the one with the largest group.
-    pub(crate) fn rollout_cells(&self) -> Vec<&CellRecord> {
-        let mut largest: Vec<&CellRecord> = Vec::new();
+    /// Every distinct set of graded rollouts.
+    pub(crate) fn rollout_sets(&self) -> Vec<RolloutSet<'_>> {
+        let mut sets: Vec<RolloutSet<'_>> = Vec::new();
         for cell in &self.plan.cells {
-            let known = largest.iter_mut().find(|known| {
-                known.stages.rollouts == cell.stages.rollouts
-                    && known.stages.rollout_grades == cell.stages.rollout_grades
+            let known = sets.iter_mut().find(|known| {
+                known.cell.stages.rollouts == cell.stages.rollouts
+                    && known.cell.stages.rollout_grades == cell.stages.rollout_grades
             });
             let size = |cell: &CellRecord| (cell.group_size, cell.prompts.len());
             match known {
-                Some(known) if size(cell) > size(known) => *known = cell,
-                Some(_) => {}
-                None => largest.push(cell),
+                Some(known) => {
+                    known.readers.push(cell);
+                    if size(cell) > size(known.cell) {
+                        known.cell = cell;
+                    }
+                }
+                None => sets.push(RolloutSet { cell, readers: vec![cell] }),
             }
         }
-        largest
+        sets
+    }
+
+    /// One cell for each distinct set of graded rollouts: the one with the largest group.
+    pub(crate) fn rollout_cells(&self) -> Vec<&CellRecord> {
+        self.rollout_sets().into_iter().map(|set| set.cell).collect()
     }
 
     pub(crate) fn prompt(&self, cell: &CellRecord, key: &str) -> &PromptRecord {
@@ -177,6 +214,12 @@ impl Evidence {
     /// The grades of a stage, by key.
     pub(crate) fn grades_of(&self, stage: &Digest) -> &BTreeMap<String, GradeRecord> {
         &self.grades[stage]
+    }
+
+    /// The step that early stopping chose, where it does.
+    pub(crate) fn chosen_step(&self, training: &TrainingRecord) -> Option<u64> {
+        let choices = &self.choices[training.choice.as_ref()?];
+        choices.get(CHOICE_KEY).map(|choice| choice.step)
     }
 
     /// A step of a training, if it was done.
@@ -230,6 +273,17 @@ impl Evidence {
             wall_secs: cost.wall_secs * of_samples,
             money: cost.money * of_samples,
         }
+    }
+
+    /// The seconds of all steps of training, each training once.
+    pub(crate) fn training_seconds(&self) -> f64 {
+        let costs = self.step_costs.values().flat_map(BTreeMap::values);
+        costs.flat_map(|cost| cost.seconds.values()).sum()
+    }
+
+    /// What runs of this experiment spent, by role.
+    pub(crate) fn spending(&self) -> impl Iterator<Item = (&str, &CostRecord)> {
+        self.plan.spending.iter().map(|(role, stage)| (role.as_str(), &self.costs[stage]))
     }
 
     /// The score of a prompt's pseudo-reference.

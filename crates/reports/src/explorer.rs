@@ -231,7 +231,7 @@ impl View<'_, '_> {
         let replies = aggregate.map(|aggregate| aggregate.replies.as_slice()).unwrap_or_default();
         ReferenceView {
             name: of.estimate_name(evidence),
-            sees_labels: cell.sees_labels,
+            sees_labels: of.is_upper_bound(),
             origin,
             text,
             answer: grade.and_then(|grade| grade.answer.clone()),

@@ -9,6 +9,7 @@ use crate::explorer::Explorer;
 use crate::figures::Figure;
 use crate::suite::{Judged, PartView, Suite};
 use crate::table::Table;
+use crate::visible::{push_visible, visible_json};
 
 const STYLE: &str = include_str!("../assets/page.css");
 const SCRIPT: &str = include_str!("../assets/explorer.js");
@@ -84,6 +85,7 @@ pub(crate) fn page(
 pub(crate) fn suite_page(
     suite: &Suite<'_>,
     judged: &[Judged<'_>],
+    contrasts: &Table,
     parts: &[PartView],
     notes: Option<&str>,
 ) -> String {
@@ -95,7 +97,7 @@ pub(crate) fn suite_page(
     write_notes(&mut out, notes);
     out.push_str(
         "<h2>Claims</h2>\n<p class=\"soft\">Numbers with 95 % intervals: of estimates over prompts, of \
-         trained policies over seeds (<a href=\"tables/claims.csv\">CSV</a>, \
+         trained policies over training runs and prompts (<a href=\"tables/claims.csv\">CSV</a>, \
          <a href=\"tables/claims.parquet\">Parquet</a>, <a href=\"tables/claims.tex\">LaTeX</a>)</p>\n\
          <div class=\"wide\"><table class=\"claims\"><thead><tr><th class=\"text\">claim</th>\
          <th class=\"text\">the paper</th><th class=\"text\">seen here</th>\
@@ -117,6 +119,10 @@ pub(crate) fn suite_page(
         );
     }
     out.push_str("</tbody></table></div>\n");
+    if contrasts.height() > 0 {
+        out.push_str("<h2>Contrasts</h2>\n");
+        write_rows(&mut out, contrasts, "", true);
+    }
     for part in parts {
         let name = escape(&part.experiment);
         let _ = writeln!(
@@ -173,15 +179,20 @@ fn tail(mut out: String) -> String {
 
 /// `place` leads from the page to the report that the table belongs to.
 fn write_table(out: &mut String, table: &Table, place: &str, open: bool) {
+    let heading = if place.is_empty() { "h2" } else { "h3" };
+    let _ = writeln!(out, "<{heading}>{}</{heading}>", escape(table.name));
+    write_rows(out, table, place, open);
+}
+
+/// The caption and the rows of a table.
+fn write_rows(out: &mut String, table: &Table, place: &str, open: bool) {
     let is_text = table.is_text();
     let class = |column: usize| if is_text[column] { " class=\"text\"" } else { "" };
-    let heading = if place.is_empty() { "h2" } else { "h3" };
     let _ = writeln!(
         out,
-        "<{heading}>{}</{heading}>\n<p class=\"soft\">{} (<a href=\"{place}tables/{name}.csv\">CSV</a>, \
+        "<p class=\"soft\">{} (<a href=\"{place}tables/{name}.csv\">CSV</a>, \
          <a href=\"{place}tables/{name}.parquet\">Parquet</a>, \
          <a href=\"{place}tables/{name}.tex\">LaTeX</a>)</p>",
-        escape(table.name),
         prose(&table.caption),
         name = table.name
     );
@@ -209,7 +220,9 @@ fn write_table(out: &mut String, table: &Table, place: &str, open: bool) {
 }
 
 fn write_explorer(out: &mut String, explorer: &Explorer) {
-    let json = serde_json::to_string(explorer).expect("views are plain data");
+    let json = serde_json::to_value(explorer).expect("views are plain data");
+    // Nothing that a model wrote may read other than it is.
+    let json = visible_json(json).to_string();
     // Inside a script element only `</script` and `<!--` could end or change it.
     let json = json.replace('<', "\\u003c");
     let _ = writeln!(
@@ -236,8 +249,8 @@ fn prose(text: &str) -> String {
     pairs.collect::<String>() + last
 }
 
-/// Escapes text for HTML, in elements and attributes. Marks that reorder text are shown as their
-/// code points, so that nothing reads other than it is.
+/// Escapes text for HTML, in elements and attributes. Characters that hide or reorder text are shown as
+/// their code points.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -247,10 +260,7 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\0' => {
-                let _ = write!(out, "[U+{:04X}]", u32::from(c));
-            }
-            c => out.push(c),
+            c => push_visible(&mut out, c),
         }
     }
     out

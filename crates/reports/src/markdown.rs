@@ -6,6 +6,7 @@ use crate::evidence::Evidence;
 use crate::figures::Figure;
 use crate::suite::{Judged, PartView, Suite};
 use crate::table::Table;
+use crate::visible::{push_visible, visible};
 
 /// Rows that a page for reading shows.
 const MOST_ROWS: usize = 300;
@@ -17,23 +18,25 @@ pub(crate) fn page(
     notes: Option<&str>,
 ) -> String {
     let plan = &evidence.plan;
-    let mut out = format!("# {}\n\n", plan.title);
+    let mut out = format!("# {}\n\n", escape(&plan.title));
     if !plan.description.is_empty() {
-        let _ = writeln!(out, "{}\n", plan.description.trim());
+        let _ = writeln!(out, "{}\n", prose(plan.description.trim()));
     }
     for left_out in &plan.left_out {
         let _ = writeln!(
             out,
             "Left out: {} ({} cells): {}\n",
-            left_out.part, left_out.num_cells, left_out.reason
+            escape(&left_out.part),
+            left_out.num_cells,
+            escape(&left_out.reason)
         );
     }
     if let Some(notes) = notes {
         let _ = writeln!(out, "{}\n", notes.trim());
     }
     for figure in figures {
-        let _ = writeln!(out, "![{}](figures/{}.svg)\n", figure.caption, figure.name);
-        let _ = writeln!(out, "*{}*\n", figure.caption);
+        let caption = escape(&figure.caption);
+        let _ = writeln!(out, "![{caption}](figures/{}.svg)\n\n*{caption}*\n", figure.name);
     }
     for table in tables {
         write_table(&mut out, table, "");
@@ -49,10 +52,12 @@ pub(crate) fn page(
 pub(crate) fn suite_page(
     suite: &Suite<'_>,
     judged: &[Judged<'_>],
+    contrasts: &Table,
     parts: &[PartView],
     notes: Option<&str>,
 ) -> String {
-    let mut out = format!("# {}\n\n{}\n\n", suite.title, suite.description.trim());
+    let description = prose(suite.description.trim());
+    let mut out = format!("# {}\n\n{description}\n\n", escape(suite.title));
     if let Some(notes) = notes {
         let _ = writeln!(out, "{}\n", notes.trim());
     }
@@ -69,6 +74,10 @@ pub(crate) fn suite_page(
             found.join("<br>"),
             verdict.name()
         );
+    }
+    if contrasts.height() > 0 {
+        out.push('\n');
+        write_table(&mut out, contrasts, "");
     }
     for part in parts {
         let name = &part.experiment;
@@ -110,17 +119,24 @@ fn write_table(out: &mut String, table: &Table, place: &str) {
     out.push('\n');
 }
 
+/// Escapes what people wrote in paragraphs: its Markdown stays, its HTML is text.
+fn prose(text: &str) -> String {
+    visible(text).replace('&', "&amp;").replace('<', "&lt;")
+}
+
+/// Escapes text of one line, also within a cell.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\\' | '|' | '[' | '`' => {
+            '\\' | '|' | '[' | ']' | '`' | '*' => {
                 out.push('\\');
                 out.push(c);
             }
             '<' => out.push_str("&lt;"),
+            '&' => out.push_str("&amp;"),
             '\n' | '\r' => out.push(' '),
-            c => out.push(c),
+            c => push_visible(&mut out, c),
         }
     }
     out
@@ -132,6 +148,14 @@ mod tests {
 
     #[test]
     fn a_cell_is_neither_markup_nor_two_cells() {
-        assert_eq!(escape("a|b\n<img> ![x](http://x) `c`"), r"a\|b &lt;img> !\[x](http://x) \`c\`");
+        assert_eq!(
+            escape("a|b\n<img> ![x](http://x) `c` \u{202e}&lt;"),
+            r"a\|b &lt;img> !\[x\](http://x) \`c\` [U+202E]&amp;lt;"
+        );
+    }
+
+    #[test]
+    fn html_of_a_description_is_text() {
+        assert_eq!(prose("a *b* `c`\n\n<script>\u{200b}"), "a *b* `c`\n\n&lt;script>[U+200B]");
     }
 }

@@ -4,16 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use preceptor_core::Digest;
+use preceptor_core::contrast::ContrastRecord;
 use preceptor_store::Store;
 
 use crate::claims::{Claim, Seen, Verdict, check_claims, see, verdict};
 use crate::evidence::Evidence;
+use crate::suite_contrasts::{SuiteContrast, check_contrasts};
 use crate::table::Table;
 use crate::write::{Written, read_notes, write_file};
 use crate::{Error, html, markdown, tables};
 
 /// Tables of an experiment that stand on the summary too.
-const SHOWN: [&str; 4] = ["scores", "training_scores", "disagreement", "rollouts"];
+const SHOWN: [&str; 6] =
+    ["scores", "contrasts", "training_scores", "disagreement", "rollouts", "spending"];
 
 /// An experiment whose report lies in a folder of its name beside the summary.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub struct Suite<'a> {
     pub description: &'a str,
     /// What is tested.
     pub claims: &'a [Claim],
+    /// Comparisons across its experiments: one family of tests.
+    pub contrasts: &'a [SuiteContrast],
 }
 
 /// A claim with what was seen.
@@ -51,7 +56,7 @@ pub(crate) struct PartView {
     pub(crate) figures: Vec<(String, String)>,
 }
 
-/// Writes `page.html`, `page.md` and `tables/claims.*` of a suite into `folder`, where the reports of
+/// Writes `page.html`, `page.md`, `tables/claims.*` and `tables/contrasts.*` of a suite into `folder`, where the reports of
 /// its parts lie.
 ///
 /// # Errors
@@ -66,14 +71,18 @@ pub fn write_suite(
     let plan = |part: &SuitePart| Ok((part.experiment.clone(), store.plan(&part.plan)?));
     let plans = parts.iter().map(plan).collect::<Result<Vec<_>, Error>>()?;
     check_claims(suite.claims, &plans)?;
+    check_contrasts(suite.contrasts, &plans)?;
     let mut judged: Vec<Judged<'_>> = suite
         .claims
         .iter()
         .map(|claim| Judged { claim, seen: Vec::new(), verdict: Verdict::NotTestable })
         .collect();
-    let mut views = Vec::new();
+    let (mut views, mut contrasts) = (Vec::new(), Vec::new());
     for part in parts {
         let evidence = Evidence::load(store, &part.plan)?;
+        let of_part = suite.contrasts.iter().filter(|of| of.experiment == part.experiment);
+        let of_part: Vec<ContrastRecord> = of_part.map(|of| of.contrast.clone()).collect();
+        contrasts.extend(tables::contrast_rows(&evidence, &of_part));
         for one in &mut judged {
             let of_part = one.claim.checks.iter();
             for check in of_part.filter(|check| check.experiment == part.experiment) {
@@ -92,12 +101,18 @@ pub fn write_suite(
 
     let table = claims_table(&judged);
     let tables_folder = folder.join("tables");
-    let names = table.write(&tables_folder)?;
+    let contrasts = tables::contrasts_table(&contrasts);
+    let mut names = table.write(&tables_folder)?;
+    names.extend(contrasts.write(&tables_folder)?);
     let mut files: Vec<PathBuf> = names.into_iter().map(|name| tables_folder.join(name)).collect();
     let notes = read_notes(folder)?;
     let page = folder.join("page.html");
-    write_file(&page, &html::suite_page(suite, &judged, &views, notes.as_deref()), &mut files)?;
-    let text = markdown::suite_page(suite, &judged, &views, notes.as_deref());
+    write_file(
+        &page,
+        &html::suite_page(suite, &judged, &contrasts, &views, notes.as_deref()),
+        &mut files,
+    )?;
+    let text = markdown::suite_page(suite, &judged, &contrasts, &views, notes.as_deref());
     write_file(&folder.join("page.md"), &text, &mut files)?;
     Ok(Written { page, files })
 }
@@ -122,14 +137,17 @@ fn claims_table(judged: &[Judged<'_>]) -> Table {
     table.text("experiment", text(&|seen| seen.check.experiment.clone()));
     table.text("measured", text(&|seen| seen.subject()));
     table.text("expected", text(&|seen| seen.expected()));
-    let estimates: Vec<_> =
-        rows.iter().map(|(_, seen)| seen.and_then(|seen| seen.estimate)).collect();
-    table.estimates(["seen", "low", "high"], &estimates);
-    let count = |(_, seen): &(&Judged<'_>, Option<&Seen<'_>>)| {
-        seen.and_then(|seen| seen.estimate).map_or(0, |estimate| estimate.num_clusters as u64)
+    let mean = |side: usize| {
+        rows.iter()
+            .map(|(_, seen)| seen.and_then(|seen| seen.found.means[side]))
+            .collect::<Vec<_>>()
     };
-    table.count("n", rows.iter().map(count).collect());
-    table.text("over", text(&|seen| seen.unit.to_owned()));
+    table.number("a_score", mean(0));
+    table.number("b_score", mean(1));
+    let estimates: Vec<_> =
+        rows.iter().map(|(_, seen)| seen.and_then(|seen| seen.found.estimate)).collect();
+    table.estimates(["seen", "low", "high"], &estimates);
+    table.text("over", text(&|seen| seen.found.over()));
     table.text("check", text(&|seen| seen.verdict.name().to_owned()));
     table.text("verdict", rows.iter().map(|(one, _)| one.verdict.name().to_owned()).collect());
     table

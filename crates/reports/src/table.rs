@@ -12,6 +12,8 @@ use polars::prelude::{
 use preceptor_stats::Estimate;
 
 use crate::Error;
+use crate::latex::escape_latex;
+use crate::number::{format_number, format_p_value};
 use crate::write::write_bytes;
 
 /// The values of one column.
@@ -21,6 +23,27 @@ pub(crate) enum Values {
     Count(Vec<u64>),
     /// A number, or none where it can't be told.
     Number(Vec<Option<f64>>),
+    /// A p-value, likewise.
+    PValue(Vec<Option<f64>>),
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(values) => values.len(),
+            Self::Count(values) => values.len(),
+            Self::Number(values) | Self::PValue(values) => values.len(),
+        }
+    }
+
+    /// Whether no row has a value.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(values) => values.iter().all(String::is_empty),
+            Self::Count(_) => false,
+            Self::Number(values) | Self::PValue(values) => values.iter().all(Option::is_none),
+        }
+    }
 }
 
 /// A table with a caption.
@@ -50,6 +73,23 @@ impl Table {
         self.columns.push((name.to_owned(), Values::Number(values)));
     }
 
+    pub(crate) fn p_value(&mut self, name: &str, values: Vec<Option<f64>>) {
+        self.columns.push((name.to_owned(), Values::PValue(values)));
+    }
+
+    /// Adds the column `note`, if a row has one.
+    pub(crate) fn notes(&mut self, notes: Vec<&'static str>) {
+        if notes.iter().any(|note| !note.is_empty()) {
+            self.text("note", notes.into_iter().map(str::to_owned).collect());
+        }
+    }
+
+    /// Drops the columns among `names` that have no value in any row; all such columns if `names` is empty.
+    pub(crate) fn drop_empty(&mut self, names: &[&str]) {
+        let is_meant = |name: &String| names.is_empty() || names.contains(&name.as_str());
+        self.columns.retain(|(name, values)| !is_meant(name) || !values.is_empty());
+    }
+
     /// Means with the ends of their intervals, in three columns of these names.
     pub(crate) fn estimates(&mut self, names: [&str; 3], estimates: &[Option<Estimate>]) {
         let interval = |e: &Option<Estimate>| e.and_then(|e| e.interval);
@@ -65,23 +105,19 @@ impl Table {
 
     /// Number of rows.
     pub(crate) fn height(&self) -> usize {
-        self.columns.first().map_or(0, |(_, values)| match values {
-            Values::Text(values) => values.len(),
-            Values::Count(values) => values.len(),
-            Values::Number(values) => values.len(),
-        })
+        self.columns.first().map_or(0, |(_, values)| values.len())
     }
 
-    /// A row as people read it: numbers to three places, `-` for none.
+    /// A row as people read it, `-` for no number.
     pub(crate) fn row(&self, row: usize) -> Vec<String> {
+        let shown = |value: Option<f64>, format: fn(f64) -> String| {
+            value.map_or_else(|| "-".to_owned(), format)
+        };
         let cell = |(_, values): &(String, Values)| match values {
             Values::Text(values) => values[row].clone(),
             Values::Count(values) => values[row].to_string(),
-            Values::Number(values) => {
-                let text =
-                    values[row].map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-                if text == "-0.000" { "0.000".to_owned() } else { text }
-            }
+            Values::Number(values) => shown(values[row], format_number),
+            Values::PValue(values) => shown(values[row], format_p_value),
         };
         self.columns.iter().map(cell).collect()
     }
@@ -97,7 +133,9 @@ impl Table {
             match values {
                 Values::Text(values) => Series::new(name, values.as_slice()).into(),
                 Values::Count(values) => Series::new(name, values.as_slice()).into(),
-                Values::Number(values) => Series::new(name, values.as_slice()).into(),
+                Values::Number(values) | Values::PValue(values) => {
+                    Series::new(name, values.as_slice()).into()
+                }
             }
         };
         let columns: Vec<_> = self.columns.iter().map(column).collect();
@@ -159,23 +197,6 @@ impl Table {
     }
 }
 
-fn escape_latex(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
-                out.push('\\');
-                out.push(c);
-            }
-            '\\' => out.push_str("\\textbackslash{}"),
-            '~' => out.push_str("\\textasciitilde{}"),
-            '^' => out.push_str("\\textasciicircum{}"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 /// A table read back from its CSV, for drawing.
 #[derive(Debug)]
 pub(crate) struct ReadTable {
@@ -209,6 +230,11 @@ impl ReadTable {
         })
     }
 
+    /// Whether there is a column of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.frame.column(name).is_ok()
+    }
+
     /// Names of the columns, in order.
     pub(crate) fn header(&self) -> Vec<String> {
         self.frame.get_column_names().iter().map(|name| name.to_string()).collect()
@@ -222,6 +248,16 @@ impl ReadTable {
             _ => String::new(),
         };
         Ok((0..column.len()).map(text).collect())
+    }
+
+    /// The same of a column that is left out where it would be empty.
+    pub(crate) fn texts_if_there(&self, name: &str) -> Result<Vec<String>, Error> {
+        if self.has(name) { self.texts(name) } else { Ok(vec![String::new(); self.frame.height()]) }
+    }
+
+    /// The same of numbers.
+    pub(crate) fn numbers_if_there(&self, name: &str) -> Result<Vec<Option<f64>>, Error> {
+        if self.has(name) { self.numbers(name) } else { Ok(vec![None; self.frame.height()]) }
     }
 
     /// A column of numbers; none where a cell is empty.
@@ -253,7 +289,7 @@ mod tests {
         kind & n & score \\
         \midrule
         a\_b & 1 & 0.123 \\
-        50 \%, "x" & 20 & - \\
+        50 \%, \texttt{\symbol{34}}x\texttt{\symbol{34}} & 20 & - \\
         \bottomrule
         \end{tabular}
         "###);

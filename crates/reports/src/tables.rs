@@ -2,6 +2,7 @@
 
 mod audit;
 mod breakdown;
+mod contrasts;
 mod costs;
 mod disagreement;
 mod failures;
@@ -13,11 +14,13 @@ mod rewarded;
 mod rewards;
 mod rollouts;
 mod scores;
+mod spending;
+mod standing;
 mod structure;
 mod training;
 mod written;
 
-pub(crate) use training::{TRAINED_ON, final_scores};
+pub(crate) use contrasts::{contrast_rows, contrasts_table};
 
 use crate::evidence::Evidence;
 use crate::table::Table;
@@ -26,6 +29,7 @@ use crate::table::Table;
 pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
     vec![
         scores::scores(evidence),
+        contrasts::contrasts(evidence),
         training::training_scores(evidence),
         healthbench::healthbench(evidence),
         rollouts::rollouts(evidence),
@@ -39,6 +43,7 @@ pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
         structure::structure(evidence),
         breakdown::breakdown(evidence),
         measures::measures(evidence),
+        spending::spending(evidence),
         costs::costs(evidence),
         training::training_costs(evidence),
         training::training_steps(evidence),

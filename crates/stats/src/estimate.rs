@@ -38,6 +38,18 @@ pub struct Estimate {
     pub num_values: usize,
 }
 
+/// Prompts below which a mean has no interval: a spread over fewer is too uncertain to be shown.
+pub const MIN_PROMPTS: usize = 10;
+
+impl Estimate {
+    /// An estimate whose clusters are prompts: without an interval where they are fewer than
+    /// [`MIN_PROMPTS`].
+    pub fn over_prompts(self) -> Self {
+        let interval = self.interval.filter(|_| self.num_clusters >= MIN_PROMPTS);
+        Self { interval, ..self }
+    }
+}
+
 /// The 97.5 % quantile of Student's t.
 pub(crate) fn t_quantile(degrees_of_freedom: usize) -> f64 {
     StudentsT::new(0.0, 1.0, degrees_of_freedom as f64)
@@ -90,13 +102,35 @@ pub fn clustered_proportion(clusters: &[Vec<f64>]) -> Option<Estimate> {
         _ => estimate.num_clusters as f64,
     };
     let z = t_quantile((estimate.num_clusters - 1).max(1));
+    Some(Estimate { interval: Some(wilson(p, effective, z)), ..estimate })
+}
+
+/// Wilson's interval of the proportion `p` at the sample size `effective`, with the quantile `z`.
+pub(crate) fn wilson(p: f64, effective: f64, z: f64) -> Interval {
     let z2 = z * z;
     let center = (p + z2 / (2.0 * effective)) / (1.0 + z2 / effective);
     let half = z / (1.0 + z2 / effective)
         * (p * (1.0 - p) / effective + z2 / (4.0 * effective * effective)).sqrt();
-    let interval =
-        Interval { low: (center - half).clamp(0.0, p), high: (center + half).clamp(p, 1.0) };
-    Some(Estimate { interval: Some(interval), ..estimate })
+    Interval { low: (center - half).clamp(0.0, p), high: (center + half).clamp(p, 1.0) }
+}
+
+/// The mean over prompts of a statistic between `least` and `most`, such as the AUC within groups, with
+/// the t interval cut to that range. There is none below [`MIN_PROMPTS`], and none where all clusters have
+/// the same mean: a spread of 0 says nothing about how sure it is.
+///
+/// ```
+/// use preceptor_stats::bounded_mean;
+/// let constant = bounded_mean(&vec![vec![0.5]; 40], (0.0, 1.0)).unwrap();
+/// assert_eq!((constant.mean, constant.interval), (0.5, None));
+/// ```
+pub fn bounded_mean(clusters: &[Vec<f64>], (least, most): (f64, f64)) -> Option<Estimate> {
+    let estimate = clustered_mean(clusters)?.over_prompts();
+    let interval = estimate.interval.filter(|interval| interval.low < interval.high);
+    let interval = interval.map(|Interval { low, high }| Interval {
+        low: low.clamp(least, most),
+        high: high.clamp(least, most),
+    });
+    Some(Estimate { interval, ..estimate })
 }
 
 #[cfg(test)]

@@ -19,20 +19,12 @@ fn two_policies_are_compared_by_prompt() {
     close(&found["a"]["score"]["mean"], 0.75);
     close(&found["b"]["score"]["mean"], 0.5);
     assert_eq!((&found["a"]["scored"], &found["a"]["wanted"]), (&json!(4), &json!(4)));
-    // Differences 0, 1, 1, -1: mean 1/4, standard error sqrt(11/48), t = 0.5222 with 3 degrees of freedom.
+    // Differences 0, 1, 1, -1: four prompts are too few for an interval.
     close(&found["difference"]["mean"], 0.25);
-    let half = 3.182_446_305_284_263 * (11.0_f64 / 48.0).sqrt();
-    close(&found["difference"]["interval"][0], 0.25 - half);
-    close(&found["difference"]["interval"][1], 0.25 + half);
-    let p_value = found["p-value"].as_f64().unwrap();
-    assert!((p_value - 0.637_618_343_3).abs() < 1e-6, "{p_value}");
+    assert_eq!((&found["difference"]["interval"], &found["p-value"]), (&json!(null), &json!(null)));
+    assert_eq!((&found["note"], &found["seeds"]), (&json!("too few prompts"), &json!(1)));
     let outcomes = ["a-better", "b-better", "ties", "prompts"].map(|key| &found[key]);
     assert_eq!(outcomes, [&json!(2), &json!(1), &json!(1), &json!(4)]);
-    // A share stays between 0 and 1, and so does its interval, as in reports.
-    for end in [0, 1] {
-        let end = found["a"]["score"]["interval"][end].as_f64().unwrap();
-        assert!((0.0..=1.0).contains(&end), "{end}");
-    }
     insta::assert_snapshot!(folder.run(&COMPARE).expect_done().stdout);
 }
 

@@ -239,7 +239,7 @@ fn the_plan_says_what_endpoints_will_cost() {
     folder.write("remote.toml", &right.replace("max-retries = 1", prices));
     insta::assert_snapshot!(
         shown().join("\n"),
-        @"At `remote` up to about 37440 tokens are read and 49152 written, retries not counted: 0.5664 money."
+        @"At `remote` up to about 37440 tokens are read and 49152 written, retries not counted: 0.5664 USD."
     );
     let plan = || read_json(&folder.run(&["--json", "plan", "remote.toml"]).expect_done().stdout);
     let expense = &plan()["expenses"][0];

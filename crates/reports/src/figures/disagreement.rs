@@ -75,5 +75,5 @@ fn read(table: &ReadTable) -> Result<Vec<Row>, Error> {
             values: std::array::from_fn(|column| columns[column][i]),
         })
     };
-    Ok(subjects(table, "group_size")?.into_iter().enumerate().filter_map(row).collect())
+    Ok(subjects(table, &["group_size"])?.into_iter().enumerate().filter_map(row).collect())
 }

@@ -1,5 +1,5 @@
 //! Training over steps: scores by split, and what was measured in each step. Lines are means over seeds;
-//! bands reach from the lowest seed to the highest.
+//! bands reach from the lowest seed to the highest. Rings mark the steps that early stopping chose.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,16 +7,17 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::drawing::DrawingArea;
 use plotters::prelude::{
-    BLACK, ChartBuilder, Color as _, DashedLineSeries, DrawingBackend, IntoFont as _, LineSeries,
-    Polygon, RGBColor, Text,
+    BLACK, ChartBuilder, Circle, Color as _, DashedLineSeries, DrawingBackend, IntoFont as _,
+    LineSeries, Polygon, RGBColor, Text,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Figure;
 use super::canvas::{BOUND_COLOR, Drawing, FONT, color, is_repeated, name_line, save};
+use super::score_rows::count_range;
 use crate::Error;
+use crate::condition::TRAINED_ON;
 use crate::table::ReadTable;
-use crate::tables::TRAINED_ON;
 
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (360, 260);
@@ -55,6 +56,8 @@ struct Line {
     color: RGBColor,
     is_dashed: bool,
     points: Vec<Point>,
+    /// Steps whose policies are reported.
+    chosen: Vec<f64>,
 }
 
 struct Panel {
@@ -72,7 +75,13 @@ struct Row {
     panel: String,
     name: String,
     is_bound: bool,
-    point: Point,
+    content: Content,
+}
+
+/// What a row adds to its line.
+enum Content {
+    Point(Point),
+    Chosen(Vec<f64>),
 }
 
 pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> {
@@ -80,25 +89,29 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
     let Some(scores) = ReadTable::read_if_there(tables, "training_scores")? else {
         return Ok(drawn);
     };
-    let sees_labels = scores.texts("sees_labels")?.into_iter().map(|sees| !sees.is_empty());
-    let bounds: Vec<(String, bool)> =
-        scores.texts(TRAINED_ON)?.into_iter().zip(sees_labels).collect();
-    let is_bound = |name: &str| bounds.iter().any(|(known, bound)| known == name && *bound);
-    let rows = read(&scores, "split", "score", &is_bound)?;
-    let seeds = scores.numbers("seeds")?.into_iter().flatten().fold(0.0, f64::max);
-    let over = format!("means over {seeds} seeds, bands from the lowest to the highest");
+    let sees_labels = scores.texts_if_there("sees_labels")?;
+    let named = scores.texts(TRAINED_ON)?.into_iter().zip(sees_labels);
+    let bounds: BTreeSet<String> =
+        named.filter(|(_, sees)| !sees.is_empty()).map(|(name, _)| name).collect();
+    let rows = read(&scores, "split", "score", &bounds)?;
+    let over = format!(
+        "means over {}, bands from the lowest to the highest",
+        count_range(&scores.numbers("seeds")?, "seed")
+    );
+    let has_chosen = rows.iter().any(|row| matches!(row.content, Content::Chosen(_)));
+    let rings = if has_chosen { " Rings: steps that early stopping chose." } else { "" };
     let title = "Score of the policy against steps of training".to_owned();
-    let caption = format!("{title}: {over}. Grey: a reward that sees labels.");
+    let caption = format!("{title}: {over}. Grey: trained on labels.{rings}");
     let panels = Panels { title, panels: panels_of(rows, |name| name.to_owned()) };
     drawn.push(save(figures, "learning-curves", &caption, &panels)?);
 
     if let Some(steps) = ReadTable::read_if_there(tables, "training_steps")? {
-        let mut rows = read(&steps, "measure", "mean", &is_bound)?;
+        let mut rows = read(&steps, "measure", "mean", &bounds)?;
         let place = |row: &Row| MEASURES.iter().position(|(known, _)| *known == row.panel);
         rows.retain(|row| place(row).is_some());
         rows.sort_by_key(|row| place(row));
         let title = "Each step of training".to_owned();
-        let caption = format!("{title}: {over}. Grey: a reward that sees labels.");
+        let caption = format!("{title}: {over}. Grey: trained on labels.");
         let named = |name: &str| {
             let known = MEASURES.iter().find(|(known, _)| *known == name);
             known.map_or(name, |(_, title)| title).to_owned()
@@ -130,14 +143,18 @@ fn line_names(table: &ReadTable) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
+/// `bounds` are the trainings that see labels, for tables that don't say it of each row.
 fn read(
     table: &ReadTable,
     panel: &str,
     mean: &str,
-    is_bound: &dyn Fn(&str) -> bool,
+    bounds: &BTreeSet<String>,
 ) -> Result<Vec<Row>, Error> {
     let (panels, names) = (table.texts(panel)?, line_names(table)?);
     let trained_on = table.texts(TRAINED_ON)?;
+    let has_bounds = table.has("sees_labels");
+    let sees_labels = table.texts_if_there("sees_labels")?;
+    let chosen = table.texts_if_there("chosen")?;
     let (steps, means) = (table.numbers("step")?, table.numbers(mean)?);
     let (lows, highs) = (table.numbers("lowest")?, table.numbers("highest")?);
     let benchmarks = table.texts("benchmark")?;
@@ -149,8 +166,18 @@ fn read(
             false => panels[i].clone(),
         };
         let (low, high) = (lows[i].unwrap_or(mean), highs[i].unwrap_or(mean));
-        let point = Point { step: steps[i]?, mean, low, high };
-        Some(Row { panel, is_bound: is_bound(&trained_on[i]), name: names[i].clone(), point })
+        let content = match steps[i] {
+            Some(step) => Content::Point(Point { step, mean, low, high }),
+            None => {
+                let steps = chosen[i].split_whitespace().filter_map(|step| step.parse().ok());
+                Content::Chosen(steps.collect())
+            }
+        };
+        let is_bound = match has_bounds {
+            true => !sees_labels[i].is_empty(),
+            false => bounds.contains(&trained_on[i]),
+        };
+        Some(Row { panel, is_bound, name: names[i].clone(), content })
     };
     Ok((0..names.len()).filter_map(row).collect())
 }
@@ -179,12 +206,16 @@ fn panels_of(rows: Vec<Row>, title: impl Fn(&str) -> String) -> Vec<Panel> {
             panels.len() - 1
         });
         let lines = &mut panels[place].lines;
-        match lines.iter_mut().find(|line| line.name == row.name) {
-            Some(line) => line.points.push(row.point),
-            None => {
-                let (color, is_dashed) = style(&row.name);
-                lines.push(Line { name: row.name, color, is_dashed, points: vec![row.point] });
-            }
+        let known = lines.iter().position(|line| line.name == row.name);
+        let line = known.unwrap_or_else(|| {
+            let (color, is_dashed) = style(&row.name);
+            let (points, chosen) = (Vec::new(), Vec::new());
+            lines.push(Line { name: row.name, color, is_dashed, points, chosen });
+            lines.len() - 1
+        });
+        match row.content {
+            Content::Point(point) => lines[line].points.push(point),
+            Content::Chosen(steps) => lines[line].chosen.extend(steps),
         }
     }
     panels
@@ -253,6 +284,13 @@ impl Panel {
                 false => chart.draw_series(LineSeries::new(points, style)).map(|_| ()),
             };
             drawn.map_err(text)?;
+            let is_chosen = |point: &&Point| line.chosen.contains(&point.step);
+            let ring = |point: &Point| {
+                let style = line.color.stroke_width(2 * scale);
+                Circle::new((point.step, point.mean), px(5), style)
+            };
+            let rings = line.points.iter().filter(is_chosen).map(ring);
+            chart.draw_series(rings).map_err(text)?;
         }
         Ok(())
     }
@@ -347,10 +385,11 @@ mod tests {
         ] {
             table.number(column, values.map(Some).to_vec());
         }
+        table.text("sees_labels", texts(&["", "", "", "", "reward"]));
         let folder = tempfile::tempdir().unwrap();
         table.write(folder.path()).unwrap();
         let table = ReadTable::read(folder.path(), "training_scores").unwrap();
-        let rows = read(&table, "split", "score", &|name| name.starts_with("a form")).unwrap();
+        let rows = read(&table, "split", "score", &BTreeSet::new()).unwrap();
         let panels = Panels { title: String::new(), panels: panels_of(rows, str::to_owned) };
         let lines: Vec<_> = panels.panels[0]
             .lines
@@ -366,5 +405,31 @@ mod tests {
             ]
         );
         assert_eq!(panels.legend().iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn the_chosen_steps_are_marked_on_their_line() {
+        let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let mut table = Table::new("training_scores", "");
+        table.text("benchmark", texts(&["b"; 4]));
+        table.text(TRAINED_ON, texts(&["rubric"; 4]));
+        table.text("split", texts(&["validation"; 4]));
+        table.number("step", vec![Some(0.0), Some(5.0), Some(10.0), None]);
+        table.text("chosen", texts(&["", "", "", "5 10"]));
+        for column in ["score", "lowest", "highest"] {
+            table.number(column, [0.5, 0.7, 0.6, 0.72].map(Some).to_vec());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        table.write(folder.path()).unwrap();
+        let table = ReadTable::read(folder.path(), "training_scores").unwrap();
+        let panels =
+            panels_of(read(&table, "split", "score", &BTreeSet::new()).unwrap(), str::to_owned);
+        assert_eq!(
+            (panels[0].lines[0].points.len(), &panels[0].lines[0].chosen),
+            (3, &vec![5.0, 10.0])
+        );
+        let drawing = Panels { title: String::new(), panels };
+        let figure = save(folder.path(), "curves", "", &drawing).unwrap();
+        assert_eq!(figure.svg.matches("<circle").count(), 2);
     }
 }

@@ -11,6 +11,7 @@ use super::{Figure, by_setting};
 use crate::Error;
 use crate::condition::ANY;
 use crate::html::file_name;
+use crate::number::format_number;
 use crate::table::ReadTable;
 
 struct Row {
@@ -75,12 +76,12 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
 }
 
 fn read(table: &ReadTable, source: &Source) -> Result<Vec<Row>, Error> {
-    let rewards = table.texts("reward")?;
-    let bounds = table.texts("sees_labels")?;
-    let values = table.numbers(source.column)?;
-    let lows = table.numbers(&format!("{}_low", source.column))?;
-    let highs = table.numbers(&format!("{}_high", source.column))?;
-    let groups = table.numbers("mixed_groups")?;
+    let rewards = table.texts_if_there("reward")?;
+    let bounds = table.texts_if_there("sees_labels")?;
+    let values = table.numbers_if_there(source.column)?;
+    let lows = table.numbers_if_there(&format!("{}_low", source.column))?;
+    let highs = table.numbers_if_there(&format!("{}_high", source.column))?;
+    let groups = table.numbers_if_there("mixed_groups")?;
     let row = |(i, subject): (usize, super::score_rows::Subject)| {
         let value = values[i]?;
         Some(Row {
@@ -95,7 +96,11 @@ fn read(table: &ReadTable, source: &Source) -> Result<Vec<Row>, Error> {
             groups: groups[i].unwrap_or(0.0) as u64,
         })
     };
-    Ok(subjects(table, "sees_labels")?.into_iter().enumerate().filter_map(row).collect())
+    Ok(subjects(table, &["sees_labels", "label_accuracy", "reward_accuracy", "correlation"])?
+        .into_iter()
+        .enumerate()
+        .filter_map(row)
+        .collect())
 }
 
 fn draw_one(
@@ -130,13 +135,16 @@ fn draw_one(
             value: row.value,
             low: row.low,
             high: row.high,
-            text: format!("{:.3} (n {})", row.value, row.groups),
+            text: format!("{} (n {})", format_number(row.value), row.groups),
             color: if row.is_bound { None } else { number },
         });
     }
     let figure = Bars {
         title,
-        footer: format!("n: {}; 95 % intervals over prompts", source.groups),
+        footer: format!(
+            "n: {}; 95 % intervals over prompts, where there are enough",
+            source.groups
+        ),
         axis: source.axis,
         origin: source.origin,
         shown: source.shown,

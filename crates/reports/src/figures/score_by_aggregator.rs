@@ -8,12 +8,14 @@ use super::canvas::save;
 use super::score_rows::{ScoreRow, footer};
 use crate::Error;
 use crate::html::file_name;
+use crate::number::format_number;
 
 pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Figure, Error> {
     let largest = rows.iter().map(|row| row.group_size).max().unwrap_or(1);
     let rows: Vec<_> = rows.iter().filter(|row| row.group_size == largest).cloned().collect();
     let title = format!("{setting}: score by aggregator, G = {largest}");
-    let caption = format!("{title}. Grey: an upper bound that sees labels.");
+    let caption =
+        format!("{title}. Grey: an upper bound, whose aggregator or training sees labels.");
     let mut colors = 0..;
     let mut bar = |row: &ScoreRow| Bar {
         name: row.aggregator.clone(),
@@ -36,8 +38,9 @@ pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Fi
 
 /// The score, and how much of it is there where some is not.
 fn text(row: &ScoreRow) -> String {
+    let score = format_number(row.score);
     match row.coverage < 1.0 {
-        true => format!("{:.3} ({:.0} % scored)", row.score, 100.0 * row.coverage),
-        false => format!("{:.3}", row.score),
+        true => format!("{score} ({:.0} % scored)", 100.0 * row.coverage),
+        false => score,
     }
 }

@@ -129,7 +129,9 @@ impl Drawing for Lines {
                 let style = line.color.stroke_width(scale);
                 ErrorBar::new_vertical(point.0, row.low, row.score, row.high, style, px(7))
             };
-            chart.draw_series(line.rows.iter().zip(&points).map(whisker)).map_err(text)?;
+            let has_interval = |(row, _): &(&ScoreRow, &(f64, f64))| row.low < row.high;
+            let whiskers = line.rows.iter().zip(&points).filter(has_interval).map(whisker);
+            chart.draw_series(whiskers).map_err(text)?;
             let dot = |point: &(f64, f64)| Circle::new(*point, px(4), line.color.filled());
             chart.draw_series(points.iter().map(dot)).map_err(text)?;
         }

@@ -14,6 +14,8 @@ pub(super) struct ScoreRow {
     pub(super) low: f64,
     pub(super) high: f64,
     pub(super) is_bound: bool,
+    /// Whether its policies are trained.
+    pub(super) is_trained: bool,
     pub(super) prompts: u32,
     pub(super) seeds: u32,
     /// The share of wanted scores that are there.
@@ -21,7 +23,7 @@ pub(super) struct ScoreRow {
     pub(super) grader: String,
 }
 
-/// What a row of a table is about, from the columns before `end`.
+/// What a row of a table is about, from the columns before the first of `ends`.
 pub(super) struct Subject {
     /// Benchmark and other axes.
     pub(super) setting: String,
@@ -32,9 +34,10 @@ pub(super) struct Subject {
     pub(super) group_size: Option<u32>,
 }
 
-pub(super) fn subjects(table: &ReadTable, end: &str) -> Result<Vec<Subject>, Error> {
+pub(super) fn subjects(table: &ReadTable, ends: &[&str]) -> Result<Vec<Subject>, Error> {
     let header = table.header();
-    let keys: Vec<&String> = header.iter().take_while(|name| *name != end).collect();
+    let is_key = |name: &&String| !ends.contains(&name.as_str());
+    let keys: Vec<&String> = header.iter().take_while(is_key).collect();
     let columns = keys.iter().map(|key| table.texts(key)).collect::<Result<Vec<_>, _>>()?;
     let height = columns.first().map_or(0, Vec::len);
     let subject = |row: usize| {
@@ -62,7 +65,8 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
         (table.numbers("score")?, table.numbers("low")?, table.numbers("high")?);
     let (prompts, seeds) = (table.numbers("prompts")?, table.numbers("seeds")?);
     let coverage = table.numbers("coverage")?;
-    let mut subjects = subjects(table, "score")?;
+    let is_trained = table.has("training_se");
+    let mut subjects = subjects(table, &["score"])?;
     let key = |subject: &Subject| {
         (subject.setting.clone(), subject.aggregator.clone(), subject.group_size)
     };
@@ -84,6 +88,7 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
             low: low[i].unwrap_or(score),
             high: high[i].unwrap_or(score),
             is_bound: standing[i] == "upper bound",
+            is_trained,
             prompts: prompts[i]? as u32,
             seeds: seeds[i]? as u32,
             coverage: coverage[i]?,
@@ -93,12 +98,70 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
     Ok(subjects.into_iter().enumerate().filter_map(row).collect())
 }
 
-/// The line under a figure of scores: how much went in, and how it was graded.
+/// The line under a figure of scores: how much went into all of its rows, and how they were graded.
 pub(super) fn footer(rows: &[ScoreRow]) -> String {
-    let Some(row) = rows.first() else { return String::new() };
-    let seeds = if row.seeds == 1 { "seed" } else { "seeds" };
+    if rows.is_empty() {
+        return String::new();
+    }
+    let counts = |of: fn(&ScoreRow) -> u32| {
+        rows.iter().map(|row| Some(f64::from(of(row)))).collect::<Vec<_>>()
+    };
+    let mut graders: Vec<&str> = rows.iter().map(|row| row.grader.as_str()).collect();
+    graders.sort_unstable();
+    graders.dedup();
+    let is_trained = rows.iter().any(|row| row.is_trained);
+    let over = if is_trained { "training runs and prompts" } else { "prompts" };
+    let missing = match rows.iter().filter(|row| row.low == row.high).count() {
+        0 => "",
+        _ => " (none where there are too few prompts or one training run)",
+    };
     format!(
-        "{} prompts, {} {seeds}, grader {}, 95 % intervals over prompts",
-        row.prompts, row.seeds, row.grader
+        "{}, {}, grader {}, 95 % intervals over {over}{missing}",
+        count_range(&counts(|row| row.prompts), "prompt"),
+        count_range(&counts(|row| row.seeds), "seed"),
+        graders.join(" and "),
     )
+}
+
+/// The least and the most of some counts with their unit, for example `1 to 3 seeds`.
+pub(super) fn count_range(counts: &[Option<f64>], unit: &str) -> String {
+    let fold = |pick: fn(f64, f64) -> f64| counts.iter().copied().flatten().reduce(pick);
+    let (least, most) = (fold(f64::min).unwrap_or(0.0), fold(f64::max).unwrap_or(0.0));
+    let range = if least == most { format!("{most}") } else { format!("{least} to {most}") };
+    if most == 1.0 { format!("{range} {unit}") } else { format!("{range} {unit}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(prompts: u32, seeds: u32, grader: &str) -> ScoreRow {
+        ScoreRow {
+            setting: String::new(),
+            aggregator: String::new(),
+            group_size: 8,
+            score: 0.5,
+            low: 0.4,
+            high: 0.6,
+            is_bound: false,
+            is_trained: false,
+            prompts,
+            seeds,
+            coverage: 1.0,
+            grader: grader.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_footer_is_of_every_bar() {
+        let rows = [row(128, 3, "verify-1"), row(128, 1, "verify-1"), row(64, 2, "string-1")];
+        assert_eq!(
+            footer(&rows),
+            "64 to 128 prompts, 1 to 3 seeds, grader string-1 and verify-1, 95 % intervals over prompts"
+        );
+        assert_eq!(
+            footer(&rows[1..2]),
+            "128 prompts, 1 seed, grader verify-1, 95 % intervals over prompts"
+        );
+    }
 }

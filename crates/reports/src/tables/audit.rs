@@ -15,11 +15,16 @@
 //! - `unrewarded`: the share of rollouts without a reward, with `unrewarded_reasons`; `failed` are those
 //!   whose record could not be had. `rollouts` have both reward and score.
 //!
-//! Intervals are over prompts. `sees_labels` names the part that is an upper bound.
+//! Intervals are over prompts: Wilson's of shares, of `group_auc`, which is a mean and no share, the t interval
+//! cut to [0, 1]. There is none below a least number of prompts, and none of `group_auc` where every group has
+//! the same one, as with a constant reward. `sees_labels` names the part that is an upper bound. Columns
+//! without a value in any row are left out.
 
 use std::collections::BTreeSet;
 
-use preceptor_stats::{Confusion, Estimate, area_under_curve, clustered_proportion};
+use preceptor_stats::{
+    Caution, Confusion, Design, Estimate, area_under_curve, bounded_mean, clustered_proportion,
+};
 
 use super::rewarded::{
     RewardedGroup, flat_share, identify_reward, reasons_text, rewarded_groups, unrewarded_share,
@@ -61,6 +66,7 @@ pub(crate) fn audit(evidence: &Evidence) -> Table {
     identify(&mut table, evidence, &rows);
     identify_reward(&mut table, &rows);
     add_columns(&mut table, &audits);
+    table.drop_empty(&[]);
     table
 }
 
@@ -96,6 +102,7 @@ pub(crate) fn audit_by_level(evidence: &Evidence) -> Table {
     identify_reward(&mut table, &rows);
     table.text("level", levels);
     add_columns(&mut table, &audits);
+    table.drop_empty(&[]);
     table
 }
 
@@ -124,10 +131,10 @@ fn summarize(scores: &[Vec<f64>], groups: &[&RewardedGroup]) -> Audit {
     let counts = Confusion::of(all.iter().map(|(reward, right)| (*reward > THRESHOLD, *right)));
     let rate = |part: u64, rest: u64| (part + rest > 0).then(|| part as f64 / (part + rest) as f64);
     Audit {
-        label_accuracy: clustered_proportion(scores),
-        reward_accuracy: clustered_proportion(&agreements),
+        label_accuracy: clustered_proportion(scores).map(Estimate::over_prompts),
+        reward_accuracy: clustered_proportion(&agreements).map(Estimate::over_prompts),
         auc: area_under_curve(&all),
-        group_auc: clustered_proportion(&group_aucs),
+        group_auc: bounded_mean(&group_aucs, (0.0, 1.0)),
         num_mixed: group_aucs.iter().map(|group| group.len() as u64).sum(),
         false_positive_rate: rate(counts.false_positives, counts.true_negatives),
         false_negative_rate: rate(counts.false_negatives, counts.true_positives),
@@ -148,11 +155,21 @@ fn add_columns(table: &mut Table, audits: &[Audit]) {
     table.number("auc", numbers(|audit| audit.auc));
     let names = ["group_auc", "group_auc_low", "group_auc_high"];
     table.estimates(names, &estimates(|audit| audit.group_auc));
-    table.count("mixed_groups", audits.iter().map(|audit| audit.num_mixed).collect());
+    let has_rewards = audits.iter().any(|audit| audit.num_rollouts > 0);
+    if has_rewards {
+        table.count("mixed_groups", audits.iter().map(|audit| audit.num_mixed).collect());
+    }
     table.number("false_positive_rate", numbers(|audit| audit.false_positive_rate));
     table.number("false_negative_rate", numbers(|audit| audit.false_negative_rate));
     table.number("flat_groups", numbers(|audit| audit.flat_groups));
     table.number("unrewarded", numbers(|audit| audit.unrewarded));
     table.text("unrewarded_reasons", audits.iter().map(|audit| audit.reasons.clone()).collect());
-    table.count("rollouts", audits.iter().map(|audit| audit.num_rollouts).collect());
+    if has_rewards {
+        table.count("rollouts", audits.iter().map(|audit| audit.num_rollouts).collect());
+    }
+    let note = |audit: &Audit| {
+        let num_prompts = audit.label_accuracy.map_or(0, |accuracy| accuracy.num_clusters);
+        Caution::of(Design::Samples, 1, num_prompts).map_or("", Caution::name)
+    };
+    table.notes(audits.iter().map(note).collect());
 }

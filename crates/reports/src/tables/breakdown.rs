@@ -1,10 +1,11 @@
 //! `breakdown`: the score by the benchmark's tags (level, subject, theme), for every condition at its
 //! benchmark's largest group. `score`, `low` and `high` are those of `scores`, over the prompts with
-//! the tag.
+//! the tag; `note` says why there is no interval.
 
 use std::collections::BTreeMap;
 
-use preceptor_stats::score_estimate;
+use preceptor_core::PromptId;
+use preceptor_stats::Caution;
 
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
@@ -15,25 +16,27 @@ pub(crate) fn breakdown(evidence: &Evidence) -> Table {
     let mut rows: Vec<&Condition<'_>> = Vec::new();
     let (mut tags, mut values) = (Vec::new(), Vec::new());
     let mut estimates = Vec::new();
-    let mut sizes = Vec::new();
+    let (mut notes, mut sizes) = (Vec::new(), Vec::new());
     for condition in &conditions {
         let cell = condition.cell;
         if cell.group_size != evidence.largest_group(&cell.benchmark) {
             continue;
         }
-        let mut clusters: BTreeMap<(String, String), Vec<Vec<f64>>> = BTreeMap::new();
-        for (prompt, scores) in cell.prompts.iter().zip(evidence.scores(condition)) {
+        let mut tagged: BTreeMap<(String, String), Vec<&PromptId>> = BTreeMap::new();
+        for prompt in &cell.prompts {
             for (tag, value) in &evidence.prompt(cell, prompt.as_str()).tags {
-                let key = (tag.clone(), value.clone());
-                clusters.entry(key).or_default().push(scores.clone());
+                tagged.entry((tag.clone(), value.clone())).or_default().push(prompt);
             }
         }
-        for ((tag, value), clusters) in clusters {
+        let scored = evidence.estimate_scores(condition);
+        for ((tag, value), prompts) in tagged {
+            let part = scored.over(&prompts);
             rows.push(condition);
             tags.push(tag);
             values.push(value);
-            estimates.push(score_estimate(evidence.has_rubric(cell), &clusters));
-            sizes.push(clusters.len() as u64);
+            estimates.push(part.estimate());
+            notes.push(part.caution().map_or("", Caution::name));
+            sizes.push(prompts.len() as u64);
         }
     }
     let mut table =
@@ -43,5 +46,6 @@ pub(crate) fn breakdown(evidence: &Evidence) -> Table {
     table.text("value", values);
     table.estimates(["score", "low", "high"], &estimates);
     table.count("prompts", sizes);
+    table.notes(notes);
     table
 }

@@ -1,13 +1,13 @@
-//! `costs`: what was spent, by stage.
+//! `costs`: the tokens that the records of each condition rest on, by stage: what it would cost alone.
 //!
 //! - `rollouts`: drawing, as the runs that drew noted it; of a larger set, the share of what is read.
 //! - `aggregates`: tokens that aggregators spent beyond the rollouts.
 //! - `rewards`: tokens that derivers spent, rubrics and judging together.
 //! - `grades`, `rollout-grades`: tokens of the benchmark's judge, where it asks one.
 //!
-//! A stage that several conditions share is one row, so that rows can be added up. Answers that two
-//! stages asked for and one got from the other's records count in both. `tokens_a_prompt` is over the
-//! prompts of all seeds, read and written together.
+//! A stage that several conditions share is one row. Rows must not be added up: a call that two stages asked
+//! for was made once and counts in both. What was paid is in `spending`, where each call is counted once.
+//! `tokens_a_prompt` is over the prompts of all seeds, read and written together.
 
 use preceptor_core::record::{CellRecord, GradeRecord, rollout_key};
 use preceptor_core::{JudgedCriterion, Usage};
@@ -15,6 +15,10 @@ use preceptor_core::{JudgedCriterion, Usage};
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
 use crate::table::Table;
+
+const CAPTION: &str = "Tokens that the records of each condition rest on, by stage: what it would cost \
+                       alone. Conditions share calls, so that rows can't be added up; `spending` has what \
+                       was paid";
 
 /// What one stage of a condition's cells cost.
 struct Row<'a> {
@@ -60,8 +64,7 @@ pub(crate) fn costs(evidence: &Evidence) -> Table {
         total(evidence.reward(cell, key).iter().map(|record| record.group.usage))
     });
 
-    let mut table =
-        Table::new("costs", "Tokens spent, by stage; a stage that is shared counts once");
+    let mut table = Table::new("costs", CAPTION);
     identify(&mut table, evidence, &rows.iter().map(|row| &row.condition).collect::<Vec<_>>());
     table.text("stage", rows.iter().map(|row| row.stage.to_owned()).collect());
     table.count("prompt_tokens", rows.iter().map(|row| row.usage.num_prompt_tokens).collect());

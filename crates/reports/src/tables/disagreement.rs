@@ -10,8 +10,9 @@
 //!   `num_differ` of `compared` groups.
 //! - `a_right`, `b_right`: the share of the `num_differ` groups where the one and the other is right.
 //!   Both at once can't be: two right answers are the same.
+//! - `note` says why there is no interval.
 
-use preceptor_stats::{Estimate, clustered_proportion};
+use preceptor_stats::{Caution, Design, Estimate, clustered_proportion};
 
 use crate::answers::{Given, given};
 use crate::condition::{Condition, identify_groups};
@@ -67,6 +68,11 @@ pub(crate) fn disagreement(evidence: &Evidence) -> Table {
     };
     table.number("a_right", share(|one| one.num_a_right));
     table.number("b_right", share(|one| one.num_b_right));
+    let note = |one: &Comparison| {
+        let num_prompts = one.differ.map_or(0, |differ| differ.num_clusters);
+        Caution::of(Design::Samples, 1, num_prompts).map_or("", Caution::name)
+    };
+    table.notes(compared.iter().map(note).collect());
     table
 }
 
@@ -95,6 +101,6 @@ fn compare(a: &[Vec<Option<Given>>], b: &[Vec<Option<Given>>]) -> Comparison {
         }
         clusters.push(cluster);
     }
-    result.differ = clustered_proportion(&clusters);
+    result.differ = clustered_proportion(&clusters).map(Estimate::over_prompts);
     result
 }

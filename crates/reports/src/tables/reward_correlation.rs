@@ -3,10 +3,11 @@
 //!
 //! - `correlation`: Pearson's, over all rollouts that have a reward and a score (`rollouts` of them).
 //! - `group_correlation`: Pearson's within each group in which both differ (`mixed_groups` of them),
-//!   averaged over prompts, with its t interval, cut to [-1, 1]. Only differences within a group reach GRPO.
+//!   averaged over prompts, with its t interval, cut to [-1, 1]; none below a least number of prompts. Only
+//!   differences within a group reach GRPO.
 //! - `flat_groups`, `unrewarded`, `unrewarded_reasons` and `sees_labels` are as in `audit`.
 
-use preceptor_stats::{Estimate, Interval, clustered_mean, correlation};
+use preceptor_stats::{Estimate, bounded_mean, correlation};
 
 use super::rewarded::{
     RewardedGroup, flat_share, identify_reward, reasons_text, rewarded_groups, unrewarded_share,
@@ -34,7 +35,8 @@ pub(crate) fn reward_correlation(evidence: &Evidence) -> Table {
     let pooled = groups.iter().map(|groups| correlation(&points(groups)));
     table.number("correlation", pooled.collect());
     let names = ["group_correlation", "group_correlation_low", "group_correlation_high"];
-    let estimates: Vec<Option<Estimate>> = within.iter().map(|of| within_range(of)).collect();
+    let estimates: Vec<Option<Estimate>> =
+        within.iter().map(|of| bounded_mean(of, (-1.0, 1.0))).collect();
     table.estimates(names, &estimates);
     let mixed = within.iter().map(|of| of.iter().map(|prompt| prompt.len() as u64).sum());
     table.count("mixed_groups", mixed.collect());
@@ -43,15 +45,6 @@ pub(crate) fn reward_correlation(evidence: &Evidence) -> Table {
     table.text("unrewarded_reasons", groups.iter().map(|groups| reasons_text(groups)).collect());
     table.count("rollouts", groups.iter().map(|groups| points(groups).len() as u64).collect());
     table
-}
-
-/// The mean correlation. Few groups give intervals that no correlation can reach.
-fn within_range(clusters: &[Vec<f64>]) -> Option<Estimate> {
-    let estimate = clustered_mean(clusters)?;
-    let cut = |value: f64| value.clamp(-1.0, 1.0);
-    let interval =
-        estimate.interval.map(|Interval { low, high }| Interval { low: cut(low), high: cut(high) });
-    Some(Estimate { interval, ..estimate })
 }
 
 /// The correlations within groups: one cluster a prompt, one value a group that has one.

@@ -1,6 +1,7 @@
 //! `rollouts`: what was drawn, one row for each set of rollouts: how good single rollouts are, what
 //! the group could give at best, how they ended and what they cost; of a set that holds more than is
-//! read here, what falls to these.
+//! read here, what falls to these. A row names the axes that tell its set from others, and what its policy
+//! was trained on.
 //!
 //! - `pass_at_1` is the share of rollouts that are right, `pass_at_group` the share of whole groups
 //!   with one that is; neither is told where answers are scored by rubrics.
@@ -14,6 +15,7 @@ use preceptor_core::FinishReason;
 use preceptor_core::record::{CellRecord, rollout_key};
 use preceptor_stats::pass_at_k;
 
+use crate::condition::identify_rollouts;
 use crate::evidence::Evidence;
 use crate::table::Table;
 
@@ -42,7 +44,8 @@ fn ratio(part: f64, whole: u64) -> Option<f64> {
 }
 
 pub(crate) fn rollouts(evidence: &Evidence) -> Table {
-    let cells = evidence.rollout_cells();
+    let sets = evidence.rollout_sets();
+    let cells: Vec<&CellRecord> = sets.iter().map(|set| set.cell).collect();
     let counts: Vec<_> =
         cells.iter().map(|cell| (count(evidence, cell), evidence.has_rubric(cell))).collect();
     let share = |part: fn(&Counts) -> u64, whole: fn(&Counts) -> u64| {
@@ -52,9 +55,8 @@ pub(crate) fn rollouts(evidence: &Evidence) -> Table {
         let of = |(c, is_rubric): &(Counts, bool)| if *is_rubric { None } else { of(c) };
         counts.iter().map(of).collect::<Vec<_>>()
     };
-    let mut table = Table::new("rollouts", "What was drawn, by benchmark, model and seed");
-    table.text("benchmark", cells.iter().map(|cell| cell.benchmark.clone()).collect());
-    table.text("model", cells.iter().map(|cell| cell.model.clone()).collect());
+    let mut table = Table::new("rollouts", "What was drawn, by benchmark, policy and seed");
+    identify_rollouts(&mut table, evidence, &sets);
     table.count("seed", cells.iter().map(|cell| cell.seed).collect());
     table.count("prompts", cells.iter().map(|cell| cell.prompts.len() as u64).collect());
     table.count("group_size", cells.iter().map(|cell| u64::from(cell.group_size)).collect());
@@ -76,7 +78,7 @@ pub(crate) fn rollouts(evidence: &Evidence) -> Table {
     table.count("generated_tokens", costs.iter().map(|cost| cost.num_generated_tokens).collect());
     table.number("wall_secs", costs.iter().map(|cost| Some(cost.wall_secs)).collect());
     if costs.iter().any(|cost| cost.money > 0.0) {
-        table.number("money", costs.iter().map(|cost| Some(cost.money)).collect());
+        table.number("usd", costs.iter().map(|cost| Some(cost.money)).collect());
     }
     table
 }

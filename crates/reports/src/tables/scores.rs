@@ -1,80 +1,112 @@
 //! `scores`: what each condition scores, how sure that is, and how it compares.
 //!
-//! - `score` with its 95 % interval (`low`, `high`) is over prompts; a prompt's seeds are averaged
-//!   first. For final answers it is the share of prompts that are right; for rubrics with points it is
-//!   `clip(mean, 0, 1)`, with the mean as it was in `unclipped`.
-//! - `delta` is the paired difference to `single` with everything else equal, of scores that are not
-//!   clipped; `p_holm` is adjusted over all conditions of a benchmark that see no labels.
-//! - `standing` says, within a benchmark and without the upper bounds, which condition is best, or
-//!   which are tied for it: their paired difference to the highest one is not told apart from 0.
-//! - `coverage` is the share of wanted scores that are there; `failed` the share of records that could
-//!   not be had because a call failed; `abstained` the share of groups without a pseudo-reference.
+//! - `score` with its 95 % interval (`low`, `high`). Where no policy is trained it is over prompts, a
+//!   prompt's seeds averaged first; where each seed trains its own policy it is over training runs and
+//!   prompts, crossed (see `preceptor_stats::crossed_score`), with the parts of its standard error that come
+//!   from training (`training_se`) and from evaluation (`evaluation_se`). For final answers the score is the
+//!   share of prompts that are right; for rubrics with points it is `clip(mean, 0, 1)`, with the mean as it
+//!   was in `unclipped`.
+//! - `vs_single` is the paired difference to `single` (one rollout, drawn) on the same groups, `vs_rollouts`
+//!   that to the mean of the group's own rollouts; both of scores that are not clipped. `vs_single_p_holm` is
+//!   adjusted over all conditions of a benchmark that are no upper bound.
+//! - `standing`: see [`super::standing`].
+//! - `coverage` is the share of wanted scores that are there. Where some are missing, `common_score` is the
+//!   score over the `common_prompts` that every condition of the benchmark has a score of, for every seed.
+//! - `failed` is the share of records that could not be had because a call failed; `abstained` the share of
+//!   groups without a pseudo-reference.
 //!
 //! Conditions that differ only in what scores don't depend on, such as the reward, are one row.
 
 use preceptor_core::AggregateOutcome;
-use preceptor_stats::{
-    Estimate, PairedDifference, clustered_mean, holm, paired_difference, score_estimate,
-};
+use preceptor_core::record::CellRecord;
+use preceptor_stats::{Contrast, Design, Estimate, Scale, holm};
 
+use super::standing::{common_prompts, rank};
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
+use crate::scored::Scored;
 use crate::table::Table;
 
 /// The aggregator that deltas are against.
 const BASELINE: &str = "single";
+/// Columns that are left out where no condition has a value: without `single`, or with too few prompts.
+const OF_BASELINES: [&str; 7] = [
+    "vs_single",
+    "vs_single_low",
+    "vs_single_high",
+    "vs_single_p_holm",
+    "vs_rollouts",
+    "vs_rollouts_low",
+    "vs_rollouts_high",
+];
 
-struct Row<'a> {
-    condition: Condition<'a>,
-    is_rubric: bool,
-    scores: Vec<Vec<f64>>,
-    delta: Option<PairedDifference>,
+/// One condition with what is said about it.
+pub(super) struct Row<'a> {
+    pub(super) condition: Condition<'a>,
+    pub(super) scored: Scored,
+    vs_single: Option<Contrast>,
+    vs_rollouts: Option<Contrast>,
     p_holm: Option<f64>,
-    standing: &'static str,
+    pub(super) standing: &'static str,
+    common: Option<Scored>,
 }
 
 pub(crate) fn scores(evidence: &Evidence) -> Table {
     let mut rows: Vec<Row<'_>> = evidence
         .scored()
         .into_iter()
-        .map(|condition| Row {
-            is_rubric: evidence.has_rubric(condition.cell),
-            scores: evidence.scores(&condition),
-            condition,
-            delta: None,
-            p_holm: None,
-            standing: "",
+        .map(|condition| {
+            let scored = evidence.estimate_scores(&condition);
+            let vs_rollouts = scored.against(&evidence.rollout_scores(&condition));
+            Row {
+                condition,
+                scored,
+                vs_single: None,
+                vs_rollouts,
+                p_holm: None,
+                standing: "",
+                common: None,
+            }
         })
         .collect();
-    for row in rows.iter_mut().filter(|row| row.condition.cell.sees_labels) {
-        row.standing = "upper bound";
-    }
     let families = families(&rows);
     compare_with_baseline(&mut rows, &families);
     for family in &families {
+        let common = common_prompts(family.iter().map(|&i| &rows[i].scored));
+        let common: Vec<_> = common.into_iter().cloned().collect();
+        for &i in family {
+            rows[i].common = Some(rows[i].scored.over(&common.iter().collect::<Vec<_>>()));
+        }
         rank(&mut rows, family);
     }
 
-    let caption = "Score by condition, with 95 % intervals over prompts. The score is the share of \
-                   prompts whose final answer is right; of rubrics with points, the mean share of \
-                   points, clipped to [0, 1]";
+    let caption = "Score by condition with 95 % intervals over prompts, of trained policies over \
+                   training runs and prompts. The score is the share of prompts whose final answer is \
+                   right; of rubrics with points, the mean share of points, clipped to [0, 1]. \
+                   `vs_single` is the difference to one rollout, drawn; `vs_rollouts` that to the mean of \
+                   the group's rollouts";
     let mut table = Table::new("scores", caption);
     identify(&mut table, evidence, &rows.iter().map(|row| &row.condition).collect::<Vec<_>>());
-    let estimate = |row: &Row<'_>| score_estimate(row.is_rubric, &row.scores);
-    let estimates: Vec<_> = rows.iter().map(estimate).collect();
-    table.estimates(["score", "low", "high"], &estimates);
-    if rows.iter().any(|row| row.is_rubric) {
-        let mean = |row: &Row<'_>| clustered_mean(&row.scores).map(|estimate| estimate.mean);
-        table.number("unclipped", rows.iter().map(mean).collect());
-    }
-    let deltas: Vec<Option<Estimate>> =
-        rows.iter().map(|row| row.delta.map(|delta| delta.estimate)).collect();
-    table.estimates(["delta", "delta_low", "delta_high"], &deltas);
-    table.number("p_holm", rows.iter().map(|row| row.p_holm).collect());
+    add_scores(&mut table, &rows);
+    let contrasts = |of: fn(&Row<'_>) -> Option<Contrast>| -> Vec<Option<Estimate>> {
+        rows.iter().map(|row| of(row).map(|contrast| contrast.estimate)).collect()
+    };
+    let names = ["vs_single", "vs_single_low", "vs_single_high"];
+    table.estimates(names, &contrasts(|row| row.vs_single));
+    table.p_value("vs_single_p_holm", rows.iter().map(|row| row.p_holm).collect());
+    let names = ["vs_rollouts", "vs_rollouts_low", "vs_rollouts_high"];
+    table.estimates(names, &contrasts(|row| row.vs_rollouts));
+    table.drop_empty(&OF_BASELINES);
     table.text("standing", rows.iter().map(|row| row.standing.to_owned()).collect());
-    table.count("prompts", rows.iter().map(|row| row.scores.len() as u64).collect());
-    table.count("seeds", rows.iter().map(|row| row.condition.cells.len() as u64).collect());
-    table.number("coverage", rows.iter().map(coverage).collect());
+    table.count("prompts", rows.iter().map(|row| row.scored.prompts.len() as u64).collect());
+    table.count("seeds", rows.iter().map(|row| row.scored.seeds.len() as u64).collect());
+    table.number("coverage", rows.iter().map(|row| row.scored.coverage()).collect());
+    if rows.iter().any(|row| row.scored.coverage() < Some(1.0)) {
+        let common = |row: &Row<'_>| row.common.as_ref().and_then(Scored::estimate);
+        table.number("common_score", rows.iter().map(|r| common(r).map(|e| e.mean)).collect());
+        let number = |row: &Row<'_>| row.common.as_ref().map_or(0, |of| of.prompts.len() as u64);
+        table.count("common_prompts", rows.iter().map(number).collect());
+    }
     let failed =
         |row: &Row<'_>| share(&row.condition, |cell, key| evidence.grade(cell, key).is_none());
     table.number("failed", rows.iter().map(failed).collect());
@@ -89,22 +121,27 @@ pub(crate) fn scores(evidence: &Evidence) -> Table {
     table
 }
 
-/// The share of wanted scores that are there.
-fn coverage(row: &Row<'_>) -> Option<f64> {
-    let wanted = row.scores.len() * row.condition.cells.len();
-    let scored: usize = row.scores.iter().map(Vec::len).sum();
-    (wanted > 0).then(|| scored as f64 / wanted as f64)
+/// The score with its interval and the parts of its standard error.
+fn add_scores(table: &mut Table, rows: &[Row<'_>]) {
+    let estimates: Vec<_> = rows.iter().map(|row| row.scored.estimate()).collect();
+    table.estimates(["score", "low", "high"], &estimates);
+    if rows.iter().any(|row| row.scored.scale == Scale::Rubric) {
+        table.number("unclipped", rows.iter().map(|row| row.scored.mean()).collect());
+    }
+    if rows.iter().any(|row| row.scored.design == Design::TrainingRuns) {
+        let crossed: Vec<_> = rows.iter().map(|row| row.scored.crossed()).collect();
+        let training = crossed.iter().map(|of| of.and_then(|of| of.training_std_error));
+        table.number("training_se", training.collect());
+        let evaluation = crossed.iter().map(|of| of.and_then(|of| of.evaluation_std_error));
+        table.number("evaluation_se", evaluation.collect());
+    }
 }
 
 /// The share of a condition's prompts and seeds of which `is` holds.
-fn share(
-    condition: &Condition<'_>,
-    is: impl Fn(&preceptor_core::record::CellRecord, &str) -> bool,
-) -> Option<f64> {
+fn share(condition: &Condition<'_>, is: impl Fn(&CellRecord, &str) -> bool) -> Option<f64> {
     let all: usize = condition.cells.iter().map(|cell| cell.prompts.len()).sum();
-    let of_cell = |cell: &&preceptor_core::record::CellRecord| {
-        cell.prompts.iter().filter(|prompt| is(cell, prompt.as_str())).count()
-    };
+    let of_cell =
+        |cell: &&CellRecord| cell.prompts.iter().filter(|prompt| is(cell, prompt.as_str())).count();
     let part: usize = condition.cells.iter().map(of_cell).sum();
     (all > 0).then(|| part as f64 / all as f64)
 }
@@ -137,41 +174,18 @@ fn compare_with_baseline(rows: &mut [Row<'_>], families: &[Vec<usize>]) {
             other.condition.cell.aggregator == BASELINE
                 && rows[i].condition.shares_groups(&other.condition)
         });
-        rows[i].delta =
-            baseline.and_then(|other| paired_difference(&rows[i].scores, &rows[other].scores));
+        rows[i].vs_single = baseline.and_then(|other| rows[i].scored.against(&rows[other].scored));
     }
-    let p_value = |row: &Row<'_>| row.delta.and_then(|delta| delta.p_value);
+    let p_value = |row: &Row<'_>| row.vs_single.and_then(|delta| delta.p_value);
     for family in families {
         let compared: Vec<usize> = family
             .iter()
             .copied()
-            .filter(|&i| !rows[i].condition.cell.sees_labels && p_value(&rows[i]).is_some())
+            .filter(|&i| !rows[i].condition.is_upper_bound() && p_value(&rows[i]).is_some())
             .collect();
         let p_values: Vec<f64> = compared.iter().filter_map(|&i| p_value(&rows[i])).collect();
         for (&i, adjusted) in compared.iter().zip(holm(&p_values)) {
             rows[i].p_holm = Some(adjusted);
         }
-    }
-}
-
-fn rank(rows: &mut [Row<'_>], family: &[usize]) {
-    let mean = |i: usize| clustered_mean(&rows[i].scores).map(|estimate| estimate.mean);
-    let ranked: Vec<(usize, f64)> = family
-        .iter()
-        .filter(|&&i| !rows[i].condition.cell.sees_labels)
-        .filter_map(|&i| Some((i, mean(i)?)))
-        .collect();
-    let best = ranked.iter().max_by(|(_, a), (_, b)| a.total_cmp(b));
-    let Some(&(best, _)) = best else { return };
-    let is_tied = |i: &usize| {
-        rows[*i].condition.cell.prompts == rows[best].condition.cell.prompts
-            && paired_difference(&rows[*i].scores, &rows[best].scores).is_some_and(|delta| {
-                delta.estimate.interval.is_none_or(|i| i.low <= 0.0 && i.high >= 0.0)
-            })
-    };
-    let tied: Vec<usize> = ranked.into_iter().map(|(i, _)| i).filter(is_tied).collect();
-    let standing = if tied.len() > 1 { "tied for best" } else { "best" };
-    for i in tied {
-        rows[i].standing = standing;
     }
 }

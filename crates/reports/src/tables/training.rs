@@ -1,37 +1,26 @@
 //! Tables about training, for cells whose policy is trained. Cells that share a training are one row.
 //!
 //! - `training_scores`: the policy's score before, on the way and after, on each split. `score` with its
-//!   95 % interval is over prompts, as in `scores`; `lowest` and `highest` are the seeds' own scores.
-//!   `gain` is the difference to the initial policy with a 95 % t interval over *seeds*: each is a
-//!   training of its own, and there are few. `p_holm` (paired t test over seeds, adjusted over the rows
-//!   of the last step of a split) is there from two seeds on.
+//!   95 % interval is over training runs (`seeds`) and prompts, crossed; `training_se` and `evaluation_se` are
+//!   the parts of its standard error, and their squares add up. `lowest` and `highest` are the seeds' own
+//!   scores. `gain` is the difference to the initial policy, paired by seed and prompt, with its interval over
+//!   both. `note` says why there is none, as for a single run.
+//! - `coverage`, where it is not 1 throughout, is the share of prompts and seeds that have a score.
+//! - Where early stopping chooses a step, a row without `step` has the policies of the steps that each seed
+//!   chose (`chosen`, in the order of the seeds). `p_holm` (of the gain, adjusted over a split) is in that row,
+//!   else in that of the last step.
 //! - `training_steps`: what was measured in each step, as means over seeds with the lowest and highest.
 //! - `training_costs`: seconds a step by phase, and tokens, as means over steps and seeds.
 
 use std::collections::BTreeMap;
 
-use preceptor_core::record::rollout_key;
-use preceptor_core::record::{CellRecord, EvaluationRecord, STEP_MEASURES, TrainingRecord};
-use preceptor_stats::{Estimate, clustered_mean, holm, paired_difference, score_estimate};
+use preceptor_core::record::{CellRecord, STEP_MEASURES, TrainingRecord};
+use preceptor_stats::{Caution, Contrast, CrossedEstimate, Estimate, holm};
 
-use crate::condition::{Condition, identify};
+use crate::condition::{Condition, TRAINED_ON, identify};
 use crate::evidence::Evidence;
+use crate::scored::{Moment, Scored};
 use crate::table::Table;
-
-/// The column of a training's name.
-pub(crate) const TRAINED_ON: &str = "trained_on";
-
-/// What a condition is trained on, for people: its reward, or where that follows the pseudo-reference,
-/// its aggregator.
-fn trained_on(condition: &Condition<'_>, training: &TrainingRecord) -> String {
-    let reward = condition.reward();
-    let aggregator = condition.agreed(|cell| cell.aggregator.clone());
-    match (training.uses_references, reward.as_str()) {
-        (false, _) => reward,
-        (true, "" | "answer-match") => aggregator,
-        (true, _) => format!("{aggregator}, {reward}"),
-    }
-}
 
 fn training_of(cell: &CellRecord) -> &TrainingRecord {
     cell.training.as_ref().expect("conditions here are trained")
@@ -52,58 +41,23 @@ fn trained<'a>(evidence: &'a Evidence) -> Vec<Condition<'a>> {
     distinct
 }
 
-/// The evaluation of a cell after some steps on a split.
-fn evaluation<'a>(cell: &'a CellRecord, step: u64, split: &str) -> Option<&'a EvaluationRecord> {
-    let mut known = training_of(cell).evaluations.iter();
-    known.find(|evaluation| evaluation.step == step && evaluation.split == split)
-}
-
-/// The scores of an evaluation by prompt, rollouts averaged; none where it was not made.
-fn scores(evidence: &Evidence, evaluation: &EvaluationRecord) -> Option<Vec<Option<f64>>> {
-    let grades = evidence.grades_of(&evaluation.rollout_grades);
-    let mut of_prompts = Vec::new();
-    for prompt in &evaluation.prompts {
-        let mut scored = Vec::new();
-        for index in 0..evaluation.num_rollouts {
-            scored.extend(grades.get(&rollout_key(prompt, index))?.score.value());
-        }
-        let mean = scored.iter().sum::<f64>() / scored.len().max(1) as f64;
-        of_prompts.push((!scored.is_empty()).then_some(mean));
-    }
-    Some(of_prompts)
-}
-
-fn mean(scores: &[Option<f64>]) -> Option<f64> {
-    let known: Vec<f64> = scores.iter().copied().flatten().collect();
-    (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
-}
-
-/// The policy's mean score on a split after the last step that was evaluated (a training may stop
-/// early), or before the first; none where a cell's policy was not evaluated there.
-pub(crate) fn final_scores(
-    evidence: &Evidence,
-    cell: &CellRecord,
-    split: &str,
-    is_trained: bool,
-) -> Option<f64> {
-    let of_split = cell.training.as_ref()?.evaluations.iter();
-    let wanted = of_split.filter(|known| known.split == split && (known.step > 0) == is_trained);
-    let mut wanted: Vec<_> = wanted.collect();
-    wanted.sort_by_key(|known| std::cmp::Reverse(known.step));
-    mean(&wanted.into_iter().find_map(|known| scores(evidence, known))?)
+/// Adds the columns that say which training each row is about.
+fn identify_trained(table: &mut Table, evidence: &Evidence, rows: &[&Condition<'_>]) {
+    identify(table, evidence, rows);
+    let name = |row: &&Condition<'_>| row.trained_on().expect("conditions here are trained");
+    table.text(TRAINED_ON, rows.iter().map(name).collect());
 }
 
 struct ScoreRow<'a> {
     condition: Condition<'a>,
     split: String,
-    step: u64,
-    is_last: bool,
-    score: Option<Estimate>,
-    seeds: Vec<f64>,
-    gain: Option<Estimate>,
-    p: Option<f64>,
+    moment: Moment,
+    /// Whether it is the policy that is reported.
+    is_result: bool,
+    scored: Scored,
+    score: CrossedEstimate,
+    gain: Option<Contrast>,
     p_holm: Option<f64>,
-    num_prompts: usize,
 }
 
 pub(crate) fn training_scores(evidence: &Evidence) -> Table {
@@ -119,89 +73,101 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
         for split in splits {
             let mut of_split: Vec<ScoreRow<'_>> = Vec::new();
             for known in evaluations.iter().filter(|known| known.split == split) {
-                of_split.extend(score_row(evidence, &condition, split, known.step));
+                of_split.extend(score_row(evidence, &condition, split, Moment::Step(known.step)));
+            }
+            if condition.cells.iter().any(|cell| training_of(cell).choice.is_some()) {
+                of_split.extend(score_row(evidence, &condition, split, Moment::Final));
             }
             if let Some(last) = of_split.last_mut() {
-                last.is_last = last.step > 0;
+                last.is_result = last.moment != Moment::Step(0);
             }
             rows.extend(of_split);
         }
     }
-    let splits: Vec<String> = rows.iter().map(|row| row.split.clone()).collect();
-    for split in splits {
-        let tested: Vec<usize> = (0..rows.len())
-            .filter(|&row| rows[row].is_last && rows[row].split == split && rows[row].p.is_some())
-            .collect();
-        let adjusted = holm(&tested.iter().filter_map(|&row| rows[row].p).collect::<Vec<_>>());
-        for (row, p) in tested.into_iter().zip(adjusted) {
-            rows[row].p_holm = Some(p);
-        }
-    }
+    adjust(&mut rows);
 
-    let caption = "Score of the policy before, while and after it is trained; intervals of the score \
-                   are over prompts, of the gain over seeds";
+    let caption = "Score of the policy before, while and after it is trained, and its gain over the \
+                   initial policy; intervals over training runs and prompts";
     let mut table = Table::new("training_scores", caption);
-    identify(&mut table, evidence, &rows.iter().map(|row| &row.condition).collect::<Vec<_>>());
-    let named = |row: &ScoreRow<'_>| trained_on(&row.condition, training_of(row.condition.cell));
-    table.text(TRAINED_ON, rows.iter().map(named).collect());
+    let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
+    identify_trained(&mut table, evidence, &conditions);
     table.text("split", rows.iter().map(|row| row.split.clone()).collect());
-    table.count("step", rows.iter().map(|row| row.step).collect());
-    let scores: Vec<_> = rows.iter().map(|row| row.score).collect();
+    let step = |row: &ScoreRow<'_>| match row.moment {
+        Moment::Step(step) => Some(step as f64),
+        Moment::Final => None,
+    };
+    table.number("step", rows.iter().map(step).collect());
+    if rows.iter().any(|row| row.moment == Moment::Final) {
+        table.text("chosen", rows.iter().map(|row| chosen_steps(evidence, row)).collect());
+    }
+    let scores: Vec<_> = rows.iter().map(|row| Some(row.score.estimate())).collect();
     table.estimates(["score", "low", "high"], &scores);
+    table.number("training_se", rows.iter().map(|row| row.score.training_std_error).collect());
+    let evaluation = rows.iter().map(|row| row.score.evaluation_std_error);
+    table.number("evaluation_se", evaluation.collect());
     let fold =
-        |row: &ScoreRow<'_>, pick: fn(f64, f64) -> f64| row.seeds.iter().copied().reduce(pick);
+        |row: &ScoreRow<'_>, pick: fn(f64, f64) -> f64| row.scored.means().into_iter().reduce(pick);
     table.number("lowest", rows.iter().map(|row| fold(row, f64::min)).collect());
     table.number("highest", rows.iter().map(|row| fold(row, f64::max)).collect());
-    let gains: Vec<_> = rows.iter().map(|row| row.gain).collect();
+    let gains: Vec<Option<Estimate>> =
+        rows.iter().map(|row| row.gain.map(|gain| gain.estimate)).collect();
     table.estimates(["gain", "gain_low", "gain_high"], &gains);
-    table.number("p_holm", rows.iter().map(|row| row.p_holm).collect());
-    let bound = |row: &ScoreRow<'_>| row.condition.sees_labels();
+    table.p_value("p_holm", rows.iter().map(|row| row.p_holm).collect());
+    let bound = |row: &ScoreRow<'_>| row.condition.policy_sees_labels().to_owned();
     table.text("sees_labels", rows.iter().map(bound).collect());
-    table.count("prompts", rows.iter().map(|row| row.num_prompts as u64).collect());
-    table.count("seeds", rows.iter().map(|row| row.seeds.len() as u64).collect());
+    table.count("prompts", rows.iter().map(|row| row.scored.prompts.len() as u64).collect());
+    table.count("seeds", rows.iter().map(|row| row.scored.seeds.len() as u64).collect());
+    let coverage: Vec<_> = rows.iter().map(|row| row.scored.coverage()).collect();
+    if coverage.iter().any(|coverage| *coverage < Some(1.0)) {
+        table.number("coverage", coverage);
+    }
+    let note = |row: &ScoreRow<'_>| row.scored.caution().map_or("", Caution::name);
+    table.notes(rows.iter().map(note).collect());
     table
+}
+
+/// Holm's adjustment over the results of each split.
+fn adjust(rows: &mut [ScoreRow<'_>]) {
+    let p_value = |row: &ScoreRow<'_>| row.gain.and_then(|gain| gain.p_value);
+    for i in 0..rows.len() {
+        let family: Vec<usize> = (0..rows.len())
+            .filter(|&other| rows[other].is_result && rows[other].split == rows[i].split)
+            .filter(|&other| p_value(&rows[other]).is_some())
+            .collect();
+        let p_values: Vec<f64> = family.iter().filter_map(|&other| p_value(&rows[other])).collect();
+        let place = family.iter().position(|&other| other == i);
+        rows[i].p_holm = place.map(|place| holm(&p_values)[place]);
+    }
+}
+
+/// The steps that early stopping chose, in the order of the seeds; nothing for a row of one step.
+fn chosen_steps(evidence: &Evidence, row: &ScoreRow<'_>) -> String {
+    if row.moment != Moment::Final {
+        return String::new();
+    }
+    let step = |cell: &&CellRecord| evidence.chosen_step(training_of(cell));
+    let steps = row.condition.cells.iter().filter_map(step).map(|step| step.to_string());
+    steps.collect::<Vec<_>>().join(" ")
 }
 
 fn score_row<'a>(
     evidence: &Evidence,
     condition: &Condition<'a>,
     split: &str,
-    step: u64,
+    moment: Moment,
 ) -> Option<ScoreRow<'a>> {
-    let of = |cell: &CellRecord, step| scores(evidence, evaluation(cell, step, split)?);
-    let mut by_prompt: Vec<Vec<f64>> = Vec::new();
-    let (mut seeds, mut before) = (Vec::new(), Vec::new());
-    for cell in &condition.cells {
-        let Some(now) = of(cell, step) else { continue };
-        by_prompt.resize(now.len(), Vec::new());
-        for (cluster, score) in by_prompt.iter_mut().zip(&now) {
-            cluster.extend(score);
-        }
-        let first = of(cell, 0).and_then(|scores| mean(&scores));
-        if let (Some(now), Some(first)) = (mean(&now), first) {
-            seeds.push(now);
-            before.push(first);
-        }
-    }
-    if seeds.is_empty() {
-        return None;
-    }
-    let is_rubric = evidence.has_rubric(condition.cell);
-    let gains: Vec<Vec<f64>> =
-        seeds.iter().zip(&before).map(|(now, first)| vec![now - first]).collect();
-    let singles = |numbers: &[f64]| numbers.iter().map(|number| vec![*number]).collect::<Vec<_>>();
-    let test = paired_difference(&singles(&seeds), &singles(&before));
+    let scored = evidence.policy_scores(condition, split, moment)?;
+    let before = evidence.policy_scores(condition, split, Moment::Step(0));
+    let gain = before.filter(|_| moment != Moment::Step(0));
     Some(ScoreRow {
         condition: condition.clone(),
         split: split.to_owned(),
-        step,
-        is_last: false,
-        score: score_estimate(is_rubric, &by_prompt),
-        gain: clustered_mean(&gains).filter(|_| step > 0),
-        p: test.and_then(|test| test.p_value).filter(|_| step > 0 && seeds.len() > 1),
+        moment,
+        is_result: false,
+        score: scored.crossed()?,
+        gain: gain.and_then(|before| scored.against(&before)),
         p_holm: None,
-        num_prompts: by_prompt.len(),
-        seeds,
+        scored,
     })
 }
 
@@ -229,9 +195,8 @@ pub(crate) fn training_steps(evidence: &Evidence) -> Table {
     }
     let caption = "What was measured in each step of training: mean, lowest and highest over seeds";
     let mut table = Table::new("training_steps", caption);
-    identify(&mut table, evidence, &rows.iter().map(|row| &row.condition).collect::<Vec<_>>());
-    let named = |row: &Row<'_>| trained_on(&row.condition, training_of(row.condition.cell));
-    table.text(TRAINED_ON, rows.iter().map(named).collect());
+    let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
+    identify_trained(&mut table, evidence, &conditions);
     table.text("measure", rows.iter().map(|row| row.measure.to_owned()).collect());
     table.count("step", rows.iter().map(|row| row.step).collect());
     let mean = |row: &Row<'_>| row.seeds.iter().sum::<f64>() / row.seeds.len() as f64;
@@ -239,6 +204,8 @@ pub(crate) fn training_steps(evidence: &Evidence) -> Table {
     let fold = |row: &Row<'_>, pick: fn(f64, f64) -> f64| row.seeds.iter().copied().reduce(pick);
     table.number("lowest", rows.iter().map(|row| fold(row, f64::min)).collect());
     table.number("highest", rows.iter().map(|row| fold(row, f64::max)).collect());
+    let bound = |row: &Row<'_>| row.condition.policy_sees_labels().to_owned();
+    table.text("sees_labels", rows.iter().map(bound).collect());
     table.count("seeds", rows.iter().map(|row| row.seeds.len() as u64).collect());
     table
 }
@@ -271,9 +238,8 @@ pub(crate) fn training_costs(evidence: &Evidence) -> Table {
     let caption = "Seconds of a step of training by phase, and tokens that it samples, as means over \
                    steps and seeds on the machine that ran it";
     let mut table = Table::new("training_costs", caption);
-    identify(&mut table, evidence, &rows.iter().map(|row| &row.condition).collect::<Vec<_>>());
-    let named = |row: &Row<'_>| trained_on(&row.condition, training_of(row.condition.cell));
-    table.text(TRAINED_ON, rows.iter().map(named).collect());
+    let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
+    identify_trained(&mut table, evidence, &conditions);
     table.text("phase", rows.iter().map(|row| row.phase.clone()).collect());
     table.number("seconds_a_step", rows.iter().map(|row| Some(row.seconds)).collect());
     table.number("tokens_a_step", tokens.into_iter().map(Some).collect());

@@ -84,8 +84,27 @@ impl Bench {
 
     /// The same from several threads at once.
     pub(crate) fn report_from(&self, axes: &[&str], num_writers: usize) -> Result<(), Error> {
-        let axis = |key: &&str| AxisRecord { key: (*key).to_owned(), values: Vec::new() };
-        let plan = PlanRecord {
+        self.report_plan(axes, num_writers, |_| ())
+    }
+
+    /// The same of a plan that `change` changes.
+    pub(crate) fn report_plan(
+        &self,
+        axes: &[&str],
+        num_writers: usize,
+        change: impl FnOnce(&mut PlanRecord),
+    ) -> Result<(), Error> {
+        let axis = |key: &&str| {
+            let cells = self.cells.borrow();
+            let mut values = Vec::new();
+            for value in cells.iter().filter_map(|cell| cell.axes.get(*key)) {
+                if !values.contains(value) {
+                    values.push(value.clone());
+                }
+            }
+            AxisRecord { key: (*key).to_owned(), values }
+        };
+        let mut plan = PlanRecord {
             format: RECORD_FORMAT,
             experiment: "by-hand".to_owned(),
             title: "By hand".to_owned(),
@@ -94,10 +113,13 @@ impl Bench {
             seeds: vec![0],
             cells: self.cells.borrow().clone(),
             left_out: Vec::new(),
+            contrasts: Vec::new(),
+            spending: BTreeMap::new(),
             inputs: BTreeMap::new(),
             settings: String::new(),
             code_revision: "0".to_owned(),
         };
+        change(&mut plan);
         let digest = self.store().put_plan(&plan).expect("a test's own data");
         let (store, folder) = (self.store(), self.path(""));
         thread::scope(|scope| {
@@ -109,6 +131,12 @@ impl Bench {
 
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).expect("a test's own data")
+    }
+
+    /// The columns of a table.
+    pub(crate) fn header(&self, table: &str) -> Vec<String> {
+        let text = self.read(&format!("tables/{table}.csv"));
+        fields(text.lines().next().expect("a test's own data"))
     }
 
     /// Every table of the report, one after another.

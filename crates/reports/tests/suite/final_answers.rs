@@ -164,12 +164,20 @@ fn conditions_that_share_scores_are_one_row() {
     let scores = bench.read("tables/scores.csv");
     assert_eq!(scores.lines().count(), 1 + 4, "{scores}");
     assert!(!scores.contains("reward"), "{scores}");
-    bench.check("scores", &[("aggregator.kind", "synthesis")], &[("score", 0.75), ("delta", 0.25)]);
-    bench.check("scores", &[("aggregator.kind", "majority")], &[("score", 0.5), ("delta", 0.0)]);
+    bench.check(
+        "scores",
+        &[("aggregator.kind", "synthesis")],
+        &[("score", 0.75), ("vs_single", 0.25)],
+    );
+    bench.check(
+        "scores",
+        &[("aggregator.kind", "majority")],
+        &[("score", 0.5), ("vs_single", 0.0)],
+    );
     let standing =
         |aggregator| bench.cell("scores", &[("aggregator.kind", aggregator)], "standing");
     assert_eq!(standing("oracle"), "upper bound");
-    assert_eq!(standing("synthesis"), "tied for best");
+    assert_eq!(standing("synthesis"), "too few prompts");
 }
 
 #[test]
@@ -333,7 +341,7 @@ fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
         ("generated_tokens", 48.0),
         ("tokens_a_prompt", 18.0),
         ("wall_secs", 6.0),
-        ("money", 3.0),
+        ("usd", 3.0),
     ]);
     bench.change(|cell| cell.prompts.truncate(1));
     check([
@@ -341,7 +349,7 @@ fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
         ("generated_tokens", 12.0),
         ("tokens_a_prompt", 18.0),
         ("wall_secs", 1.5),
-        ("money", 0.75),
+        ("usd", 0.75),
     ]);
 }
 
@@ -356,7 +364,7 @@ fn of_a_larger_set_without_tokens_the_share_is_by_rollouts() {
     bench.cost("rollouts", "", &spent);
     bench.change(|cell| cell.prompts.truncate(1));
     bench.report(&["aggregator.kind", "reward"]).unwrap();
-    bench.check("rollouts", &[], &[("wall_secs", 1.5), ("money", 0.75)]);
+    bench.check("rollouts", &[], &[("wall_secs", 1.5), ("usd", 0.75)]);
 }
 
 #[test]

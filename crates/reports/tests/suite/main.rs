@@ -1,7 +1,10 @@
 //! Reports of stores that are written by hand, with numbers that can be worked out on paper.
 
 mod bench;
+mod comparisons;
 mod final_answers;
 mod healthbench_scores;
 mod missing_records;
 mod rubrics;
+mod standing;
+mod trained;

@@ -1,0 +1,228 @@
+//! Scores of one condition by seed and prompt, and how two conditions are paired.
+
+use preceptor_core::PromptId;
+use preceptor_core::record::{CellRecord, EvaluationRecord, rollout_key};
+use preceptor_stats::{
+    Caution, Contrast, CrossedEstimate, Design, Estimate, Runs, Scale, by_prompt, contrast,
+    crossed_score, score_estimate,
+};
+
+use crate::condition::Condition;
+use crate::evidence::Evidence;
+
+/// Which of a trained policy's evaluations is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// After this many steps; 0 is the initial policy.
+    Step(u64),
+    /// After the step that early stopping chose, else after the last step that was evaluated.
+    Final,
+}
+
+/// Scores `runs[seed][prompt]` of one condition.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Scored {
+    pub(crate) design: Design,
+    pub(crate) scale: Scale,
+    pub(crate) seeds: Vec<u64>,
+    pub(crate) prompts: Vec<PromptId>,
+    pub(crate) runs: Runs,
+}
+
+impl Scored {
+    /// The score with the interval of its design.
+    pub(crate) fn estimate(&self) -> Option<Estimate> {
+        match self.design {
+            Design::Samples => score_estimate(self.scale, &by_prompt(&self.runs)),
+            Design::TrainingRuns => self.crossed().map(|crossed| crossed.estimate()),
+        }
+    }
+
+    /// The score over training runs and prompts.
+    pub(crate) fn crossed(&self) -> Option<CrossedEstimate> {
+        crossed_score(self.scale, &self.runs)
+    }
+
+    /// Why the score has no interval, if it has none.
+    pub(crate) fn caution(&self) -> Option<Caution> {
+        let num_prompts = by_prompt(&self.runs).iter().filter(|scores| !scores.is_empty()).count();
+        let num_runs = self.runs.iter().filter(|run| run.iter().any(Option::is_some)).count();
+        Caution::of(self.design, num_runs, num_prompts)
+    }
+
+    /// The mean over prompts, seeds averaged first, not clipped.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        preceptor_stats::clustered_mean(&by_prompt(&self.runs)).map(|estimate| estimate.mean)
+    }
+
+    /// The mean of each seed.
+    pub(crate) fn means(&self) -> Vec<f64> {
+        let mean = |run: &Vec<Option<f64>>| {
+            let known: Vec<f64> = run.iter().copied().flatten().collect();
+            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+        };
+        self.runs.iter().filter_map(mean).collect()
+    }
+
+    /// The share of wanted scores that are there.
+    pub(crate) fn coverage(&self) -> Option<f64> {
+        let wanted: usize = self.runs.iter().map(Vec::len).sum();
+        let scored = self.runs.iter().flatten().flatten().count();
+        (wanted > 0).then(|| scored as f64 / wanted as f64)
+    }
+
+    /// The prompts that have a score for every seed.
+    pub(crate) fn whole_prompts(&self) -> Vec<&PromptId> {
+        let is_whole = |place: usize| self.runs.iter().all(|run| run[place].is_some());
+        (0..self.prompts.len()).filter(|&place| is_whole(place)).map(|p| &self.prompts[p]).collect()
+    }
+
+    /// The same over these prompts alone.
+    pub(crate) fn over(&self, prompts: &[&PromptId]) -> Self {
+        let place = |prompt: &&PromptId| self.prompts.iter().position(|known| known == *prompt);
+        let places: Vec<usize> = prompts.iter().filter_map(place).collect();
+        self.select(&(0..self.seeds.len()).collect::<Vec<_>>(), &places)
+    }
+
+    fn select(&self, seeds: &[usize], prompts: &[usize]) -> Self {
+        Self {
+            design: self.design,
+            scale: self.scale,
+            seeds: seeds.iter().map(|&seed| self.seeds[seed]).collect(),
+            prompts: prompts.iter().map(|&prompt| self.prompts[prompt].clone()).collect(),
+            runs: seeds
+                .iter()
+                .map(|&seed| prompts.iter().map(|&prompt| self.runs[seed][prompt]).collect())
+                .collect(),
+        }
+    }
+
+    /// Compares with `other` over the seeds and prompts that both have. None where they have no score in
+    /// common.
+    pub(crate) fn against(&self, other: &Self) -> Option<Contrast> {
+        let shared = |ours: usize, theirs: Option<usize>| Some((ours, theirs?));
+        let seeds: Vec<_> = (0..self.seeds.len())
+            .filter_map(|i| shared(i, other.seeds.iter().position(|s| *s == self.seeds[i])))
+            .collect();
+        let prompts: Vec<_> = (0..self.prompts.len())
+            .filter_map(|i| shared(i, other.prompts.iter().position(|p| *p == self.prompts[i])))
+            .collect();
+        let ours = |pairs: &[(usize, usize)]| pairs.iter().map(|pair| pair.0).collect::<Vec<_>>();
+        let theirs = |pairs: &[(usize, usize)]| pairs.iter().map(|pair| pair.1).collect::<Vec<_>>();
+        let a = self.select(&ours(&seeds), &ours(&prompts));
+        let b = other.select(&theirs(&seeds), &theirs(&prompts));
+        let is_trained = [self.design, other.design].contains(&Design::TrainingRuns);
+        let design = if is_trained { Design::TrainingRuns } else { Design::Samples };
+        contrast(design, self.scale, &a.runs, &b.runs)
+    }
+}
+
+impl Evidence {
+    /// What the seeds of a condition are.
+    pub(crate) fn design(condition: &Condition<'_>) -> Design {
+        match condition.cells.iter().all(|cell| cell.training.is_some()) {
+            true => Design::TrainingRuns,
+            false => Design::Samples,
+        }
+    }
+
+    /// Scores of a condition's prompts as `of` has them for each cell.
+    fn scored_by(
+        &self,
+        condition: &Condition<'_>,
+        of: impl Fn(&CellRecord, &PromptId) -> Option<f64>,
+    ) -> Scored {
+        let prompts = condition.cell.prompts.clone();
+        let run = |cell: &&CellRecord| prompts.iter().map(|prompt| of(cell, prompt)).collect();
+        Scored {
+            design: Self::design(condition),
+            scale: Scale::new(self.has_rubric(condition.cell)),
+            seeds: condition.cells.iter().map(|cell| cell.seed).collect(),
+            runs: condition.cells.iter().map(run).collect(),
+            prompts,
+        }
+    }
+
+    /// The scores of a condition's pseudo-references.
+    pub(crate) fn estimate_scores(&self, condition: &Condition<'_>) -> Scored {
+        self.scored_by(condition, |cell, prompt| self.score(cell, prompt).value())
+    }
+
+    /// The mean score of each group's rollouts.
+    pub(crate) fn rollout_scores(&self, condition: &Condition<'_>) -> Scored {
+        self.scored_by(condition, |cell, prompt| {
+            let scores = (0..cell.group_size).filter_map(|i| self.rollout_score(cell, prompt, i));
+            average(scores.collect())
+        })
+    }
+
+    /// The scores of trained policies on a split; seeds whose policy was not evaluated there are left out.
+    /// None where no policy was.
+    pub(crate) fn policy_scores(
+        &self,
+        condition: &Condition<'_>,
+        split: &str,
+        moment: Moment,
+    ) -> Option<Scored> {
+        let of_cell = |cell: &&CellRecord| {
+            let evaluation = self.evaluation(cell, split, moment)?;
+            Some((cell.seed, evaluation.prompts.clone(), self.evaluated(evaluation)?))
+        };
+        let found: Vec<_> = condition.cells.iter().filter_map(of_cell).collect();
+        let prompts = found.first()?.1.clone();
+        Some(Scored {
+            design: Design::TrainingRuns,
+            scale: Scale::new(self.has_rubric(condition.cell)),
+            seeds: found.iter().map(|(seed, ..)| *seed).collect(),
+            runs: found.into_iter().map(|(_, _, scores)| scores).collect(),
+            prompts,
+        })
+    }
+
+    /// The evaluation of a cell's policy on a split that was made.
+    fn evaluation<'a>(
+        &self,
+        cell: &'a CellRecord,
+        split: &str,
+        moment: Moment,
+    ) -> Option<&'a EvaluationRecord> {
+        let training = cell.training.as_ref()?;
+        let of_split = || training.evaluations.iter().filter(|known| known.split == split);
+        let step = match (moment, self.chosen_step(training)) {
+            (Moment::Step(step), _) | (Moment::Final, Some(step)) => step,
+            (Moment::Final, None) => {
+                let made = of_split().filter(|known| known.step > 0);
+                made.filter(|known| self.evaluated(known).is_some())
+                    .map(|known| known.step)
+                    .max()?
+            }
+        };
+        of_split().find(|known| known.step == step && self.evaluated(known).is_some())
+    }
+
+    /// The scores of an evaluation by prompt, rollouts averaged; none where it was not made. A prompt whose
+    /// grades could not be had has no score.
+    fn evaluated(&self, evaluation: &EvaluationRecord) -> Option<Vec<Option<f64>>> {
+        let grades = self.grades_of(&evaluation.rollout_grades);
+        let grade = |prompt: &PromptId, index| grades.get(&rollout_key(prompt, index));
+        let indices = 0..evaluation.num_rollouts;
+        let is_made = |prompt| indices.clone().any(|index| grade(prompt, index).is_some());
+        if !evaluation.prompts.iter().any(is_made) {
+            return None;
+        }
+        let of_prompt = |prompt: &PromptId| {
+            let scores = indices.clone().filter_map(|index| grade(prompt, index)?.score.value());
+            average(scores.collect())
+        };
+        Some(evaluation.prompts.iter().map(of_prompt).collect())
+    }
+
+    /// Whether a cell's policy was evaluated on a split after a step.
+    pub(crate) fn is_evaluated(&self, cell: &CellRecord, split: &str, step: u64) -> bool {
+        self.evaluation(cell, split, Moment::Step(step)).is_some()
+    }
+}
+
+fn average(values: Vec<f64>) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}

@@ -1,0 +1,71 @@
+//! Characters that hide or reorder text, shown as their code points, so that nothing reads other than it is.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// Text in which controls (other than line feed and tab), marks that reorder text and characters without a
+/// width are shown as their code points, for example `[U+202E]`.
+pub(crate) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        push_visible(&mut out, c);
+    }
+    out
+}
+
+/// Appends a character, or its code point where it would hide.
+pub(crate) fn push_visible(out: &mut String, c: char) {
+    if is_hidden(c) {
+        let _ = write!(out, "[U+{:04X}]", u32::from(c));
+    } else {
+        out.push(c);
+    }
+}
+
+/// Every text in `value` made visible.
+pub(crate) fn visible_json(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(visible(&text)),
+        Value::Array(values) => Value::Array(values.into_iter().map(visible_json).collect()),
+        Value::Object(fields) => Value::Object(
+            fields.into_iter().map(|(key, value)| (visible(&key), visible_json(value))).collect(),
+        ),
+        other => other,
+    }
+}
+
+/// Whether a character has no shape of its own, or changes how others stand. The list is of Unicode's control
+/// and format characters, its line and paragraph separators, and letters that are blank; the two variation
+/// selectors that choose between text and emoji are left alone.
+fn is_hidden(c: char) -> bool {
+    if c.is_control() {
+        return c != '\n' && c != '\t';
+    }
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+        | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0d}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reads_other_than_it_is() {
+        let text = "a\u{202e}b\u{2066}c\u{200b}d\u{feff}e\u{1b}[31m\u{e0041}\r\n\tf";
+        assert_eq!(
+            visible(text),
+            "a[U+202E]b[U+2066]c[U+200B]d[U+FEFF]e[U+001B][31m[U+E0041][U+000D]\n\tf"
+        );
+        let plain = "Grüße, 你好, \u{2764}\u{fe0f}, x² ≤ 3";
+        assert_eq!(visible(plain), plain);
+        let json = serde_json::json!({"a\u{200d}": ["x\u{61c}", 1, null]});
+        assert_eq!(visible_json(json), serde_json::json!({"a[U+200D]": ["x[U+061C]", 1, null]}));
+    }
+}
