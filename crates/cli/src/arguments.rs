@@ -274,7 +274,8 @@ pub(crate) enum JudgeCommand {
     /// people's labels each makes a pair. `retest`: the share of cases on which all repeats agree.
     /// `per 100 words`, `per place`: how much likelier a wrong "met" gets with a hundred more words in the
     /// response, or one more place in the list of criteria. `probes passed`: orders hidden in responses
-    /// that were not followed. Krippendorff's alpha: agreement between several judges.
+    /// that were not followed; a model that a manifest names in `[anchor]` is probed with orders hidden in
+    /// the rollouts that it merges. Krippendorff's alpha: agreement between several judges.
     Calibrate(CalibrateArguments),
 }
 

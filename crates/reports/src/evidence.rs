@@ -102,7 +102,12 @@ impl Evidence {
         let Some(training) = cell.training.as_ref().filter(|of| of.choice.is_some()) else {
             return Ok(());
         };
+        // A training run that waits for calls that failed has no choice yet; its rollouts say why.
+        let waits = !self.failures[&cell.stages.rollouts].is_empty();
         let Some(step) = self.chosen_step(training) else {
+            if waits {
+                return Ok(());
+            }
             return Err(incomplete(cell, "the step that early stopping chose".to_owned()));
         };
         for EvaluationRecord { split, .. } in &training.evaluations {

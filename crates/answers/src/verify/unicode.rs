@@ -104,9 +104,11 @@ fn spell(character: char, next: Option<char>, spelled: &mut String) {
         }
         '\u{1d6a8}'..='\u{1d7c9}' => {
             let letter = (u32::from(character) - 0x1d6a8) % 58;
-            match (letter, char::from_u32(0x3b1 + letter.wrapping_sub(26))) {
-                (26..=50, Some(greek)) => spell_greek(greek, spelled),
-                _ => spelled.push(character),
+            // Small letters stand behind the capitals and a sign.
+            let small = letter.checked_sub(26).filter(|small| *small <= 24);
+            match small.and_then(|small| char::from_u32(0x3b1 + small)) {
+                Some(greek) => spell_greek(greek, spelled),
+                None => spelled.push(character),
             }
         }
         '\u{1d7ce}'..='\u{1d7ff}' => {
@@ -253,6 +255,14 @@ fn spelling(character: char) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_character_has_a_spelling() {
+        for character in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let _ = to_ascii(&format!("2{character}3"));
+        }
+        assert_eq!(to_ascii("\u{1d6fc}"), to_ascii("α"));
+    }
 
     #[test]
     fn runs_of_scripts_become_one_script() {

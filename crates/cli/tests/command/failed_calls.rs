@@ -115,7 +115,7 @@ fn tables(folder: &Folder) -> BTreeMap<String, String> {
         let name = path.file_name().expect("named").to_string_lossy().into_owned();
         (name, fs::read_to_string(path).expect("readable"))
     });
-    let has_seconds = ["costs.csv", "training_costs.csv", "rollouts.csv"];
+    let has_seconds = ["costs.csv", "training_costs.csv", "rollouts.csv", "spending.csv"];
     named.filter(|(name, _)| !has_seconds.contains(&name.as_str())).collect()
 }
 

@@ -14,3 +14,4 @@ mod resume;
 mod scripted;
 mod tools;
 mod training;
+mod training_settings;

@@ -24,8 +24,8 @@ const SMALLER: [(&str, &str); 16] = [
     ("group-size = 8", "group-size = 4"),
     ("max-new-tokens = 1024", "max-new-tokens = 64"),
     ("max-new-tokens = 1536", "max-new-tokens = 64"),
-    ("max-new-tokens = 2048", "max-new-tokens = 600"),
-    ("max-new-tokens = 3072", "max-new-tokens = 600"),
+    ("max-new-tokens = 2048", "max-new-tokens = 200"),
+    ("max-new-tokens = 3072", "max-new-tokens = 200"),
     ("split = \"train\"", "split = \"train\"\nlimit = 3"),
     ("split = \"test\"", "split = \"test\"\nlimit = 2"),
     ("split = \"validation\"", "split = \"validation\"\nlimit = 4"),
@@ -84,6 +84,12 @@ fn write_models(folder: &Folder) {
         let mut config: Value = serde_json::from_str(&config).expect("JSON");
         config["max_position_embeddings"] = json!(8192);
         fs::write(path.join("config.json"), config.to_string()).expect("writable");
+        // Random weights end a reply seldom: more tokens end it here.
+        let generation = path.join("generation_config.json");
+        let text = fs::read_to_string(&generation).expect("a configuration");
+        let mut settings: Value = serde_json::from_str(&text).expect("JSON");
+        settings["eos_token_id"] = (0..24).chain([319]).collect::<Vec<_>>().into();
+        fs::write(&generation, settings.to_string()).expect("writable");
         let source = toml::toml! { kind = "path" };
         registry[name]["source"] = toml::Value::Table(source);
         let place = toml::Value::String(path.display().to_string());

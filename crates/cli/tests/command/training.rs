@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::process::{Finished, Folder, TINY_MODEL, num_lines};
 
 /// Writes `train.toml`: six steps on a coin's rewards.
-fn write_manifest(folder: &Folder) {
+pub(crate) fn write_manifest(folder: &Folder) {
     let manifest = format!(
         r#"title = "Tiny training"
 [policy]
@@ -57,7 +57,7 @@ fn records(folder: &Folder, store: &str) -> BTreeMap<String, (String, Vec<String
 }
 
 /// The values of all records of one kind.
-fn of_kind(folder: &Folder, store: &str, kind: &str) -> Vec<Value> {
+pub(crate) fn of_kind(folder: &Folder, store: &str, kind: &str) -> Vec<Value> {
     let stages = records(folder, store).into_values().filter(|(known, _)| known == kind);
     let lines = stages.flat_map(|(_, records)| records);
     lines.map(|line| serde_json::from_str::<Value>(&line).expect("JSON")["value"].clone()).collect()
@@ -71,7 +71,7 @@ fn last_checkpoint(folder: &Folder, store: &str) -> PathBuf {
     steps.map(|step| step.expect("readable").path()).max().expect("one or more")
 }
 
-fn weights(folder: &Folder, store: &str) -> Vec<u8> {
+pub(crate) fn weights(folder: &Folder, store: &str) -> Vec<u8> {
     fs::read(last_checkpoint(folder, store).join("weights.safetensors")).expect("written")
 }
 
