@@ -166,8 +166,9 @@ fn every_manifest_of_the_papers_suite_runs_to_its_report() {
     );
     assert!(done.stderr.contains("the validation loss is"), "{}", done.stderr);
 
-    let asked: Vec<_> = server.received().iter().map(|call| call.body["model"].clone()).collect();
-    for model in ["gpt-4o", "gpt-4o-mini"] {
-        assert!(asked.contains(&json!(model)), "{model} is a judge");
-    }
+    // Rubrics of random weights can't be read, so the other judge of rewards has nothing to check.
+    let asked = server.received();
+    assert!(asked.iter().all(|call| call.body["model"].as_str() == Some("gpt-4o")));
+    assert!(asked.iter().any(|call| !call.asked().contains("criteria_met")), "rewards");
+    assert!(asked.iter().any(|call| call.asked().contains("criteria_met")), "grades");
 }

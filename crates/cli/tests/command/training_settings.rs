@@ -122,18 +122,22 @@ fn only_the_named_splits_are_evaluated_and_the_final_policy_answers_the_named_on
     let settings = [
         "train.evaluate=[\"held-out\"]",
         "train.evaluation-prompts=2",
+        "held-out={ skip = 20, limit = 9 }",
         "train.final-split=held-out",
     ];
     let folder = trained(&settings);
     let scores = fs::read_to_string(folder.path("reports/train/tables/training_scores.csv"));
     let scores = scores.expect("written");
     assert!(scores.contains("held-out") && !scores.contains("test-time"), "{scores}");
-    // Two prompts in each of four evaluations, and groups of four on all three in the end.
-    let prompts: std::collections::BTreeSet<String> = of_kind(&folder, "runs", "rollouts")
-        .iter()
-        .map(|record| record["prompt"].as_str().expect("an id").to_owned())
-        .collect();
-    assert_eq!(prompts.len(), 3, "the prompts that are trained on are not evaluated: {prompts:?}");
+    // Two prompts in each of four evaluations, and groups of four on all that are held out in the end.
+    let mut sizes = std::collections::BTreeMap::<String, usize>::new();
+    for record in of_kind(&folder, "runs", "rollouts") {
+        *sizes.entry(record["prompt"].as_str().expect("an id").to_owned()).or_default() += 1;
+    }
+    let of_size = |size: usize| sizes.values().filter(|of| **of == size).count();
+    assert_eq!(of_size(3 + 4), 2, "{sizes:?}");
+    assert_eq!(of_size(4), sizes.len() - 2, "{sizes:?}");
+    assert!(sizes.len() > 4, "{sizes:?}");
 }
 
 #[test]

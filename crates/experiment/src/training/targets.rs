@@ -129,6 +129,8 @@ impl TrainRun<'_, '_> {
         let mut writer = stage.writer();
         writer.append(&step_key(step), &record)?;
         writer.sync()?;
+        drop(writer);
+        stage.compact()?;
         let label = self.cell.label();
         let text = format!("{label}: after {step} steps the validation loss is {:.4}", record.loss);
         self.board.tell(|progress| progress.notice(&text));
