@@ -87,12 +87,13 @@ fn more_seeds_a_larger_group_and_a_higher_limit_draw_only_what_is_new() {
 
 /// Every table of a report but those of seconds; what was lost was paid for twice.
 fn tables(report: &Path) -> BTreeMap<String, String> {
-    let entries = fs::read_dir(report.join("tables")).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(report.join("tables")).expect("a report");
+    let entries = entries.map(|entry| entry.expect("readable").path());
     let is_timed = |name: &str| ["spending", "rollouts", "costs"].contains(&name);
     let named = entries.filter(|path| path.extension().is_some_and(|ending| ending == "csv"));
     let named = named.map(|path| {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        (name, fs::read_to_string(path).unwrap())
+        let name = path.file_stem().expect("named").to_string_lossy().into_owned();
+        (name, fs::read_to_string(path).expect("readable"))
     });
     named.filter(|(name, _)| !is_timed(name)).collect()
 }

@@ -38,7 +38,7 @@ const MODELS: [(&str, &str); 3] =
 /// GPT-4o as the suite asks it: verdicts on a rubric's items, and on criteria.
 fn gpt_4o(received: &Received) -> Act {
     let asked = received.asked();
-    let is_met = asked.len() % 3 > 0;
+    let is_met = !asked.len().is_multiple_of(3);
     match asked.contains("criteria_met") {
         true => says(&format!("{{\"explanation\": \"\", \"criteria_met\": {is_met}}}")),
         false => says(if is_met { "yes" } else { "no" }),
