@@ -11,6 +11,7 @@
 //!
 //! A model family is one file and one line in [`FAMILIES`].
 
+mod adapter;
 mod attention;
 mod chat_template;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
@@ -32,6 +33,7 @@ mod group_batch;
 mod hf_folder;
 mod kernels;
 mod kv_cache;
+mod loader;
 mod local_model;
 mod logits_in_parts;
 mod lora;
@@ -47,8 +49,10 @@ mod rope_frequencies;
 mod sampler;
 mod score;
 mod slot_kv_cache;
+mod special_tokens;
 mod stack;
 mod targets;
+mod template;
 mod tokenizer;
 mod trainable;
 mod weights;
