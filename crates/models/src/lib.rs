@@ -9,6 +9,10 @@
 //! neither batch size nor the other sequences of a batch, neither thread count nor the order of
 //! requests can reach it. The private module `kernels` says how.
 //!
+//! Everything in a model's files that changes its numbers is computed or refused by its name: tensors
+//! that no layer uses, unknown metadata, settings of adapters. Weights and log-probabilities that are
+//! NaN or infinite are errors.
+//!
 //! A model family is one file and one line in [`FAMILIES`].
 
 mod adapter;
