@@ -271,6 +271,12 @@ pub(crate) fn store(command: &StoreCommand, output: &Output) -> Result<ExitCode,
                 path.display()
             )
         }
+        Finding::Unreadable { path, line, key, detail } => {
+            format!(
+                "`{}`, line {line}: record `{key}` is not readable ({detail}); it is made again by the next run",
+                path.display()
+            )
+        }
         Finding::Conflict { folder, key } => {
             format!("`{}`: record `{key}` occurs with two values", folder.display())
         }

@@ -9,7 +9,7 @@ use preceptor_core::record::{CostRecord, PromptRecord, RolloutRecord, rollout_ke
 use preceptor_core::{
     CallFailure, GenerationObserver, GenerationRequest, PromptId, Rollout, RolloutSeed, Seed, Usage,
 };
-use preceptor_store::{Stage, Store, Writer};
+use preceptor_store::{Keys, Stage, Store, Writer};
 
 use crate::Error;
 use crate::fill::{Made, fill};
@@ -63,7 +63,8 @@ pub(crate) fn fill_rollouts(
 ) -> Result<(), Error> {
     let cell = &demand.cell;
     let stage = store.stage(&cell.stages.rollouts);
-    let present = stage.keys()?;
+    let Keys { present, unreadable } = stage.read_keys()?;
+    board.tell_unreadable(&demand.label(), &unreadable);
     let mut requests = Vec::new();
     for task in &cell.tasks.tasks {
         let id = &task.prompt.id;

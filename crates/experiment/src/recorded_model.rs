@@ -90,6 +90,17 @@ impl<'a> Switchboard<'a> {
         }
     }
 
+    /// Reports stored records that can't be read and are made again.
+    pub(crate) fn tell_unreadable(&self, label: &str, keys: &BTreeSet<String>) {
+        let Some(first) = keys.first() else { return };
+        let num = keys.len();
+        self.tell(|progress| {
+            progress.notice(&format!(
+                "{label}: {num} stored records can't be read (the first is `{first}`) and are made again; `preceptor store verify` lists them"
+            ));
+        });
+    }
+
     /// Does `what` without telling who watches of single calls.
     pub(crate) fn quietly<T>(&self, what: impl FnOnce() -> T) -> T {
         let was_quiet = self.is_quiet.replace(true);
@@ -203,8 +214,10 @@ impl RecordedModel<'_, '_> {
         let mut known = match self.board.replies.borrow_mut().remove(stage.digest()) {
             Some(known) => known,
             None => {
-                let records = stage.load::<CallRecord>()?.records.into_iter();
-                records.map(|(key, record)| (key, record.rollout)).collect()
+                let loaded = stage.load::<CallRecord>()?;
+                let label = format!("{} · {}", self.role, self.name);
+                self.board.tell_unreadable(&label, &loaded.unreadable);
+                loaded.records.into_iter().map(|(key, record)| (key, record.rollout)).collect()
             }
         };
         let mut missing: Vec<GenerationRequest> = Vec::new();
@@ -318,7 +331,10 @@ impl RecordedModel<'_, '_> {
     fn score_missing(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, Error> {
         let spec = ScoresSpec { format: RECORD_FORMAT, role: self.role, model: &self.identity };
         let stage = self.board.store.stage(&StageSpec::new("scores", &spec)?);
-        let mut known = stage.load::<ScoreRecord>()?.records;
+        let loaded = stage.load::<ScoreRecord>()?;
+        let label = format!("{} · {} · log-probabilities", self.role, self.name);
+        self.board.tell_unreadable(&label, &loaded.unreadable);
+        let mut known = loaded.records;
         let key = |request: &ScoreRequest| score_key(&request.prompt.body, &request.continuation);
         let keys: Vec<String> = requests.iter().map(key).collect();
         let mut asked = BTreeSet::new();
@@ -328,7 +344,6 @@ impl RecordedModel<'_, '_> {
         let num_reused = (requests.len() - missing.len()) as u64;
         self.board.add_cost(self.role, |cost| cost.num_reused += num_reused);
         if !missing.is_empty() {
-            let label = format!("{} · {} · log-probabilities", self.role, self.name);
             let num_wanted = keys.iter().collect::<BTreeSet<_>>().len() as u64;
             let num_present = num_wanted - missing.len() as u64;
             self.board.tell(|progress| {

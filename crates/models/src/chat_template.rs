@@ -1,7 +1,7 @@
 //! Chat templates: Jinja as `transformers` runs it.
 //!
-//! Blocks are trimmed on both sides, Python's string and list methods exist, `raise_exception`
-//! refuses a conversation. There is no clock: `strftime_now` is not defined, and templates that ask
+//! Blocks are trimmed on both sides, Python's string methods and `%` exist, `raise_exception` refuses a
+//! conversation, line ends are line feeds, and `{% generation %}` shows what is in it. There is no clock: `strftime_now` is not defined, and templates that ask
 //! whether it is fall back to a fixed date.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use minijinja::{Environment, ErrorKind, Value, context};
 use preceptor_core::{Digest, Message};
 use serde::Serialize;
 
-use crate::Error;
+use crate::{Error, template};
 
 /// A model's chat template.
 #[derive(Debug)]
@@ -38,12 +38,16 @@ impl ChatTemplate {
         bos_token: Option<String>,
         eos_token: Option<String>,
     ) -> Result<Self, Error> {
+        // Line ends don't reach a prompt, so they don't make another template either.
+        let source = source.replace("\r\n", "\n").replace('\r', "\n");
         let digest = Digest::of(source.as_bytes());
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.expect("the usual delimiters are valid"));
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(template::call_method);
+        environment.add_function(template::PERCENT, |text: &str, values: Value| {
+            template::percent(text, &values)
+        });
         environment.add_function(
             "raise_exception",
             |message: String| -> Result<Value, minijinja::Error> {
@@ -53,7 +57,7 @@ impl ChatTemplate {
         environment.add_filter("tojson", to_json);
         let path = path.to_owned();
         environment
-            .add_template_owned(NAME, source.clone())
+            .add_template_owned(NAME, template::translate(&source))
             .map_err(|error| Error::Template { path: path.clone(), detail: error.to_string() })?;
         Ok(Self { environment, source, path, digest, bos_token, eos_token })
     }
@@ -172,6 +176,31 @@ mod tests {
             render("{{ messages | tojson }}").expect("valid"),
             r#"[{"role": "user", "content": " Hi <b> "}]"#
         );
+    }
+
+    #[test]
+    fn line_ends_do_not_matter() {
+        let source = "{%- for m in messages %}\n<{{ m.role }}>\n  {%- if true %}\nx\n{% endif %}\n{% endfor %}\nend\n";
+        let expected = render(source).expect("valid");
+        assert_eq!(expected, "<user>x\nend");
+        for ends in ["\r\n", "\r"] {
+            assert_eq!(render(&source.replace('\n', ends)).expect("valid"), expected);
+        }
+        let new = |source: String| ChatTemplate::new(source, Path::new("m"), None, None);
+        let (lf, crlf) = (new(source.to_owned()), new(source.replace('\n', "\r\n")));
+        assert_eq!(lf.expect("valid").digest(), crlf.expect("valid").digest());
+    }
+
+    #[test]
+    fn a_generation_block_shows_its_contents_in_a_scope_of_its_own() {
+        let source = "{% for m in messages %}\n{%- if m.role == 'user' %}\n  {% generation %}\n{% set x = 1 %}{{ m.content.strip() }}\n  {% endgeneration %}\n{% endif %}{{ x is defined }}{% endfor %}";
+        let plain = source.replace("{% generation %}", "").replace("{% endgeneration %}", "");
+        assert_eq!(render(source).expect("valid"), "Hi <b>\nFalse");
+        assert!(render(&plain).expect("valid").contains("True"), "`set` reaches the loop's end");
+        let raw =
+            "{% raw %}{% generation %}{% endraw %}{%- generation -%} a {%- endgeneration -%} b";
+        assert_eq!(render(raw).expect("valid"), "{% generation %}ab");
+        assert!(render("{% generation %}never closed").is_err());
     }
 
     #[test]

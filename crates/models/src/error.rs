@@ -112,6 +112,30 @@ pub enum Error {
         /// The shape the configuration asks for.
         expected: Vec<usize>,
     },
+    /// A tensor holds NaN or an infinite number.
+    #[error("load tensor `{tensor}` of `{}`: number {index} is {value}, expected finite numbers\nhint: the file is damaged, or a training run that diverged wrote it", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The first such number's index.
+        index: usize,
+        /// The number.
+        value: f32,
+    },
+    /// A log-probability is NaN or infinite.
+    #[error(
+        "{action} token {token}: its log-probability is {logprob}, expected a finite number\nhint: the weights may have diverged, or be too large for the number format; nothing was stored"
+    )]
+    NotFiniteLogprob {
+        /// `sample` or `score`.
+        action: &'static str,
+        /// The token's id.
+        token: u32,
+        /// The log-probability.
+        logprob: f32,
+    },
     /// The tokenizer refuses its own files or a text.
     #[error("use the tokenizer of `{}`: {detail}", path.display())]
     Tokenizer {

@@ -13,13 +13,10 @@ use serde_json::{Value, json};
 
 use preceptor_core::Digest;
 
-use crate::hf_folder::{JsonFile, read_all};
-use crate::lora::LoraConfig;
+use crate::adapter::{ADAPTER, ADAPTER_CONFIG};
+use crate::hf_folder::JsonFile;
 use crate::trainable::{Parameter, Trainable};
 use crate::{Error, Model};
-
-const ADAPTER: &str = "adapter_model.safetensors";
-const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 struct Numbers {
     shape: Vec<usize>,
@@ -223,63 +220,5 @@ impl Trainable {
         )?;
         new.write_parameters(ADAPTER, self.parameters())?;
         new.finish()
-    }
-
-    /// Continues with the adapters that peft or [`Self::save_adapter`] wrote.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unsupported`] for kinds of adapters that are not implemented, [`Error::Lora`] for
-    /// targets that the model lacks, [`Error::Parameters`] for tensors of another shape or name.
-    pub fn load_adapter(model: &Model, folder: &Path) -> Result<Self, Error> {
-        let file = |name: &str| {
-            let path = folder.join(name);
-            if path.is_file() {
-                return Ok(path);
-            }
-            let hint = "an adapter is a folder as peft writes it";
-            Err(Error::MissingFile { folder: folder.to_owned(), file: name.to_owned(), hint })
-        };
-        let config = JsonFile::read(&file(ADAPTER_CONFIG)?)?;
-        let plain: [(&str, &[Value]); 8] = [
-            ("peft_type", &[json!("LORA")]),
-            ("bias", &[Value::Null, json!("none")]),
-            ("use_dora", &[Value::Null, json!(false)]),
-            ("use_rslora", &[Value::Null, json!(false)]),
-            ("fan_in_fan_out", &[Value::Null, json!(false)]),
-            ("modules_to_save", &[Value::Null, json!([])]),
-            ("rank_pattern", &[Value::Null, json!({})]),
-            ("alpha_pattern", &[Value::Null, json!({})]),
-        ];
-        for (key, allowed) in plain {
-            let found = config.get(key).cloned().unwrap_or(Value::Null);
-            if !allowed.contains(&found) {
-                return Err(Error::Unsupported {
-                    path: config.path().to_owned(),
-                    what: format!("`{key}`"),
-                    found: found.to_string(),
-                    allowed: allowed.last().map(ToString::to_string).unwrap_or_default(),
-                    hint: "plain LoRA adapters can be read",
-                });
-            }
-        }
-        let rank = config
-            .integer("r")?
-            .ok_or_else(|| config.config_error("r", "nothing", "a whole number above 0"))?;
-        let targets = config.get("target_modules").and_then(Value::as_array).ok_or_else(|| {
-            config.config_error("target_modules", "no list", "a list of projections")
-        })?;
-        let targets = targets
-            .iter()
-            .map(|target| {
-                target.as_str().map(str::to_owned).ok_or_else(|| {
-                    config.config_error("target_modules", &target.to_string(), "projections")
-                })
-            })
-            .collect::<Result<_, Error>>()?;
-        let lora = LoraConfig { rank, alpha: config.float("lora_alpha")?, targets };
-        let mut this = Self::lora(model, &lora, preceptor_core::Seed::root(0))?;
-        this.set_values(read_all(&file(ADAPTER)?)?)?;
-        Ok(this)
     }
 }

@@ -320,6 +320,12 @@ impl Running<'_> {
 
     /// Takes a drawn token and sees whether the rollout ends with it.
     fn take(&mut self, draw: Draw, model: &Model, sampling: &Sampling) -> Result<(), Error> {
+        // A logit that is NaN or infinite makes every log-probability of its row NaN.
+        let traced = self.trace.logprobs.last().copied().filter(|logprob| !logprob.is_finite());
+        let logprob = traced.unwrap_or(draw.logprob);
+        if !logprob.is_finite() {
+            return Err(Error::NotFiniteLogprob { action: "sample", token: draw.token, logprob });
+        }
         self.tokens.push(draw.token);
         self.logprobs.push(draw.logprob);
         if model.end_tokens().contains(&draw.token) {

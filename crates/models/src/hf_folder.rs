@@ -1,6 +1,6 @@
 //! A Hugging Face folder: configuration files and safetensors weights, whole or sharded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 use crate::Error;
-use crate::weights::WeightSource;
+use crate::weights::{WeightSource, check_finite};
 
 /// The name of the weights file, or of the index that lists its shards.
 const WEIGHTS: &str = "model.safetensors";
@@ -58,6 +58,17 @@ impl JsonFile {
     pub fn part(&self, key: &str) -> Option<Self> {
         let value = self.get(key).filter(|value| value.is_object())?.clone();
         Some(Self { path: self.path.clone(), value })
+    }
+
+    /// Returns true if the key is there, with any value or null.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.value.get(key).is_some()
+    }
+
+    /// The keys with their values, null among them; none where the file is no table.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let table = self.value.as_object().into_iter().flatten();
+        table.map(|(key, value)| (key.as_str(), value))
     }
 
     /// The value at a dotted path; none if it is missing or null.
@@ -193,6 +204,11 @@ impl HfWeights {
         Ok(this)
     }
 
+    /// The names of all tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.owners.keys().map(String::as_str)
+    }
+
     /// The bytes of every weights file, in the order of their names.
     pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.shards.iter().map(|(_, map)| &map[..])
@@ -232,7 +248,14 @@ impl WeightSource for HfWeights {
                 expected: shape.to_vec(),
             });
         }
-        numbers(path, name, &tensor)
+        check_finite(path, name, numbers(path, name, &tensor)?)
+    }
+
+    /// Rotary frequencies, which old checkpoints keep beside the weights, follow from the
+    /// configuration.
+    fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
+        let is_unread = |name: &&String| !read.contains(*name) && !name.ends_with(".inv_freq");
+        self.owners.keys().find(is_unread).cloned()
     }
 }
 

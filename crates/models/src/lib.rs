@@ -9,8 +9,13 @@
 //! neither batch size nor the other sequences of a batch, neither thread count nor the order of
 //! requests can reach it. The private module `kernels` says how.
 //!
+//! Everything in a model's files that changes its numbers is computed or refused by its name: tensors
+//! that no layer uses, unknown metadata, settings of adapters. Weights and log-probabilities that are
+//! NaN or infinite are errors.
+//!
 //! A model family is one file and one line in [`FAMILIES`].
 
+mod adapter;
 mod attention;
 mod chat_template;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
@@ -32,6 +37,7 @@ mod group_batch;
 mod hf_folder;
 mod kernels;
 mod kv_cache;
+mod loader;
 mod local_model;
 mod logits_in_parts;
 mod lora;
@@ -47,8 +53,10 @@ mod rope_frequencies;
 mod sampler;
 mod score;
 mod slot_kv_cache;
+mod special_tokens;
 mod stack;
 mod targets;
+mod template;
 mod tokenizer;
 mod trainable;
 mod weights;

@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::adapter::ends_with_name;
 
 /// What is adapted, and how.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -19,7 +20,8 @@ pub struct LoraConfig {
     /// The product is multiplied by `alpha / rank`; none: twice the rank.
     #[serde(default)]
     pub alpha: Option<f64>,
-    /// Projections by the last part of their name, for example `q_proj`; all of a layer's by default.
+    /// Projections by the end of their name, for example `q_proj`, or `layers.1.self_attn.q_proj` for one
+    /// layer's; all of every layer by default.
     #[serde(default = "LoraConfig::all_projections")]
     pub targets: BTreeSet<String>,
 }
@@ -45,7 +47,8 @@ impl LoraConfig {
     /// Whether a weight of this name is adapted.
     pub(crate) fn adapts(&self, name: &str) -> bool {
         let module = name.strip_suffix(".weight").unwrap_or(name);
-        module.rsplit('.').next().is_some_and(|last| self.targets.contains(last))
+        module.ends_with("_proj")
+            && self.targets.iter().any(|target| ends_with_name(module, target))
     }
 
     /// Checks the settings against the projections that a model has.
@@ -69,7 +72,12 @@ impl LoraConfig {
             .filter(|name| name.ends_with("_proj"))
             .collect();
         let allowed = || there.iter().map(|t| format!("`{t}`")).collect::<Vec<_>>().join(", ");
-        match self.targets.iter().find(|target| !there.contains(target.as_str())) {
+        let is_there = |target: &&String| {
+            let mut modules = names.iter().filter_map(|name| name.strip_suffix(".weight"));
+            let is_last = there.contains(target.rsplit('.').next().unwrap_or(target));
+            is_last && modules.any(|module| ends_with_name(module, target))
+        };
+        match self.targets.iter().find(|target| !is_there(target)) {
             Some(target) => error("targets", format!("`{target}`"), allowed()),
             None if self.targets.is_empty() => error("targets", "nothing".to_owned(), allowed()),
             None => Ok(()),

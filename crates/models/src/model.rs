@@ -12,6 +12,7 @@ use crate::chat_template::ChatTemplate;
 use crate::device::Device;
 use crate::gguf::{GgufFile, GgufValue, read_tokenizer};
 use crate::hf_folder::{HfWeights, JsonFile};
+use crate::special_tokens::SpecialTokens;
 use crate::tokenizer::Tokenizer;
 use crate::{Decoder, DecoderSpec, Error, Replica, families};
 
@@ -94,28 +95,25 @@ impl Model {
             need("tokenizer.json", "slow tokenizers can't be read; save it with a fast one")?;
         let tokenizer_json = fs::read(&tokenizer_path)
             .map_err(|source| Error::Read { path: tokenizer_path.clone(), source })?;
-        let tokenizer = Tokenizer::from_json(&tokenizer_json, &tokenizer_path)?;
+        let special = SpecialTokens::read(folder)?;
+        let tokenizer = special.build_tokenizer(&tokenizer_json, &tokenizer_path)?;
         let weights = HfWeights::open(folder)?;
         let load = |device: &Device| family.load_folder(&config, &weights, device);
         let (replicas, digest) =
             rayon::join(|| replicas(devices, load), || weights_digest(weights.bytes()));
         let replicas = replicas?;
 
-        let settings = JsonFile::read_if_there(&folder.join("tokenizer_config.json"))?;
-        let named = |key: &str| {
-            let value = settings.as_ref()?.get(key)?;
-            let text = value.as_str().or_else(|| value.get("content").and_then(Value::as_str));
-            text.map(str::to_owned)
-        };
         let template_path = folder.join("chat_template.jinja");
         let source = if template_path.is_file() {
             let text = fs::read_to_string(&template_path);
             Some(text.map_err(|source| Error::Read { path: template_path.clone(), source })?)
         } else {
-            settings.as_ref().and_then(|s| s.get("chat_template")).and_then(template_in)
+            special.config().and_then(|s| s.get("chat_template")).and_then(template_in)
         };
         let template = source
-            .map(|source| ChatTemplate::new(source, folder, named("bos_token"), named("eos_token")))
+            .map(|source| {
+                ChatTemplate::new(source, folder, special.bos.clone(), special.eos.clone())
+            })
             .transpose()?;
 
         let mut end_tokens = BTreeSet::new();
@@ -123,7 +121,7 @@ impl Model {
         for file in generation.iter().chain([&config]) {
             end_tokens.extend(file.get("eos_token_id").into_iter().flat_map(ids_in));
         }
-        end_tokens.extend(named("eos_token").and_then(|token| tokenizer.id_of(&token)));
+        end_tokens.extend(special.eos.and_then(|token| tokenizer.id_of(&token)));
         Self {
             path: folder.to_owned(),
             family: family.name(),
@@ -275,15 +273,27 @@ impl Model {
     }
 
     /// The tokens of a prompt: a chat through the template, a text with the start token that the
-    /// tokenizer adds by itself.
+    /// tokenizer adds by itself. A start token that a template writes is the only one of its chat.
     ///
     /// # Errors
     ///
+    /// [`Error::Unsupported`] for a text of a tokenizer that ends texts by itself: nothing could follow;
     /// [`Error::NoTemplate`], [`Error::Template`], [`Error::Tokenizer`], [`Error::EmptyPrompt`] or
     /// [`Error::UnknownToken`] (a tokenizer that knows more tokens than the weights).
     pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>, Error> {
         let tokens = match &prompt.body {
-            PromptBody::Text(text) => self.tokenizer.encode(text, true)?,
+            PromptBody::Text(text) => {
+                if let Some(last) = self.tokenizer.after().first() {
+                    return Err(Error::Unsupported {
+                        path: self.path.clone(),
+                        what: "a prompt of plain text that the tokenizer ends with".to_owned(),
+                        found: self.tokenizer.token_of(*last)?,
+                        allowed: "prompts that a model can continue".to_owned(),
+                        hint: "set `add_eos_token` to false in `tokenizer_config.json`",
+                    });
+                }
+                self.tokenizer.encode(text, true)?
+            }
             PromptBody::Chat(messages) => {
                 let template = self
                     .template

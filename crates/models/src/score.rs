@@ -13,7 +13,7 @@ use crate::attention::SequenceId;
 use crate::engine::{Counters, Engine, Reading};
 use crate::local_model::failed;
 use crate::sampler::token_logprob_under;
-use crate::{Decoder, GroupBatch, Model, Replica, TokenGroup, ops};
+use crate::{Decoder, Error, GroupBatch, Model, Replica, TokenGroup, ops};
 
 /// Tokens whose keys and values are held at once; a single longer request still fits.
 const TOKENS_A_BATCH: usize = 8192;
@@ -75,9 +75,23 @@ pub(crate) fn score(
         } else {
             score_in_one_pass(replica.decoder(), batch, distributions, &mut scores);
         }
+        for request in batch.iter().flat_map(|shared| &shared.requests) {
+            check_finite(&scores[*request]).map_err(failed)?;
+        }
         first = end;
     }
     Ok(scores)
+}
+
+/// Refuses log-probabilities that are NaN or infinite: a logit is, or the distribution is none.
+fn check_finite(scores: &TokenScores) -> Result<(), Error> {
+    let mut tokens = scores.token_ids.iter().zip(&scores.logprobs);
+    match tokens.find(|(_, logprob)| !logprob.is_finite()) {
+        None => Ok(()),
+        Some((&token, &logprob)) => {
+            Err(Error::NotFiniteLogprob { action: "score", token, logprob })
+        }
+    }
 }
 
 /// The log-probability of the token numbered `token` of a continuation.

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ use crate::decoder::{Decoder, DecoderSpec, WeightMut};
 use crate::device::Device;
 use crate::gguf::GgufFile;
 use crate::hf_folder::JsonFile;
+use crate::loader::Loader;
 use crate::ops::{self, Linear};
 use crate::targets::Targets;
 use crate::weights::WeightSource;
@@ -311,39 +312,6 @@ fn layer_name(layer: usize, part: &str) -> String {
     format!("model.layers.{layer}.{part}.weight")
 }
 
-/// Makes tensors of weights.
-struct Loader<'a> {
-    weights: &'a dyn WeightSource,
-    device: &'a Device,
-}
-
-impl Loader<'_> {
-    fn linear(&self, parts: &[(String, usize)], inner: usize) -> Result<Linear, Error> {
-        let mut all = Vec::new();
-        for (name, out) in parts {
-            let part = self.weights.read(name, &[*out, inner])?;
-            if all.is_empty() {
-                all = part;
-            } else {
-                all.extend(part);
-            }
-        }
-        let out = parts.iter().map(|(_, out)| out).sum();
-        Ok(if self.device.has_kernels() {
-            Linear::packed(&all, out, inner)
-        } else {
-            let data = TensorData::new(all, [out, inner]);
-            let options = (self.device.burn(), self.device.format());
-            Linear::from_tensor(Tensor::from_data(data, options))
-        })
-    }
-
-    fn vector(&self, name: &str, len: usize) -> Result<Tensor<1>, Error> {
-        let data = TensorData::new(self.weights.read(name, &[len])?, [len]);
-        Ok(Tensor::from_data(data, self.device.burn()))
-    }
-}
-
 /// A decoder of a family.
 #[derive(Clone, Debug)]
 pub struct Stack<L> {
@@ -367,9 +335,9 @@ impl<L: Layers> Stack<L> {
     ///
     /// # Errors
     ///
-    /// What [`WeightSource::read`] says.
+    /// What [`WeightSource::read`] says; [`Error::Unsupported`] for a tensor that the layers don't use.
     pub fn load(config: L, weights: &dyn WeightSource, device: &Device) -> Result<Self, Error> {
-        let loader = Loader { weights, device };
+        let loader = Loader::new(weights, device);
         let sizes = config.sizes();
         let (d, vocab_size) = (sizes.hidden_size, sizes.vocab_size);
         let mut layers = Vec::new();
@@ -395,6 +363,10 @@ impl<L: Layers> Stack<L> {
         };
         let embedding = loader.linear(&[(EMBEDDING.to_owned(), vocab_size)], d)?;
         let norm = loader.vector(NORM, d)?;
+        if head.is_none() && weights.contains(HEAD) {
+            loader.check_equal(HEAD, EMBEDDING, &[vocab_size, d])?;
+        }
+        loader.check_all_read()?;
         let tables = if head.is_some() { 2 } else { 1 };
         let spec = DecoderSpec {
             vocab_size,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use preceptor_core::Digest;
+use tokenizers::AddedToken;
 
 use crate::Error;
 
@@ -12,6 +13,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     path: PathBuf,
     digest: Digest,
+    /// Tokens that it puts before and after a text by itself.
+    around: [Vec<u32>; 2],
 }
 
 impl Tokenizer {
@@ -30,7 +33,64 @@ impl Tokenizer {
             path: path.to_owned(),
             detail: error.to_string(),
         })?;
-        Ok(Self { inner, path: path.to_owned(), digest: Digest::of(json) })
+        let around = [Vec::new(), Vec::new()];
+        let mut this = Self { inner, path: path.to_owned(), digest: Digest::of(json), around };
+        this.around = this.tokens_around()?;
+        Ok(this)
+    }
+
+    /// The tokens around a text, from one that is encoded with and without them.
+    fn tokens_around(&self) -> Result<[Vec<u32>; 2], Error> {
+        let (bare, whole) = (self.encode("a", false)?, self.encode("a", true)?);
+        let len = bare.len().max(1);
+        let at = whole.windows(len).position(|window| window == bare).unwrap_or(whole.len());
+        let (before, rest) = whole.split_at(at);
+        Ok([before.to_vec(), rest.get(bare.len()..).unwrap_or(&[]).to_vec()])
+    }
+
+    /// The tokens that it puts before a text by itself.
+    pub(crate) fn before(&self) -> &[u32] {
+        &self.around[0]
+    }
+
+    /// The tokens that it puts after a text by itself.
+    pub(crate) fn after(&self) -> &[u32] {
+        &self.around[1]
+    }
+
+    /// Takes tokens of the vocabulary for special ones, which are matched whole in texts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`].
+    pub(crate) fn match_whole<'a>(
+        &mut self,
+        tokens: impl Iterator<Item = &'a str>,
+    ) -> Result<(), Error> {
+        let added = self.inner.get_added_tokens_decoder();
+        let is_new = |token: &&str| self.id_of(token).is_some_and(|id| !added.contains_key(&id));
+        let new: Vec<_> =
+            tokens.filter(is_new).map(|token| AddedToken::from(token, true)).collect();
+        if !new.is_empty() {
+            self.inner.add_special_tokens(&new);
+            self.digest = Digest::of(self.to_json()?.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// Names the tokenizer by what it was made from beside its `tokenizer.json`.
+    pub(crate) fn set_digest(&mut self, digest: Digest) {
+        self.digest = digest;
+    }
+
+    /// The spelling of a token.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] for an unknown one.
+    pub(crate) fn token_of(&self, id: u32) -> Result<String, Error> {
+        let unknown = || format!("token {id} is not in the vocabulary").into();
+        self.inner.id_to_token(id).ok_or_else(|| self.error(&unknown()))
     }
 
     /// The text of a `tokenizer.json` that makes this tokenizer.

@@ -36,6 +36,18 @@ pub enum Error {
         /// What is wrong, what is allowed, what to do.
         detail: String,
     },
+    /// A record holds a float that JSON can't express.
+    #[error(
+        "write record `{key}` of stage `{stage}`: {detail}, expected finite numbers\nhint: nothing was stored; the model's weights or a reward are not finite"
+    )]
+    NotFinite {
+        /// The kind of the stage.
+        stage: String,
+        /// The record's key.
+        key: String,
+        /// The field and its value.
+        detail: String,
+    },
     /// A value can't be written as JSON.
     #[error("turn record `{key}` into JSON")]
     Encode {

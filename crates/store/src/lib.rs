@@ -21,11 +21,15 @@
 //!   its work is done again.
 //! - Every writer appends to a part of its own, made by exclusive creation; several processes may
 //!   fill one stage. Keys that occur twice are one record.
+//! - A float that is NaN or infinite is never written: JSON has no spelling for it. A whole line whose
+//!   value is not a record of the stage's type counts as missing, so its work is done again.
 //! - A failed write is taken back: the part is cut to its last whole record.
 
 mod claim;
 mod error;
 mod failures;
+mod finite;
+mod kinds;
 mod line;
 mod spec;
 mod stage;
@@ -36,7 +40,7 @@ mod whole_file;
 pub use claim::Claim;
 pub use error::Error;
 pub use spec::StageSpec;
-pub use stage::{Loaded, Stage, Writer};
+pub use stage::{Keys, Loaded, Stage, Writer};
 pub use tree::Store;
 pub use verify::{Finding, Verification};
 pub use whole_file::replace_file;

@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::{Error, StageSpec, Store, line};
+use crate::kinds::check_record;
+use crate::{Error, StageSpec, Store, finite, line};
 
 const COMPACTED: &str = "records.jsonl.zst";
 /// zstd's own default; higher levels cost more than they save on text of this size.
@@ -33,6 +34,26 @@ pub struct Loaded<T> {
     pub records: BTreeMap<String, T>,
     /// Lines that were not whole records and were passed over.
     pub num_bad_lines: u64,
+    /// Keys of whole lines whose value is no `T`, for example because it holds `null` for a number.
+    /// They count as missing.
+    pub unreadable: BTreeSet<String>,
+}
+
+/// The keys of a stage.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    /// Keys of readable records.
+    pub present: BTreeSet<String>,
+    /// Keys that have an unreadable record and no readable one. They count as missing.
+    pub unreadable: BTreeSet<String>,
+}
+
+/// A whole line whose value is not a record of its stage.
+pub(crate) struct UnreadableLine {
+    pub(crate) path: PathBuf,
+    pub(crate) line: u64,
+    pub(crate) key: String,
+    pub(crate) detail: String,
 }
 
 /// Raw contents, before they are given a type.
@@ -42,6 +63,19 @@ pub(crate) struct Raw {
     pub(crate) bad_lines: Vec<(PathBuf, u64)>,
     /// Keys that occur with different values.
     pub(crate) conflicts: BTreeSet<String>,
+    /// Lines that check, but hold no record of the stage's type. They are not among `records`.
+    pub(crate) unreadable: Vec<UnreadableLine>,
+}
+
+/// Reads a value as a record.
+type Accept<'a> = dyn FnMut(&str, &str) -> serde_json::Result<()> + 'a;
+
+impl Raw {
+    /// Keys that have no readable record.
+    fn missing(&self) -> BTreeSet<String> {
+        let keys = self.unreadable.iter().map(|line| &line.key);
+        keys.filter(|key| !self.records.contains_key(*key)).cloned().collect()
+    }
 }
 
 impl Stage {
@@ -60,53 +94,84 @@ impl Stage {
         &self.folder
     }
 
-    /// Reads every record.
+    /// Reads every record. A record that is not a `T` counts as missing, so that the next run makes
+    /// it again; [`Loaded::unreadable`] names it.
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] if a file can't be read, [`Error::Malformed`] if a record that checks is
-    /// not a `T`.
+    /// [`Error::Read`] if a file can't be read.
     pub fn load<T: DeserializeOwned>(&self) -> Result<Loaded<T>, Error> {
-        let raw = self.load_raw()?;
         let mut records = BTreeMap::new();
-        for (key, value) in raw.records {
-            let record = serde_json::from_str(value.get()).map_err(|error| Error::Malformed {
-                path: self.folder.clone(),
-                detail: format!("record `{key}`: {error}"),
-            })?;
-            records.insert(key, record);
-        }
-        Ok(Loaded { records, num_bad_lines: raw.bad_lines.len() as u64 })
+        let raw = self.load_with(&mut |key, value| {
+            let record: T = serde_json::from_str(value)?;
+            if !records.contains_key(key) {
+                records.insert(key.to_owned(), record);
+            }
+            Ok(())
+        })?;
+        let unreadable = raw.missing();
+        Ok(Loaded { records, num_bad_lines: raw.bad_lines.len() as u64, unreadable })
     }
 
-    /// The keys of every record.
+    /// The keys of every readable record.
     ///
     /// # Errors
     ///
     /// [`Error::Read`] if a file can't be read.
     pub fn keys(&self) -> Result<BTreeSet<String>, Error> {
-        Ok(self.load_raw()?.records.into_keys().collect())
+        Ok(self.read_keys()?.present)
     }
 
+    /// The keys of every record, readable or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if a file can't be read.
+    pub fn read_keys(&self) -> Result<Keys, Error> {
+        let raw = self.load_raw()?;
+        let unreadable = raw.missing();
+        Ok(Keys { present: raw.records.into_keys().collect(), unreadable })
+    }
+
+    /// The kind of the stage, where its specification is known or on the disk.
+    fn kind(&self) -> Option<String> {
+        if let Some(spec) = &self.spec {
+            return Some(spec.kind().to_owned());
+        }
+        let spec: serde_json::Value = serde_json::from_str(&self.spec_json().ok()?).ok()?;
+        spec.get("kind")?.as_str().map(str::to_owned)
+    }
+
+    /// Reads every record that is of the type of the stage's kind.
     pub(crate) fn load_raw(&self) -> Result<Raw, Error> {
-        let mut raw =
-            Raw { records: BTreeMap::new(), bad_lines: Vec::new(), conflicts: BTreeSet::new() };
+        let kind = self.kind().unwrap_or_default();
+        self.load_with(&mut |_, value| check_record(&kind, value))
+    }
+
+    /// Reads every record that `accept` accepts.
+    fn load_with(&self, accept: &mut Accept<'_>) -> Result<Raw, Error> {
+        let mut raw = Raw {
+            records: BTreeMap::new(),
+            bad_lines: Vec::new(),
+            conflicts: BTreeSet::new(),
+            unreadable: Vec::new(),
+        };
         let compacted = self.folder.join(COMPACTED);
         if compacted.exists() {
             let file = File::open(&compacted).map_err(Error::read(&compacted))?;
             let reader = zstd::Decoder::new(file).map_err(Error::read(&compacted))?;
-            read_lines(&compacted, BufReader::new(reader), &mut raw)?;
+            read_lines(&compacted, BufReader::new(reader), &mut raw, accept)?;
         }
         for path in self.parts()? {
             let file = match File::open(&path) {
                 Ok(file) => file,
                 // Another process has compacted it since: its records are in the other file.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return self.load_raw();
+                    return self.load_with(accept);
                 }
                 Err(source) => return Err(Error::Read { path, source }),
             };
-            read_lines(&path, BufReader::new(file), &mut raw)?;
+            read_lines(&path, BufReader::new(file), &mut raw, accept)?;
         }
         Ok(raw)
     }
@@ -195,8 +260,8 @@ impl Stage {
         Ok(total)
     }
 
-    /// Gathers all records in one compressed file and drops the parts that no live writer holds.
-    /// Does nothing where there are no such parts, or while another process is at it.
+    /// Gathers all readable records in one compressed file and drops the parts that no live writer
+    /// holds. Does nothing where there are no such parts, or while another process is at it.
     ///
     /// # Errors
     ///
@@ -239,7 +304,12 @@ impl Stage {
     }
 }
 
-fn read_lines(path: &Path, mut reader: impl std::io::BufRead, raw: &mut Raw) -> Result<(), Error> {
+fn read_lines(
+    path: &Path,
+    mut reader: impl std::io::BufRead,
+    raw: &mut Raw,
+    accept: &mut Accept<'_>,
+) -> Result<(), Error> {
     let mut number = 0;
     let mut bytes = Vec::new();
     loop {
@@ -258,9 +328,18 @@ fn read_lines(path: &Path, mut reader: impl std::io::BufRead, raw: &mut Raw) -> 
         number += 1;
         let whole = bytes.strip_suffix(b"\n");
         let record = whole.and_then(|line| std::str::from_utf8(line).ok()).and_then(line::read);
-        match record {
-            None => raw.bad_lines.push((path.to_owned(), number)),
-            Some(record) => match raw.records.get(&record.key) {
+        let Some(record) = record else {
+            raw.bad_lines.push((path.to_owned(), number));
+            continue;
+        };
+        match accept(&record.key, record.value.get()) {
+            Err(error) => raw.unreadable.push(UnreadableLine {
+                path: path.to_owned(),
+                line: number,
+                key: record.key,
+                detail: error.to_string(),
+            }),
+            Ok(()) => match raw.records.get(&record.key) {
                 Some(known) if known.get() != record.value.get() => {
                     raw.conflicts.insert(record.key);
                 }
@@ -292,8 +371,14 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Write`] if it can't be written; the part then ends with the record before.
+    /// [`Error::NotFinite`] for a value that holds NaN or an infinite number, which JSON can't
+    /// express. [`Error::Write`] if it can't be written; the part then ends with the record before.
     pub fn append(&mut self, key: &str, value: &impl Serialize) -> Result<(), Error> {
+        finite::check(value).map_err(|found| Error::NotFinite {
+            stage: self.stage.kind().unwrap_or_default(),
+            key: key.to_owned(),
+            detail: found.to_string(),
+        })?;
         let text = line::write(key, value)
             .map_err(|source| Error::Encode { key: key.to_owned(), source })?;
         if self.part.is_none() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use preceptor_core::Digest;
 
+use crate::stage::UnreadableLine;
 use crate::{Error, Store};
 
 /// Something that is not as it should be.
@@ -20,6 +21,18 @@ pub enum Finding {
         path: PathBuf,
         /// The line, from 1.
         line: u64,
+    },
+    /// A whole line whose value is not a record of its stage, for example with `null` for a number.
+    /// Its work is done again by the next run.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The record's key.
+        key: String,
+        /// The reason.
+        detail: String,
     },
     /// A key that occurs with two values.
     Conflict {
@@ -65,6 +78,11 @@ impl Store {
             verification.num_records += raw.records.len() as u64;
             let bad = raw.bad_lines.into_iter().map(|(path, line)| Finding::BadLine { path, line });
             verification.findings.extend(bad);
+            let unreadable = raw.unreadable.into_iter().map(|found| {
+                let UnreadableLine { path, line, key, detail } = found;
+                Finding::Unreadable { path, line, key, detail }
+            });
+            verification.findings.extend(unreadable);
             let conflicts = raw.conflicts.into_iter();
             let conflict = |key| Finding::Conflict { folder: folder.clone(), key };
             verification.findings.extend(conflicts.map(conflict));

@@ -5,11 +5,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use preceptor_store::{Finding, StageSpec, Store};
+use preceptor_core::record::RolloutRecord;
+use preceptor_core::{FinishReason, PromptId, Rollout};
+use preceptor_store::{Error, Finding, StageSpec, Store};
 use serde_json::json;
 
 fn spec() -> StageSpec {
-    StageSpec::new("rollouts", &json!({"seed": 0})).expect("serializable")
+    StageSpec::new("values", &json!({"seed": 0})).expect("serializable")
 }
 
 #[test]
@@ -163,4 +165,79 @@ fn failures_stand_beside_the_records_until_they_are_made() {
     assert!(stage.failures().unwrap().is_empty());
     assert!(stage.keys().unwrap().is_empty(), "a failure is no record");
     assert!(store.verify().unwrap().findings.is_empty());
+}
+
+/// A record of a stage of rollouts, with this log-probability.
+fn rollout(logprob: Option<f64>) -> serde_json::Value {
+    let rollout = Rollout {
+        index: 0,
+        text: "5".to_owned(),
+        token_ids: vec![5],
+        logprobs: vec![0.0],
+        finish: FinishReason::EndToken,
+        num_prompt_tokens: 3,
+        reported_tokens: None,
+    };
+    let record = RolloutRecord { prompt: PromptId::new("p/1"), rollout };
+    let mut value = serde_json::to_value(record).unwrap();
+    value["rollout"]["logprobs"] = json!([logprob]);
+    value
+}
+
+#[test]
+fn floats_that_json_cannot_express_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Store::open(folder.path()).unwrap().stage(&spec());
+    let mut writer = stage.writer();
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let error = writer.append("a", &vec![Some(1.0), Some(value)]).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+    }
+    insta::assert_snapshot!(writer.append("a", &f32::NAN).unwrap_err(), @r"
+    write record `a` of stage `values`: NaN, expected finite numbers
+    hint: nothing was stored; the model's weights or a reward are not finite
+    ");
+    assert!(stage.keys().unwrap().is_empty());
+    assert!(!stage.folder().exists(), "nothing is created for a refused record");
+}
+
+#[test]
+fn an_unreadable_record_is_found_and_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let stage = store.stage(&StageSpec::new("rollouts", &json!({"seed": 0})).unwrap());
+    let mut writer = stage.writer();
+    writer.append("p/1#0", &rollout(None)).unwrap();
+    writer.append("p/1#1", &rollout(Some(-0.5))).unwrap();
+    drop(writer);
+    // Both in a part and once compacted by an earlier build.
+    let part = stage.folder().join("part-0000.jsonl");
+    let compacted = stage.folder().join("records.jsonl.zst");
+    fs::write(&compacted, zstd::encode_all(&*fs::read(&part).unwrap(), 3).unwrap()).unwrap();
+    for stage in [stage.clone(), store.stage_by_digest(stage.digest())] {
+        let loaded = stage.load::<RolloutRecord>().unwrap();
+        assert_eq!(loaded.records.into_keys().collect::<Vec<_>>(), ["p/1#1"]);
+        assert_eq!(loaded.unreadable.into_iter().collect::<Vec<_>>(), ["p/1#0"]);
+        let keys = stage.read_keys().unwrap();
+        assert_eq!((keys.present.len(), keys.unreadable.len()), (1, 1));
+    }
+    let findings = store.verify().unwrap().findings;
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    for (finding, path) in findings.iter().zip([&compacted, &part]) {
+        let Finding::Unreadable { path: found, line: 1, key, detail } = finding else {
+            panic!("{finding:?}");
+        };
+        assert_eq!((found, key.as_str()), (path, "p/1#0"));
+        assert!(detail.contains("null"), "{detail}");
+    }
+
+    let mut writer = stage.writer();
+    writer.append("p/1#0", &rollout(Some(-0.25))).unwrap();
+    drop(writer);
+    let loaded = stage.load::<RolloutRecord>().unwrap();
+    assert_eq!(loaded.records["p/1#0"].rollout.logprobs, [-0.25]);
+    assert!(loaded.unreadable.is_empty());
+    stage.compact().unwrap();
+    assert_eq!(stage.load::<RolloutRecord>().unwrap().records.len(), 2);
+    assert_eq!(store.verify().unwrap().findings, []);
 }

@@ -51,6 +51,50 @@ fn plan_run_status_report_and_verify_agree() {
     assert_eq!(mended["rollouts-drawn"], 1);
 }
 
+/// A line of a store, with its check.
+fn line(key: &str, value: &str) -> String {
+    let check = preceptor_core::Digest::of_parts([key.as_bytes(), value.as_bytes()]);
+    let check = &check.as_str()[..16];
+    format!("{{\"key\":\"{key}\",\"check\":\"{check}\",\"value\":{value}}}\n")
+}
+
+/// An earlier build wrote `null` for a log-probability that was no number.
+#[test]
+fn records_that_cannot_be_read_are_told_and_made_again() {
+    let folder = Folder::new();
+    folder.write_manifest(3);
+    folder.run(&["run", "tiny.toml"]).expect_done();
+    let whole = folder.records("runs");
+    let plan = json(&folder.run(&["--json", "plan", "tiny.toml"]).expect_done().stdout);
+    let stage = plan["rollout-stages"][0]["digest"].as_str().unwrap();
+    let records = folder.path("runs/stages").join(stage).join("records.jsonl.zst");
+    let mut changed = String::new();
+    for (number, text) in whole[stage].iter().enumerate() {
+        let record = json(text);
+        let mut value = record["value"].clone();
+        if number % 5 == 0 {
+            value["rollout"]["logprobs"][0] = Value::Null;
+            changed.push_str(&line(record["key"].as_str().unwrap(), &value.to_string()));
+        } else {
+            changed.push_str(&format!("{text}\n"));
+        }
+    }
+    fs::write(&records, zstd::encode_all(changed.as_bytes(), 0).unwrap()).unwrap();
+
+    let broken = folder.run(&["--json", "store", "verify"]);
+    assert_eq!(broken.code, Some(1), "{}", broken.said());
+    let findings = json(&broken.stdout)["findings"].as_array().unwrap().clone();
+    assert_eq!(findings.len(), 5);
+    let first = findings[0].as_str().unwrap();
+    assert!(first.contains("line 1: record `") && first.contains("invalid type: null"), "{first}");
+
+    let mended = folder.run(&["--json", "run", "tiny.toml"]).expect_done();
+    assert!(mended.stderr.contains("5 stored records can't be read"), "{}", mended.stderr);
+    assert_eq!(json(&mended.stdout)["rollouts-drawn"], 5);
+    assert_eq!(folder.records("runs"), whole);
+    folder.run(&["store", "verify"]).expect_done();
+}
+
 #[test]
 fn responses_from_elsewhere_are_graded() {
     let folder = Folder::new();

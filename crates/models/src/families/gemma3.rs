@@ -10,18 +10,22 @@
 //! `language_model`. GGUF stores norms with the 1 added; it is taken off again. Source: `modeling_gemma3.py`
 //! of transformers; GGUF as llama.cpp reads it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use burn::tensor::Tensor;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Family, check_activation, head_norm, hf_rope, refuse_biases, split_qkv, unsupported};
+use super::{
+    Family, check_activation, check_layers, head_norm, hf_rope, refuse_biases, split_qkv,
+    unsupported,
+};
 use crate::Error;
 use crate::attention::{Attend, AttentionShape};
 use crate::decoder::Decoder;
 use crate::device::Device;
-use crate::gguf::{GgufFile, GgufNames};
+use crate::gguf::{GgufFile, GgufNames, GgufValue, check_metadata, rope_scaling_from_gguf};
 use crate::hf_folder::{HfWeights, JsonFile};
 use crate::ops::{self, Activation, RopeAngles, add, gated, rope};
 use crate::rope_frequencies::{RopeConfig, RopeScaling};
@@ -91,6 +95,7 @@ impl Gemma3Config {
         let config = text.as_ref().unwrap_or(config);
         refuse_biases(config, &["attention_bias"], HINT)?;
         check_activation(config, "hidden_activation", "gelu_pytorch_tanh", HINT)?;
+        check_layers(config, &["full_attention", "sliding_attention"], HINT)?;
         if let Some(found) = config.get("attn_logit_softcapping") {
             let (what, allowed) = ("a bound of attention scores of", "none");
             return Err(unsupported(config.path(), what, &found.to_string(), allowed, HINT));
@@ -120,16 +125,8 @@ impl Gemma3Config {
     /// As [`Self::from_json`].
     pub fn from_gguf(file: &GgufFile) -> Result<Self, Error> {
         let sizes = Sizes::from_gguf(file, NAME, DEFAULTS)?;
-        let scaling = match file.text("gemma3.rope.scaling.type")?.unwrap_or("none") {
-            "none" => RopeScaling::None,
-            "linear" => RopeScaling::Linear {
-                factor: file.float("gemma3.rope.scaling.factor")?.unwrap_or(1.0),
-            },
-            other => {
-                let (what, allowed) = ("the rope scaling", "`none` or `linear`");
-                return Err(unsupported(file.path(), what, other, allowed, HINT));
-            }
-        };
+        check_metadata(file, NAME, &sizes, GGUF_KEYS, HINT)?;
+        let scaling = rope_scaling_from_gguf(file, NAME, HINT)?;
         let theta = file.float("gemma3.rope.freq_base")?.unwrap_or(GLOBAL_THETA);
         let local_theta = file.float("gemma3.rope.freq_base_swa")?.unwrap_or(LOCAL_THETA);
         // The largest of the family divides by the hidden size a head and not by the head's numbers;
@@ -142,7 +139,7 @@ impl Gemma3Config {
             global_rope: RopeConfig { theta, scaling },
             local_rope: RopeConfig { theta: local_theta, scaling: RopeScaling::None },
             window: file.integer("gemma3.attention.sliding_window")?.unwrap_or(WINDOW),
-            is_local: by_pattern(sizes.num_layers, PATTERN),
+            is_local: local_layers_from_gguf(file, sizes.num_layers)?,
             query_scalar,
             logit_cap: file.float("gemma3.final_logit_softcapping")?,
             tied_embeddings: !file.contains("output.weight"),
@@ -293,6 +290,30 @@ impl Layers for Gemma3Config {
     }
 }
 
+/// Metadata that this family reads beside what all do.
+const GGUF_KEYS: &[&str] = &[
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "rope.freq_base_swa",
+    "final_logit_softcapping",
+];
+
+/// Reads which layers have a window: by a pattern, or listed layer by layer.
+fn local_layers_from_gguf(file: &GgufFile, num_layers: usize) -> Result<Vec<bool>, Error> {
+    let key = "gemma3.attention.sliding_window_pattern";
+    let Some(GgufValue::List(kinds)) = file.value(key) else {
+        return Ok(by_pattern(num_layers, file.integer(key)?.unwrap_or(PATTERN)));
+    };
+    let is_local = |kind: &GgufValue| match kind {
+        GgufValue::Bool(is_local) => Some(*is_local),
+        _ => None,
+    };
+    let kinds: Option<Vec<bool>> = kinds.iter().map(is_local).collect();
+    kinds.filter(|kinds| kinds.len() == num_layers).ok_or_else(|| {
+        file.config_error(key, "another list", "a number, or true or false for each layer")
+    })
+}
+
 /// Parts of layers that GGUF calls otherwise.
 const GGUF_NAMES: &[(&str, &str)] = &[
     ("input_layernorm", "attn_norm"),
@@ -321,6 +342,10 @@ impl WeightSource for WithoutOne<'_> {
             data.iter_mut().for_each(|weight| *weight -= 1.0);
         }
         Ok(data)
+    }
+
+    fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
+        self.0.first_unread(read)
     }
 }
 
@@ -352,6 +377,17 @@ impl WeightSource for TextPart<'_> {
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         self.0.read(&self.name(name), shape)
+    }
+
+    /// What reads images takes no part in a text.
+    fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
+        let sees_images = |name: &str| {
+            let name = name.strip_prefix("model.").unwrap_or(name);
+            ["vision_tower.", "multi_modal_projector."].iter().any(|part| name.starts_with(part))
+        };
+        let read = read.iter().map(|name| self.name(name));
+        let others = self.0.names().filter(|name| sees_images(name)).map(str::to_owned);
+        self.0.first_unread(&read.chain(others).collect())
     }
 }
 

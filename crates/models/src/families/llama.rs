@@ -5,6 +5,7 @@
 //! embedding turns the two halves of a head (the Hugging Face layout), key heads are shared by
 //! groups of query heads. GGUF stores the rows of q and k for interleaved pairs; they are put back.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use burn::tensor::Tensor;
@@ -12,14 +13,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Family, check_activation, plain_attention, refuse_biases, rope_from_json, rope_to_json,
-    split_qkv, unsupported,
+    Family, check_activation, check_layers, plain_attention, refuse_biases, rope_from_json,
+    rope_to_json, split_qkv, unsupported,
 };
 use crate::Error;
 use crate::attention::Attend;
 use crate::decoder::Decoder;
 use crate::device::Device;
-use crate::gguf::{GgufFile, GgufNames};
+use crate::gguf::{GgufFile, GgufNames, check_metadata, rope_scaling_from_gguf};
 use crate::hf_folder::{HfWeights, JsonFile};
 use crate::ops::{Activation, RopeAngles, add, gated, rope};
 use crate::rope_frequencies::{RopeConfig, RopeScaling};
@@ -57,6 +58,7 @@ impl LlamaConfig {
     pub fn from_json(config: &JsonFile) -> Result<Self, Error> {
         refuse_biases(config, &["attention_bias", "mlp_bias"], HINT)?;
         check_activation(config, "hidden_act", "silu", HINT)?;
+        check_layers(config, &["full_attention"], HINT)?;
         Ok(Self {
             sizes: Sizes::from_json(config, SizeDefaults::norm_eps(1e-6))?,
             rope: rope_from_json(config, 10_000.0, HINT)?,
@@ -71,21 +73,15 @@ impl LlamaConfig {
     /// As [`Self::from_json`].
     pub fn from_gguf(file: &GgufFile) -> Result<Self, Error> {
         let sizes = Sizes::from_gguf(file, "llama", SizeDefaults::norm_eps(1e-5))?;
-        let scaling = if file.contains(ROPE_DIVISORS) {
-            RopeScaling::Divisors(file.read(ROPE_DIVISORS, &[sizes.head_dim / 2])?)
-        } else {
-            match file.text("llama.rope.scaling.type")?.unwrap_or("none") {
-                "none" => RopeScaling::None,
-                "linear" => RopeScaling::Linear {
-                    factor: file.float("llama.rope.scaling.factor")?.unwrap_or(1.0),
-                },
-                other => {
-                    let allowed = "`none`, `linear` or the tensor `rope_freqs.weight`";
-                    let what = "the rope scaling";
-                    return Err(unsupported(file.path(), what, other, allowed, HINT));
-                }
+        check_metadata(file, "llama", &sizes, &[], HINT)?;
+        let mut scaling = rope_scaling_from_gguf(file, "llama", HINT)?;
+        if file.contains(ROPE_DIVISORS) {
+            if scaling != RopeScaling::None {
+                let (what, found) = ("a rope scaling factor together with", ROPE_DIVISORS);
+                return Err(unsupported(file.path(), what, found, "one of both", HINT));
             }
-        };
+            scaling = RopeScaling::Divisors(file.read(ROPE_DIVISORS, &[sizes.head_dim / 2])?);
+        }
         let theta = file.float("llama.rope.freq_base")?.unwrap_or(10_000.0);
         let tied_embeddings = !file.contains("output.weight");
         Ok(Self { sizes, rope: RopeConfig { theta, scaling }, tied_embeddings })
@@ -189,6 +185,13 @@ impl WeightSource for InterleavedRows<'_> {
         let data = self.names.read(name, shape)?;
         let is_rotated = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
         Ok(if is_rotated { half_split_rows(&data, shape[1], self.head_dim) } else { data })
+    }
+
+    /// The rotary divisors were read with the configuration.
+    fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
+        let mut read = read.clone();
+        read.insert(ROPE_DIVISORS.to_owned());
+        self.names.first_unread(&read)
     }
 }
 

@@ -106,6 +106,32 @@ fn check_activation(
     }
 }
 
+/// Refuses kinds of layers other than `kinds`, a rotary embedding of a part of each head, and weights
+/// that are packed by a method of quantisation.
+fn check_layers(config: &JsonFile, kinds: &[&str], hint: &'static str) -> Result<(), Error> {
+    if let Some(found) = config.get("quantization_config") {
+        let method = found.get("quant_method").unwrap_or(found).to_string();
+        let (what, allowed) = ("`quantization_config`", "weights in F32, F16 or BF16");
+        return Err(unsupported(config.path(), what, &method, allowed, hint));
+    }
+    for table in ["", "rope_parameters.", "rope_scaling.", "rope_parameters.full_attention."] {
+        let key = format!("{table}partial_rotary_factor");
+        if let Some(factor) = config.float(&key)?.filter(|factor| *factor != 1.0) {
+            let (what, allowed) = (format!("`{key}`"), "1: all of a head is rotated");
+            return Err(unsupported(config.path(), &what, &factor.to_string(), allowed, hint));
+        }
+    }
+    let listed = config.get("layer_types").and_then(Value::as_array).into_iter().flatten();
+    for kind in listed {
+        if !kind.as_str().is_some_and(|kind| kinds.contains(&kind)) {
+            let allowed = kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>();
+            let (what, allowed) = ("a layer of type", allowed.join(" and "));
+            return Err(unsupported(config.path(), what, &kind.to_string(), &allowed, hint));
+        }
+    }
+    Ok(())
+}
+
 /// The rope scaling that stands in `table`, whose kind is `rope_type`, or `type` in older files.
 fn hf_rope(config: &JsonFile, table: &str, hint: &'static str) -> Result<RopeScaling, Error> {
     let key = |name: &str| format!("{table}.{name}");

@@ -8,17 +8,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Family, check_activation, head_norm, plain_attention, refuse_biases, rope_from_json,
-    rope_to_json, split_qkv, unsupported,
+    Family, check_activation, check_layers, head_norm, plain_attention, refuse_biases,
+    rope_from_json, rope_to_json, split_qkv, unsupported,
 };
 use crate::Error;
 use crate::attention::Attend;
 use crate::decoder::Decoder;
 use crate::device::Device;
-use crate::gguf::{GgufFile, GgufNames};
+use crate::gguf::{GgufFile, GgufNames, check_metadata, rope_scaling_from_gguf};
 use crate::hf_folder::{HfWeights, JsonFile};
 use crate::ops::{Activation, RopeAngles, add, gated, rope};
-use crate::rope_frequencies::{RopeConfig, RopeScaling};
+use crate::rope_frequencies::RopeConfig;
 use crate::stack::{Layer, Layers, Norm, SizeDefaults, Sizes, Stack};
 use crate::weights::WeightSource as _;
 
@@ -54,6 +54,7 @@ impl Qwen3Config {
     pub fn from_json(config: &JsonFile) -> Result<Self, Error> {
         refuse_biases(config, &["attention_bias"], HINT)?;
         check_activation(config, "hidden_act", "silu", HINT)?;
+        check_layers(config, &["full_attention"], HINT)?;
         if config.boolean("use_sliding_window")?.unwrap_or(false) {
             let (found, allowed) = ("`use_sliding_window`", "attention to everything before");
             return Err(unsupported(config.path(), "the attention", found, allowed, HINT));
@@ -71,14 +72,13 @@ impl Qwen3Config {
     ///
     /// As [`Self::from_json`].
     pub fn from_gguf(file: &GgufFile) -> Result<Self, Error> {
-        let scaling = file.text("qwen3.rope.scaling.type")?.unwrap_or("none");
-        if scaling != "none" {
-            return Err(unsupported(file.path(), "the rope scaling", scaling, "`none`", HINT));
-        }
+        let sizes = Sizes::from_gguf(file, NAME, DEFAULTS)?;
+        check_metadata(file, NAME, &sizes, &[], HINT)?;
+        let scaling = rope_scaling_from_gguf(file, NAME, HINT)?;
         let theta = file.float("qwen3.rope.freq_base")?.unwrap_or(1_000_000.0);
         Ok(Self {
-            sizes: Sizes::from_gguf(file, NAME, DEFAULTS)?,
-            rope: RopeConfig { theta, scaling: RopeScaling::None },
+            sizes,
+            rope: RopeConfig { theta, scaling },
             tied_embeddings: !file.contains("output.weight"),
         })
     }

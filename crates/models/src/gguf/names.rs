@@ -1,5 +1,6 @@
 //! A GGUF file under the names of Hugging Face.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::GgufFile;
@@ -58,5 +59,9 @@ impl WeightSource for GgufNames<'_> {
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         self.file.read(&self.rename(name), shape)
+    }
+
+    fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
+        self.file.first_unread(&read.iter().map(|name| self.rename(name)).collect())
     }
 }

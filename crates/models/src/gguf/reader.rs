@@ -3,7 +3,7 @@
 //! Counts and lengths in the file are hostile input: nothing is allocated beyond what the bytes
 //! behind a count can hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use memmap2::Mmap;
 
 use super::dequantize::{READABLE, TensorType};
 use crate::Error;
-use crate::weights::WeightSource;
+use crate::weights::{WeightSource, check_finite};
 
 /// A metadata value.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,6 +142,24 @@ impl GgufFile {
         self.metadata.get(key)
     }
 
+    /// The keys of all metadata.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.metadata.keys().map(String::as_str)
+    }
+
+    /// A truth value of the metadata, if the key is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if it is none.
+    pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, Error> {
+        match self.metadata.get(key) {
+            None => Ok(None),
+            Some(GgufValue::Bool(value)) => Ok(Some(*value)),
+            Some(other) => Err(self.config_error(key, other.kind(), "true or false")),
+        }
+    }
+
     /// The names of all tensors.
     pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -267,7 +285,11 @@ impl WeightSource for GgufFile {
                 self.map.len()
             ))
         })?;
-        Ok(number_type.dequantize(bytes))
+        check_finite(&self.path, name, number_type.dequantize(bytes))
+    }
+
+    fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
+        self.tensors.keys().find(|name| !read.contains(*name)).cloned()
     }
 }
 

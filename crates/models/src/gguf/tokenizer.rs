@@ -73,6 +73,7 @@ const USER_DEFINED: i64 = 4;
 
 /// The tokenizer as the text of a `tokenizer.json`.
 pub(crate) fn read_tokenizer(file: &GgufFile) -> Result<String, Error> {
+    check_settings(file)?;
     let vocabulary = Vocabulary::read(file)?;
     let key = "tokenizer.ggml.model";
     let parts = match file.text(key)? {
@@ -170,29 +171,54 @@ impl<'a> Vocabulary<'a> {
         tokens.map(|(id, token)| ((*token).to_owned(), json!(id))).collect()
     }
 
-    /// What puts the start token before a text, where the file says so, or else `default`.
-    fn start_token(&self, file: &GgufFile, default: bool) -> Result<Value, Error> {
-        let adds_bos = match file.value("tokenizer.ggml.add_bos_token") {
-            Some(GgufValue::Bool(adds)) => *adds,
-            _ => default,
+    /// Builds the part that puts the start and end tokens around a text, where the file says so, or else `default`.
+    fn build_around(&self, file: &GgufFile, default: bool) -> Result<Value, Error> {
+        let token = |name: &str, default: bool| {
+            let adds = file.boolean(&format!("tokenizer.ggml.add_{name}_token"))?;
+            let key = format!("tokenizer.ggml.{name}_token_id");
+            let id = file.integer(&key)?.filter(|_| adds.unwrap_or(default));
+            let found = id.and_then(|id| Some((id, *self.tokens.get(id)?)));
+            if adds == Some(true) && found.is_none() {
+                return Err(file.config_error(&key, "nothing", "the token that is to be added"));
+            }
+            Ok(found)
         };
-        let bos = file.integer("tokenizer.ggml.bos_token_id")?.filter(|_| adds_bos);
-        let Some((id, token)) = bos.and_then(|id| Some((id, *self.tokens.get(id)?))) else {
+        let (bos, eos) = (token("bos", default)?, token("eos", false)?);
+        if bos.is_none() && eos.is_none() {
             return Ok(Value::Null);
+        }
+        let special = |found: Option<(usize, &str)>| {
+            found.map(|(_, token)| json!({ "SpecialToken": { "id": token, "type_id": 0 } }))
         };
+        let text = |name: &str| json!({ "Sequence": { "id": name, "type_id": 0 } });
+        let around = |texts: Vec<Value>| -> Vec<Value> {
+            special(bos).into_iter().chain(texts).chain(special(eos)).collect()
+        };
+        let entry = |(id, token): (usize, &str)| {
+            (token.to_owned(), json!({ "id": token, "ids": [id], "tokens": [token] }))
+        };
+        let tokens: serde_json::Map<_, _> = bos.into_iter().chain(eos).map(entry).collect();
         Ok(json!({
             "type": "TemplateProcessing",
-            "single": [
-                { "SpecialToken": { "id": token, "type_id": 0 } },
-                { "Sequence": { "id": "A", "type_id": 0 } },
-            ],
-            "pair": [
-                { "SpecialToken": { "id": token, "type_id": 0 } },
-                { "Sequence": { "id": "A", "type_id": 0 } },
-                { "Sequence": { "id": "B", "type_id": 0 } },
-            ],
-            "special_tokens": { token: { "id": token, "ids": [id], "tokens": [token] } },
+            "single": around(vec![text("A")]),
+            "pair": around(vec![text("A"), text("B")]),
+            "special_tokens": tokens,
         }))
+    }
+}
+
+/// Refuses metadata that changes how text becomes tokens and that is not implemented.
+fn check_settings(file: &GgufFile) -> Result<(), Error> {
+    for name in ["remove_extra_whitespaces", "add_sep_token"] {
+        let key = format!("tokenizer.ggml.{name}");
+        if file.boolean(&key)?.unwrap_or(false) {
+            return Err(unsupported(file, &format!("`{key}`"), "true", "false".to_owned()));
+        }
+    }
+    let key = "tokenizer.ggml.precompiled_charsmap";
+    match file.value(key) {
+        None => Ok(()),
+        Some(_) => Err(unsupported(file, "the metadata key", key, "other keys".to_owned())),
     }
 }
 
@@ -226,7 +252,7 @@ fn byte_level(file: &GgufFile, vocabulary: &Vocabulary<'_>) -> Result<Parts, Err
     Ok(Parts {
         normalizer: if split.nfc { json!({ "type": "NFC" }) } else { Value::Null },
         pre_tokenizer: json!({ "type": "Sequence", "pretokenizers": splits }),
-        post_processor: vocabulary.start_token(file, split.adds_bos)?,
+        post_processor: vocabulary.build_around(file, split.adds_bos)?,
         decoder: json!({
             "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true,
         }),
@@ -257,10 +283,7 @@ fn sentence_piece(file: &GgufFile, vocabulary: &Vocabulary<'_>) -> Result<Parts,
     let unknown = file.integer("tokenizer.ggml.unknown_token_id")?;
     let unknown = unknown.and_then(|id| vocabulary.tokens.get(id));
     let replace = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
-    let prepend = match file.value("tokenizer.ggml.add_space_prefix") {
-        Some(GgufValue::Bool(adds)) => *adds,
-        _ => true,
-    };
+    let prepend = file.boolean("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
     let normalizer = match prepend {
         true => json!({
             "type": "Sequence", "normalizers": [{ "type": "Prepend", "prepend": SPACE }, replace],
@@ -278,7 +301,7 @@ fn sentence_piece(file: &GgufFile, vocabulary: &Vocabulary<'_>) -> Result<Parts,
     Ok(Parts {
         normalizer,
         pre_tokenizer: Value::Null,
-        post_processor: vocabulary.start_token(file, true)?,
+        post_processor: vocabulary.build_around(file, true)?,
         decoder: json!({ "type": "Sequence", "decoders": decoders }),
         model: json!({
             "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,

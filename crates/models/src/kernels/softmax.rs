@@ -75,10 +75,19 @@ impl LogSumExp {
     }
 }
 
-/// The log of the sum of exponentials of `logits`, in double precision.
+/// The log of the sum of exponentials of `logits`, in double precision. With a logit that is NaN or
+/// infinite, every log-probability is NaN.
 pub(crate) fn log_sum_exp(isa: super::Isa, logits: &[f32]) -> LogSumExp {
-    let largest = f64::from(logits.iter().fold(f32::NEG_INFINITY, |most, x| most.max(*x)));
-    LogSumExp { largest, log_sum: sum_exp(isa, logits, largest).ln() }
+    // The smallest is found in the shadow of the largest: the chains don't wait for each other.
+    let first = (f32::NEG_INFINITY, f32::INFINITY);
+    let (largest, smallest) =
+        logits.iter().fold(first, |(most, least), x| (most.max(*x), least.min(*x)));
+    let largest = f64::from(largest);
+    let log_sum = match smallest {
+        f32::NEG_INFINITY => f64::NAN,
+        _ => sum_exp(isa, logits, largest).ln(),
+    };
+    LogSumExp { largest, log_sum }
 }
 
 /// The log-sum-exp and the entropy (in nats) of every row of `logits`.
@@ -159,6 +168,20 @@ mod tests {
             let lse = log_sum_exp(isa, &logits);
             assert!((f64::from(lse.logprob(0.0)) + exact).abs() < 1e-6);
             assert_eq!(lse, log_sum_exp(Isa::Portable, &logits));
+        }
+    }
+
+    #[test]
+    fn one_logit_that_is_not_finite_makes_every_log_probability_nan() {
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for place in [0, 5, 16, 102] {
+                let mut logits: Vec<f32> = (0..103).map(|i| (i % 7) as f32).collect();
+                logits[place] = value;
+                for isa in Isa::available() {
+                    let lse = log_sum_exp(isa, &logits);
+                    assert!(logits.iter().all(|logit| lse.logprob(*logit).is_nan()), "{value}");
+                }
+            }
         }
     }
 }

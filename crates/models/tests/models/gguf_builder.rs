@@ -5,6 +5,7 @@
 pub(crate) enum Meta {
     U32(u32),
     F32(f32),
+    Bool(bool),
     Text(String),
     Texts(Vec<String>),
     I32s(Vec<i32>),
@@ -63,6 +64,10 @@ impl GgufBuilder {
                 Meta::F32(x) => {
                     out.extend(6_u32.to_le_bytes());
                     out.extend(x.to_le_bytes());
+                }
+                Meta::Bool(value) => {
+                    out.extend(7_u32.to_le_bytes());
+                    out.push(u8::from(*value));
                 }
                 Meta::Text(value) => {
                     out.extend(8_u32.to_le_bytes());

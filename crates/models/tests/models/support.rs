@@ -13,6 +13,7 @@ use preceptor_models::{
     ops,
 };
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The parity fixtures of the repository.
 pub(crate) fn fixtures() -> PathBuf {
@@ -25,6 +26,33 @@ pub(crate) const FAMILIES: [&str; 3] = ["llama", "qwen3", "gemma3"];
 /// The small random Llama checkpoint.
 pub(crate) fn llama_folder() -> PathBuf {
     fixtures().join("llama")
+}
+
+/// A copy of a family's checkpoint, to be changed.
+pub(crate) fn copied(family: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for entry in std::fs::read_dir(fixtures().join(family)).expect("a fixture") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            let target = folder.path().join(path.file_name().expect("a name"));
+            std::fs::copy(&path, target).expect("copies");
+        }
+    }
+    folder
+}
+
+/// Changes a JSON file, which need not be there.
+pub(crate) fn change_json(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut value = if path.is_file() { json(path) } else { serde_json::json!({}) };
+    change(&mut value);
+    std::fs::write(path, value.to_string()).expect("writes");
+}
+
+/// The message of a model that can't be loaded, without the folder's name.
+pub(crate) fn refusal(path: &Path) -> String {
+    let error = Model::load(path, &Device::cpu()).expect_err("refused").to_string();
+    let folder = if path.is_dir() { path } else { path.parent().expect("a folder") };
+    error.replace(&folder.display().to_string(), "models")
 }
 
 /// A JSON fixture.

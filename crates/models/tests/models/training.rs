@@ -163,14 +163,20 @@ fn messages_for_adapters() {
     };
     insta::assert_snapshot!(config("\"use_dora\": false", "\"use_dora\": true"), @r###"
 use `[adapter]/adapter_config.json`: `use_dora` `true` is not supported, only false
-hint: plain LoRA adapters can be read
+hint: plain LoRA adapters can be read; merge others into their base with peft
 "###);
-    insta::assert_snapshot!(config("\"r\": 4", "\"r\": 0"), @r###"adapt the model: `lora.rank` is 0, expected a whole number above 0"###);
+    insta::assert_snapshot!(config("\"r\": 4", "\"r\": 0"), @r###"
+read key `r` of `[adapter]/adapter_config.json`: found 0, expected a whole number above 0
+hint: compare it with the file that the model's authors published
+"###);
     insta::assert_snapshot!(config("\"r\": 4", "\"r\": 8"), @r###"
 take the values of parameter `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`: found shape [4, 64], expected [8, 64]
 hint: they may belong to another model or other adapter settings
 "###);
-    insta::assert_snapshot!(config("\"k_proj\"", "\"c_attn\""), @r###"adapt the model: `lora.targets` is `c_attn`, expected `down_proj`, `gate_proj`, `k_proj`, `o_proj`, `q_proj`, `up_proj`, `v_proj`"###);
+    insta::assert_snapshot!(config("\"k_proj\"", "\"c_attn\""), @r###"
+take the values of parameter `base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight`: the model has none of that name
+hint: they may belong to another model or other adapter settings
+"###);
     insta::assert_snapshot!(config("\"k_proj\",", ""), @r###"
 take the values of parameter `base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight`: the model has none of that name
 hint: they may belong to another model or other adapter settings
