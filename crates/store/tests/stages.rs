@@ -179,7 +179,7 @@ fn rollout(logprob: Option<f64>) -> serde_json::Value {
         reported_tokens: None,
     };
     let record = RolloutRecord { prompt: PromptId::new("p/1"), rollout };
-    let mut value = serde_json::to_value(record).unwrap();
+    let mut value = serde_json::to_value(record).expect("a record is plain data");
     value["rollout"]["logprobs"] = json!([logprob]);
     value
 }
