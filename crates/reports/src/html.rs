@@ -199,8 +199,9 @@ fn write_rows(out: &mut String, table: &Table, place: &str, open: bool) {
     let open = if open { " open" } else { "" };
     let _ = writeln!(
         out,
-        "<details{open}><summary>{} rows</summary><div class=\"wide\"><table><thead><tr>",
-        table.height()
+        "<details{open}><summary>{} row{}</summary><div class=\"wide\"><table><thead><tr>",
+        table.height(),
+        if table.height() == 1 { "" } else { "s" }
     );
     for (i, name) in table.header().enumerate() {
         let _ = write!(out, "<th{}>{}</th>", class(i), escape(name));

@@ -20,7 +20,7 @@ use crate::write::write_bytes;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
     Text(Vec<String>),
-    Count(Vec<u64>),
+    Count(Vec<Option<u64>>),
     /// A number, or none where it can't be told.
     Number(Vec<Option<f64>>),
     /// A p-value, likewise.
@@ -40,7 +40,7 @@ impl Values {
     fn is_empty(&self) -> bool {
         match self {
             Self::Text(values) => values.iter().all(String::is_empty),
-            Self::Count(_) => false,
+            Self::Count(values) => values.iter().all(Option::is_none),
             Self::Number(values) | Self::PValue(values) => values.iter().all(Option::is_none),
         }
     }
@@ -66,6 +66,11 @@ impl Table {
     }
 
     pub(crate) fn count(&mut self, name: &str, values: Vec<u64>) {
+        self.optional_count(name, values.into_iter().map(Some).collect());
+    }
+
+    /// A column of whole numbers, some of which may be absent.
+    pub(crate) fn optional_count(&mut self, name: &str, values: Vec<Option<u64>>) {
         self.columns.push((name.to_owned(), Values::Count(values)));
     }
 
@@ -115,7 +120,9 @@ impl Table {
         };
         let cell = |(_, values): &(String, Values)| match values {
             Values::Text(values) => values[row].clone(),
-            Values::Count(values) => values[row].to_string(),
+            Values::Count(values) => {
+                values[row].map_or_else(|| "-".to_owned(), |count| count.to_string())
+            }
             Values::Number(values) => shown(values[row], format_number),
             Values::PValue(values) => shown(values[row], format_p_value),
         };
@@ -275,21 +282,23 @@ mod tests {
         let mut table = Table::new("demo", "a demo");
         table.text("kind", vec!["a_b".to_owned(), "50 %, \"x\"".to_owned()]);
         table.count("n", vec![1, 20]);
+        table.optional_count("step", vec![Some(10), None]);
         table.number("score", vec![Some(0.123_456), None]);
         let folder = tempfile::tempdir().unwrap();
         let files = table.write(folder.path()).unwrap();
         assert_eq!(files, ["demo.csv", "demo.parquet", "demo.tex"]);
         let read = ReadTable::read(folder.path(), "demo").unwrap();
         assert_eq!(read.texts("kind").unwrap(), ["a_b", "50 %, \"x\""]);
+        assert_eq!(read.texts("step").unwrap(), ["10", ""]);
         assert_eq!(read.numbers("score").unwrap(), [Some(0.123_456), None]);
         insta::assert_snapshot!(table.latex(), @r###"
         % a demo
-        \begin{tabular}{lrr}
+        \begin{tabular}{lrrr}
         \toprule
-        kind & n & score \\
+        kind & n & step & score \\
         \midrule
-        a\_b & 1 & 0.123 \\
-        50 \%, \texttt{\symbol{34}}x\texttt{\symbol{34}} & 20 & - \\
+        a\_b & 1 & 10 & 0.123 \\
+        50 \%, \texttt{\symbol{34}}x\texttt{\symbol{34}} & 20 & - & - \\
         \bottomrule
         \end{tabular}
         "###);

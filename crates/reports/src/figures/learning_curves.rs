@@ -414,7 +414,7 @@ mod tests {
         table.text("benchmark", texts(&["b"; 4]));
         table.text(TRAINED_ON, texts(&["rubric"; 4]));
         table.text("split", texts(&["validation"; 4]));
-        table.number("step", vec![Some(0.0), Some(5.0), Some(10.0), None]);
+        table.optional_count("step", vec![Some(0), Some(5), Some(10), None]);
         table.text("chosen", texts(&["", "", "", "5 10"]));
         for column in ["score", "lowest", "highest"] {
             table.number(column, [0.5, 0.7, 0.6, 0.72].map(Some).to_vec());

@@ -93,10 +93,10 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     identify_trained(&mut table, evidence, &conditions);
     table.text("split", rows.iter().map(|row| row.split.clone()).collect());
     let step = |row: &ScoreRow<'_>| match row.moment {
-        Moment::Step(step) => Some(step as f64),
+        Moment::Step(step) => Some(step),
         Moment::Final => None,
     };
-    table.number("step", rows.iter().map(step).collect());
+    table.optional_count("step", rows.iter().map(step).collect());
     if rows.iter().any(|row| row.moment == Moment::Final) {
         table.text("chosen", rows.iter().map(|row| chosen_steps(evidence, row)).collect());
     }

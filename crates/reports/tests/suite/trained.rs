@@ -131,7 +131,7 @@ fn a_policy_that_was_trained_on_labels_is_never_best() {
     bench.report(&["reward"]).unwrap();
     assert_eq!(standing(&bench, "ground-truth"), "upper bound");
     assert_eq!(standing(&bench, "answer-match"), "best");
-    let row = |reward| [("reward", reward), ("step", "10.0")];
+    let row = |reward| [("reward", reward), ("step", "10")];
     assert_eq!(bench.cell("training_scores", &row("ground-truth"), "sees_labels"), "reward");
     assert_eq!(bench.cell("training_scores", &row("answer-match"), "sees_labels"), "");
     // The bar is grey, and the page says so.
@@ -180,7 +180,7 @@ fn the_aggregator_that_a_policy_was_not_trained_on_makes_no_upper_bound_of_it() 
     let bench = bench([3, 0], None);
     bench.change(|cell| cell.sees_labels = true);
     bench.report(&["reward"]).unwrap();
-    let row = [("reward", "answer-match"), ("step", "10.0")];
+    let row = [("reward", "answer-match"), ("step", "10")];
     assert_eq!(bench.cell("training_scores", &row, "sees_labels"), "aggregator");
     bench.change(|cell| cell.training.as_mut().expect("trained").uses_references = false);
     bench.report(&["reward"]).unwrap();
@@ -226,7 +226,7 @@ fn intervals_of_trained_policies_are_over_training_runs_too() {
             .sqrt();
     let parts = number("training_se").hypot(number("evaluation_se"));
     assert!(number("training_se") < spread && parts > spread, "{spread} {parts}");
-    let last = [("reward", "answer-match"), ("step", "10.0")];
+    let last = [("reward", "answer-match"), ("step", "10")];
     bench.check(
         "training_scores",
         &last,
@@ -246,7 +246,7 @@ fn one_training_run_and_fewer_seeds_are_not_ranked() {
         (one.cell("scores", &row, "low"), one.cell("scores", &row, "seeds")),
         (String::new(), "1".to_owned())
     );
-    let last = [("reward", "answer-match"), ("step", "10.0")];
+    let last = [("reward", "answer-match"), ("step", "10")];
     assert_eq!(one.cell("training_scores", &last, "note"), "one training run");
     assert_eq!(one.cell("training_scores", &last, "p_holm"), "");
 
@@ -266,7 +266,7 @@ fn the_policy_of_the_chosen_step_is_reported() {
     bench.check("training_scores", &chosen, &[("score", 29.0 / 36.0), ("gain", 11.0 / 36.0)]);
     assert_eq!(bench.cell("training_scores", &chosen, "chosen"), "10 5 5");
     assert!(bench.number("training_scores", &chosen, "p_holm") < 1.0);
-    let last = [("reward", "answer-match"), ("step", "10.0")];
+    let last = [("reward", "answer-match"), ("step", "10")];
     assert_eq!(bench.cell("training_scores", &last, "p_holm"), "");
     bench.check("training_scores", &last, &[("score", 24.0 / 36.0)]);
     // Rings mark both steps on both lines.
@@ -286,7 +286,7 @@ fn an_evaluation_that_lacks_a_grade_is_shown_with_its_coverage() {
         }
     });
     bench.report(&["reward"]).unwrap();
-    let last = [("reward", "answer-match"), ("step", "10.0")];
+    let last = [("reward", "answer-match"), ("step", "10")];
     bench.check("training_scores", &last, &[("coverage", 35.0 / 36.0), ("seeds", 3.0)]);
 }
 
