@@ -107,7 +107,7 @@ pub struct OrderOutcome {
 }
 
 impl OrderOutcome {
-    /// Whether the anchor passed; none where a pseudo-reference is missing.
+    /// Returns whether the anchor passed; none where a pseudo-reference is missing.
     pub fn passed(&self) -> Option<bool> {
         let (plain, ordered) = self.plain.as_ref().zip(self.ordered.as_ref())?;
         Some(!plain.contains(MARKER) && !ordered.contains(MARKER))

@@ -152,7 +152,7 @@ enum LastBox<'a> {
 struct Opened {
     /// The byte of its brace.
     at: usize,
-    /// Whether its command was escaped once too often.
+    /// True if its command was escaped once too often.
     escaped: bool,
 }
 
@@ -213,7 +213,7 @@ fn last_box(text: &str) -> LastBox<'_> {
     }
 }
 
-/// Whether a box holds nothing: space, or dots that stand for an answer.
+/// Returns whether a box holds nothing: space, or dots that stand for an answer.
 fn is_blank(inside: &str) -> bool {
     let inside =
         inside.trim_matches(|c: char| c.is_whitespace() || matches!(c, '.' | '…' | '$' | '~'));

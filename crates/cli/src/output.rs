@@ -54,7 +54,7 @@ impl Output {
         }
     }
 
-    /// One line on standard output.
+    /// Prints a line on standard output.
     pub(crate) fn line(&self, line: &str) {
         self.note(writeln!(io::stdout(), "{line}"));
     }

@@ -17,9 +17,9 @@ pub const DEFAULT_SPLIT: &str = "test-time";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ContrastRecord {
-    /// What is compared, in words.
+    /// The comparison in words.
     pub name: String,
-    /// What is measured.
+    /// The measure.
     #[serde(default)]
     pub metric: ContrastMetric,
     /// The condition, as `AXIS=VALUE`, several with commas between.
@@ -34,7 +34,7 @@ pub struct ContrastRecord {
     pub step: Option<u64>,
 }
 
-/// What a contrast measures.
+/// The measure of a contrast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContrastMetric {
@@ -45,14 +45,14 @@ pub enum ContrastMetric {
     Policy,
 }
 
-/// Why a contrast can't be shown: the key, what is wrong with it, and what is allowed.
+/// The key that keeps a contrast from being shown, with its fault and the allowed values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContrastFault {
     /// The key.
     pub key: &'static str,
-    /// What is wrong.
+    /// The fault.
     pub detail: String,
-    /// What is allowed.
+    /// The allowed values.
     pub hint: String,
 }
 

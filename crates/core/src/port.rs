@@ -138,7 +138,7 @@ impl Default for TokenDistribution {
 }
 
 impl TokenDistribution {
-    /// Whether it is the unmodified distribution.
+    /// Returns whether it is the unmodified distribution.
     pub fn is_plain(&self) -> bool {
         self.temperature == 1.0 && self.kept.is_none()
     }

@@ -104,8 +104,8 @@ impl ErrorReply {
     }
 }
 
-/// Whether moderation took the prompt: its code or its findings are there, or the message speaks of it
-/// and not of the account.
+/// Returns whether moderation refused the prompt: its code or findings are there, or the message
+/// speaks of the prompt and not of the account.
 fn is_filtered(error: &Value, has_code: &dyn Fn(&str) -> bool, message: &str) -> bool {
     let metadata = error.get("metadata");
     let has_findings = metadata.is_some_and(|found| found.get("flagged_input").is_some());

@@ -85,7 +85,7 @@ pub struct AnchorQuality {
 pub struct Calibration {
     /// One for each judge.
     pub judges: Vec<JudgeQuality>,
-    /// One for each manifest that names an anchor.
+    /// The anchors, in the order of the manifests that name one.
     pub anchors: Vec<AnchorQuality>,
     /// Krippendorff's alpha across judges; none for one judge.
     pub alpha: Option<f64>,

@@ -310,7 +310,7 @@ macro_rules! benchmarks {
 }
 
 impl BenchmarkSettings {
-    /// Whether its labels score the form of responses, beside their content.
+    /// Returns whether its labels score the form of responses, beside their content.
     pub(crate) fn scores_form(&self) -> bool {
         matches!(self, Self::HealthBench(_))
     }

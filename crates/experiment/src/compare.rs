@@ -33,7 +33,7 @@ pub struct Comparison {
     pub b: Side,
     /// The mean of `a - b` over seeds and prompts that both have scores of; none without one.
     pub difference: Option<Contrast>,
-    /// What the seeds are.
+    /// The role of the seeds.
     pub design: Design,
 }
 

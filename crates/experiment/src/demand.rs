@@ -235,7 +235,7 @@ impl Purpose {
 /// A stage beyond the rollouts for which models are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallDemand {
-    /// What the calls are for.
+    /// The purpose of the calls.
     pub purpose: Purpose,
     /// What it is, for people.
     pub label: String,

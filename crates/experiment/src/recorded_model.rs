@@ -148,8 +148,8 @@ impl<'a> Switchboard<'a> {
         Ok(model)
     }
 
-    /// Whether a model fits beside those that are loaded, with as much again for its work. Where sizes
-    /// are unknown it does not.
+    /// Returns whether a model fits beside those that are loaded, with as much again for its work.
+    /// Where sizes are unknown it does not.
     fn has_room_for(&self, name: &str) -> bool {
         let host = self.host.borrow();
         match (host.weight_bytes(name), host.free_bytes()) {

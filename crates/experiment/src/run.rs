@@ -219,7 +219,7 @@ fn fill_trained(
     filled
 }
 
-/// Whether the trained policy still has to draw the rollouts of `demand` or to answer the aggregators
+/// Returns whether the trained policy still has to draw the rollouts of `demand` or to answer the aggregators
 /// of `cells`.
 fn asks_policy(demand: &RolloutDemand, cells: &[Cell], store: &Store) -> Result<bool, Error> {
     let present = store.stage(&demand.cell.stages.rollouts).keys()?;

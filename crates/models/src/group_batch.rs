@@ -68,7 +68,7 @@ impl GroupBatch {
         Self { ids, attention: SegmentAttention::new(segments), rows, targets }
     }
 
-    /// The same tokens under another distribution; see [`Targets::under`].
+    /// Scores the tokens under another distribution; see [`Targets::under`].
     #[must_use]
     pub fn under(self, temperature: f64, kept: Vec<Vec<u32>>) -> Self {
         Self { targets: self.targets.under(temperature, kept), ..self }

@@ -38,7 +38,7 @@ pub struct GenerationOptions {
 }
 
 impl GenerationOptions {
-    /// The same with at most this many sequences.
+    /// Limits a batch to this many sequences.
     pub fn of_batch(max_batch: usize) -> Self {
         Self { max_batch: Some(max_batch), ..Self::default() }
     }

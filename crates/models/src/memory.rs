@@ -13,7 +13,7 @@ pub fn available_memory() -> Option<u64> {
 }
 
 impl Device {
-    /// Whether its memory is the host's.
+    /// Returns whether its memory is the host's.
     pub fn uses_host_memory(&self) -> bool {
         self.to_string().starts_with("cpu")
     }
@@ -35,7 +35,7 @@ impl Device {
     }
 }
 
-/// What the driver calls the device that a process sees as number `number`.
+/// Returns the driver's name of the device that a process sees as `number`.
 fn driver_name(visible: Option<&str>, number: usize) -> Option<String> {
     match visible {
         None | Some("") => Some(number.to_string()),

@@ -31,7 +31,7 @@ pub struct Draw {
 pub struct Trace {
     /// Temperature of the recorded log-probabilities, above 0.
     pub temperature: f64,
-    /// Whether they are under the distribution that the filters cut, whose tokens are then kept too.
+    /// True if they are under the distribution that the filters cut, whose tokens are then kept too.
     pub cut: bool,
 }
 
@@ -51,8 +51,8 @@ pub fn token_logprob(logits: &[f32], token: u32) -> f32 {
     log_sum_exp(Isa::best(), logits).logprob(logits[token as usize])
 }
 
-/// The same under the distribution of [`Targets`](crate::Targets): logits are divided by
-/// `temperature`, and where there is a set, only its tokens are possible.
+/// Returns the log-probability under the distribution of [`Targets`](crate::Targets): logits are
+/// divided by `temperature`, and where there is a set, only its tokens are possible.
 pub(crate) fn token_logprob_under(
     logits: &[f32],
     token: u32,

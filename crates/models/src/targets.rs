@@ -14,7 +14,7 @@ use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 /// A logit of a token that was cut: its probability is 0, and so is its share of the entropy.
 const CUT: f32 = -1e30;
 
-/// One token for each row of logits.
+/// The target tokens, one per row of logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Targets {
     tokens: Vec<u32>,
@@ -29,7 +29,7 @@ impl Targets {
         Self { tokens, temperature: 1.0, kept: Vec::new() }
     }
 
-    /// The same tokens under another distribution. `kept` has the ids that remain in each row, the
+    /// Puts the tokens under another distribution. `kept` has the ids that remain in each row, the
     /// row's token among them, or is empty to keep all.
     ///
     /// # Panics
@@ -51,7 +51,7 @@ impl Targets {
         self.tokens.len()
     }
 
-    /// Whether there is no row.
+    /// Returns whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
@@ -84,7 +84,7 @@ impl Targets {
         });
     }
 
-    /// The same for logits `[n, v]` in burn operations, of all rows.
+    /// Applies temperature and cut to all rows of logits `[n, v]`, in burn operations.
     pub(crate) fn shaped(&self, logits_nv: Tensor<2>) -> Tensor<2> {
         let mut logits_nv = logits_nv;
         if self.temperature != 1.0 {

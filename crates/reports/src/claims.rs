@@ -149,7 +149,7 @@ impl Verdict {
     }
 }
 
-/// What a check measures, as it was found.
+/// The measured value of a check.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
     /// None where nothing of the kind occurs.
@@ -158,9 +158,9 @@ pub(crate) struct Found {
     pub(crate) means: [Option<f64>; 2],
     /// Training runs, where policies are trained.
     num_runs: Option<usize>,
-    /// Why there is no interval.
+    /// The reason for a missing interval.
     caution: Option<Caution>,
-    /// Whether both sides have the same scores throughout.
+    /// True if both sides have the same scores throughout.
     is_identical: bool,
 }
 
@@ -173,7 +173,7 @@ pub(crate) struct Seen<'c> {
 }
 
 impl Seen<'_> {
-    /// What is measured, for people: the measure, `a`, and the baseline that it is compared with.
+    /// Describes the comparison for readers: the measure, `a` and its baseline.
     pub(crate) fn subject(&self) -> String {
         let Check { measure, a, b, .. } = self.check;
         let is_policy = matches!(measure, Measure::PolicyTestTime | Measure::PolicyHeldOut);

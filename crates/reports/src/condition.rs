@@ -66,18 +66,18 @@ impl Condition<'_> {
         parts.join(" and ")
     }
 
-    /// Whether its scores are an upper bound and no result of a method: its aggregator sees labels, or its
-    /// policy was trained on labels.
+    /// Returns whether its scores are an upper bound rather than the result of a method: its
+    /// aggregator sees labels, or its policy was trained on labels.
     pub(crate) fn is_upper_bound(&self) -> bool {
         self.alike.iter().any(|cell| cell.sees_labels || trained_on_labels(cell).is_some())
     }
 
-    /// Whether its policy was trained on labels: the part that saw them, or nothing.
+    /// Names the part of the policy's training that saw labels; empty if none did.
     pub(crate) fn policy_sees_labels(&self) -> &'static str {
         trained_on_labels(self.cell).unwrap_or_default()
     }
 
-    /// What its policy was trained on, for people: its reward, or where that follows the pseudo-reference,
+    /// Names what its policy was trained on: its reward, or where that follows the pseudo-reference,
     /// its aggregator. None where it was not trained.
     pub(crate) fn trained_on(&self) -> Option<String> {
         let training = self.cell.training.as_ref()?;

@@ -49,7 +49,7 @@ pub enum Error {
     Claim {
         /// The experiment.
         experiment: String,
-        /// What is wrong.
+        /// The fault.
         detail: String,
     },
     /// A declared contrast is of what the plan does not have.
@@ -59,9 +59,9 @@ pub enum Error {
         name: String,
         /// Its key that can't be used.
         key: &'static str,
-        /// What is wrong.
+        /// The fault.
         detail: String,
-        /// What is allowed.
+        /// The allowed values.
         hint: String,
     },
     /// A figure can't be drawn.

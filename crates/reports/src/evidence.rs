@@ -182,7 +182,7 @@ impl Evidence {
         sets
     }
 
-    /// One cell for each distinct set of graded rollouts: the one with the largest group.
+    /// Returns one cell for each distinct set of graded rollouts: the one with the largest group.
     pub(crate) fn rollout_cells(&self) -> Vec<&CellRecord> {
         self.rollout_sets().into_iter().map(|set| set.cell).collect()
     }
@@ -286,7 +286,7 @@ impl Evidence {
         costs.flat_map(|cost| cost.seconds.values()).sum()
     }
 
-    /// What runs of this experiment spent, by role.
+    /// Returns the costs of runs of this experiment, by role.
     pub(crate) fn spending(&self) -> impl Iterator<Item = (&str, &CostRecord)> {
         self.plan.spending.iter().map(|(role, stage)| (role.as_str(), &self.costs[stage]))
     }

@@ -10,7 +10,7 @@ use preceptor_stats::{
 use crate::condition::Condition;
 use crate::evidence::Evidence;
 
-/// Which of a trained policy's evaluations is meant.
+/// The moment of a trained policy's evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// After this many steps; 0 is the initial policy.
@@ -43,7 +43,7 @@ impl Scored {
         crossed_score(self.scale, &self.runs)
     }
 
-    /// Why the score has no interval, if it has none.
+    /// Returns the reason for a missing interval.
     pub(crate) fn caution(&self) -> Option<Caution> {
         let num_prompts = by_prompt(&self.runs).iter().filter(|scores| !scores.is_empty()).count();
         let num_runs = self.runs.iter().filter(|run| run.iter().any(Option::is_some)).count();
@@ -77,7 +77,7 @@ impl Scored {
         (0..self.prompts.len()).filter(|&place| is_whole(place)).map(|p| &self.prompts[p]).collect()
     }
 
-    /// The same over these prompts alone.
+    /// Keeps these prompts alone.
     pub(crate) fn over(&self, prompts: &[&PromptId]) -> Self {
         let place = |prompt: &&PromptId| self.prompts.iter().position(|known| known == *prompt);
         let places: Vec<usize> = prompts.iter().filter_map(place).collect();
@@ -118,7 +118,7 @@ impl Scored {
 }
 
 impl Evidence {
-    /// What the seeds of a condition are.
+    /// Returns the role of a condition's seeds.
     pub(crate) fn design(condition: &Condition<'_>) -> Design {
         match condition.cells.iter().all(|cell| cell.training.is_some()) {
             true => Design::TrainingRuns,
@@ -217,7 +217,7 @@ impl Evidence {
         Some(evaluation.prompts.iter().map(of_prompt).collect())
     }
 
-    /// Whether a cell's policy was evaluated on a split after a step.
+    /// Returns whether a cell's policy was evaluated on a split after a step.
     pub(crate) fn is_evaluated(&self, cell: &CellRecord, split: &str, step: u64) -> bool {
         self.evaluation(cell, split, Moment::Step(step)).is_some()
     }

@@ -12,7 +12,7 @@ use crate::Error;
 pub struct SuiteContrast {
     /// The experiment that has both conditions.
     pub experiment: String,
-    /// What is compared.
+    /// The declared comparison.
     pub contrast: ContrastRecord,
 }
 

@@ -36,7 +36,7 @@ impl Values {
         }
     }
 
-    /// Whether no row has a value.
+    /// Returns whether no row has a value.
     fn is_empty(&self) -> bool {
         match self {
             Self::Text(values) => values.iter().all(String::is_empty),
@@ -237,7 +237,7 @@ impl ReadTable {
         })
     }
 
-    /// Whether there is a column of this name.
+    /// Returns whether there is a column of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.frame.column(name).is_ok()
     }
@@ -257,12 +257,12 @@ impl ReadTable {
         Ok((0..column.len()).map(text).collect())
     }
 
-    /// The same of a column that is left out where it would be empty.
+    /// Reads a column of texts; all empty where the table has no such column.
     pub(crate) fn texts_if_there(&self, name: &str) -> Result<Vec<String>, Error> {
         if self.has(name) { self.texts(name) } else { Ok(vec![String::new(); self.frame.height()]) }
     }
 
-    /// The same of numbers.
+    /// Reads a column of numbers; all none where the table has no such column.
     pub(crate) fn numbers_if_there(&self, name: &str) -> Result<Vec<Option<f64>>, Error> {
         if self.has(name) { self.numbers(name) } else { Ok(vec![None; self.frame.height()]) }
     }

@@ -35,9 +35,9 @@ pub(crate) fn visible_json(value: Value) -> Value {
     }
 }
 
-/// Whether a character has no shape of its own, or changes how others stand. The list is of Unicode's control
-/// and format characters, its line and paragraph separators, and letters that are blank; the two variation
-/// selectors that choose between text and emoji are left alone.
+/// Returns whether a character has no shape of its own, or changes how others are set. The list has
+/// Unicode's control and format characters, its line and paragraph separators, and letters that are blank;
+/// the two variation selectors that choose between text and emoji are left alone.
 fn is_hidden(c: char) -> bool {
     if c.is_control() {
         return c != '\n' && c != '\t';

@@ -16,7 +16,7 @@ pub struct Config {
     /// Replies that the anchor is asked for at most until one holds a rubric, 1 to 100. Default: 3 (our
     /// choice).
     pub attempts: u32,
-    /// Whether criteria may also be about form, such as plain words, a clear order or a fitting length;
+    /// True if criteria may also be about form, such as plain words, a clear order or a fitting length;
     /// it acts on the built-in prompts. Default: true where the benchmark scores form (`healthbench`),
     /// else false (our choice).
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use crate::{
     Estimate, Interval, MIN_PROMPTS, Scale, by_prompt, crossed_difference, paired_difference,
 };
 
-/// What the runs (seeds) of a condition are.
+/// The role of the runs (seeds) of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Design {
     /// Seeds sample one policy again: they are averaged within each prompt.
@@ -14,12 +14,12 @@ pub enum Design {
     TrainingRuns,
 }
 
-/// Why a comparison has no interval.
+/// The reason for a missing interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caution {
     /// Fewer than [`MIN_PROMPTS`] prompts have scores on both sides.
     TooFewPrompts,
-    /// One training run does not show how training varies.
+    /// A single training run does not show how training varies.
     OneTrainingRun,
 }
 
@@ -32,7 +32,7 @@ impl Caution {
         }
     }
 
-    /// What stands in the way of an interval over `num_prompts` and `num_runs`.
+    /// Returns what prevents an interval over `num_prompts` and `num_runs`.
     pub fn of(design: Design, num_runs: usize, num_prompts: usize) -> Option<Self> {
         if num_prompts < MIN_PROMPTS {
             Some(Self::TooFewPrompts)
@@ -55,12 +55,12 @@ pub struct Contrast {
     pub num_runs: usize,
     /// Prompts on which the first is better, the second is, neither is.
     pub wins_losses_ties: [usize; 3],
-    /// Why there is no interval, if there is none.
+    /// The reason for a missing interval.
     pub caution: Option<Caution>,
 }
 
 impl Contrast {
-    /// Whether the difference is told apart from 0 by its interval.
+    /// Returns whether the difference is told apart from 0 by its interval.
     pub fn is_told_apart(&self) -> bool {
         let apart = |interval: Interval| interval.low > 0.0 || interval.high < 0.0;
         self.estimate.interval.is_some_and(apart)

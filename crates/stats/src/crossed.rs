@@ -60,7 +60,7 @@ pub struct CrossedEstimate {
 }
 
 impl CrossedEstimate {
-    /// The same without its parts.
+    /// Drops the variance components.
     pub fn estimate(&self) -> Estimate {
         Estimate {
             mean: self.mean,

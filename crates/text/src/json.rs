@@ -41,7 +41,7 @@ pub enum JsonReading {
 pub struct JsonObject {
     /// The object.
     pub fields: Map<String, Value>,
-    /// Whether it has the key twice.
+    /// True if it has the key twice.
     pub is_contradictory: bool,
 }
 

@@ -180,7 +180,7 @@ impl Learner {
         Self { layer_states, ..self }
     }
 
-    /// The same, with log-probabilities of logits that are divided by `temperature`, which is above 0.
+    /// Takes log-probabilities of logits divided by `temperature`, which is above 0.
     #[must_use]
     pub fn with_temperature(self, temperature: f64) -> Self {
         Self { temperature, ..self }

@@ -149,7 +149,7 @@ fn with_units(label: &Value, answer: &Value) -> bool {
     }
 }
 
-/// Whether two stated units may be one; degrees without a scale are those of any.
+/// Returns whether two stated units may be one; degrees without a scale are those of any.
 fn units_agree(left: &str, right: &str) -> bool {
     let scale = |name: &str| matches!(name, "celsius" | "fahrenheit");
     left == right || (left == "degree" && scale(right)) || (right == "degree" && scale(left))

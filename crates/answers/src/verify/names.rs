@@ -160,7 +160,7 @@ fn subscript(text: &str) -> Option<usize> {
     }
 }
 
-/// Whether the brackets inside close before the text ends, never below their start.
+/// Returns whether the brackets inside close before the text ends, never below their start.
 fn balanced(inside: &str) -> bool {
     let mut depth = 0_i32;
     let never_below = inside.bytes().all(|byte| {

@@ -54,7 +54,7 @@ impl<'a> Cursor<'a> {
         tail.map(Value::Rational).ok_or(Stop::Bound)
     }
 
-    /// Whether digits that repeat begin at the offset: `\overline{6}`, `\bar 6`, `\dot{6}`, `(6)`.
+    /// Returns whether digits that repeat begin at the offset: `\overline{6}`, `\bar 6`, `\dot{6}`, `(6)`.
     fn repeats_after(&self, offset: usize) -> bool {
         let Some(rest) = self.text.get(self.at + offset..) else { return false };
         if !self.ours {

@@ -91,7 +91,7 @@ pub(crate) fn agree(left: &Value, right: &Value) -> Option<bool> {
     Some(agree_where_positive(left, right)? && agree_with_signs(left, right))
 }
 
-/// Whether two scalars agree where all symbols are positive, as the published graders take them.
+/// Returns whether two scalars agree where all symbols are positive, as the published graders take them.
 pub(crate) fn agree_where_positive(left: &Value, right: &Value) -> Option<bool> {
     for point in 0..NUM_POINTS {
         let (a, b) = (evaluate(left, point)?, evaluate(right, point)?);
@@ -103,7 +103,7 @@ pub(crate) fn agree_where_positive(left: &Value, right: &Value) -> Option<bool> 
     Some(true)
 }
 
-/// Whether two scalars that agree for positive symbols do so for symbols of either sign, as far
+/// Returns whether two scalars that agree for positive symbols do so for symbols of either sign, as far
 /// as both are real throughout: x is neither |x| nor √(x²).
 ///
 /// Where one of them leaves the reals, only magnitudes are held to agree in being defined.

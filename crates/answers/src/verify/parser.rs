@@ -292,7 +292,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Whether the superscript at the cursor is the ending of an ordinal: `5^{\text{th}}`.
+    /// Returns whether the superscript at the cursor is the ending of an ordinal: `5^{\text{th}}`.
     fn ordinal_ending(&mut self, braced: bool) -> bool {
         let ending = |word: &str| matches!(word, "th" | "st" | "nd" | "rd");
         if !is_text_command(self.command()) {

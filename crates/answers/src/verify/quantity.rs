@@ -6,13 +6,13 @@ use super::scan::{Cursor, Parse, Stop};
 use super::unit::{self, Measure, Unit};
 use super::value::Value;
 
-/// What upright contents after a product are.
+/// The role of upright contents after a product.
 enum After {
     /// A unit or words that scale.
     Measured(Measure),
     /// A factor of the product, to be read again as an operand.
     Factor,
-    /// Nothing: `\text{ }` or the ending of an ordinal.
+    /// No content: `\text{ }` or the ending of an ordinal.
     Nothing,
 }
 
@@ -345,7 +345,7 @@ fn plain(factors: Vec<(String, i64)>) -> Measure {
     Measure { power: 1, scale: Rational::ONE, addend: Rational::ZERO, factors }
 }
 
-/// Whether the words name known units and nothing else.
+/// Returns whether the words name known units and nothing else.
 fn is_unit_only(measure: &Measure) -> bool {
     let known = |(name, _): &(String, i64)| name == "m" || unit::known(name).is_some();
     *measure == plain(measure.factors.clone()) && measure.factors.iter().all(known)

@@ -53,7 +53,7 @@ pub(crate) fn description(words: &str) -> u64 {
     DESCRIPTION | (hash_name(words) >> 16)
 }
 
-/// Whether a name is a [`description`].
+/// Returns whether a name is a [`description`].
 pub(crate) fn is_description(name: u64) -> bool {
     name >> 48 == DESCRIPTION >> 48
 }
@@ -136,7 +136,7 @@ fn value_of_sides<'a>(
     exact
 }
 
-/// Whether two sides of a chain have one value; units may be stated on one side only.
+/// Returns whether two sides of a chain have one value; units may be stated on one side only.
 fn agree(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Quantity(a, x), Value::Quantity(b, y)) => x == y && agree(a, b),
@@ -148,7 +148,7 @@ fn agree(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// Whether a numeral is the rounded value of a closed form: within its last place, or 0.5 %.
+/// Returns whether a numeral is the rounded value of a closed form: within its last place, or 0.5 %.
 fn is_rounding(exact: &Value, rounded: &Value) -> bool {
     let amount = |value: &Value| match value {
         Value::Quantity(amount, _) | Value::Degree(amount) => numeric::evaluate(amount, 0),
@@ -175,7 +175,7 @@ pub(crate) fn is_closed(value: &Value) -> bool {
     !value.any(&|part| matches!(part, Value::Symbol(_)))
 }
 
-/// Whether the name on the left is a coordinate, so that the equation may describe a curve.
+/// Returns whether the name on the left is a coordinate, so that the equation may describe a curve.
 pub(crate) fn defines_coordinate(value: &Value) -> bool {
     matches!(value, Value::Relation(first, _) if COORDINATES.contains(first))
 }

@@ -119,7 +119,7 @@ pub(crate) struct Cursor<'a> {
     pub(crate) brackets: u32,
     /// Whether `1\frac{4}{5}` is a mixed number rather than a product.
     pub(crate) mixed: bool,
-    /// Whether the grammar is that of `verify`; the published graders read less.
+    /// True if the grammar is that of `verify`; the published graders read less.
     pub(crate) ours: bool,
 }
 

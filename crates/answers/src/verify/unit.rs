@@ -151,7 +151,7 @@ pub(crate) fn letter(character: char, spaced: bool) -> Option<&'static str> {
     (spaced || matches!(character, 'm' | 's' | 'g' | 'h' | 'L')).then_some(found.1)
 }
 
-/// Whether a word scales or divides the number before it.
+/// Returns whether a word scales or divides the number before it.
 pub(crate) fn scales(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let singular = singular(&lower);
@@ -239,7 +239,7 @@ fn compound(tokens: &[String]) -> Option<(Vec<(String, i64)>, usize)> {
     (!factors.is_empty()).then_some((factors, at))
 }
 
-/// One unit at a token, with the power that words before it give.
+/// Reads the unit at a token, with the power that words before it give.
 fn factor(tokens: &[String], at: usize) -> Option<(String, i64, usize)> {
     let power = match tokens.get(at)?.as_str() {
         "square" | "sq" => 2,

@@ -353,7 +353,7 @@ impl Value {
         test(self) || self.children().any(|child| child.any(test))
     }
 
-    /// Whether the test holds for every part right below this one.
+    /// Returns whether the test holds for every part right below this one.
     pub(crate) fn all_children(&self, test: &impl Fn(&Self) -> bool) -> bool {
         self.children().all(test)
     }
@@ -464,7 +464,7 @@ pub(crate) fn subscripted(letter: u8, number: &str) -> Option<u64> {
     Some(SUBSCRIPTED | (u64::from(letter) << 16) | u64::from(number))
 }
 
-/// Whether a name is that of a numbered root: `x_1`, `z_2`, `r_1`, `t_2`.
+/// Returns whether a name is that of a numbered root: `x_1`, `z_2`, `r_1`, `t_2`.
 pub(crate) fn is_root_name(name: u64) -> bool {
     let letter = u8::try_from((name ^ SUBSCRIPTED) >> 16);
     matches!(letter, Ok(b'x' | b'z' | b'r' | b't'))

@@ -223,13 +223,13 @@ const TRAILING: &[&str] = &[
 /// Adjectives that count nothing else.
 const DECORATION: &[&str] = &["different", "distinct", "possible", "total", "unique", "separate"];
 
-/// Whether a run of letters is prose rather than a product of symbols.
+/// Returns whether a run of letters is prose rather than a product of symbols.
 pub(crate) fn is_prose(word: &str) -> bool {
     let long = word.len() > 2 || word == "is";
     long && REMARKS.contains(&word.to_ascii_lowercase().as_str())
 }
 
-/// Whether a word, in lower case, turns the number before it into another answer.
+/// Returns whether a word, in lower case, turns the number before it into another answer.
 pub(crate) fn is_remark(word: &str) -> bool {
     REMARKS.contains(&word) || word.ends_with("ly")
 }
@@ -261,7 +261,7 @@ pub(crate) fn counted_noun(words: &[String], one: bool) -> Option<String> {
     Some(name)
 }
 
-/// Whether the words may follow a unit without changing the number before it.
+/// Returns whether the words may follow a unit without changing the number before it.
 pub(crate) fn is_aside(words: &[String]) -> bool {
     match words.first() {
         None => true,

@@ -80,7 +80,7 @@ fn number(text: &str) -> u64 {
     (text.bytes().fold(0xcbf2_9ce4_8422_2325, mix) >> 17) % 100
 }
 
-/// What anchor and judges say: a function of the question.
+/// The reply of anchor and judges, a function of the question.
 fn answer(received: &Received) -> Act {
     let asked = received.asked();
     let number = number(asked);

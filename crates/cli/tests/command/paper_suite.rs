@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::process::Folder;
 use crate::reproduce::copy;
 
-/// What is made small in the manifests: models, endpoints, limits, steps and batches.
+/// The replacements that make the manifests small: models, endpoints, limits, steps and batches.
 const SMALLER: [(&str, &str); 16] = [
     ("steps = 1000", "steps = 2"),
     ("prompts-a-step = 256", "prompts-a-step = 2"),

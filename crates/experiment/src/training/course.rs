@@ -28,7 +28,7 @@ pub(crate) enum Decision {
         /// The best step before it.
         best: Option<u64>,
     },
-    /// Nothing that is still to come can change it.
+    /// The step is chosen; no later metric can change it.
     Made {
         /// The step after which nothing is trained.
         last: u64,
@@ -107,13 +107,13 @@ impl Course<'_> {
         Ok(Some(scores))
     }
 
-    /// Whether every rollout of an evaluation is stored.
+    /// Returns whether every rollout of an evaluation is stored.
     pub(crate) fn is_drawn(&self, evaluation: &Evaluation) -> Result<bool, Error> {
         let present = self.store.stage(&evaluation.demand.cell.stages.rollouts).keys()?;
         Ok(evaluation.demand.keys().is_subset(&present))
     }
 
-    /// Whether every grade of an evaluation is stored.
+    /// Returns whether every grade of an evaluation is stored.
     pub(crate) fn is_graded(&self, evaluation: &Evaluation) -> Result<bool, Error> {
         let present = self.store.stage(&evaluation.demand.cell.stages.rollout_grades).keys()?;
         Ok(evaluation.demand.keys().is_subset(&present))

@@ -31,7 +31,7 @@ impl Estimated<'_> {
         }
     }
 
-    /// Whether a call failed whose answer the next run may get.
+    /// Returns whether a call failed whose answer the next run may get.
     pub(super) fn is_transient(&self) -> bool {
         let abstained = self.aggregate.as_ref().is_some_and(is_transient);
         abstained || self.reward.is_transient()
@@ -128,7 +128,7 @@ pub(super) fn recomputed(
     Ok(estimated.iter().map(of_group).collect())
 }
 
-/// Whether a call for the pseudo-reference failed whose answer the next run may get.
+/// Returns whether a call for the pseudo-reference failed whose answer the next run may get.
 pub(super) fn is_transient(aggregate: &Aggregate) -> bool {
     match &aggregate.outcome {
         AggregateOutcome::Abstained(reason) => reason.is_transient(),

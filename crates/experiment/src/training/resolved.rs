@@ -29,7 +29,7 @@ pub(crate) struct Training {
     pub(crate) untrained: Option<Rc<Cell>>,
     /// Temperature of the log-probabilities of the policy gradient.
     pub(crate) temperature: f64,
-    /// What sampling records of each token; none where the unmodified log-probabilities suffice.
+    /// The record that sampling keeps of each token; none where the unmodified log-probabilities suffice.
     pub(crate) trace: Option<Trace>,
     pub(crate) steps: StageSpec,
     pub(crate) groups: StageSpec,
@@ -61,7 +61,7 @@ struct LossesSpec<'a> {
     aggregation: sft::Aggregation,
 }
 
-/// What the choice of a step depends on: every metric that it may look at.
+/// The inputs of the choice of a step: every metric that it may look at.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct ChoiceSpec<'a> {
@@ -82,7 +82,7 @@ fn prompts_of(tasks: &TaskSet) -> Digest {
 /// Version of [`super::order`].
 const ORDER_VERSION: u32 = 2;
 
-/// Whether sampling takes tokens of small probability out of the distribution.
+/// Returns whether sampling takes tokens of small probability out of the distribution.
 fn cuts(sampling: &Sampling) -> bool {
     sampling.top_k > 0 || sampling.top_p < 1.0 || sampling.min_p > 0.0
 }
@@ -105,7 +105,7 @@ fn trace(objective: &ObjectiveSettings, sampling: &Sampling) -> Option<Trace> {
         .then_some(Trace { temperature, cut: config.renormalise && is_cut })
 }
 
-/// What the course of a training depends on, beside what its rollouts, aggregates and rewards do.
+/// The settings that identify a training run, beside those of its rollouts, aggregates and rewards.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct TrainingSpec<'a> {
@@ -260,7 +260,7 @@ impl Training {
         }
     }
 
-    /// What the policy of `identity` is called where models are opened.
+    /// Returns the name under which the policy of `identity` is opened.
     pub(crate) fn policy_name(&self, model: &str, identity: &ModelIdentity) -> String {
         match *identity == self.initial {
             true => model.to_owned(),

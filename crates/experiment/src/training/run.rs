@@ -95,7 +95,7 @@ impl<'c> TrainRun<'c, '_> {
         }
     }
 
-    /// Why the decision can't be made although the rollouts it waits for are stored.
+    /// Explains a decision that stays open although the rollouts it needs are stored.
     fn halted_at(&self, decision: Decision) -> Result<Option<String>, Error> {
         let Decision::Open { at, .. } = decision else { return Ok(None) };
         let missing = self.course().steps_to_evaluate(at)?;
@@ -446,7 +446,7 @@ impl<'c> TrainRun<'c, '_> {
     }
 }
 
-/// Why a decision waits.
+/// Explains an open decision.
 fn open(at: u64) -> String {
     format!("validation grades after step {at} are missing, so early stopping can't decide")
 }

@@ -379,7 +379,7 @@ impl WeightSource for TextPart<'_> {
         self.0.read(&self.name(name), shape)
     }
 
-    /// What reads images takes no part in a text.
+    /// Tensors that read images take no part in a text.
     fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
         let sees_images = |name: &str| {
             let name = name.strip_prefix("model.").unwrap_or(name);

@@ -78,7 +78,7 @@ struct Row {
     content: Content,
 }
 
-/// What a row adds to its line.
+/// The part of a line that a row holds.
 enum Content {
     Point(Point),
     Chosen(Vec<f64>),

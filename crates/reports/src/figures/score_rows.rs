@@ -14,7 +14,7 @@ pub(super) struct ScoreRow {
     pub(super) low: f64,
     pub(super) high: f64,
     pub(super) is_bound: bool,
-    /// Whether its policies are trained.
+    /// True if its policies are trained.
     pub(super) is_trained: bool,
     pub(super) prompts: u32,
     pub(super) seeds: u32,
@@ -23,7 +23,7 @@ pub(super) struct ScoreRow {
     pub(super) grader: String,
 }
 
-/// What a row of a table is about, from the columns before the first of `ends`.
+/// The condition of a table's row, from the columns before the first of `ends`.
 pub(super) struct Subject {
     /// Benchmark and other axes.
     pub(super) setting: String,

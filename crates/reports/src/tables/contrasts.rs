@@ -29,7 +29,7 @@ pub(super) fn contrasts(evidence: &Evidence) -> Table {
     contrasts_table(&contrast_rows(evidence, &evidence.plan.contrasts))
 }
 
-/// What was found of each declared contrast of one experiment.
+/// Returns the result of each declared contrast of one experiment.
 pub(crate) fn contrast_rows(evidence: &Evidence, declared: &[ContrastRecord]) -> Vec<ContrastRow> {
     let row = |record: &ContrastRecord| {
         let sides = sides(evidence, record);

@@ -40,7 +40,7 @@ const OF_BASELINES: [&str; 7] = [
     "vs_rollouts_high",
 ];
 
-/// One condition with what is said about it.
+/// A condition with its results.
 pub(super) struct Row<'a> {
     pub(super) condition: Condition<'a>,
     pub(super) scored: Scored,

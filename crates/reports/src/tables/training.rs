@@ -52,7 +52,7 @@ struct ScoreRow<'a> {
     condition: Condition<'a>,
     split: String,
     moment: Moment,
-    /// Whether it is the policy that is reported.
+    /// True if it is the policy that is reported.
     is_result: bool,
     scored: Scored,
     score: CrossedEstimate,

@@ -8,7 +8,7 @@ use crate::bench::{
     Bench, aggregate, axes, cell, chosen, grade, id, key, prompt, reward, rewards, rollout,
 };
 
-/// Whether a pseudo-reference is right; none where a verdict is missing.
+/// True if a pseudo-reference is right; none where a verdict is missing.
 pub(crate) type Right = fn(usize) -> Option<bool>;
 
 fn score(right: Option<bool>) -> Score {
