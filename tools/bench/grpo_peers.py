@@ -43,7 +43,7 @@ terms = [{{ kind = "random" }}]
 [train]
 kind = "grpo"
 steps = {steps}
-prompts-a-step = {prompts}
+prompts-per-step = {prompts}
 checkpoint-every = 1000
 schedule = {{ learning-rate = 1e-6 }}
 """

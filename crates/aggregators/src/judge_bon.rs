@@ -9,16 +9,15 @@
 //! Not in the paper: an extension.
 
 use preceptor_core::{
-    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, ChoiceRequest, Judge,
-    JudgeFailure, Judged, PortError, Rating, Reply,
+    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Calls, ChoiceRequest,
+    Digest, GroupShape, Judge, JudgeFailure, Judged, Needs, PortError, PromptError, Rating, Reply,
+    Settings,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::lineup::{Lineup, choose_best};
+use crate::order;
 use crate::outcome::{chosen, free};
-
-/// One line for lists.
-pub const SUMMARY: &str = "the rollout that the judge names as the best";
 
 /// Settings of [`JudgeBon`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +30,24 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { question: true }
+    }
+}
+
+impl Settings for Config {
+    const NAME: &'static str = "judge-bon";
+    const SUMMARY: &'static str = "the rollout that the judge names as the best";
+    const NEEDS: Needs = Needs::GRADES;
+
+    /// Covers the order of the rollouts; the prompt is the judge's.
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(order::digest_with("")))
+    }
+
+    fn calls(&self, group: GroupShape) -> Calls {
+        if group.num_rollouts < 2 {
+            return Calls::NONE;
+        }
+        Calls { judged: 1, rollouts_read: group.num_rollouts, ..Calls::NONE }
     }
 }
 

@@ -20,7 +20,7 @@ mod asking;
 mod best;
 mod confidence;
 mod lineup;
-pub mod order;
+mod order;
 mod outcome;
 pub mod probes;
 mod shown;

@@ -21,18 +21,21 @@ use std::collections::BTreeMap;
 
 use preceptor_answers::{AnswerClass, classify, extract_boxed};
 use preceptor_core::{
-    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Origin, PortError,
-    PseudoReference, Usage,
+    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Needs, Origin,
+    PortError, PseudoReference, Settings, Usage,
 };
 use serde::{Deserialize, Serialize};
-
-/// One line for lists.
-pub const SUMMARY: &str = "a rollout with the most common final answer";
 
 /// Settings of [`Majority`]: there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
+
+impl Settings for Config {
+    const NAME: &'static str = "majority";
+    const SUMMARY: &'static str = "a rollout with the most common final answer";
+    const NEEDS: Needs = Needs::NOTHING;
+}
 
 /// Votes over answer classes.
 #[derive(Clone, Debug)]

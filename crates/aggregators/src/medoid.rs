@@ -13,15 +13,14 @@
 //! Not in the paper: an extension (minimum Bayes risk decoding with this utility).
 
 use preceptor_answers::{classify, extract_boxed};
-use preceptor_core::{AbstainReason, Aggregate, AggregateRequest, Aggregator, PortError, Rollout};
+use preceptor_core::{
+    AbstainReason, Aggregate, AggregateRequest, Aggregator, Needs, PortError, Rollout, Settings,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::best::best;
 use crate::outcome::{abstained, chosen, flag, free};
 use crate::similarity::Features;
-
-/// One line for lists.
-pub const SUMMARY: &str = "the rollout that agrees most with the others";
 
 /// What two rollouts agree in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +39,12 @@ pub enum Agreement {
 pub struct Config {
     /// What two rollouts agree in: `text` or `answer`. Default: `text` (our choice).
     pub agreement: Agreement,
+}
+
+impl Settings for Config {
+    const NAME: &'static str = "medoid";
+    const SUMMARY: &'static str = "the rollout that agrees most with the others";
+    const NEEDS: Needs = Needs::NOTHING;
 }
 
 /// Chooses the most central rollout.

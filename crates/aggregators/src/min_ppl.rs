@@ -13,18 +13,23 @@
 //!
 //! Differs from the paper: whether the end token counts is not stated there.
 
-use preceptor_core::{AbstainReason, Aggregate, AggregateRequest, Aggregator, PortError};
+use preceptor_core::{
+    AbstainReason, Aggregate, AggregateRequest, Aggregator, Needs, PortError, Settings,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::confidence::{lowest_perplexity, mean_logprob};
-
-/// One line for lists.
-pub const SUMMARY: &str = "the rollout of the lowest perplexity under its own policy";
 
 /// Settings of [`MinPpl`]: there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
+
+impl Settings for Config {
+    const NAME: &'static str = "min-ppl";
+    const SUMMARY: &'static str = "the rollout of the lowest perplexity under its own policy";
+    const NEEDS: Needs = Needs::NOTHING;
+}
 
 /// Chooses by perplexity.
 #[derive(Clone, Debug)]

@@ -15,19 +15,17 @@
 //! Differs from the paper: it states neither the prompt nor where the question stands.
 
 use preceptor_core::{
-    AbstainReason, Aggregate, AggregateRequest, Aggregator, Continuation, ModelIdentity, PortError,
-    Prompt, PromptBody, PromptId, ScoreRequest, Scorer, Usage,
+    AbstainReason, Aggregate, AggregateRequest, Aggregator, Calls, Continuation, Digest,
+    GroupShape, ModelIdentity, Needs, PortError, Prompt, PromptBody, PromptError, PromptId,
+    ScoreRequest, Scorer, Settings, Usage,
 };
 use preceptor_text::{Template, TemplateError};
 use serde::{Deserialize, Serialize};
 
 use crate::confidence::{lowest_perplexity, mean};
-use crate::order::seeded_order;
+use crate::order::{self, seeded_order};
 use crate::outcome::{chosen, free};
 use crate::shown;
-
-/// One line for lists.
-pub const SUMMARY: &str = "the rollout that the other rollouts make likeliest";
 
 const PROMPT: &str = include_str!("../prompts/mutual-predictability-v1.md");
 const PLACES: &[&str] = &["question", "rollouts"];
@@ -39,6 +37,25 @@ pub struct Config {
     /// A prompt of your own with the places `{{question}}` and `{{rollouts}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_text: Option<String>,
+}
+
+impl Settings for Config {
+    const NAME: &'static str = "mutual-predictability";
+    const SUMMARY: &'static str = "the rollout that the other rollouts make likeliest";
+    const NEEDS: Needs = Needs::POLICY;
+
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(order::digest_with(template(self)?.digest().as_str())))
+    }
+
+    /// Each rollout is scored behind all others, which are read every time.
+    fn calls(&self, group: GroupShape) -> Calls {
+        if group.num_rollouts < 2 {
+            return Calls::NONE;
+        }
+        let scored = group.num_rollouts;
+        Calls { scored, rollouts_read: scored * scored, ..Calls::NONE }
+    }
 }
 
 /// Chooses by the perplexity of each rollout given the others.
@@ -53,7 +70,7 @@ pub struct MutualPredictability<'a> {
 /// # Errors
 ///
 /// [`TemplateError`] if a place is missing or unknown.
-pub fn template(config: &Config) -> Result<Template, TemplateError> {
+fn template(config: &Config) -> Result<Template, TemplateError> {
     match &config.prompt_text {
         None => Template::new("mutual-predictability-v1.md", PROMPT, PLACES),
         Some(text) => Template::new("aggregator.prompt-text", text, PLACES),

@@ -8,8 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use preceptor_core::{Digest, Rollout, Seed};
 
-/// The version of the order: what was shown in another one is not what would be shown now.
-pub const VERSION: u32 = 2;
+/// Version of the order. Records made with another version are of other prompts.
+const VERSION: u32 = 2;
+
+/// Returns the digest of what a model is shown: the prompt of digest `prompt`, filled with rollouts in
+/// this order.
+pub(crate) fn digest_with(prompt: &str) -> Digest {
+    Digest::of_parts([prompt.as_bytes(), &VERSION.to_le_bytes()])
+}
 
 /// The places of `rollouts` in a seeded order. Rollouts with equal texts stand by rising index among
 /// themselves.

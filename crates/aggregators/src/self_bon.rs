@@ -10,19 +10,18 @@
 //! is, unless `question = false`.
 
 use preceptor_core::{
-    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Generator, PortError,
-    PromptId, Rollout, Sampling,
+    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Calls, Digest,
+    Generator, GroupShape, Needs, OutOfRange, PortError, PromptError, PromptId, Rollout, Sampling,
+    Settings,
 };
 use preceptor_text::{IndexReading, Template, TemplateError, read_index, without_thoughts};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Question, ask, kept, unusable, usage};
 use crate::lineup::{Lineup, choose_best};
+use crate::order;
 use crate::outcome::{abstained, chosen, flag, free};
 use crate::shown;
-
-/// One line for lists.
-pub const SUMMARY: &str = "the rollout that the policy itself names as the best";
 
 const PROMPT: &str = include_str!("../prompts/self-bon-v1.md");
 const PLACES: &[&str] = &["question", "count", "rollouts"];
@@ -68,16 +67,32 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        if !(0.0..=100.0).contains(&self.temperature) {
-            return Some(("temperature", self.temperature.to_string(), "0 to 100"));
+impl Settings for Config {
+    const NAME: &'static str = "self-bon";
+    const SUMMARY: &'static str = "the rollout that the policy itself names as the best";
+    const NEEDS: Needs = Needs::POLICY;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        let Self { temperature, max_new_tokens, .. } = self;
+        let is_allowed = (0.0..=100.0).contains(temperature);
+        OutOfRange::check("temperature", temperature, is_allowed, "between 0 and 100")?;
+        let is_allowed = (1..=1_000_000).contains(max_new_tokens);
+        OutOfRange::check("max-new-tokens", max_new_tokens, is_allowed, "between 1 and 1000000")
+    }
+
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(order::digest_with(template(self)?.digest().as_str())))
+    }
+
+    fn calls(&self, group: GroupShape) -> Calls {
+        if group.num_rollouts < 2 {
+            return Calls::NONE;
         }
-        if !(1..=1_000_000).contains(&self.max_new_tokens) {
-            return Some(("max-new-tokens", self.max_new_tokens.to_string(), "1 to 1000000"));
-        }
-        None
+        Calls { replies: 1, rollouts_read: group.num_rollouts, ..Calls::NONE }
+    }
+
+    fn max_new_tokens(&self) -> Option<u32> {
+        Some(self.max_new_tokens)
     }
 }
 
@@ -93,7 +108,7 @@ pub struct SelfBon<'a> {
 /// # Errors
 ///
 /// [`TemplateError`] if a place is missing or unknown.
-pub fn template(config: &Config) -> Result<Template, TemplateError> {
+fn template(config: &Config) -> Result<Template, TemplateError> {
     match &config.prompt_text {
         None => Template::new("self-bon-v1.md", PROMPT, PLACES),
         Some(text) => Template::new("aggregator.prompt-text", text, PLACES),

@@ -9,18 +9,21 @@
 use std::collections::BTreeMap;
 
 use preceptor_core::{
-    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Origin, PortError,
-    PseudoReference, Usage,
+    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Needs, Origin,
+    PortError, PseudoReference, Settings, Usage,
 };
 use serde::{Deserialize, Serialize};
-
-/// One line for lists.
-pub const SUMMARY: &str = "one rollout, drawn uniformly: the baseline";
 
 /// Settings of [`Single`]: there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
+
+impl Settings for Config {
+    const NAME: &'static str = "single";
+    const SUMMARY: &'static str = "one rollout, drawn uniformly: the baseline";
+    const NEEDS: Needs = Needs::NOTHING;
+}
 
 /// Draws one rollout.
 #[derive(Clone, Debug)]

@@ -35,19 +35,17 @@ use std::collections::BTreeMap;
 
 use preceptor_answers::extract_boxed;
 use preceptor_core::{
-    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Generator, Origin,
-    PortError, PromptId, PseudoReference, Reply, Rollout, Sampling, Usage,
+    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Calls, CellFacts,
+    Digest, Generator, GroupShape, Needs, Origin, OutOfRange, PortError, PromptError, PromptId,
+    PseudoReference, Reply, Rollout, Sampling, Settings, Usage,
 };
 use preceptor_text::{Template, TemplateError, without_thoughts};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Question, ask, kept, unusable, usage};
-use crate::order::seeded_order;
+use crate::order::{self, seeded_order};
 use crate::outcome::{abstained, flag};
 use crate::shown;
-
-/// One line for lists.
-pub const SUMMARY: &str = "a new answer that the anchor writes from all rollouts";
 
 const REASONING: &str = include_str!("../prompts/synthesis-reasoning-v2.md");
 const FREEFORM: &str = include_str!("../prompts/synthesis-freeform-v2.md");
@@ -117,17 +115,59 @@ pub struct Config {
     pub heading: Option<String>,
 }
 
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        if self.max_new_tokens == Some(0) {
-            return Some(("max-new-tokens", "0".to_owned(), "1 or more"));
+impl Settings for Config {
+    const NAME: &'static str = "synthesis";
+    const SUMMARY: &'static str = "a new answer that the anchor writes from all rollouts";
+    const NEEDS: Needs = Needs::ANCHOR;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        let at_least = |key, value: Option<u32>, least: u32, allowed| match value {
+            None => Ok(()),
+            Some(value) => OutOfRange::check(key, value, value >= least, allowed),
+        };
+        at_least("max-new-tokens", self.max_new_tokens, 1, "at least 1")?;
+        at_least("rollouts-in-context", self.rollouts_in_context, 1, "at least 1")?;
+        at_least("fan-in", self.fan_in, 2, "at least 2")
+    }
+
+    fn complete(&mut self, facts: &CellFacts) {
+        let style = *self.style.get_or_insert(if facts.has_final_answers {
+            Style::Reasoning
+        } else {
+            Style::Freeform
+        });
+        if self.max_new_tokens.is_none() {
+            self.max_new_tokens = facts.rollout_tokens.map(|tokens| tokens.saturating_mul(2));
         }
-        match (self.rollouts_in_context, self.fan_in) {
-            (Some(0), _) => Some(("rollouts-in-context", "0".to_owned(), "1 or more")),
-            (_, Some(fan_in)) if fan_in < 2 => Some(("fan-in", fan_in.to_string(), "2 or more")),
-            _ => None,
+        // Unset, `reasoning` abstains.
+        if style == Style::Freeform {
+            self.on_cut_off.get_or_insert(OnCutOff::Keep);
         }
+    }
+
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(order::digest_with(template(self)?.digest().as_str())))
+    }
+
+    fn calls(&self, group: GroupShape) -> Calls {
+        let group_size = group.num_rollouts;
+        let shown = self.rollouts_in_context.map_or(group_size, |n| group_size.min(u64::from(n)));
+        let fan_in = self.fan_in.map_or(u64::MAX, u64::from);
+        let (mut replies, mut left) = (0, shown);
+        loop {
+            let chunks = left.div_ceil(fan_in);
+            // A last chunk of one text goes up as it is.
+            replies += chunks - u64::from(chunks > 1 && left % fan_in == 1);
+            left = chunks;
+            if left <= 1 {
+                break;
+            }
+        }
+        Calls { replies, rollouts_read: shown, ..Calls::NONE }
+    }
+
+    fn max_new_tokens(&self) -> Option<u32> {
+        self.max_new_tokens
     }
 }
 
@@ -145,7 +185,7 @@ pub struct Synthesis<'a> {
 /// # Errors
 ///
 /// [`TemplateError`] if a place is missing or unknown.
-pub fn template(config: &Config) -> Result<Template, TemplateError> {
+fn template(config: &Config) -> Result<Template, TemplateError> {
     match (&config.prompt_text, config.style.unwrap_or(Style::Reasoning)) {
         (Some(text), _) => Template::new("aggregator.prompt-text", text, PLACES),
         (None, Style::Reasoning) => Template::new("synthesis-reasoning-v2.md", REASONING, PLACES),
@@ -571,7 +611,7 @@ mod tests {
                 let texts: Vec<_> = texts.iter().map(String::as_str).collect();
                 // Says what it read, in order.
                 synthesise(&Config { fan_in, ..Config::default() }, &texts, |prompt, _| {
-                    preceptor_core::Digest::of(text_of(prompt).as_bytes()).to_string()
+                    Digest::of(text_of(prompt).as_bytes()).to_string()
                 })
             };
             prop_assert_eq!(of(&texts), of(&permuted));

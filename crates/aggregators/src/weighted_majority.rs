@@ -15,20 +15,25 @@
 //! Not in the paper: an extension (confidence-weighted self-consistency).
 
 use preceptor_answers::{classify, extract_boxed};
-use preceptor_core::{AbstainReason, Aggregate, AggregateRequest, Aggregator, PortError};
+use preceptor_core::{
+    AbstainReason, Aggregate, AggregateRequest, Aggregator, Needs, PortError, Settings,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::best::best;
 use crate::confidence::mean_logprob;
 use crate::outcome::{abstained, chosen, flag, free};
 
-/// One line for lists.
-pub const SUMMARY: &str = "the final answer with the most confidence behind it";
-
 /// Settings of [`WeightedMajority`]: there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
+
+impl Settings for Config {
+    const NAME: &'static str = "weighted-majority";
+    const SUMMARY: &'static str = "the final answer with the most confidence behind it";
+    const NEEDS: Needs = Needs::NOTHING;
+}
 
 /// Votes with confidence.
 #[derive(Clone, Debug)]

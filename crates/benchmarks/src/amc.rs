@@ -4,14 +4,13 @@
 //! `prompt` and write the answer as text, `"142.0"`. Labels are written without the fraction where
 //! it is zero.
 
+use preceptor_core::{Needs, OutOfRange, Settings};
 use serde::{Deserialize, Serialize};
 
-use crate::asking::{Asking, Examples};
+use crate::asking::{Asking, Examples, check_shots};
+use crate::benchmark::required;
 use crate::rows::{Problem, load_problems};
-use crate::{Data, Error, TaskSet};
-
-/// One line for lists.
-pub const SUMMARY: &str = "AMC 12: competition problems, 40 (2023) or 83 (2022 and 2023)";
+use crate::{Benchmark, Data, Error, TaskSet};
 
 const CANONICAL_AMC23: &str = "d0223692538e93d5f7c5b4e18dffa14ad5503a63a592687fa142caaab5a17a7b";
 const CANONICAL_AMC: &str = "e054f09838bcd1d59234c908b500c5e6c4cf24824d714b087d7c4a2e3b642fac";
@@ -37,29 +36,47 @@ pub struct Config {
     pub shots: u32,
 }
 
+impl Settings for Config {
+    const NAME: &'static str = "amc";
+    const SUMMARY: &'static str = "AMC 12: competition problems, 40 (2023) or 83 (2022 and 2023)";
+    const NEEDS: Needs = Needs::NOTHING;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        check_shots(self.shots)
+    }
+}
+
+impl Benchmark for Config {
+    fn data_set(&self) -> Option<&str> {
+        Some(data_set(self))
+    }
+
+    fn load(&self, data: Option<&Data>, limit: Option<usize>) -> Result<TaskSet, Error> {
+        self.check()?;
+        let data = required(data);
+        let (canonical, problem_field) = match self.set {
+            Set::Amc23 => (CANONICAL_AMC23, "problem"),
+            Set::Amc => (CANONICAL_AMC, "prompt"),
+        };
+        let name = data_set(self);
+        let asking = Asking::new(self.shots, Examples::Competition);
+        load_problems(name, data, Some(canonical), &asking, limit, |row| {
+            let answer = row.text("answer")?;
+            let answer = answer.strip_suffix(".0").unwrap_or(&answer).to_owned();
+            Ok(Problem {
+                id: row.text("id")?,
+                problem: row.text(problem_field)?,
+                answer,
+                tags: vec![],
+            })
+        })
+    }
+}
+
 /// Name of the data set in the registry.
-pub fn data_set(config: &Config) -> &'static str {
+fn data_set(config: &Config) -> &'static str {
     match config.set {
         Set::Amc23 => "amc23",
         Set::Amc => "amc",
     }
-}
-
-/// Loads the tasks.
-///
-/// # Errors
-///
-/// [`Error`] for more `shots` than there are, or if the file is not this set.
-pub fn load(config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
-    let (canonical, problem_field) = match config.set {
-        Set::Amc23 => (CANONICAL_AMC23, "problem"),
-        Set::Amc => (CANONICAL_AMC, "prompt"),
-    };
-    let name = data_set(config);
-    let asking = Asking::new(config.shots, Examples::Competition)?;
-    load_problems(name, data, Some(canonical), &asking, limit, |row| {
-        let answer = row.text("answer")?;
-        let answer = answer.strip_suffix(".0").unwrap_or(&answer).to_owned();
-        Ok(Problem { id: row.text("id")?, problem: row.text(problem_field)?, answer, tags: vec![] })
-    })
 }

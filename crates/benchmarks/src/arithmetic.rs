@@ -19,14 +19,11 @@
 use std::collections::BTreeMap;
 
 use preceptor_answers::GraderProfile;
-use preceptor_core::{Digest, Prompt, PromptBody, PromptId, Seed};
+use preceptor_core::{Digest, Needs, OutOfRange, Prompt, PromptBody, PromptId, Seed, Settings};
 use preceptor_text::Template;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Grader, Label, Task, TaskSet};
-
-/// One line for lists.
-pub const SUMMARY: &str = "generated sums with worked examples in the prompt";
+use crate::{Benchmark, Data, Error, Grader, Label, Task, TaskSet};
 
 /// Part of the digest: a change of the generator is a change of the data.
 const GENERATOR_VERSION: u32 = 1;
@@ -54,70 +51,65 @@ impl Default for Config {
     }
 }
 
-/// Generates the tasks.
-///
-/// # Errors
-///
-/// [`Error::OutOfRange`] if a setting is.
-pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
-    check("benchmark.terms", config.terms, 2, 8, "2 to 8")?;
-    check("benchmark.digits", config.digits, 1, 9, "1 to 9")?;
-    check("benchmark.shots", config.shots, 0, 16, "0 to 16")?;
-    let template =
-        Template::new("sum.md", PROMPT, &["sum", "answer"]).expect("the built-in prompt is tested");
+impl Settings for Config {
+    const NAME: &'static str = "arithmetic";
+    const SUMMARY: &'static str = "generated sums with worked examples in the prompt";
+    const NEEDS: Needs = Needs::NOTHING;
 
-    let root = Seed::root(config.seed);
-    let shots: Vec<Vec<u64>> = (0..config.shots)
-        .map(|i| draw_terms(config, root.derive("shots").derive_index(u64::from(i))))
-        .collect();
-    let mut prefix = String::new();
-    for terms in &shots {
-        prefix.push_str(&template.fill(&[&written(terms), &worked(terms)]));
-        prefix.push_str("\n\n");
+    fn check(&self) -> Result<(), OutOfRange> {
+        let Self { terms, digits, shots, .. } = self;
+        OutOfRange::check("terms", terms, (2..=8).contains(terms), "between 2 and 8")?;
+        OutOfRange::check("digits", digits, (1..=9).contains(digits), "between 1 and 9")?;
+        OutOfRange::check("shots", shots, *shots <= 16, "between 0 and 16")
     }
-
-    let settings = serde_json::to_string(config).expect("settings are plain data");
-    let parts = [
-        &GENERATOR_VERSION.to_le_bytes(),
-        settings.as_bytes(),
-        template.digest().as_str().as_bytes(),
-    ];
-    let digest = Digest::of_parts(parts);
-    let task = |i: usize| {
-        let terms = draw_terms(config, root.derive("tasks").derive_index(i as u64));
-        let question = template.fill(&[&written(&terms), ""]);
-        Task {
-            prompt: Prompt {
-                id: PromptId::new(format!("arithmetic/{}x{}/{i}", config.terms, config.digits)),
-                body: PromptBody::Text(format!("{prefix}{}", question.trim_end())),
-            },
-            question: format!("What is {}?", written(&terms)),
-            label: Label::new(terms.iter().sum::<u64>().to_string()),
-            tags: BTreeMap::from([("carries".to_owned(), carries(&terms).to_string())]),
-        }
-    };
-    Ok(TaskSet {
-        name: "arithmetic".to_owned(),
-        tasks: (0..limit.unwrap_or(DEFAULT_NUM_TASKS)).map(task).collect(),
-        labels_digest: digest.clone(),
-        prompts_digest: digest,
-        grader: Grader::Answer(GraderProfile::Verify),
-        stop: vec!["\n".to_owned()],
-        shareable: true,
-    })
 }
 
-fn check(
-    key: &'static str,
-    value: u32,
-    low: u32,
-    high: u32,
-    allowed: &'static str,
-) -> Result<(), Error> {
-    if (low..=high).contains(&value) {
-        return Ok(());
+impl Benchmark for Config {
+    fn load(&self, _: Option<&Data>, limit: Option<usize>) -> Result<TaskSet, Error> {
+        self.check()?;
+        let template = Template::new("sum.md", PROMPT, &["sum", "answer"])
+            .expect("the built-in prompt is tested");
+
+        let root = Seed::root(self.seed);
+        let shots: Vec<Vec<u64>> = (0..self.shots)
+            .map(|i| draw_terms(self, root.derive("shots").derive_index(u64::from(i))))
+            .collect();
+        let mut prefix = String::new();
+        for terms in &shots {
+            prefix.push_str(&template.fill(&[&written(terms), &worked(terms)]));
+            prefix.push_str("\n\n");
+        }
+
+        let settings = serde_json::to_string(self).expect("settings are plain data");
+        let parts = [
+            &GENERATOR_VERSION.to_le_bytes(),
+            settings.as_bytes(),
+            template.digest().as_str().as_bytes(),
+        ];
+        let digest = Digest::of_parts(parts);
+        let task = |i: usize| {
+            let terms = draw_terms(self, root.derive("tasks").derive_index(i as u64));
+            let question = template.fill(&[&written(&terms), ""]);
+            Task {
+                prompt: Prompt {
+                    id: PromptId::new(format!("arithmetic/{}x{}/{i}", self.terms, self.digits)),
+                    body: PromptBody::Text(format!("{prefix}{}", question.trim_end())),
+                },
+                question: format!("What is {}?", written(&terms)),
+                label: Label::new(terms.iter().sum::<u64>().to_string()),
+                tags: BTreeMap::from([("carries".to_owned(), carries(&terms).to_string())]),
+            }
+        };
+        Ok(TaskSet {
+            name: "arithmetic".to_owned(),
+            tasks: (0..limit.unwrap_or(DEFAULT_NUM_TASKS)).map(task).collect(),
+            labels_digest: digest.clone(),
+            prompts_digest: digest,
+            grader: Grader::Answer(GraderProfile::Verify),
+            stop: vec!["\n".to_owned()],
+            shareable: true,
+        })
     }
-    Err(Error::OutOfRange { key, value: value.to_string(), allowed })
 }
 
 fn draw_terms(config: &Config, seed: Seed) -> Vec<u64> {
@@ -169,7 +161,7 @@ mod tests {
     #[test]
     fn the_prompt_shows_worked_examples_and_ends_where_the_answer_begins() {
         let config = Config { terms: 3, digits: 2, shots: 2, seed: 1 };
-        let tasks = load(&config, Some(1)).unwrap().tasks;
+        let tasks = config.load(None, Some(1)).unwrap().tasks;
         let PromptBody::Text(text) = &tasks[0].prompt.body else { panic!("plain text") };
         insta::assert_snapshot!(text);
         insta::assert_snapshot!(tasks[0].label.display_text(), @"105");
@@ -177,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_smaller_limit_is_a_prefix_and_changes_no_digest() {
-        let (few, many) = (load(&Config::default(), Some(5)), load(&Config::default(), Some(50)));
+        let (few, many) =
+            (Config::default().load(None, Some(5)), Config::default().load(None, Some(50)));
         let (few, many) = (few.unwrap(), many.unwrap());
         assert_eq!(few.tasks, many.tasks[..5]);
         assert_eq!(few.prompts_digest, many.prompts_digest);
@@ -185,8 +178,8 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_named() {
-        let error = load(&Config { terms: 9, ..Config::default() }, None).unwrap_err();
-        insta::assert_snapshot!(error, @"use `benchmark.terms = 9`: allowed is 2 to 8");
+        let error = Config { terms: 9, ..Config::default() }.load(None, None).unwrap_err();
+        insta::assert_snapshot!(error, @"use `benchmark.terms = 9`: must be between 2 and 8");
     }
 
     #[test]

@@ -2,15 +2,22 @@
 //!
 //! The second is for base models, which have no chat template. The examples are our own.
 
-use preceptor_core::{Message, PromptBody, Role};
+use preceptor_core::{Message, OutOfRange, PromptBody, Role};
 use preceptor_text::Template;
-
-use crate::Error;
 
 /// The chat's one turn. Paper: not stated; the wording is ours.
 const BOXED: &str = include_str!("../prompts/boxed.md");
 /// The most worked examples.
 const MOST_SHOTS: u32 = 4;
+
+/// Checks the number of worked examples.
+///
+/// # Errors
+///
+/// [`OutOfRange`] for more than there are.
+pub(crate) fn check_shots(shots: u32) -> Result<(), OutOfRange> {
+    OutOfRange::check("shots", shots, shots <= MOST_SHOTS, "between 0 and 4")
+}
 
 /// Which worked examples go with a benchmark. Each file has [`MOST_SHOTS`], then the problem's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,27 +52,20 @@ pub(crate) enum Asking {
 }
 
 impl Asking {
-    /// As a chat for no `shots`, else after that many of `examples`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OutOfRange`] for more than there are.
-    pub(crate) fn new(shots: u32, examples: Examples) -> Result<Self, Error> {
+    /// Creates a chat for no `shots`, otherwise plain text after that many of `examples`, at most
+    /// [`MOST_SHOTS`].
+    pub(crate) fn new(shots: u32, examples: Examples) -> Self {
         let template = |file: &str, text: &str| {
             Template::new(file, text, &["problem"]).expect("the built-in prompts are tested")
         };
         if shots == 0 {
-            return Ok(Self::Chat(template("boxed.md", BOXED)));
-        }
-        if shots > MOST_SHOTS {
-            let (key, value) = ("benchmark.shots", shots.to_string());
-            return Err(Error::OutOfRange { key, value, allowed: "0 to 4" });
+            return Self::Chat(template("boxed.md", BOXED));
         }
         let (file, text) = examples.file();
         let blocks: Vec<_> = text.trim_end().split("\n\n").collect();
         let (problem, worked) = blocks.split_last().expect("text splits into one block or more");
         let examples = worked[..shots as usize].iter().map(|block| format!("{block}\n\n"));
-        Ok(Self::Worked { examples: examples.collect(), problem: template(file, problem) })
+        Self::Worked { examples: examples.collect(), problem: template(file, problem) }
     }
 
     pub(crate) fn body(&self, problem: &str) -> PromptBody {
@@ -97,7 +97,7 @@ mod tests {
     use crate::{Label, grade};
 
     fn text(shots: u32, examples: Examples) -> String {
-        match Asking::new(shots, examples).unwrap().body("What is {{x}}?") {
+        match Asking::new(shots, examples).body("What is {{x}}?") {
             PromptBody::Text(text) => text,
             PromptBody::Chat(_) => panic!("plain text"),
         }
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn more_examples_than_there_are_are_refused() {
-        let error = Asking::new(5, Examples::Words).err().expect("four are there");
-        insta::assert_snapshot!(error, @"use `benchmark.shots = 5`: allowed is 0 to 4");
+        assert_eq!(check_shots(5).unwrap_err().key, "shots");
+        assert_eq!(check_shots(4), Ok(()));
     }
 }

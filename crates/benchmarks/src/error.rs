@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use preceptor_core::OutOfRange;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,13 +54,12 @@ pub enum Error {
         id: String,
     },
     /// A setting is outside its range.
-    #[error("use `{key} = {value}`: allowed is {allowed}")]
-    OutOfRange {
-        /// The setting, for example `benchmark.terms`.
-        key: &'static str,
-        /// What it is.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
+    #[error("use `benchmark.{} = {}`: must be {}", .0.key, .0.value, .0.allowed)]
+    OutOfRange(OutOfRange),
+}
+
+impl From<OutOfRange> for Error {
+    fn from(error: OutOfRange) -> Self {
+        Self::OutOfRange(error)
+    }
 }

@@ -23,14 +23,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use preceptor_core::{Criterion, Digest, Message, Prompt, PromptBody, PromptId, Role, Rubric};
+use preceptor_core::{
+    Criterion, Digest, Message, Needs, Prompt, PromptBody, PromptId, Role, Rubric, Settings,
+};
 use serde::{Deserialize, Serialize};
 
+use crate::benchmark::required;
 use crate::rows::Row;
-use crate::{Data, Error, Grader, Label, PhysicianRubric, Task, TaskSet};
-
-/// One line for lists.
-pub const SUMMARY: &str = "HealthBench: health conversations with physicians' rubrics";
+use crate::{Benchmark, Data, Error, Grader, Label, PhysicianRubric, Task, TaskSet};
 
 const TEST_IDS: &str = include_str!("../splits/healthbench-test.txt");
 /// Ids whose digest's first byte is below this are for validation.
@@ -83,8 +83,41 @@ pub struct Config {
     pub split: Split,
 }
 
+impl Settings for Config {
+    const NAME: &'static str = "healthbench";
+    const SUMMARY: &'static str = "HealthBench: health conversations with physicians' rubrics";
+    const NEEDS: Needs = Needs::NOTHING;
+}
+
+impl Benchmark for Config {
+    fn data_set(&self) -> Option<&str> {
+        Some(data_set(self))
+    }
+
+    fn scores_form(&self) -> bool {
+        true
+    }
+
+    fn load(&self, data: Option<&Data>, limit: Option<usize>) -> Result<TaskSet, Error> {
+        let data = required(data);
+        let mut seen = BTreeSet::new();
+        let mut tasks = Vec::new();
+        for row in Row::read_all(&data.path)? {
+            let id = row.text("prompt_id")?;
+            if !seen.insert(id.clone()) {
+                return Err(row.duplicate(id));
+            }
+            if self.split == Split::All || self.split == split_of(&id) {
+                tasks.push(task(&row, &id)?);
+            }
+        }
+        let tasks = TaskSet::of_all(data_set(self), tasks, limit);
+        Ok(TaskSet { grader: Grader::HealthBenchStrict, ..tasks })
+    }
+}
+
 /// Name of the data set in the registry.
-pub fn data_set(config: &Config) -> &'static str {
+fn data_set(config: &Config) -> &'static str {
     match config.set {
         Set::Main => "healthbench",
         Set::Hard => "healthbench-hard",
@@ -123,27 +156,6 @@ struct RowItem {
     points: f64,
     #[serde(default)]
     tags: BTreeSet<String>,
-}
-
-/// Loads the tasks.
-///
-/// # Errors
-///
-/// [`Error`] naming the row that is not of the published schema.
-pub fn load(config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
-    let mut seen = BTreeSet::new();
-    let mut tasks = Vec::new();
-    for row in Row::read_all(&data.path)? {
-        let id = row.text("prompt_id")?;
-        if !seen.insert(id.clone()) {
-            return Err(row.duplicate(id));
-        }
-        if config.split == Split::All || config.split == split_of(&id) {
-            tasks.push(task(&row, &id)?);
-        }
-    }
-    let tasks = TaskSet::of_all(data_set(config), tasks, limit);
-    Ok(TaskSet { grader: Grader::HealthBenchStrict, ..tasks })
 }
 
 fn task(row: &Row, id: &str) -> Result<Task, Error> {
@@ -203,7 +215,7 @@ mod tests {
         let path = folder.path().join("rows.jsonl");
         fs::write(&path, text).unwrap();
         let config = Config { split: Split::All, ..Config::default() };
-        load(&config, &Data { path, is_published: false }, None)
+        config.load(Some(&Data { path, is_published: false }), None)
     }
 
     #[test]
@@ -233,13 +245,13 @@ mod tests {
             message("\"rubrics\"", "\"rubriks\""),
             message("[{\"role\": \"user\", \"content\": \"Q\"}]", "[]"),
         ];
-        insta::assert_snapshot!(messages.join("\n"), @r###"
+        insta::assert_snapshot!(messages.join("\n"), @r#"
         field `prompt` has the role `robot`; allowed are `system`, `user`, `assistant`
         field `rubrics` has no item with positive points; such a row has no score
         field `rubrics`: invalid type: string "five", expected f64
         field `rubrics`: invalid type: null, expected a sequence
         field `prompt` is empty; a conversation has a turn
-        "###);
+        "#);
         let twice = load_text(&format!("{row}\n{row}")).unwrap_err().to_string();
         assert!(twice.contains("its id `a` occurs before"), "{twice}");
     }

@@ -6,14 +6,12 @@
 
 use std::path::PathBuf;
 
+use preceptor_core::{Digest, Needs, OutOfRange, Settings};
 use serde::{Deserialize, Serialize};
 
-use crate::asking::{Asking, Examples};
+use crate::asking::{Asking, Examples, check_shots};
 use crate::rows::{Problem, load_problems};
-use crate::{Data, Error, TaskSet};
-
-/// One line for lists.
-pub const SUMMARY: &str = "your own problems with final answers, from a JSONL file";
+use crate::{Benchmark, Data, Error, TaskSet};
 
 /// Settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,33 +48,36 @@ impl Default for Config {
     }
 }
 
-/// Loads the tasks.
-///
-/// # Errors
-///
-/// [`Error`] naming the row that lacks a field, or the setting that is not allowed.
-pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
-    if config.path.as_os_str().is_empty() {
-        return Err(Error::OutOfRange {
-            key: "benchmark.path",
-            value: "\"\"".to_owned(),
-            allowed: "the path of a JSONL file",
-        });
+impl Settings for Config {
+    const NAME: &'static str = "jsonl";
+    const SUMMARY: &'static str = "your own problems with final answers, from a JSONL file";
+    const NEEDS: Needs = Needs::NOTHING;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        let is_allowed = !self.path.as_os_str().is_empty();
+        OutOfRange::check("path", "\"\"", is_allowed, "the path of a JSONL file")?;
+        check_shots(self.shots)
     }
-    let data = Data { path: config.path.clone(), is_published: false };
-    let asking = Asking::new(config.shots, Examples::Competition)?;
-    let tasks = load_problems(&config.name, &data, None, &asking, limit, |row| {
-        let problem = row.filled_text(&config.problem_field)?;
-        let id = match &config.id_field {
-            Some(field) => row.text(field)?,
-            None => preceptor_core::Digest::of(problem.as_bytes()).short().to_owned(),
-        };
-        Ok(Problem {
-            id,
-            problem,
-            answer: row.filled_text(&config.answer_field)?,
-            tags: Vec::new(),
-        })
-    })?;
-    Ok(TaskSet { shareable: config.shareable, ..tasks })
+}
+
+impl Benchmark for Config {
+    fn load(&self, _: Option<&Data>, limit: Option<usize>) -> Result<TaskSet, Error> {
+        self.check()?;
+        let data = Data { path: self.path.clone(), is_published: false };
+        let asking = Asking::new(self.shots, Examples::Competition);
+        let tasks = load_problems(&self.name, &data, None, &asking, limit, |row| {
+            let problem = row.filled_text(&self.problem_field)?;
+            let id = match &self.id_field {
+                Some(field) => row.text(field)?,
+                None => Digest::of(problem.as_bytes()).short().to_owned(),
+            };
+            Ok(Problem {
+                id,
+                problem,
+                answer: row.filled_text(&self.answer_field)?,
+                tags: Vec::new(),
+            })
+        })?;
+        Ok(TaskSet { shareable: self.shareable, ..tasks })
+    }
 }

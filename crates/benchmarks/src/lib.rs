@@ -4,8 +4,8 @@
 //! crates that estimate, reward and train can't name it. What leaves this crate towards them is a
 //! [`preceptor_core::Prompt`]. [`oracle`] holds the upper bounds that do see labels, and say so.
 //!
-//! One benchmark, one file: a `Config` (its table in the manifest), a `load` function that gives a
-//! [`TaskSet`], and a summary for the catalog.
+//! One benchmark, one file: a `Config`, its table in the manifest, that describes itself
+//! ([`preceptor_core::Settings`]) and loads a [`TaskSet`] ([`Benchmark`]).
 
 pub mod aime;
 pub mod amc;
@@ -21,6 +21,7 @@ pub mod pocket_math;
 pub mod pocket_rules;
 
 mod asking;
+mod benchmark;
 mod error;
 mod grade;
 mod grader;
@@ -29,6 +30,7 @@ mod number;
 mod rows;
 mod task;
 
+pub use benchmark::Benchmark;
 pub use error::Error;
 pub use grade::{Graded, grade};
 pub use grader::{Grader, UnknownGrader};

@@ -11,17 +11,16 @@
 //! Tags: `subject`, `level`. Differs from the paper: it states neither prompt nor grader; the
 //! prompt is `prompts/boxed.md`, the default grader profile `verify`.
 
+use preceptor_core::{Needs, OutOfRange, Settings};
 use serde::{Deserialize, Serialize};
 
-use crate::asking::{Asking, Examples};
+use crate::asking::{Asking, Examples, check_shots};
+use crate::benchmark::required;
 use crate::rows::{Problem, load_problems};
-use crate::{Data, Error, TaskSet};
-
-/// One line for lists.
-pub const SUMMARY: &str = "MATH-500: competition problems with final answers";
+use crate::{Benchmark, Data, Error, TaskSet};
 
 /// Name of the data set in the registry.
-pub const DATA_SET: &str = "math500";
+const DATA_SET: &str = "math500";
 
 const CANONICAL: &str = "de916cc46a24249ac8cc922835454c7b508d4f9108a3d6d03753cdaaff57754b";
 
@@ -33,19 +32,32 @@ pub struct Config {
     pub shots: u32,
 }
 
-/// Loads the tasks.
-///
-/// # Errors
-///
-/// [`Error`] for more `shots` than there are, or if the file is not MATH-500.
-pub fn load(config: &Config, data: &Data, limit: Option<usize>) -> Result<TaskSet, Error> {
-    let asking = Asking::new(config.shots, Examples::Competition)?;
-    load_problems(DATA_SET, data, Some(CANONICAL), &asking, limit, |row| {
-        Ok(Problem {
-            id: row.text("unique_id")?,
-            problem: row.text("problem")?,
-            answer: row.text("answer")?,
-            tags: vec![("subject", row.text("subject")?), ("level", row.text("level")?)],
+impl Settings for Config {
+    const NAME: &'static str = "math500";
+    const SUMMARY: &'static str = "MATH-500: competition problems with final answers";
+    const NEEDS: Needs = Needs::NOTHING;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        check_shots(self.shots)
+    }
+}
+
+impl Benchmark for Config {
+    fn data_set(&self) -> Option<&str> {
+        Some(DATA_SET)
+    }
+
+    fn load(&self, data: Option<&Data>, limit: Option<usize>) -> Result<TaskSet, Error> {
+        self.check()?;
+        let data = required(data);
+        let asking = Asking::new(self.shots, Examples::Competition);
+        load_problems(DATA_SET, data, Some(CANONICAL), &asking, limit, |row| {
+            Ok(Problem {
+                id: row.text("unique_id")?,
+                problem: row.text("problem")?,
+                answer: row.text("answer")?,
+                tags: vec![("subject", row.text("subject")?), ("level", row.text("level")?)],
+            })
         })
-    })
+    }
 }

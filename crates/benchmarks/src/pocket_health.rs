@@ -21,15 +21,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use preceptor_core::{
-    Criterion, Digest, Message, Prompt, PromptBody, PromptId, Role, Rubric, Seed,
+    Criterion, Digest, Message, Needs, OutOfRange, Prompt, PromptBody, PromptId, Role, Rubric,
+    Seed, Settings,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::pocket_math::{Split, drawn, split_of};
-use crate::{Error, Grader, Label, PhysicianRubric, Task, TaskSet};
-
-/// One line for lists.
-pub const SUMMARY: &str = "generated care messages with rubrics, with a held-out split";
+use crate::{Benchmark, Data, Error, Grader, Label, PhysicianRubric, Task, TaskSet};
 
 /// Part of the digest: a change of the generator is a change of the data.
 const GENERATOR_VERSION: u32 = 1;
@@ -265,39 +263,39 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// Generates the tasks.
-///
-/// # Errors
-///
-/// [`Error::OutOfRange`] for more tasks than there are.
-pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
-    let num_tasks = limit.unwrap_or(DEFAULT_NUM_TASKS);
-    if num_tasks > MAX_NUM_TASKS {
-        let value = num_tasks.to_string();
-        return Err(Error::OutOfRange { key: "benchmark.limit", value, allowed: "0 to 900" });
-    }
-    let root = Seed::root(config.seed).derive("pocket-health");
-    let mut seen = BTreeSet::new();
-    let tasks = (0..num_tasks).map(|i| {
-        let case = drawn(root.derive_index(i as u64), |below| {
-            let case = Case::draw(below);
-            let fits = case.split() == Some(config.split) && seen.insert(case.message());
-            fits.then_some(case)
+impl Settings for Config {
+    const NAME: &'static str = "pocket-health";
+    const SUMMARY: &'static str = "generated care messages with rubrics, with a held-out split";
+    const NEEDS: Needs = Needs::NOTHING;
+}
+
+impl Benchmark for Config {
+    fn load(&self, _: Option<&Data>, limit: Option<usize>) -> Result<TaskSet, Error> {
+        let num_tasks = limit.unwrap_or(DEFAULT_NUM_TASKS);
+        OutOfRange::check("limit", num_tasks, num_tasks <= MAX_NUM_TASKS, "between 0 and 900")?;
+        let root = Seed::root(self.seed).derive("pocket-health");
+        let mut seen = BTreeSet::new();
+        let tasks = (0..num_tasks).map(|i| {
+            let case = drawn(root.derive_index(i as u64), |below| {
+                let case = Case::draw(below);
+                let fits = case.split() == Some(self.split) && seen.insert(case.message());
+                fits.then_some(case)
+            });
+            task(&case)
         });
-        task(&case)
-    });
-    let tasks = tasks.collect();
-    let settings = serde_json::to_string(config).expect("settings are plain data");
-    let digest = Digest::of_parts([&GENERATOR_VERSION.to_le_bytes(), settings.as_bytes()]);
-    Ok(TaskSet {
-        name: "pocket-health".to_owned(),
-        tasks,
-        labels_digest: digest.clone(),
-        prompts_digest: digest,
-        grader: Grader::HealthBenchStrict,
-        stop: Vec::new(),
-        shareable: true,
-    })
+        let tasks = tasks.collect();
+        let settings = serde_json::to_string(self).expect("settings are plain data");
+        let digest = Digest::of_parts([&GENERATOR_VERSION.to_le_bytes(), settings.as_bytes()]);
+        Ok(TaskSet {
+            name: "pocket-health".to_owned(),
+            tasks,
+            labels_digest: digest.clone(),
+            prompts_digest: digest,
+            grader: Grader::HealthBenchStrict,
+            stop: Vec::new(),
+            shareable: true,
+        })
+    }
 }
 
 fn task(case: &Case) -> Task {
@@ -389,7 +387,7 @@ mod tests {
     #[test]
     fn splits_share_no_message() {
         let load = |split, seed| {
-            let set = load(&Config { split, seed }, Some(900)).unwrap();
+            let set = Config { split, seed }.load(None, Some(900)).unwrap();
             set.tasks.into_iter().map(|task| task.question).collect::<BTreeSet<_>>()
         };
         let (train, held_out) = (load(Split::TestTime, 0), load(Split::HeldOut, 1));
@@ -399,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_smaller_limit_is_a_prefix_and_changes_no_digest() {
-        let load = |limit| load(&Config::default(), Some(limit)).unwrap();
+        let load = |limit| Config::default().load(None, Some(limit)).unwrap();
         let (few, many) = (load(3), load(30));
         assert_eq!(few.tasks, many.tasks[..3]);
         assert_eq!(few.labels_digest, many.labels_digest);

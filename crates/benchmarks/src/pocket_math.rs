@@ -22,13 +22,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use preceptor_answers::GraderProfile;
-use preceptor_core::{Digest, Message, Prompt, PromptBody, PromptId, Role, Seed};
+use preceptor_core::{
+    Digest, Message, Needs, OutOfRange, Prompt, PromptBody, PromptId, Role, Seed, Settings,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Grader, Label, Task, TaskSet};
-
-/// One line for lists.
-pub const SUMMARY: &str = "generated chains of sums and differences, with a held-out split";
+use crate::{Benchmark, Data, Error, Grader, Label, Task, TaskSet};
 
 /// Part of the digest: a change of the generator is a change of the data.
 const GENERATOR_VERSION: u32 = 1;
@@ -68,6 +67,54 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { split: Split::TestTime, min_operations: 2, max_operations: 5, seed: 0 }
+    }
+}
+
+impl Settings for Config {
+    const NAME: &'static str = "pocket-math";
+    const SUMMARY: &'static str = "generated chains of sums and differences, with a held-out split";
+    const NEEDS: Needs = Needs::NOTHING;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        let Self { min_operations: min, max_operations: max, .. } = self;
+        let is_allowed = (2..=8).contains(min);
+        OutOfRange::check("min-operations", min, is_allowed, "between 2 and 8")?;
+        let is_allowed = (*min..=8).contains(max);
+        OutOfRange::check("max-operations", max, is_allowed, "between `min-operations` and 8")
+    }
+}
+
+impl Benchmark for Config {
+    fn load(&self, _: Option<&Data>, limit: Option<usize>) -> Result<TaskSet, Error> {
+        self.check()?;
+        let Config { min_operations: min, max_operations: max, .. } = *self;
+        let num_tasks = limit.unwrap_or(DEFAULT_NUM_TASKS);
+        OutOfRange::check("limit", num_tasks, num_tasks <= MAX_NUM_TASKS, "between 0 and 2000")?;
+
+        let root = Seed::root(self.seed).derive("pocket-math");
+        let mut seen = BTreeSet::new();
+        let tasks = (0..num_tasks).map(|i| {
+            let operations = min + u32::try_from(i).expect("few") % (max - min + 1);
+            let seed = root.derive_index(i as u64);
+            let chain = drawn(seed, |below| {
+                let chain = Chain::draw(operations, below);
+                let fits = chain.split() == Some(self.split) && seen.insert(chain.question());
+                fits.then_some(chain)
+            });
+            task(&chain)
+        });
+        let tasks = tasks.collect();
+        let settings = serde_json::to_string(self).expect("settings are plain data");
+        let digest = Digest::of_parts([&GENERATOR_VERSION.to_le_bytes(), settings.as_bytes()]);
+        Ok(TaskSet {
+            name: "pocket-math".to_owned(),
+            tasks,
+            labels_digest: digest.clone(),
+            prompts_digest: digest,
+            grader: Grader::Answer(GraderProfile::Verify),
+            stop: Vec::new(),
+            shareable: true,
+        })
     }
 }
 
@@ -174,54 +221,6 @@ pub(crate) fn split_of(text: &str) -> Option<Split> {
     }
 }
 
-/// Generates the tasks.
-///
-/// # Errors
-///
-/// [`Error::OutOfRange`] if a setting is.
-pub fn load(config: &Config, limit: Option<usize>) -> Result<TaskSet, Error> {
-    let Config { min_operations: min, max_operations: max, .. } = *config;
-    let wrong = |key, value: u32, allowed| {
-        Err(Error::OutOfRange { key, value: value.to_string(), allowed })
-    };
-    if !(2..=8).contains(&min) {
-        return wrong("benchmark.min-operations", min, "2 to 8");
-    }
-    if !(min..=8).contains(&max) {
-        return wrong("benchmark.max-operations", max, "`min-operations` to 8");
-    }
-    let num_tasks = limit.unwrap_or(DEFAULT_NUM_TASKS);
-    if num_tasks > MAX_NUM_TASKS {
-        let value = num_tasks.to_string();
-        return Err(Error::OutOfRange { key: "benchmark.limit", value, allowed: "0 to 2000" });
-    }
-
-    let root = Seed::root(config.seed).derive("pocket-math");
-    let mut seen = BTreeSet::new();
-    let tasks = (0..num_tasks).map(|i| {
-        let operations = min + u32::try_from(i).expect("few") % (max - min + 1);
-        let seed = root.derive_index(i as u64);
-        let chain = drawn(seed, |below| {
-            let chain = Chain::draw(operations, below);
-            let fits = chain.split() == Some(config.split) && seen.insert(chain.question());
-            fits.then_some(chain)
-        });
-        task(&chain)
-    });
-    let tasks = tasks.collect();
-    let settings = serde_json::to_string(config).expect("settings are plain data");
-    let digest = Digest::of_parts([&GENERATOR_VERSION.to_le_bytes(), settings.as_bytes()]);
-    Ok(TaskSet {
-        name: "pocket-math".to_owned(),
-        tasks,
-        labels_digest: digest.clone(),
-        prompts_digest: digest,
-        grader: Grader::Answer(GraderProfile::Verify),
-        stop: Vec::new(),
-        shareable: true,
-    })
-}
-
 /// The first of many draws from `seed` that is wanted.
 pub(crate) fn drawn<T>(
     seed: Seed,
@@ -298,7 +297,7 @@ mod tests {
     #[test]
     fn splits_share_no_question_and_pretraining_has_most() {
         let load = |split, seed| {
-            let set = load(&Config { split, seed, ..Config::default() }, Some(1500)).unwrap();
+            let set = Config { split, seed, ..Config::default() }.load(None, Some(1500)).unwrap();
             set.tasks.into_iter().map(|task| task.question).collect::<BTreeSet<_>>()
         };
         let (train, held_out) = (load(Split::TestTime, 0), load(Split::HeldOut, 1));
@@ -309,7 +308,8 @@ mod tests {
 
     #[test]
     fn a_smaller_limit_is_a_prefix_and_changes_no_digest() {
-        let (few, many) = (load(&Config::default(), Some(5)), load(&Config::default(), Some(50)));
+        let (few, many) =
+            (Config::default().load(None, Some(5)), Config::default().load(None, Some(50)));
         let (few, many) = (few.unwrap(), many.unwrap());
         assert_eq!(few.tasks, many.tasks[..5]);
         assert_eq!(few.prompts_digest, many.prompts_digest);
@@ -320,10 +320,10 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         let config = Config { max_operations: 1, ..Config::default() };
-        let error = load(&config, None).unwrap_err();
-        insta::assert_snapshot!(error, @"use `benchmark.max-operations = 1`: allowed is `min-operations` to 8");
-        let error = load(&Config::default(), Some(5000)).unwrap_err();
-        insta::assert_snapshot!(error, @"use `benchmark.limit = 5000`: allowed is 0 to 2000");
+        let error = config.load(None, None).unwrap_err();
+        insta::assert_snapshot!(error, @"use `benchmark.max-operations = 1`: must be between `min-operations` and 8");
+        let error = Config::default().load(None, Some(5000)).unwrap_err();
+        insta::assert_snapshot!(error, @"use `benchmark.limit = 5000`: must be between 0 and 2000");
     }
 
     proptest! {

@@ -19,19 +19,16 @@
 use std::collections::BTreeSet;
 
 use preceptor_core::{
-    ChoiceRequest, Criterion, Digest, Evidence, Judge, JudgeFailure, Judged, ModelIdentity,
-    PortError, Rating, Scale, Seed, Usage, Verdict, VerdictRequest,
+    ChoiceRequest, Criterion, Digest, Evidence, Judge, JudgeFailure, Judged, ModelIdentity, Needs,
+    OutOfRange, PortError, PromptError, Rating, Scale, Seed, Settings, Usage, Verdict,
+    VerdictRequest,
 };
+use preceptor_judges::JudgeConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::pocket_health::Sentence;
 
-/// One line for lists.
-pub const SUMMARY: &str =
-    "reads the sentences of the pocket worlds by rule, with a stated error rate";
-
-/// Its name where models are named: it asks none.
-pub const NAME: &str = "pocket-rules";
+const NAME: &str = "pocket-rules";
 /// Of the rules above; stored verdicts depend on it.
 const VERSION: u32 = 1;
 /// Steps that an error rate is rounded to.
@@ -47,25 +44,37 @@ pub struct Config {
     pub error_seed: u64,
 }
 
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        let fine = (0.0..=0.5).contains(&self.error_rate);
-        (!fine).then(|| ("error-rate", self.error_rate.to_string(), "0 to 0.5"))
+impl Settings for Config {
+    const NAME: &'static str = NAME;
+    const SUMMARY: &'static str =
+        "reads the sentences of the pocket worlds by rule, with a stated error rate";
+    const NEEDS: Needs = Needs::NOTHING;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        let is_allowed = (0.0..=0.5).contains(&self.error_rate);
+        OutOfRange::check("error-rate", self.error_rate, is_allowed, "between 0 and 0.5")
+    }
+
+    /// Covers the rules, which stand in place of a prompt.
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(rules_digest()))
+    }
+}
+
+impl JudgeConfig for Config {
+    const GRADES: bool = false;
+
+    fn identity(&self) -> Option<ModelIdentity> {
+        let rules = rules_digest();
+        let (rate, seed) = (self.error_rate.to_le_bytes(), self.error_seed.to_le_bytes());
+        let weights = Digest::of_parts([rules.as_str().as_bytes(), &rate, &seed]);
+        Some(ModelIdentity { weights, tokenizer: rules, template: None, attested: true })
     }
 }
 
 /// The digest of the rules, in place of that of a prompt.
-pub fn rules_digest() -> Digest {
+fn rules_digest() -> Digest {
     Digest::of_parts([NAME.as_bytes(), &VERSION.to_le_bytes()])
-}
-
-/// Who judges by `config`, where a model's identity is asked for.
-pub fn identity(config: &Config) -> ModelIdentity {
-    let rules = rules_digest();
-    let (rate, seed) = (config.error_rate.to_le_bytes(), config.error_seed.to_le_bytes());
-    let weights = Digest::of_parts([rules.as_str().as_bytes(), &rate, &seed]);
-    ModelIdentity { weights, tokenizer: rules, template: None, attested: true }
 }
 
 /// Judges by rule.
@@ -234,16 +243,16 @@ mod tests {
     fn judges_that_err_otherwise_are_others() {
         let config = Config { error_rate: 0.1, error_seed: 0 };
         let other = Config { error_seed: 1, ..config.clone() };
-        assert_eq!(identity(&config), identity(&config.clone()));
-        assert_ne!(identity(&config), identity(&other));
-        assert_ne!(identity(&config), identity(&Config::default()));
+        assert_eq!(config.identity(), config.clone().identity());
+        assert_ne!(config.identity(), other.identity());
+        assert_ne!(config.identity(), Config::default().identity());
     }
 
     #[test]
     fn a_judge_that_errs_more_often_than_not_is_refused() {
         let config = Config { error_rate: 0.6, ..Config::default() };
-        assert_eq!(config.out_of_range().unwrap().0, "error-rate");
-        assert_eq!(Config::default().out_of_range(), None);
+        assert_eq!(config.check().unwrap_err().key, "error-rate");
+        assert_eq!(Config::default().check(), Ok(()));
     }
 
     proptest! {

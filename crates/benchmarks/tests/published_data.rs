@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use preceptor_answers::GraderProfile;
 use preceptor_benchmarks::{
-    Data, Error, TaskSet, aime, amc, grade, gsm8k, healthbench, jsonl, math500,
+    Benchmark, Data, Error, TaskSet, aime, amc, grade, gsm8k, healthbench, jsonl, math500,
 };
 use preceptor_core::PromptBody;
 
@@ -23,13 +23,10 @@ fn published(place: &str) -> Option<Data> {
 fn load_all() -> Vec<(usize, TaskSet)> {
     let mut sets = Vec::new();
     if let Some(data) = published("math500/test.jsonl") {
-        sets.push((
-            500,
-            math500::load(&math500::Config::default(), &data, None).expect("published"),
-        ));
+        sets.push((500, math500::Config::default().load(Some(&data), None).expect("published")));
     }
     if let Some(data) = published("gsm8k/test.jsonl") {
-        sets.push((1319, gsm8k::load(&gsm8k::Config::default(), &data, None).expect("published")));
+        sets.push((1319, gsm8k::Config::default().load(Some(&data), None).expect("published")));
     }
     for (place, year) in
         [("aime24/test.jsonl", aime::Year::Y2024), ("aime25/test.jsonl", aime::Year::Y2025)]
@@ -37,7 +34,7 @@ fn load_all() -> Vec<(usize, TaskSet)> {
         if let Some(data) = published(place) {
             sets.push((
                 30,
-                aime::load(&aime::Config { year, shots: 0 }, &data, None).expect("published"),
+                aime::Config { year, shots: 0 }.load(Some(&data), None).expect("published"),
             ));
         }
     }
@@ -47,7 +44,7 @@ fn load_all() -> Vec<(usize, TaskSet)> {
         if let Some(data) = published(place) {
             sets.push((
                 count,
-                amc::load(&amc::Config { set, shots: 0 }, &data, None).expect("published"),
+                amc::Config { set, shots: 0 }.load(Some(&data), None).expect("published"),
             ));
         }
     }
@@ -70,8 +67,8 @@ fn every_published_file_has_its_rows_and_labels_that_grade_as_right() {
 #[test]
 fn a_limit_takes_a_prefix_and_leaves_the_digests() {
     let Some(data) = published("math500/test.jsonl") else { return };
-    let all = math500::load(&math500::Config::default(), &data, None).unwrap();
-    let some = math500::load(&math500::Config::default(), &data, Some(20)).unwrap();
+    let all = math500::Config::default().load(Some(&data), None).unwrap();
+    let some = math500::Config::default().load(Some(&data), Some(20)).unwrap();
     assert_eq!(some.tasks, all.tasks[..20]);
     assert_eq!(some.prompts_digest, all.prompts_digest);
     assert_eq!(some.labels_digest, all.labels_digest);
@@ -86,7 +83,7 @@ fn changed_rows_are_not_the_benchmark() {
     fs::write(&path, text.lines().skip(1).collect::<Vec<_>>().join("\n")).unwrap();
     let changed = Data { path, is_published: true };
     let config = amc::Config { set: amc::Set::Amc23, shots: 0 };
-    let error = amc::load(&config, &changed, None).unwrap_err();
+    let error = config.load(Some(&changed), None).unwrap_err();
     assert!(matches!(error, Error::WrongRows { num_rows: 39, .. }), "{error}");
 }
 
@@ -100,22 +97,22 @@ fn a_users_rows_are_read_and_wrong_ones_are_named() {
         |error: Error| error.to_string().replace(&folder.path().display().to_string(), "[dir]");
 
     fs::write(&path, "{\"problem\": \"1 + 1?\", \"answer\": 2}\n\n{\"problem\": \"2 + 2?\", \"answer\": \"4\"}\n").unwrap();
-    let set = jsonl::load(&config, None).unwrap();
+    let set = config.load(None, None).unwrap();
     let mut labels: Vec<_> = set.tasks.iter().map(|task| task.label.answer()).collect();
     labels.sort_unstable();
     assert_eq!(labels, [Some("2"), Some("4")]);
 
     fs::write(&path, "{\"problem\": \"1 + 1?\", \"answer\": 2}\n{\"question\": \"?\"}\n").unwrap();
-    insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 2 of `[dir]/mine.jsonl`: no field `problem` (there are `question`)");
+    insta::assert_snapshot!(redacted(config.load(None, None).unwrap_err()), @"read row 2 of `[dir]/mine.jsonl`: no field `problem` (there are `question`)");
     fs::write(&path, "{\"problem\": \"1 + 1?\", \"answer\": [2]}\n").unwrap();
-    insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: field `answer` is [2], allowed is text or a number");
+    insta::assert_snapshot!(redacted(config.load(None, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: field `answer` is [2], allowed is text or a number");
     fs::write(&path, "{\"problem\": \"a\", \"answer\": 2}\n{\"problem\": \"a\", \"answer\": 3}\n")
         .unwrap();
-    insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 2 of `[dir]/mine.jsonl`: its id `17762fddd969` occurs before");
+    insta::assert_snapshot!(redacted(config.load(None, None).unwrap_err()), @"read row 2 of `[dir]/mine.jsonl`: its id `17762fddd969` occurs before");
     fs::write(&path, "nonsense\n").unwrap();
-    insta::assert_snapshot!(redacted(jsonl::load(&config, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: not JSON: expected ident at line 1 column 2");
-    let unset = jsonl::load(&jsonl::Config::default(), None).unwrap_err();
-    insta::assert_snapshot!(unset.to_string(), @r###"use `benchmark.path = ""`: allowed is the path of a JSONL file"###);
+    insta::assert_snapshot!(redacted(config.load(None, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: not JSON: expected ident at line 1 column 2");
+    let unset = jsonl::Config::default().load(None, None).unwrap_err();
+    insta::assert_snapshot!(unset.to_string(), @r#"use `benchmark.path = ""`: must be the path of a JSONL file"#);
 }
 
 #[test]
@@ -125,7 +122,7 @@ fn worked_examples_change_prompts_and_no_label() {
     fs::write(&path, "{\"problem\": \"What is $1 + 1$?\", \"answer\": 2}\n").unwrap();
     let load = |shots| {
         let config = jsonl::Config { path: path.clone(), shots, ..jsonl::Config::default() };
-        jsonl::load(&config, None).unwrap()
+        config.load(None, None).unwrap()
     };
     let (chat, worked) = (load(0), load(2));
     assert_eq!(chat.labels_digest, worked.labels_digest);
@@ -141,7 +138,7 @@ fn the_healthbench_subsets_have_their_rows_and_no_prompt_is_in_two_splits() {
     use healthbench::{Config, Set, Split};
     let load = |place: &str, set, split| {
         let data = published(place)?;
-        Some(healthbench::load(&Config { set, split }, &data, None).expect("published"))
+        Some(Config { set, split }.load(Some(&data), None).expect("published"))
     };
     let random = "healthbench/oss_eval_random500.jsonl";
     if let Some(tasks) = load(random, Set::Random500, Split::Test) {

@@ -66,7 +66,7 @@ fn trainings(lab: &mut Lab) -> Result<Vec<Training>, Failure> {
     let mut measured = BTreeSet::new();
     let mut trainings = Vec::new();
     for demand in lab.plan.train_demands(&lab.store)? {
-        let is_open = demand.num_present < demand.num_steps && demand.secs_a_step.is_none();
+        let is_open = demand.num_present < demand.num_steps && demand.secs_per_step.is_none();
         let is_here = lab.models.absent().all(|name| name != demand.model);
         if is_open && is_here && measured.insert(demand.model.clone()) {
             let speed = calibrate_speed(&mut lab.models, &demand.model)?;
@@ -246,7 +246,7 @@ impl Price {
             return;
         }
         let row = |Training { demand, speed, max_flops, .. }: &Training| {
-            let at_most = if demand.secs_a_step.is_some() { "" } else { "<= " };
+            let at_most = if demand.secs_per_step.is_some() { "" } else { "<= " };
             let estimate = demand.estimated_secs(*speed);
             vec![
                 demand.label.clone(),

@@ -6,6 +6,7 @@
 //! labels: a benchmark's truth is a type of the `benchmarks` crate and stays there.
 
 mod call_failure;
+mod component;
 pub mod contrast;
 mod digest;
 mod group;
@@ -22,6 +23,7 @@ mod usage;
 mod verdict;
 
 pub use call_failure::{CallFailure, CallFailureKind};
+pub use component::{Calls, CellFacts, GroupShape, Needs, OutOfRange, PromptError, Settings};
 pub use digest::Digest;
 pub use group::{FinishReason, Group, Rollout};
 pub use model::ModelIdentity;

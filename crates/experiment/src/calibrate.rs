@@ -32,7 +32,6 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::Error;
-use crate::catalog::Needs;
 use crate::document::Document;
 use crate::error::ManifestError;
 use crate::model_host::ModelHost;
@@ -42,6 +41,7 @@ use crate::recorded_model::{RecordedModel, RoleCost, Switchboard};
 use crate::roles;
 use crate::settings::AnchorSettings;
 use crate::stages::{CellJudge, Writer};
+use preceptor_core::Needs;
 
 /// Tokens of a probe's synthesis, where the manifest sets no limit.
 const PROBE_TOKENS: u32 = 512;

@@ -9,11 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use preceptor_benchmarks::Grader;
 use preceptor_core::record::{rollout_key, step_key};
-use preceptor_core::{Digest, Usage};
+use preceptor_core::{Calls, Digest, GroupShape, Usage};
 use preceptor_store::{StageSpec, Store};
 
 use crate::Error;
-use crate::catalog::{AggregatorSettings, JudgeSettings, RewardSettings};
 use crate::model_host::ModelHost;
 use crate::plan::{Cell, Plan, RolloutDemand, StageState};
 use crate::training::Training;
@@ -23,86 +22,6 @@ const CHARACTERS_A_TOKEN: u64 = 4;
 /// Tokens of our longest prompt file, without what is filled in.
 const TOKENS_AN_INSTRUCTION: u64 = 250;
 
-/// What one group costs: the first attempt of each call, so a floor where replies can't be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Calls {
-    /// Replies to be written by the policy or the anchor.
-    pub(crate) replies: u64,
-    /// Answers of the judge.
-    pub(crate) judged: u64,
-    /// Texts to be scored by log-probability.
-    pub(crate) scored: u64,
-    /// Rollouts that are read for it, each as often as it is read.
-    pub(crate) rollouts_read: u64,
-}
-
-impl Calls {
-    /// The calls for `count` groups.
-    fn times(self, count: u64) -> Self {
-        Self {
-            replies: self.replies * count,
-            judged: self.judged * count,
-            scored: self.scored * count,
-            rollouts_read: self.rollouts_read * count,
-        }
-    }
-}
-
-impl AggregatorSettings {
-    /// What a group of `size` rollouts costs.
-    fn calls(&self, size: u64) -> Calls {
-        match self {
-            Self::SelfBon(_) if size > 1 => {
-                Calls { replies: 1, rollouts_read: size, ..Calls::default() }
-            }
-            Self::JudgeBon(_) if size > 1 => {
-                Calls { judged: 1, rollouts_read: size, ..Calls::default() }
-            }
-            // Each rollout is scored behind the others: all are read every time.
-            Self::MutualPredictability(_) if size > 1 => {
-                Calls { scored: size, rollouts_read: size * size, ..Calls::default() }
-            }
-            Self::Synthesis(config) => {
-                let shown = config.rollouts_in_context.map_or(size, |n| size.min(u64::from(n)));
-                let fan_in = config.fan_in.map_or(u64::MAX, u64::from);
-                let (mut replies, mut left) = (0, shown);
-                loop {
-                    let chunks = left.div_ceil(fan_in);
-                    // A rest of one goes up as it is.
-                    replies += chunks - u64::from(chunks > 1 && left % fan_in == 1);
-                    left = chunks;
-                    if left <= 1 {
-                        break;
-                    }
-                }
-                Calls { replies, rollouts_read: shown, ..Calls::default() }
-            }
-            _ => Calls::default(),
-        }
-    }
-}
-
-impl RewardSettings {
-    /// What a group of `size` rollouts costs; `num_items` is the mean length of the labels' rubrics.
-    fn calls(&self, size: u64, num_items: u64) -> Calls {
-        let judged = |criteria: u64| Calls {
-            judged: criteria * size,
-            rollouts_read: criteria * size,
-            ..Calls::default()
-        };
-        match self {
-            Self::Rubric(c) => Calls { replies: 1, ..judged(u64::from(c.num_criteria)) },
-            Self::RubricFromQuestion(c) => {
-                Calls { replies: 1, ..judged(u64::from(c.num_criteria)) }
-            }
-            Self::RubricLikert(c) => Calls { replies: 1, ..judged(u64::from(c.num_criteria)) },
-            Self::JudgeEquivalence(_) | Self::JudgeScalar(_) => judged(1),
-            Self::PhysicianRubric(_) => judged(num_items),
-            _ => Calls::default(),
-        }
-    }
-}
-
 /// Who is asked, and how long a reply may be.
 #[derive(Clone, Copy, Debug)]
 struct Asked<'a> {
@@ -111,26 +30,20 @@ struct Asked<'a> {
 }
 
 impl Cell {
-    /// What the rewards of a group of `size` cost.
-    fn reward_calls(&self, size: u64, num_items: u64) -> Calls {
-        let terms = self.reward.iter().map(|term| term.settings.calls(size, num_items));
-        terms.fold(Calls::default(), |calls, term| Calls {
-            replies: calls.replies + term.replies,
-            judged: calls.judged + term.judged,
-            scored: calls.scored + term.scored,
-            rollouts_read: calls.rollouts_read + term.rollouts_read,
-        })
+    fn group_shape(&self) -> GroupShape {
+        let num_label_criteria = mean_items(self);
+        GroupShape { num_rollouts: u64::from(self.group_size), num_label_criteria }
     }
 
-    /// Who writes or scores for the aggregator.
+    /// Returns the calls for the rewards of one group.
+    fn reward_calls(&self) -> Calls {
+        self.reward.iter().map(|term| term.settings.calls(self.group_shape())).sum()
+    }
+
+    /// Returns who writes or scores for the aggregator.
     fn aggregator_asks(&self) -> Asked<'_> {
-        let max_new_tokens = match &self.aggregator {
-            AggregatorSettings::SelfBon(config) => config.max_new_tokens,
-            AggregatorSettings::Synthesis(config) => {
-                config.max_new_tokens.unwrap_or(self.anchor.sampling.max_new_tokens)
-            }
-            _ => self.anchor.sampling.max_new_tokens,
-        };
+        let max_new_tokens = self.aggregator.max_new_tokens();
+        let max_new_tokens = max_new_tokens.unwrap_or(self.anchor.sampling.max_new_tokens);
         let is_policy = self.aggregator.entry().needs.policy;
         let model = if is_policy { &self.model_name } else { &self.anchor.name };
         Asked { model, max_new_tokens }
@@ -144,11 +57,7 @@ impl Cell {
 
     fn judge_asks(&self) -> Option<Asked<'_>> {
         let judge = self.judge.as_ref()?;
-        let max_new_tokens = match &judge.settings {
-            JudgeSettings::Llm(config) => config.max_new_tokens,
-            JudgeSettings::Margin(_) => 0,
-            JudgeSettings::PocketRules(_) => return None,
-        };
+        let max_new_tokens = judge.settings.max_new_tokens()?;
         Some(Asked { model: &judge.name, max_new_tokens })
     }
 
@@ -326,7 +235,7 @@ impl Plan {
                            keys: Vec<String>,
                            calls: Calls,
                            usage| {
-                if calls != Calls::default() && seen.insert(seen_as(spec, purpose)) {
+                if calls != Calls::NONE && seen.insert(seen_as(spec, purpose)) {
                     demands.push(demand((purpose, label), store, spec, &keys, calls, usage)?);
                 }
                 Ok::<(), Error>(())
@@ -336,14 +245,13 @@ impl Plan {
                 tasks.map(|task| task.prompt.id.as_str().to_owned()).collect()
             };
             let (writer, judge) = (cell.aggregator_asks(), cell.judge_asks());
-            let calls = cell.aggregator.calls(size);
+            let calls = cell.aggregator.calls(cell.group_shape());
             let usage = cell.usage(calls, writer, judge);
             let label = format!("{name} · {place}");
             add(Purpose::PseudoReferences, label, &stages.aggregates, prompts(), calls, usage)?;
             let num_items = mean_items(cell);
             if cell.grader == Grader::HealthBenchStrict {
-                let calls =
-                    Calls { judged: num_items, rollouts_read: num_items, ..Calls::default() };
+                let calls = Calls { judged: num_items, rollouts_read: num_items, ..Calls::NONE };
                 let usage = || cell.usage(calls, writer, cell.eval_judge_asks());
                 let rollouts = cell.tasks.tasks.iter().flat_map(|task| {
                     (0..cell.group_size).map(|index| rollout_key(&task.prompt.id, index))
@@ -358,16 +266,16 @@ impl Plan {
             if let Some(training) = &cell.training {
                 let settings = &training.settings;
                 // The stage has a record a step.
-                let prompts = u64::from(settings.prompts_a_step);
+                let prompts = u64::from(settings.prompts_per_step);
                 let steps = || (1..=u64::from(settings.steps)).map(step_key).collect();
                 if training.record(&cell.reward).uses_references {
-                    let calls = cell.aggregator.calls(size).times(prompts);
+                    let calls = cell.aggregator.calls(cell.group_shape()).times(prompts);
                     let label = format!("pseudo-references in steps of {}", cell.label());
                     let usage = cell.usage(calls, writer, judge);
                     let purpose = Purpose::PseudoReferences;
                     add(purpose, label, &training.steps, steps(), calls, usage)?;
                 }
-                let calls = cell.reward_calls(size, num_items).times(prompts);
+                let calls = cell.reward_calls().times(prompts);
                 let label = format!("rewards in steps of {}", cell.label());
                 let usage = of_groups(calls);
                 add(Purpose::Rewards, label, &training.steps, steps(), calls, usage)?;
@@ -375,7 +283,7 @@ impl Plan {
                 continue;
             }
             let Some(spec) = &stages.rewards else { continue };
-            let calls = cell.reward_calls(size, num_items);
+            let calls = cell.reward_calls();
             let reward = cell.reward_name().unwrap_or_default();
             let judge_name = cell.axes.get("judge").filter(|_| calls.judged > 0);
             let by = judge_name.map_or_else(String::new, |judge| format!(" by {judge}"));
@@ -404,7 +312,7 @@ fn evaluations(
             continue;
         }
         let num_items = mean_items(evaluated);
-        let calls = Calls { judged: num_items, rollouts_read: num_items, ..Calls::default() };
+        let calls = Calls { judged: num_items, rollouts_read: num_items, ..Calls::NONE };
         let usage = evaluated.usage(calls, evaluated.reward_asks(), evaluated.eval_judge_asks());
         let keys: Vec<String> = evaluation.demand.keys().into_iter().collect();
         let label = format!("evaluations of {}", cell.label());
@@ -456,32 +364,4 @@ fn demand(
         num_rollouts_read: missing * calls.rollouts_read,
         usage,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use preceptor_aggregators::synthesis;
-
-    use super::*;
-
-    #[test]
-    fn a_tree_asks_once_for_each_chunk_of_each_level() {
-        let replies = |size: u64, fan_in: Option<u32>| {
-            let config = synthesis::Config { fan_in, ..synthesis::Config::default() };
-            AggregatorSettings::Synthesis(config).calls(size).replies
-        };
-        assert_eq!(replies(8, None), 1);
-        assert_eq!(replies(1, Some(3)), 1);
-        // Chunks of 3, 3 and a rest of one that goes up as it is; then three make one.
-        assert_eq!(replies(7, Some(3)), 3);
-        assert_eq!(replies(16, Some(4)), 5);
-    }
-
-    #[test]
-    fn mutual_predictability_reads_every_rollout_as_often_as_there_are_rollouts() {
-        let settings: AggregatorSettings =
-            toml::from_str("kind = \"mutual-predictability\"").unwrap();
-        let calls = settings.calls(8);
-        assert_eq!((calls.scored, calls.rollouts_read), (8, 64));
-    }
 }

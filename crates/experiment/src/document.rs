@@ -9,6 +9,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use preceptor_core::OutOfRange;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
@@ -94,6 +95,18 @@ impl Document {
         let axis = format!("matrix.{key}");
         let key = if self.places.contains_key(&axis) { &axis } else { key };
         self.located(&self.places, key, &detail.into())
+    }
+
+    /// Turns a setting of `table` outside its range into an error at its key.
+    pub(crate) fn check<T>(
+        &self,
+        table: &str,
+        result: Result<T, OutOfRange>,
+    ) -> Result<T, ManifestError> {
+        result.map_err(|error| {
+            let OutOfRange { key, value, allowed } = error.within(table);
+            self.error_at(&key, format!("`{key} = {value}`: must be {allowed}"))
+        })
     }
 
     fn read_file(

@@ -7,7 +7,7 @@ use preceptor_core::{
 use preceptor_rewards::{Term, WeightedSum};
 
 use crate::Error;
-use crate::catalog::{Anchor, Context};
+use crate::catalog::{Anchor, Context, Entry};
 use crate::drawing::prompt_seed;
 use crate::plan::Cell;
 use crate::recorded_model::{RecordedModel, Switchboard};
@@ -46,10 +46,10 @@ impl Estimation<'_, '_> {
             _ => None,
         };
         use_it(&Context {
-            tasks: &cell.tasks,
+            tasks: Some(&cell.tasks),
             grader: cell.grader,
-            policy,
-            anchor: Anchor { model: &anchor, sampling: &cell.anchor.sampling },
+            policy: Some(policy),
+            anchor: Some(Anchor { model: &anchor, sampling: &cell.anchor.sampling }),
             judge: judge.as_deref().map(|judge| judge as &dyn Judge),
         })
     }
@@ -66,7 +66,10 @@ impl Estimation<'_, '_> {
                 seed: prompt_seed(cell.seed, &stage, &group.prompt.id),
             })
             .collect();
-        self.with_context(|context| Ok(cell.aggregator.build(context)?.aggregate(&requests)?))
+        self.with_context(|context| {
+            let context = context.restricted_to(cell.aggregator.entry().needs);
+            Ok(cell.aggregator.build(&context)?.aggregate(&requests)?)
+        })
     }
 
     /// The rewards of each group.
@@ -88,8 +91,8 @@ impl Estimation<'_, '_> {
         self.with_context(|context| {
             let mut terms = Vec::new();
             for term in &cell.reward {
-                let name = term.settings.entry().name;
-                let deriver = term.settings.build(context)?;
+                let Entry { name, needs, .. } = term.settings.entry();
+                let deriver = term.settings.build(&context.restricted_to(needs))?;
                 terms.push(Term { name: name.to_owned(), weight: term.weight, deriver });
             }
             Ok(WeightedSum::new(terms).derive(&requests)?)

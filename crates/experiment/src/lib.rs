@@ -40,8 +40,7 @@ mod verdict_file;
 
 pub use calibrate::{AnchorQuality, Calibration, JudgeQuality, calibrate};
 pub use catalog::{
-    AggregatorSettings, BenchmarkSettings, Entry, JudgeSettings, Needs, ObjectiveSettings,
-    RewardSettings,
+    AggregatorSettings, BenchmarkSettings, Entry, JudgeSettings, ObjectiveSettings, RewardSettings,
 };
 pub use compare::{Comparison, Side, compare};
 pub use demand::{CallDemand, Expense, Purpose};

@@ -8,11 +8,11 @@ use preceptor_core::contrast::ContrastRecord;
 use preceptor_core::record::{
     AxisRecord, CellRecord, CellStages, LeftOut, PlanRecord, RECORD_FORMAT, rollout_key,
 };
-use preceptor_core::{Digest, ModelIdentity, Sampling};
+use preceptor_core::{Digest, ModelIdentity, Needs, Sampling};
 use preceptor_store::Store;
 
 use crate::Error;
-use crate::catalog::{AggregatorSettings, Needs};
+use crate::catalog::AggregatorSettings;
 use crate::stages::{
     CellJudge, EvalJudge, RewardTerm, StageInputs, Stages, Writer, grader_id, needs_of,
 };
@@ -338,7 +338,7 @@ impl Plan {
 impl Cell {
     /// What its aggregator and its reward need.
     pub(crate) fn needs(&self) -> Needs {
-        self.aggregator.entry().needs.and(needs_of(&self.reward))
+        self.aggregator.entry().needs.union(needs_of(&self.reward))
     }
 
     /// The reward's name: that of its value on the axis, else the kinds of its terms.

@@ -5,7 +5,7 @@ use std::iter;
 use std::rc::Rc;
 
 use preceptor_benchmarks::Task;
-use preceptor_core::{Digest, PromptBody};
+use preceptor_core::{CellFacts, Digest, PromptBody};
 use preceptor_endpoints::{Config as EndpointConfig, Error as EndpointError};
 use preceptor_files::Files;
 use serde::{Deserialize, Serialize};
@@ -342,18 +342,19 @@ impl Resolver<'_> {
             );
             return Err(self.document.error_at("grader.profile", detail).into());
         }
-        for term in &mut reward {
-            term.complete(benchmark.scores_form())?;
-        }
         let defaults = self.models.sampling_defaults(&policy.model);
-        let (group_size, sampling) = sampling
-            .resolve(defaults, &tasks.stop)
-            .map_err(|wrong| roles::out_of_range(self.document, "sampling", &wrong))?;
-        let of_rollout = anchor.max_new_tokens.is_none().then_some(sampling.max_new_tokens);
-        aggregator.complete(has_final_answers, of_rollout);
+        let resolved = sampling.resolve(defaults, &tasks.stop);
+        let (group_size, sampling) = self.document.check("sampling", resolved)?;
+        let rollout_tokens = anchor.max_new_tokens.is_none().then_some(sampling.max_new_tokens);
+        let scores_form = benchmark.scores_form();
+        let facts = CellFacts { has_final_answers, scores_form, rollout_tokens };
+        aggregator.complete(&facts);
+        for term in &mut reward {
+            term.complete(&facts);
+        }
         let prompt =
             roles::check_aggregator(self.document, &aggregator, has_final_answers, &tasks.name)?;
-        let needs = aggregator.entry().needs.and(needs_of(&reward));
+        let needs = aggregator.entry().needs.union(needs_of(&reward));
         let anchor =
             roles::anchor(self.document, self.models, &anchor, &policy.model, &sampling, needs)?;
         let judge = match needs.judge {

@@ -3,24 +3,18 @@
 use std::collections::BTreeMap;
 
 use preceptor_benchmarks::pocket_rules;
-use preceptor_core::{Digest, Sampling};
+use preceptor_core::{Digest, Needs, Sampling, Settings};
+use preceptor_judges::JudgeConfig;
 use toml::{Table, Value};
 
 use crate::Error;
-use crate::catalog::{AggregatorSettings, JudgeSettings, Needs, RewardSettings};
+use crate::catalog::{AggregatorSettings, JudgeSettings, RewardSettings};
 use crate::document::Document;
 use crate::error::ManifestError;
 use crate::model_host::ModelHost;
 use crate::reading::{names_of, optional_table, read, read_kind, with_prompt_text};
-use crate::settings::{AnchorSettings, EvalJudgeSettings, OutOfRange};
+use crate::settings::{AnchorSettings, EvalJudgeSettings};
 use crate::stages::{CellJudge, EvalJudge, RewardTerm, Writer};
-
-/// An error about a value outside its range in `table`.
-pub(crate) fn out_of_range(document: &Document, table: &str, wrong: &OutOfRange) -> ManifestError {
-    let key = format!("{table}.{}", wrong.key);
-    let detail = format!("`{key} = {}`: allowed is {}", wrong.value, wrong.allowed);
-    document.error_at(&key, detail)
-}
 
 /// Prompts of the user's own have their places; ranges hold; the benchmark has what is needed.
 pub(crate) fn check_aggregator(
@@ -30,10 +24,7 @@ pub(crate) fn check_aggregator(
     benchmark: &str,
 ) -> Result<Option<Digest>, ManifestError> {
     let at = |key: &str, detail: String| document.error_at(key, detail);
-    if let Some((key, value, allowed)) = aggregator.out_of_range() {
-        let key = format!("aggregator.{key}");
-        return Err(at(&key, format!("`{key} = {value}`: allowed is {allowed}")));
-    }
+    document.check("aggregator", aggregator.check())?;
     let entry = aggregator.entry();
     if entry.needs.labels && !has_final_answers {
         let detail = format!("`{}` needs final answers, which `{benchmark}` lacks", entry.name);
@@ -84,11 +75,7 @@ pub(crate) fn reward(
         let known = ["weight", "prompt-file"];
         let kinds = names_of(RewardSettings::ALL);
         let settings: RewardSettings = read_kind(document, &place, term, &known, &kinds)?;
-        if let Some((key, value, allowed)) = settings.out_of_range() {
-            let key = format!("{place}.{key}");
-            let detail = format!("`{key} = {value}`: allowed is {allowed}");
-            return Err(document.error_at(&key, detail));
-        }
+        document.check(&place, settings.check())?;
         let prompt = settings.prompt_digest().map_err(|error| {
             document.error_at(&format!("{place}.prompt-file"), error.to_string())
         })?;
@@ -106,7 +93,7 @@ pub(crate) fn anchor(
     sampling: &Sampling,
     needs: Needs,
 ) -> Result<Writer, Error> {
-    let sampling = settings.resolve(sampling).map_err(|e| out_of_range(document, "anchor", &e))?;
+    let sampling = document.check("anchor", settings.resolve(sampling))?;
     let name = match &settings.model {
         // Who is not asked need not be here.
         Some(name) if needs.anchor => name.clone(),
@@ -134,21 +121,19 @@ pub(crate) fn judge(
     let known = ["model", "prompt-file"];
     let kinds = names_of(JudgeSettings::ALL);
     let settings: JudgeSettings = read_kind(document, "judge", table, &known, &kinds)?;
-    if let Some((key, value, allowed)) = settings.out_of_range() {
-        let key = format!("judge.{key}");
-        let detail = format!("`{key} = {value}`: allowed is {allowed}");
-        return Err(document.error_at(&key, detail).into());
-    }
+    document.check("judge", settings.check())?;
     let prompt = settings
         .prompt_digest()
-        .map_err(|error| document.error_at("judge.prompt-file", error.to_string()))?;
-    let (name, identity) = match (settings.without_model(), model) {
+        .map_err(|error| document.error_at("judge.prompt-file", error.to_string()))?
+        .expect("a judge has prompts or rules");
+    let kind = settings.entry().name;
+    let (name, identity) = match (settings.identity(), model) {
         (None, Some(name)) => {
             let identity = models.identify(&name)?;
             (name, identity)
         }
-        (Some((name, identity)), None) => (name.to_owned(), identity),
-        (Some((kind, _)), Some(name)) => {
+        (Some(identity), None) => (kind.to_owned(), identity),
+        (Some(_), Some(name)) => {
             let detail =
                 format!("`judge.model = \"{name}\"`: a judge of kind `{kind}` asks no model");
             return Err(document.error_at("judge.model", detail).into());
@@ -195,13 +180,9 @@ pub(crate) fn eval_judge(
             let detail = "`eval-judge.model`: with `rules` no model is asked";
             return Err(document.error_at("eval-judge.model", detail).into());
         }
-        if let Some((key, value, allowed)) = rules.out_of_range() {
-            let key = format!("eval-judge.rules.{key}");
-            let detail = format!("`{key} = {value}`: allowed is {allowed}");
-            return Err(document.error_at(&key, detail).into());
-        }
-        settings.model = pocket_rules::NAME.to_owned();
-        let identity = pocket_rules::identity(&rules);
+        document.check("eval-judge.rules", rules.check())?;
+        settings.model = pocket_rules::Config::NAME.to_owned();
+        let identity = rules.identity().expect("rules need no model");
         return Ok(EvalJudge { identity, settings, sampling: Sampling::default() });
     }
     if settings.model.is_empty() {
@@ -210,7 +191,7 @@ pub(crate) fn eval_judge(
         error.hint = Some("name a model or endpoint that grades".to_owned());
         return Err(error.into());
     }
-    let sampling = settings.sampling().map_err(|e| out_of_range(document, "eval-judge", &e))?;
+    let sampling = document.check("eval-judge", settings.sampling())?;
     let identity = models.identify(&settings.model)?;
     Ok(EvalJudge { identity, settings, sampling })
 }

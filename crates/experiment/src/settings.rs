@@ -1,7 +1,7 @@
 //! The tables of a manifest that are no plug-ins.
 
 use preceptor_benchmarks::{Grader, pocket_rules};
-use preceptor_core::Sampling;
+use preceptor_core::{OutOfRange, Sampling};
 use preceptor_files::SamplingDefaults;
 use serde::{Deserialize, Serialize};
 
@@ -54,21 +54,13 @@ impl SamplingSettings {
             stop: self.stop.clone().unwrap_or_else(|| stop.to_vec()),
         };
         let group_size = self.group_size.unwrap_or(DEFAULT_GROUP_SIZE);
-        check("group-size", f64::from(group_size), (1..=4096).contains(&group_size), "1 to 4096")?;
+        let is_allowed = (1..=4096).contains(&group_size);
+        OutOfRange::check("group-size", group_size, is_allowed, "between 1 and 4096")?;
         check_sampling(&sampling)?;
-        if sampling.stop.iter().any(String::is_empty) {
-            let value = "\"\"".to_owned();
-            return Err(OutOfRange { key: "stop", value, allowed: "strings that are not empty" });
-        }
+        let is_allowed = !sampling.stop.iter().any(String::is_empty);
+        OutOfRange::check("stop", "\"\"", is_allowed, "strings that are not empty")?;
         Ok((group_size, sampling))
     }
-}
-
-/// A value of `[sampling]` outside its range.
-pub(crate) struct OutOfRange {
-    pub(crate) key: &'static str,
-    pub(crate) value: String,
-    pub(crate) allowed: &'static str,
 }
 
 /// The `[grader]` table: how final answers are compared with labels.
@@ -156,26 +148,18 @@ impl EvalJudgeSettings {
         let (temperature, max_new_tokens) = (self.temperature, self.max_new_tokens);
         let sampling = Sampling { temperature, max_new_tokens, ..Sampling::default() };
         check_sampling(&sampling)?;
-        let attempts = f64::from(self.attempts);
-        check("attempts", attempts, (1..=100).contains(&self.attempts), "1 to 100")?;
+        let is_allowed = (1..=100).contains(&self.attempts);
+        OutOfRange::check("attempts", self.attempts, is_allowed, "between 1 and 100")?;
         Ok(sampling)
     }
 }
 
-fn check(
-    key: &'static str,
-    value: f64,
-    within: bool,
-    allowed: &'static str,
-) -> Result<(), OutOfRange> {
-    if within { Ok(()) } else { Err(OutOfRange { key, value: value.to_string(), allowed }) }
-}
-
 fn check_sampling(sampling: &Sampling) -> Result<(), OutOfRange> {
     let Sampling { temperature, top_p, min_p, max_new_tokens, .. } = *sampling;
-    check("temperature", temperature, (0.0..=100.0).contains(&temperature), "0 to 100")?;
-    check("top-p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0, up to 1")?;
-    check("min-p", min_p, (0.0..=1.0).contains(&min_p), "0 to 1")?;
-    let tokens = (1..=1_000_000).contains(&max_new_tokens);
-    check("max-new-tokens", f64::from(max_new_tokens), tokens, "1 to 1000000")
+    let is_allowed = (0.0..=100.0).contains(&temperature);
+    OutOfRange::check("temperature", temperature, is_allowed, "between 0 and 100")?;
+    OutOfRange::check("top-p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0 and at most 1")?;
+    OutOfRange::check("min-p", min_p, (0.0..=1.0).contains(&min_p), "between 0 and 1")?;
+    let is_allowed = (1..=1_000_000).contains(&max_new_tokens);
+    OutOfRange::check("max-new-tokens", max_new_tokens, is_allowed, "between 1 and 1000000")
 }

@@ -7,12 +7,11 @@
 use preceptor_answers::GraderProfile;
 use preceptor_benchmarks::{Grader, TaskSet, healthbench_strict};
 use preceptor_core::record::RECORD_FORMAT;
-use preceptor_core::{Digest, ModelIdentity, Sampling};
+use preceptor_core::{CellFacts, Digest, ModelIdentity, Needs, Sampling};
 use preceptor_store::{Error, StageSpec};
-use preceptor_text::TemplateError;
 use serde::Serialize;
 
-use crate::catalog::{AggregatorSettings, JudgeSettings, Needs, RewardSettings};
+use crate::catalog::{AggregatorSettings, JudgeSettings, RewardSettings};
 use crate::settings::EvalJudgeSettings;
 
 /// The stages of one cell.
@@ -67,17 +66,17 @@ pub(crate) struct RewardTerm {
 }
 
 impl RewardTerm {
-    /// Makes explicit what follows from the benchmark.
-    pub(crate) fn complete(&mut self, scores_form: bool) -> Result<(), TemplateError> {
-        self.settings.complete(scores_form);
-        self.prompt = self.settings.prompt_digest()?;
-        Ok(())
+    /// Fills in what follows from the cell.
+    pub(crate) fn complete(&mut self, facts: &CellFacts) {
+        self.settings.complete(facts);
+        let digest = self.settings.prompt_digest();
+        self.prompt = digest.expect("prompts are checked where terms are read");
     }
 }
 
 /// What all terms together need.
 pub(crate) fn needs_of(terms: &[RewardTerm]) -> Needs {
-    terms.iter().fold(Needs::default(), |needs, term| needs.and(term.settings.entry().needs))
+    terms.iter().fold(Needs::default(), |needs, term| needs.union(term.settings.entry().needs))
 }
 
 /// What decides a cell's stages.
@@ -241,7 +240,7 @@ impl<'a> StageInputs<'a> {
         let reward = needs_of(self.reward);
         let aggregates = uses_reference || reward.reference;
         let aggregator = self.aggregator.entry().needs;
-        let needs = if aggregates { reward.and(aggregator) } else { reward };
+        let needs = if aggregates { reward.union(aggregator) } else { reward };
         let answers = || grader_id(Grader::Answer(GraderProfile::Verify));
         TrainingData {
             prompts: &self.tasks.prompts_digest,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use preceptor_benchmarks::{Data, Task, TaskSet};
+use preceptor_core::OutOfRange;
 use preceptor_core::record::LeftOut;
 use preceptor_files::Files;
 use serde::{Deserialize, Serialize};
@@ -87,14 +88,12 @@ impl<'a> TaskTables<'a> {
             }
         }
         let scope: BenchmarkScope = read(self.document, place, Value::Table(scope), &[])?;
-        if scope.limit == Some(0) {
-            let key = format!("{place}.limit");
-            let detail = format!("`{key} = 0`: allowed is 1 or more");
-            return Err(self.document.error_at(&key, detail).into());
-        }
+        let is_allowed = scope.limit != Some(0);
+        self.document.check(place, OutOfRange::check("limit", 0, is_allowed, "at least 1"))?;
         let kinds = names_of(BenchmarkSettings::ALL);
         let settings: BenchmarkSettings =
             read_kind(self.document, place, table, &SCOPE_KEYS, &kinds)?;
+        self.document.check(place, settings.check())?;
         let limit = [scope.limit, self.limit].into_iter().flatten().min();
         let tasks = self.load(&settings, &scope, limit, num_cells)?;
         Ok(Tasks { settings, skip: scope.skip, if_available: scope.if_available, tasks })
@@ -180,12 +179,12 @@ impl<'a> TaskTables<'a> {
             },
         };
         let all = limit.map(|limit| skip.saturating_add(limit));
-        let mut tasks = settings.load(located.as_ref(), all).map_err(|error| match error {
-            preceptor_benchmarks::Error::OutOfRange { key, .. } => {
-                Error::Manifest(self.document.error_at(key, error.to_string()))
+        let mut tasks = match settings.load(located.as_ref(), all) {
+            Err(preceptor_benchmarks::Error::OutOfRange(error)) => {
+                self.document.check("benchmark", Err(error))?
             }
-            other => Error::Benchmark(other),
-        })?;
+            loaded => loaded?,
+        };
         if skip > 0 && skip >= tasks.tasks.len() {
             let detail =
                 format!("`skip = {skip}`: `{}` has {} tasks", tasks.name, tasks.tasks.len());

@@ -11,6 +11,7 @@
 //! [`Verdict::Failed`]: preceptor_core::Verdict::Failed
 
 mod ask;
+mod judge_config;
 pub mod llm_judge;
 pub mod margin_judge;
 mod probes;
@@ -18,6 +19,7 @@ mod prompts;
 mod reply;
 
 pub use ask::{Answer, Asker, PartedQuestion, Question, Reader, Reading, ask, ask_in_parts};
+pub use judge_config::JudgeConfig;
 pub use llm_judge::LlmJudge;
 pub use margin_judge::MarginJudge;
 pub use probes::{Attack, AttackReport, Probe, ProbeOutcome, ProbeReport, probes, run_probes};

@@ -12,18 +12,16 @@
 //! ours.
 
 use preceptor_core::{
-    ChoiceRequest, Digest, Generator, Judge, Judged, PortError, Prompt, PromptBody, PromptId,
-    Rating, Sampling, Scale, Verdict, VerdictRequest,
+    ChoiceRequest, Digest, Generator, Judge, Judged, Needs, OutOfRange, PortError, Prompt,
+    PromptBody, PromptError, PromptId, Rating, Sampling, Scale, Settings, Verdict, VerdictRequest,
 };
 use preceptor_text::TemplateError;
 use serde::{Deserialize, Serialize};
 
+use crate::JudgeConfig;
 use crate::ask::{Answer, Asker, PartedQuestion, Question, ask, ask_in_parts};
 use crate::prompts::Prompts;
 use crate::reply::{self, Style};
-
-/// One line for lists.
-pub const SUMMARY: &str = "a model that is asked and whose reply is read";
 
 /// Settings of [`LlmJudge`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +32,7 @@ pub struct Config {
     pub style: Style,
     /// How many criteria are asked in one call, 1 to 100. More is cheaper and less exact. Default: 1
     /// (paper).
-    pub criteria_a_call: u32,
+    pub criteria_per_call: u32,
     /// Replies that are asked for at most until one can be read, 1 to 100. Default: 3 (our choice).
     pub attempts: u32,
     /// Divides the logits, 0 to 100; 0 takes the most likely token. Default: 0 (our choice).
@@ -54,7 +52,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             style: Style::Json,
-            criteria_a_call: 1,
+            criteria_per_call: 1,
             attempts: 3,
             temperature: 0.0,
             max_new_tokens: 512,
@@ -64,33 +62,34 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        let value = |key, value: &dyn ToString, allowed| Some((key, value.to_string(), allowed));
-        if !(1..=100).contains(&self.criteria_a_call) {
-            return value("criteria-a-call", &self.criteria_a_call, "1 to 100");
-        }
-        if !(1..=100).contains(&self.attempts) {
-            return value("attempts", &self.attempts, "1 to 100");
-        }
-        if !(0.0..=100.0).contains(&self.temperature) {
-            return value("temperature", &self.temperature, "0 to 100");
-        }
-        if !(1..=1_000_000).contains(&self.max_new_tokens) {
-            return value("max-new-tokens", &self.max_new_tokens, "1 to 1000000");
-        }
-        None
+impl Settings for Config {
+    const NAME: &'static str = "llm";
+    const SUMMARY: &'static str = "a model that is asked and whose reply is read";
+    const NEEDS: Needs = Needs::NOTHING;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        let Self { criteria_per_call, attempts, temperature, max_new_tokens, .. } = self;
+        let is_allowed = (1..=100).contains(criteria_per_call);
+        OutOfRange::check("criteria-per-call", criteria_per_call, is_allowed, "between 1 and 100")?;
+        let is_allowed = (1..=100).contains(attempts);
+        OutOfRange::check("attempts", attempts, is_allowed, "between 1 and 100")?;
+        let is_allowed = (0.0..=100.0).contains(temperature);
+        OutOfRange::check("temperature", temperature, is_allowed, "between 0 and 100")?;
+        let is_allowed = (1..=1_000_000).contains(max_new_tokens);
+        OutOfRange::check("max-new-tokens", max_new_tokens, is_allowed, "between 1 and 1000000")
+    }
+
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(Prompts::new(self.style, self.prompt_text.as_deref())?.digest()))
+    }
+
+    fn max_new_tokens(&self) -> Option<u32> {
+        Some(self.max_new_tokens)
     }
 }
 
-/// The digest of every prompt file that a judge of `config` uses.
-///
-/// # Errors
-///
-/// [`TemplateError`] if a prompt of the user's own lacks a place.
-pub fn prompt_digest(config: &Config) -> Result<Digest, TemplateError> {
-    Ok(Prompts::new(config.style, config.prompt_text.as_deref())?.digest())
+impl JudgeConfig for Config {
+    const GRADES: bool = true;
 }
 
 /// Asks a model.
@@ -154,7 +153,7 @@ impl Judge for LlmJudge<'_> {
         let mut questions = Vec::new();
         for request in requests {
             let shown = self.shown(request.prompt);
-            for chunk in request.criteria.chunks(self.config.criteria_a_call.max(1) as usize) {
+            for chunk in request.criteria.chunks(self.config.criteria_per_call.max(1) as usize) {
                 let texts: Vec<&str> = chunk.iter().map(|c| c.text.as_str()).collect();
                 let (reference, response) = (request.reference, request.response);
                 let text = self.prompts.verdicts(shown, reference, response, &texts);
@@ -275,11 +274,11 @@ mod tests {
     #[test]
     fn verdicts_come_back_in_the_shape_of_the_requests() {
         for style in [Style::Json, Style::Xml, Style::YesNo] {
-            for criteria_a_call in [1, 2, 3, 9] {
+            for criteria_per_call in [1, 2, 3, 9] {
                 let model = ScriptedRollouts::new(|prompt, _| {
                     Some(rollout(0, &reads(&prompt.question_text())))
                 });
-                let config = Config { criteria_a_call, ..config(style) };
+                let config = Config { criteria_per_call, ..config(style) };
                 let judge = LlmJudge::new(&config, &model).unwrap();
                 let (all, one) = (criteria(&["a", "b", "c", "d"]), criteria(&["d"]));
                 let requests = [request("a c", &all), request("d", &one), request("d", &[])];
@@ -299,7 +298,7 @@ mod tests {
     #[test]
     fn a_missing_verdict_fails_alone() {
         let model = ScriptedGenerator::new("judge", |_, _| "1: yes\n3: no".to_owned());
-        let config = Config { criteria_a_call: 3, ..config(Style::YesNo) };
+        let config = Config { criteria_per_call: 3, ..config(Style::YesNo) };
         let judge = LlmJudge::new(&config, &model).unwrap();
         let criteria = criteria(&["a", "b", "c"]);
         let verdicts = judge.verdicts(&[request("x", &criteria)]).unwrap().remove(0);
@@ -374,8 +373,8 @@ mod tests {
             VerdictRequest { prompt: Some(prompt), ..request("5 mg", criteria) }
         }
         for style in [Style::Json, Style::Xml, Style::YesNo] {
-            for criteria_a_call in [1, 2] {
-                let shown = Config { criteria_a_call, ..config(style) };
+            for criteria_per_call in [1, 2] {
+                let shown = Config { criteria_per_call, ..config(style) };
                 let texts = seen(&shown);
                 assert!(texts.iter().all(|text| text.contains("what dose?")));
                 assert!(
@@ -397,7 +396,7 @@ mod tests {
         });
         let config = Config { prompt_text: Some(own.to_owned()), ..Config::default() };
         let judge = LlmJudge::new(&config, &model).unwrap();
-        assert_ne!(prompt_digest(&config).unwrap(), prompt_digest(&Config::default()).unwrap());
+        assert_ne!(config.prompt_digest().unwrap(), Config::default().prompt_digest().unwrap());
         let criteria = criteria(&["a"]);
         assert_eq!(judge.verdicts(&[request("x", &criteria)]).unwrap()[0][0].answer, Verdict::Met);
         let config = Config { prompt_text: Some("{{response}}".to_owned()), ..Config::default() };
@@ -407,14 +406,14 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_named() {
-        assert_eq!(Config::default().out_of_range(), None);
+        assert_eq!(Config::default().check(), Ok(()));
         for (config, key) in [
-            (Config { criteria_a_call: 0, ..Config::default() }, "criteria-a-call"),
+            (Config { criteria_per_call: 0, ..Config::default() }, "criteria-per-call"),
             (Config { attempts: 0, ..Config::default() }, "attempts"),
             (Config { temperature: f64::NAN, ..Config::default() }, "temperature"),
             (Config { max_new_tokens: 0, ..Config::default() }, "max-new-tokens"),
         ] {
-            assert_eq!(config.out_of_range().unwrap().0, key);
+            assert_eq!(config.check().unwrap_err().key, key);
         }
     }
 
@@ -423,11 +422,11 @@ mod tests {
         fn any_reply_gives_every_criterion_one_outcome(
             reply in r#"(?s)(.|yes|no|1: |\n|\{"answer": "yes"\}|<answer>no</answer>){0,20}"#,
             response in "(?s).{0,40}",
-            criteria_a_call in 1_u32..4,
+            criteria_per_call in 1_u32..4,
         ) {
             for style in [Style::Json, Style::Xml, Style::YesNo] {
                 let model = ScriptedGenerator::new("judge", |_, _| reply.clone());
-                let config = Config { criteria_a_call, ..config(style) };
+                let config = Config { criteria_per_call, ..config(style) };
                 let judge = LlmJudge::new(&config, &model).unwrap();
                 let criteria = criteria(&["a", "b", "c"]);
                 let requests = [request(&response, &criteria), request(&response, &criteria[..1])];

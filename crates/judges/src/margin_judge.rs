@@ -16,16 +16,14 @@
 
 use preceptor_core::{
     ChoiceRequest, Continuation, Digest, Evidence, Judge, JudgeFailure, Judged, LanguageModel,
-    PortError, Prompt, PromptBody, PromptId, Rating, Scale, ScoreRequest, TokenScores, Usage,
-    Verdict, VerdictRequest,
+    Needs, OutOfRange, PortError, Prompt, PromptBody, PromptError, PromptId, Rating, Scale,
+    ScoreRequest, Settings, TokenScores, Usage, Verdict, VerdictRequest,
 };
 use preceptor_text::{Template, TemplateError, fence};
 use serde::{Deserialize, Serialize};
 
+use crate::JudgeConfig;
 use crate::prompts::Blocks;
-
-/// One line for lists.
-pub const SUMMARY: &str = "how much likelier a model finds yes than no";
 
 const PROMPT: &str = include_str!("../prompts/margin-v1.md");
 const PLACES: &[&str] = &["conversation", "reference", "response", "criterion", "yes", "no"];
@@ -62,16 +60,34 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        if !(-1000.0..=1000.0).contains(&self.threshold) {
-            return Some(("threshold", self.threshold.to_string(), "-1000 to 1000"));
+impl Settings for Config {
+    const NAME: &'static str = "margin";
+    const SUMMARY: &'static str = "how much likelier a model finds yes than no";
+    const NEEDS: Needs = Needs::NOTHING;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        let is_allowed = (-1000.0..=1000.0).contains(&self.threshold);
+        OutOfRange::check("threshold", self.threshold, is_allowed, "between -1000 and 1000")?;
+        for (key, word) in [("yes", &self.yes), ("no", &self.no)] {
+            OutOfRange::check(key, format!("\"{word}\""), !word.trim().is_empty(), "a word")?;
         }
-        let words = [("yes", &self.yes), ("no", &self.no)];
-        let blank = words.into_iter().find(|(_, word)| word.trim().is_empty());
-        blank.map(|(key, word)| (key, format!("`{word}`"), "a word"))
+        Ok(())
     }
+
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        let (template, blocks) = prompts(self)?;
+        let digests = [template.digest()].into_iter().chain(blocks.digests());
+        Ok(Some(Digest::of_parts(digests.map(|digest| digest.as_str().as_bytes()))))
+    }
+
+    /// Scores words and writes none.
+    fn max_new_tokens(&self) -> Option<u32> {
+        Some(0)
+    }
+}
+
+impl JudgeConfig for Config {
+    const GRADES: bool = false;
 }
 
 /// Compares log-probabilities.
@@ -88,17 +104,6 @@ fn prompts(config: &Config) -> Result<(Template, Blocks), TemplateError> {
         Some(text) => Template::new("judge.prompt-text", text, PLACES)?,
     };
     Ok((template, Blocks::new()?))
-}
-
-/// The digest of every prompt file that a judge of `config` uses.
-///
-/// # Errors
-///
-/// [`TemplateError`] if a prompt of the user's own lacks a place.
-pub fn prompt_digest(config: &Config) -> Result<Digest, TemplateError> {
-    let (template, blocks) = prompts(config)?;
-    let digests = [template.digest()].into_iter().chain(blocks.digests());
-    Ok(Digest::of_parts(digests.map(|digest| digest.as_str().as_bytes())))
 }
 
 impl<'a> MarginJudge<'a> {
@@ -302,10 +307,10 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         let config = Config { threshold: f64::NAN, ..Config::default() };
-        assert_eq!(config.out_of_range().unwrap().0, "threshold");
+        assert_eq!(config.check().unwrap_err().key, "threshold");
         let config = Config { no: " ".to_owned(), ..Config::default() };
-        assert_eq!(config.out_of_range().unwrap().0, "no");
-        assert_eq!(Config::default().out_of_range(), None);
+        assert_eq!(config.check().unwrap_err().key, "no");
+        assert_eq!(Config::default().check(), Ok(()));
     }
 
     proptest! {

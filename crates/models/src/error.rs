@@ -74,7 +74,7 @@ pub enum Error {
     #[error("adapt the model: `lora.{key}` is {found}, expected {expected}")]
     Lora {
         /// The key.
-        key: &'static str,
+        key: String,
         /// The value.
         found: String,
         /// What is allowed.

@@ -196,7 +196,7 @@ impl Trainable {
     /// [`Error::Lora`] where there are no adapters, [`Error::Write`].
     pub fn save_adapter(&self, folder: &Path, base: &str) -> Result<(), Error> {
         let lora = self.lora_config().ok_or_else(|| Error::Lora {
-            key: "rank",
+            key: "rank".to_owned(),
             found: "missing: all weights are trained".to_owned(),
             expected: "adapters".to_owned(),
         })?;

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use burn::tensor::Tensor;
+use preceptor_core::OutOfRange;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -51,20 +52,29 @@ impl LoraConfig {
             && self.targets.iter().any(|target| ends_with_name(module, target))
     }
 
-    /// Checks the settings against the projections that a model has.
+    /// Checks the range of every key.
     ///
     /// # Errors
     ///
-    /// [`Error::Lora`] for a rank of zero, an `alpha` that is no number above zero, or targets that
-    /// the model lacks.
-    pub(crate) fn check(&self, names: &[String]) -> Result<(), Error> {
+    /// [`OutOfRange`] for the first key outside its range.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        OutOfRange::check("rank", self.rank, self.rank > 0, "at least 1")?;
+        let is_allowed = self.alpha().is_finite() && self.alpha() > 0.0;
+        OutOfRange::check("alpha", self.alpha(), is_allowed, "above 0")?;
+        let is_allowed = !self.targets.is_empty();
+        OutOfRange::check("targets", "[]", is_allowed, "the names of one or more projections")
+    }
+
+    /// Checks the settings against the projections of a model.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lora`] for a key outside its range or a target that the model lacks.
+    pub(crate) fn check_targets(&self, names: &[String]) -> Result<(), Error> {
         let error =
-            |key, found: String, expected: String| Err(Error::Lora { key, found, expected });
-        if self.rank == 0 {
-            return error("rank", "0".to_owned(), "a whole number above 0".to_owned());
-        }
-        if !(self.alpha().is_finite() && self.alpha() > 0.0) {
-            return error("alpha", self.alpha().to_string(), "a number above 0".to_owned());
+            |key: &str, found, expected| Err(Error::Lora { key: key.to_owned(), found, expected });
+        if let Err(OutOfRange { key, value, allowed }) = self.check() {
+            return error(&key, value, allowed.to_owned());
         }
         let there: BTreeSet<&str> = names
             .iter()
@@ -79,7 +89,6 @@ impl LoraConfig {
         };
         match self.targets.iter().find(|target| !is_there(target)) {
             Some(target) => error("targets", format!("`{target}`"), allowed()),
-            None if self.targets.is_empty() => error("targets", "nothing".to_owned(), allowed()),
             None => Ok(()),
         }
     }

@@ -171,7 +171,7 @@ impl Trainable {
                 Place::Adapted { adapters }
             });
         }
-        config.check(&names)?;
+        config.check_targets(&names)?;
         Ok(Self::new(model, Some(config.clone()), parameters, places))
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use preceptor_core::OutOfRange;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,15 +19,8 @@ pub enum Error {
         source: io::Error,
     },
     /// A setting is outside its range.
-    #[error("use `{key} = {value}`: allowed is {allowed}")]
-    OutOfRange {
-        /// The setting.
-        key: &'static str,
-        /// What it is.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
+    #[error("use `{} = {}`: must be {}", .0.key, .0.value, .0.allowed)]
+    OutOfRange(OutOfRange),
     /// The model can't be made, read or written.
     #[error(transparent)]
     Model(#[from] preceptor_models::Error),

@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use preceptor_core::{Digest, Seed};
+use preceptor_core::{Digest, OutOfRange, Seed};
 use preceptor_models::{Device, GroupBatch, Model, TokenGroup, Trainable, ops};
 use preceptor_trainer::objective::sft::{self, Aggregation, Sft};
 use preceptor_trainer::{
@@ -86,21 +86,17 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        if !(1..=1_000_000).contains(&self.num_updates) {
-            return Some(("updates", self.num_updates.to_string(), "1 to 1000000"));
-        }
-        if !(0.0..=1.0).contains(&self.finding_part) {
-            return Some(("finding-part", self.finding_part.to_string(), "0 to 1"));
-        }
-        if !(0.0..=1.0).contains(&self.solving_part) {
-            return Some(("solving-part", self.solving_part.to_string(), "0 to 1"));
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
-            return Some(("learning-rate", self.learning_rate.to_string(), "above 0, up to 1"));
-        }
-        None
+    /// Checks the range of every key.
+    fn check(&self) -> Result<(), OutOfRange> {
+        let Self { num_updates, finding_part, solving_part, learning_rate, .. } = *self;
+        let is_allowed = (1..=1_000_000).contains(&num_updates);
+        OutOfRange::check("updates", num_updates, is_allowed, "between 1 and 1000000")?;
+        let is_allowed = (0.0..=1.0).contains(&finding_part);
+        OutOfRange::check("finding-part", finding_part, is_allowed, "between 0 and 1")?;
+        let is_allowed = (0.0..=1.0).contains(&solving_part);
+        OutOfRange::check("solving-part", solving_part, is_allowed, "between 0 and 1")?;
+        let is_allowed = learning_rate > 0.0 && learning_rate <= 1.0;
+        OutOfRange::check("learning-rate", learning_rate, is_allowed, "above 0 and at most 1")
     }
 
     fn num_finding(&self) -> u32 {
@@ -164,9 +160,7 @@ pub fn pretrain(
     out: &Path,
     on_update: &mut dyn FnMut(Progress),
 ) -> Result<Summary, Error> {
-    if let Some((key, value, allowed)) = settings.out_of_range() {
-        return Err(Error::OutOfRange { key, value, allowed });
-    }
+    settings.check().map_err(Error::OutOfRange)?;
     let write_error = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }

@@ -13,7 +13,7 @@ use preceptor_models::{Device, Model};
 use preceptor_pocket::errors::{Draws, ErrorModel};
 use preceptor_pocket::network::write_initial;
 use preceptor_pocket::rows::{Kind, Row, World, Writer};
-use preceptor_rewards::{RubricReward, rubric, rubric_from_question};
+use preceptor_rewards::{RubricConfig, RubricReward, rubric, rubric_from_question};
 use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
 use preceptor_text::{IndexReading, read_index};
 
@@ -166,7 +166,7 @@ fn rubrics_are_asked_for_as_the_rewards_do() {
         let text = fenced(&wanted, "response").remove(0);
         let reference = PseudoReference { text, origin: Origin::Written };
         let config =
-            rubric::Config { prompt_text: prompt_text("rubric.md"), ..rubric::Config::default() };
+            RubricConfig { prompt_text: prompt_text("rubric.md"), ..RubricConfig::default() };
         let found = asked(|model| {
             let sampling = Sampling::default();
             let reward =
@@ -181,9 +181,9 @@ fn rubrics_are_asked_for_as_the_rewards_do() {
         let wanted = text(&row.prompt);
         let body = PromptBody::Text(fenced(&wanted, "question").remove(0));
         let group = Group { prompt: Prompt { id: PromptId::new("q"), body }, ..group.clone() };
-        let config = rubric_from_question::Config {
+        let config = RubricConfig {
             prompt_text: prompt_text("rubric-from-question.md"),
-            ..rubric_from_question::Config::default()
+            ..RubricConfig::default()
         };
         let found = asked(|model| {
             let sampling = Sampling::default();

@@ -16,14 +16,12 @@
 
 use preceptor_answers::{ExtractionRule, GraderProfile};
 use preceptor_core::{
-    GroupReward, PortError, PseudoReference, RewardDeriver, RewardRequest, UnrewardedReason,
+    GroupReward, Needs, OutOfRange, PortError, PseudoReference, RewardDeriver, RewardRequest,
+    Settings, UnrewardedReason,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{free, mean, measure, rewarded};
-
-/// One line for lists.
-pub const SUMMARY: &str = "1 if the final answer equals the pseudo-reference's, else 0";
 
 /// The part of a text that is its final answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,14 +57,16 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+impl Settings for Config {
+    const NAME: &'static str = "answer-match";
+    const SUMMARY: &'static str = "1 if the final answer equals the pseudo-reference's, else 0";
+    const NEEDS: Needs = Needs::REFERENCE;
+
+    fn check(&self) -> Result<(), OutOfRange> {
         let reads_boxes = self.grader.extract(r"\boxed{1}").rule == ExtractionRule::Box;
-        (self.extraction == AnswerExtraction::LastBox && !reads_boxes).then(|| {
-            let allowed = "`grader`, as this grader reads no boxes";
-            ("extraction", "last-box".to_owned(), allowed)
-        })
+        let is_allowed = self.extraction != AnswerExtraction::LastBox || reads_boxes;
+        let allowed = "`grader`, because this grader reads no boxes";
+        OutOfRange::check("extraction", "last-box", is_allowed, allowed)
     }
 }
 

@@ -4,13 +4,12 @@
 //!
 //! Not in the paper: a control.
 
-use preceptor_core::{GroupReward, PortError, RewardDeriver, RewardRequest};
+use preceptor_core::{
+    GroupReward, Needs, OutOfRange, PortError, RewardDeriver, RewardRequest, Settings,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{free, rewarded};
-
-/// One line for lists.
-pub const SUMMARY: &str = "the same number for every rollout, a control";
 
 /// Settings of [`Constant`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,11 +25,14 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        let allowed = (-1000.0..=1000.0).contains(&self.value);
-        (!allowed).then(|| ("value", self.value.to_string(), "-1000 to 1000"))
+impl Settings for Config {
+    const NAME: &'static str = "constant";
+    const SUMMARY: &'static str = "the same number for every rollout, a control";
+    const NEEDS: Needs = Needs::NOTHING;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        let is_allowed = (-1000.0..=1000.0).contains(&self.value);
+        OutOfRange::check("value", self.value, is_allowed, "between -1000 and 1000")
     }
 }
 
@@ -73,6 +75,6 @@ mod tests {
         let derived = deriver.derive(&[request]).unwrap().remove(0);
         assert!(derived.rewards.iter().all(|reward| reward.value.value() == Some(0.25)));
         permuting::check(&deriver, &group, None, 3);
-        assert_eq!(Config { value: f64::INFINITY }.out_of_range().unwrap().0, "value");
+        assert_eq!(Config { value: f64::INFINITY }.check().unwrap_err().key, "value");
     }
 }

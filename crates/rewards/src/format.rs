@@ -10,18 +10,23 @@
 //! Not in the paper: a control.
 
 use preceptor_answers::{ExtractionRule, extract_boxed};
-use preceptor_core::{GroupReward, PortError, Reward, RewardDeriver, RewardRequest, Rollout};
+use preceptor_core::{
+    GroupReward, Needs, PortError, Reward, RewardDeriver, RewardRequest, Rollout, Settings,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{free, rewarded};
-
-/// One line for lists.
-pub const SUMMARY: &str = "1 if there is a boxed final answer and nothing was cut off";
 
 /// Settings of [`Format`]: there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
+
+impl Settings for Config {
+    const NAME: &'static str = "format";
+    const SUMMARY: &'static str = "1 if there is a boxed final answer and nothing was cut off";
+    const NEEDS: Needs = Needs::NOTHING;
+}
 
 /// Looks at the form.
 #[derive(Clone, Debug)]

@@ -12,16 +12,14 @@
 //! Differs from the paper: what the judge is asked is ours.
 
 use preceptor_core::{
-    Criterion, GroupReward, Judge, Judged, JudgedCriterion, PortError, Reward, RewardDeriver,
-    RewardRequest, UnrewardedReason, Verdict, VerdictRequest,
+    Calls, Criterion, Digest, GroupReward, GroupShape, Judge, Judged, JudgedCriterion, Needs,
+    PortError, PromptError, Reward, RewardDeriver, RewardRequest, Settings, UnrewardedReason,
+    Verdict, VerdictRequest,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::each_rollout::{about_each, of_answers};
 use crate::outcome::judged;
-
-/// One line for lists.
-pub const SUMMARY: &str = "1 if the judge finds it equivalent to the pseudo-reference, else 0";
 
 const CRITERION: &str = include_str!("../prompts/equivalence-v1.md");
 
@@ -35,8 +33,23 @@ pub struct Config {
     pub prompt_text: Option<String>,
 }
 
+impl Settings for Config {
+    const NAME: &'static str = "judge";
+    const SUMMARY: &'static str =
+        "1 if the judge finds it equivalent to the pseudo-reference, else 0";
+    const NEEDS: Needs = Needs::REFERENCE.union(Needs::JUDGE);
+
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(Digest::of(statement(self).as_bytes())))
+    }
+
+    fn calls(&self, group: GroupShape) -> Calls {
+        Calls::of_judge(1, group)
+    }
+}
+
 /// The statement that the judge of `config` is asked about: the built-in one or the user's own.
-pub fn statement(config: &Config) -> &str {
+fn statement(config: &Config) -> &str {
     config.prompt_text.as_deref().unwrap_or(CRITERION).trim_end()
 }
 

@@ -13,17 +13,15 @@
 //! rewards share a range; group normalisation takes the scale out again.
 
 use preceptor_core::{
-    Criterion, GroupReward, Judge, Judged, JudgedCriterion, PortError, Rating, Reward,
-    RewardDeriver, RewardRequest, Scale, VerdictRequest,
+    Calls, Criterion, Digest, GroupReward, GroupShape, Judge, Judged, JudgedCriterion, Needs,
+    PortError, PromptError, Rating, Reward, RewardDeriver, RewardRequest, Scale, Settings,
+    VerdictRequest,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::each_rollout::{about_each, of_answers};
 use crate::outcome::judged;
 use crate::rubric_cells::scaled;
-
-/// One line for lists.
-pub const SUMMARY: &str = "the judge's grade from 1 to 10, without a reference";
 
 const CRITERION: &str = include_str!("../prompts/quality-v1.md");
 const SCALE: Scale = Scale { low: 1, high: 10 };
@@ -38,8 +36,22 @@ pub struct Config {
     pub prompt_text: Option<String>,
 }
 
+impl Settings for Config {
+    const NAME: &'static str = "judge-scalar";
+    const SUMMARY: &'static str = "the judge's grade from 1 to 10, without a reference";
+    const NEEDS: Needs = Needs::GRADES;
+
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(Digest::of(statement(self).as_bytes())))
+    }
+
+    fn calls(&self, group: GroupShape) -> Calls {
+        Calls::of_judge(1, group)
+    }
+}
+
 /// The statement that the judge of `config` is asked about: the built-in one or the user's own.
-pub fn statement(config: &Config) -> &str {
+fn statement(config: &Config) -> &str {
     config.prompt_text.as_deref().unwrap_or(CRITERION).trim_end()
 }
 

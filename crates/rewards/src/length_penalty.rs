@@ -10,13 +10,12 @@
 //!
 //! Measures: `too-long` (share of rollouts; absent for an empty group), `word-counted` (likewise).
 
-use preceptor_core::{GroupReward, PortError, RewardDeriver, RewardRequest, Rollout};
+use preceptor_core::{
+    GroupReward, Needs, OutOfRange, PortError, RewardDeriver, RewardRequest, Rollout, Settings,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{free, mean, measure, rewarded};
-
-/// One line for lists.
-pub const SUMMARY: &str = "-1 for rollouts longer than a number of tokens, else 0";
 
 /// Settings of [`LengthPenalty`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +31,13 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        (self.max_tokens == 0).then(|| ("max-tokens", "0".to_owned(), "1 or more"))
+impl Settings for Config {
+    const NAME: &'static str = "length-penalty";
+    const SUMMARY: &'static str = "-1 for rollouts longer than a number of tokens, else 0";
+    const NEEDS: Needs = Needs::NOTHING;
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        OutOfRange::check("max-tokens", self.max_tokens, self.max_tokens > 0, "at least 1")
     }
 }
 

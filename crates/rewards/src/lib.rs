@@ -39,5 +39,6 @@ pub use judge_equivalence::JudgeEquivalence;
 pub use judge_scalar::JudgeScalar;
 pub use length_penalty::LengthPenalty;
 pub use random::Random;
+pub use rubric_config::RubricConfig;
 pub use rubric_reward::{Form, RubricReward};
 pub use weighted_sum::{Term, WeightedSum};

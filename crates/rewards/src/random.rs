@@ -10,13 +10,10 @@
 //!
 //! Not in the paper: a control.
 
-use preceptor_core::{GroupReward, PortError, RewardDeriver, RewardRequest, Seed};
+use preceptor_core::{GroupReward, Needs, PortError, RewardDeriver, RewardRequest, Seed, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{free, rewarded};
-
-/// One line for lists.
-pub const SUMMARY: &str = "a seeded random number, a control";
 
 /// Settings of [`Random`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +22,12 @@ pub struct Config {
     /// What is drawn: `binary` (0 or 1) or `uniform` (anything from 0 to 1). Default: `binary` (our
     /// choice).
     pub values: Values,
+}
+
+impl Settings for Config {
+    const NAME: &'static str = "random";
+    const SUMMARY: &'static str = "a seeded random number, a control";
+    const NEEDS: Needs = Needs::NOTHING;
 }
 
 /// What is drawn.

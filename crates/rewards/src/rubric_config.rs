@@ -1,11 +1,12 @@
 //! The settings that the three self-proposed rubric rewards share.
 
+use preceptor_core::{Calls, GroupShape, OutOfRange};
 use serde::{Deserialize, Serialize};
 
 /// Settings of a self-proposed rubric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Config {
+pub struct RubricConfig {
     /// How many criteria the anchor is asked for, 1 to 100. Default: 5 (paper: at least 5).
     pub num_criteria: u32,
     /// Fewer make the reply malformed, 1 to `num-criteria`. Default: 3 (our choice: a shorter rubric
@@ -27,7 +28,7 @@ pub struct Config {
     pub prompt_text: Option<String>,
 }
 
-impl Default for Config {
+impl Default for RubricConfig {
     fn default() -> Self {
         Self {
             num_criteria: 5,
@@ -40,10 +41,9 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// Makes explicit what follows from the benchmark; `scores_form` where it scores the form of
-    /// responses.
-    pub fn complete(&mut self, scores_form: bool) {
+impl RubricConfig {
+    /// Fills in what follows from the benchmark.
+    pub(crate) fn complete(&mut self, scores_form: bool) {
         if self.form.is_none() && self.prompt_text.is_none() {
             self.form = Some(scores_form);
         }
@@ -59,23 +59,24 @@ impl Config {
         }
     }
 
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+    /// Checks the range of every key.
+    pub(crate) fn check(&self) -> Result<(), OutOfRange> {
         let Self { num_criteria, min_criteria, max_criteria, attempts, .. } = *self;
-        let wrong = |key, value: u32, allowed| Some((key, value.to_string(), allowed));
-        if !(1..=100).contains(&num_criteria) {
-            return wrong("num-criteria", num_criteria, "1 to 100");
-        }
-        if !(1..=num_criteria).contains(&min_criteria) {
-            return wrong("min-criteria", min_criteria, "1 to `num-criteria`");
-        }
-        if !(num_criteria..=100).contains(&max_criteria) {
-            return wrong("max-criteria", max_criteria, "`num-criteria` to 100");
-        }
-        if !(1..=100).contains(&attempts) {
-            return wrong("attempts", attempts, "1 to 100");
-        }
-        None
+        let is_allowed = (1..=100).contains(&num_criteria);
+        OutOfRange::check("num-criteria", num_criteria, is_allowed, "between 1 and 100")?;
+        let is_allowed = (1..=num_criteria).contains(&min_criteria);
+        let allowed = "between 1 and `num-criteria`";
+        OutOfRange::check("min-criteria", min_criteria, is_allowed, allowed)?;
+        let is_allowed = (num_criteria..=100).contains(&max_criteria);
+        let allowed = "between `num-criteria` and 100";
+        OutOfRange::check("max-criteria", max_criteria, is_allowed, allowed)?;
+        let is_allowed = (1..=100).contains(&attempts);
+        OutOfRange::check("attempts", attempts, is_allowed, "between 1 and 100")
+    }
+
+    /// Returns the calls for one group: one rubric, then each criterion on each rollout.
+    pub(crate) fn calls(&self, group: GroupShape) -> Calls {
+        Calls { replies: 1, ..Calls::of_judge(u64::from(self.num_criteria), group) }
     }
 }
 
@@ -85,15 +86,15 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_named() {
-        let good = Config::default();
-        assert_eq!(good.out_of_range(), None);
+        let good = RubricConfig::default();
+        assert_eq!(good.check(), Ok(()));
         for (config, key) in [
-            (Config { num_criteria: 0, ..good.clone() }, "num-criteria"),
-            (Config { min_criteria: 6, ..good.clone() }, "min-criteria"),
-            (Config { max_criteria: 4, ..good.clone() }, "max-criteria"),
-            (Config { attempts: 0, ..good.clone() }, "attempts"),
+            (RubricConfig { num_criteria: 0, ..good.clone() }, "num-criteria"),
+            (RubricConfig { min_criteria: 6, ..good.clone() }, "min-criteria"),
+            (RubricConfig { max_criteria: 4, ..good.clone() }, "max-criteria"),
+            (RubricConfig { attempts: 0, ..good.clone() }, "attempts"),
         ] {
-            assert_eq!(config.out_of_range().unwrap().0, key);
+            assert_eq!(config.check().unwrap_err().key, key);
         }
     }
 }

@@ -15,20 +15,49 @@
 //! Differs from the paper: the prompt is ours; the paper states neither what becomes of malformed rubrics
 //! nor of failed verdicts.
 
+use preceptor_core::{
+    Calls, CellFacts, Digest, GroupShape, Needs, OutOfRange, PromptError, Settings,
+};
+use serde::{Deserialize, Serialize};
+
 use crate::rubric_cells::Grading;
-pub use crate::rubric_config::Config;
+use crate::rubric_config::RubricConfig;
 use crate::rubric_reward::{Form, Source};
 
-/// One line for lists.
-pub const SUMMARY: &str = "the fraction met of criteria written from the question alone";
-
-/// What is particular to it.
+/// Form of this reward.
 pub const FORM: Form = Form {
     source: Source::Question,
     grading: Grading::YesNo,
     prompt: ("rubric-from-question-v2.md", include_str!("../prompts/rubric-from-question-v2.md")),
     places: &["count", "question"],
 };
+
+/// Settings of this reward.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Config(pub RubricConfig);
+
+impl Settings for Config {
+    const NAME: &'static str = "rubric-from-question";
+    const SUMMARY: &'static str = "the fraction met of criteria written from the question alone";
+    const NEEDS: Needs = FORM.needs();
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.0.check()
+    }
+
+    fn complete(&mut self, facts: &CellFacts) {
+        self.0.complete(facts.scores_form);
+    }
+
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(FORM.template(&self.0)?.digest().clone()))
+    }
+
+    fn calls(&self, group: GroupShape) -> Calls {
+        self.0.calls(group)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -50,7 +79,7 @@ mod tests {
         let mut group = group(&["x"]);
         group.prompt = preceptor_testkit::prompt("what dose?");
         let request = RewardRequest { group: &group, reference: None, seed: Seed::root(0) };
-        let config = Config::default();
+        let config = RubricConfig::default();
         let deriver =
             RubricReward::new(FORM, &config, &anchor, &Sampling::default(), &judge).unwrap();
         let derived = deriver.derive(&[request]).unwrap().remove(0);
@@ -59,7 +88,8 @@ mod tests {
 
     #[test]
     fn a_prompt_of_ones_own_needs_its_places() {
-        let config = Config { prompt_text: Some("{{count}}".to_owned()), ..Config::default() };
+        let prompt_text = Some("{{count}}".to_owned());
+        let config = RubricConfig { prompt_text, ..RubricConfig::default() };
         assert!(FORM.template(&config).unwrap_err().to_string().contains("{{question}}"));
     }
 }

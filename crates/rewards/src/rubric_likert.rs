@@ -14,21 +14,51 @@
 //!
 //! Not in the paper: an extension.
 
+use preceptor_core::{
+    Calls, CellFacts, Digest, GroupShape, Needs, OutOfRange, PromptError, Settings,
+};
+use serde::{Deserialize, Serialize};
+
 use crate::rubric_cells::Grading;
-pub use crate::rubric_config::Config;
+use crate::rubric_config::RubricConfig;
 use crate::{Form, rubric};
 
-/// One line for lists.
-pub const SUMMARY: &str =
-    "the mean grade from 1 to 5 on criteria written from the pseudo-reference";
-
-/// What is particular to it.
+/// Form of this reward.
 pub const FORM: Form = Form { grading: Grading::Likert, ..rubric::FORM };
+
+/// Settings of this reward.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Config(pub RubricConfig);
+
+impl Settings for Config {
+    const NAME: &'static str = "rubric-likert";
+    const SUMMARY: &'static str =
+        "the mean grade from 1 to 5 on criteria written from the pseudo-reference";
+    const NEEDS: Needs = FORM.needs();
+
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.0.check()
+    }
+
+    fn complete(&mut self, facts: &CellFacts) {
+        self.0.complete(facts.scores_form);
+    }
+
+    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
+        Ok(Some(FORM.template(&self.0)?.digest().clone()))
+    }
+
+    fn calls(&self, group: GroupShape) -> Calls {
+        self.0.calls(group)
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use preceptor_core::{
-        Origin, PseudoReference, RewardDeriver, RewardRequest, Sampling, Seed, Verdict,
+        JudgedCriterion, Origin, PseudoReference, RewardDeriver, RewardRequest, Sampling, Seed,
+        Verdict,
     };
     use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
 
@@ -36,30 +66,22 @@ mod tests {
     use crate::RubricReward;
 
     #[test]
-    fn the_anchor_sees_the_pseudo_reference_and_not_the_question() {
-        let anchor = ScriptedGenerator::new("anchor", |prompt, _| {
-            let text = prompt.question_text();
-            assert!(text.contains("take 5 mg") && text.contains("Write 5 criteria"));
-            assert!(!text.contains("{{") && !text.contains("what dose"));
+    fn every_criterion_is_graded_on_the_scale() {
+        let anchor = ScriptedGenerator::new("anchor", |_, _| {
             "<criterion>a</criterion><criterion>b</criterion><criterion>c</criterion>".to_owned()
         });
         let judge = ScriptedJudge::new(|criterion, _| Verdict::of(criterion.text == "a"));
-        let mut group = group(&["x"]);
-        group.prompt = preceptor_testkit::prompt("what dose?");
-        let text = "take 5 mg".to_owned();
-        let reference = PseudoReference { text, origin: Origin::Written };
+        let group = group(&["x"]);
+        let reference = PseudoReference { text: "take 5 mg".to_owned(), origin: Origin::Written };
         let request =
             RewardRequest { group: &group, reference: Some(&reference), seed: Seed::root(0) };
-        let config = Config::default();
+        let config = RubricConfig::default();
         let deriver =
             RubricReward::new(FORM, &config, &anchor, &Sampling::default(), &judge).unwrap();
         let derived = deriver.derive(&[request]).unwrap().remove(0);
-        assert_eq!(derived.rewards[0].value.value(), Some(1.0 / 3.0));
-    }
-
-    #[test]
-    fn a_prompt_of_ones_own_needs_its_places() {
-        let config = Config { prompt_text: Some("{{count}}".to_owned()), ..Config::default() };
-        assert!(FORM.template(&config).unwrap_err().to_string().contains("{{reference}}"));
+        let judged = &derived.rewards[0].judged;
+        let is_rating = |one: &JudgedCriterion| matches!(one, JudgedCriterion::Rating { .. });
+        assert!(judged.len() == 3 && judged.iter().all(is_rating));
+        const { assert!(Config::NEEDS.grades && Config::NEEDS.reference) };
     }
 }

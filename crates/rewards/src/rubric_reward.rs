@@ -10,15 +10,16 @@
 use std::collections::BTreeMap;
 
 use preceptor_core::{
-    Generator, GroupReward, Judge, JudgeFailure, Judged, PortError, Prompt, PromptBody, PromptId,
-    RewardDeriver, RewardRequest, Rubric, Sampling, UnrewardedReason, Usage, VerdictRequest,
+    Generator, GroupReward, Judge, JudgeFailure, Judged, Needs, PortError, Prompt, PromptBody,
+    PromptId, RewardDeriver, RewardRequest, Rubric, Sampling, UnrewardedReason, Usage,
+    VerdictRequest,
 };
 use preceptor_judges::{Answer, Asker, Question, ask};
 use preceptor_text::{Template, TemplateError, fence};
 
 use crate::each_rollout::about_each;
 use crate::rubric_cells::{Cell, Grading, LIKERT, cells, rating_cell, reward, verdict_cell};
-use crate::rubric_config::Config;
+use crate::rubric_config::RubricConfig;
 use crate::rubric_measures::rubric_measures;
 use crate::rubric_parser::{Limits, read_rubric};
 
@@ -34,7 +35,7 @@ pub(crate) enum Source {
 /// What came of asking for a rubric.
 type Written = Judged<Answer<Rubric>>;
 
-/// What is particular to one of the rubric rewards.
+/// Differences between the rubric rewards.
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
     pub(crate) source: Source,
@@ -46,12 +47,21 @@ pub struct Form {
 }
 
 impl Form {
-    /// The prompt of `config`: the built-in one or the user's own.
-    ///
-    /// # Errors
-    ///
-    /// [`TemplateError`] if a place is missing or unknown.
-    pub fn template(&self, config: &Config) -> Result<Template, TemplateError> {
+    /// Returns the inputs of a reward of this form.
+    pub(crate) const fn needs(&self) -> Needs {
+        let source = match self.source {
+            Source::Reference => Needs::REFERENCE,
+            Source::Question => Needs::NOTHING,
+        };
+        let grading = match self.grading {
+            Grading::YesNo => Needs::JUDGE,
+            Grading::Likert => Needs::GRADES,
+        };
+        source.union(Needs::ANCHOR).union(grading)
+    }
+
+    /// Returns the prompt of `config`: the built-in one or the user's own.
+    pub(crate) fn template(&self, config: &RubricConfig) -> Result<Template, TemplateError> {
         match &config.prompt_text {
             None => {
                 let text = self.prompt.1.replace("{{form}}", config.form_line());
@@ -65,7 +75,7 @@ impl Form {
 /// Has rubrics written and checked, and rewards what they say.
 pub struct RubricReward<'a> {
     form: Form,
-    config: Config,
+    config: RubricConfig,
     template: Template,
     anchor: &'a dyn Generator,
     sampling: Sampling,
@@ -80,7 +90,7 @@ impl<'a> RubricReward<'a> {
     /// [`TemplateError`] if a prompt of the user's own lacks a place.
     pub fn new(
         form: Form,
-        config: &Config,
+        config: &RubricConfig,
         anchor: &'a dyn Generator,
         sampling: &Sampling,
         judge: &'a dyn Judge,
@@ -122,7 +132,7 @@ impl RewardDeriver for RubricReward<'_> {
 impl RubricReward<'_> {
     /// One rubric for each group; none where there is nothing to write it from or for.
     fn write(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<Option<Written>>, PortError> {
-        let Config { num_criteria, min_criteria, max_criteria, attempts, .. } = self.config;
+        let RubricConfig { num_criteria, min_criteria, max_criteria, attempts, .. } = self.config;
         let limits = Limits { min: min_criteria as usize, max: max_criteria as usize };
         let question = |request: &RewardRequest<'_>| {
             if request.group.rollouts.is_empty() {
@@ -243,8 +253,12 @@ mod tests {
         anchor: &'a dyn Generator,
         judge: &'a dyn Judge,
     ) -> RubricReward<'a> {
-        let config =
-            Config { num_criteria: 3, min_criteria: 2, max_criteria: 4, ..Config::default() };
+        let config = RubricConfig {
+            num_criteria: 3,
+            min_criteria: 2,
+            max_criteria: 4,
+            ..RubricConfig::default()
+        };
         let form = Form {
             source: Source::Reference,
             grading,

@@ -6,6 +6,10 @@ use serde_json::{Map, Value};
 
 use crate::Error;
 
+/// Keys that were renamed, each with the name that stages are still described by: a stage's digest
+/// must not move with a word.
+const FORMER_KEYS: [(&str, &str); 1] = [("criteria-per-call", "criteria-a-call")];
+
 /// The canonical description of a stage: its kind and everything its records depend on.
 ///
 /// Machine paths, worker counts and limits don't belong here: they change what is computed when,
@@ -55,14 +59,17 @@ impl StageSpec {
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
+            let former = |key: &str| FORMER_KEYS.iter().find(|(now, _)| *now == key);
+            let described = |key| former(key).map_or(key, |(_, former)| *former);
+            let entries = map.iter().map(|(key, value)| (described(key.as_str()), value));
+            let mut entries: Vec<_> = entries.collect();
             entries.sort_by_key(|(key, _)| *key);
             out.push('{');
             for (i, (key, value)) in entries.into_iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
-                out.push_str(&Value::String(key.clone()).to_string());
+                out.push_str(&Value::from(key).to_string());
                 out.push(':');
                 write_canonical(value, out);
             }

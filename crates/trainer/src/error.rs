@@ -101,7 +101,7 @@ pub enum Error {
     },
     /// A training that needs more memory than there is.
     #[error(
-        "begin to train: it needs about {needed} on {place}, and {available} are free there ({components})\nhint: lower `tokens-a-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model; `--no-memory-check` begins in any case"
+        "begin to train: it needs about {needed} on {place}, and {available} are free there ({components})\nhint: lower `tokens-per-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model; `--no-memory-check` begins in any case"
     )]
     Memory {
         /// Whose memory it is.

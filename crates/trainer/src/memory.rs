@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "begin to train: it needs about 5 MiB on the host, and 4 MiB are free there (many 3 MiB, few 1 MiB, more 1 MiB)\n\
-             hint: lower `tokens-a-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model; `--no-memory-check` begins in any case"
+             hint: lower `tokens-per-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model; `--no-memory-check` begins in any case"
         );
     }
 }

@@ -16,6 +16,7 @@
 //! change a bit.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use preceptor_core::OutOfRange;
 use preceptor_models::ops::{self, Linear};
 use serde::{Deserialize, Serialize};
 
@@ -52,20 +53,20 @@ impl Default for MuonConfig {
 }
 
 impl MuonConfig {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+    /// Checks the range of every key.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] for the first key outside its range.
+    pub fn check(&self) -> Result<(), OutOfRange> {
         let Self { momentum, weight_decay, adamw_rate, .. } = *self;
-        let wrong = |key, value: f64, allowed| Some((key, value.to_string(), allowed));
-        if !(0.0..1.0).contains(&momentum) {
-            return wrong("momentum", momentum, "from 0, below 1");
-        }
-        if !(0.0..=10.0).contains(&weight_decay) {
-            return wrong("weight-decay", weight_decay, "0 to 10");
-        }
-        if !(adamw_rate > 0.0 && adamw_rate <= 100.0) {
-            return wrong("adamw-rate", adamw_rate, "above 0, up to 100");
-        }
-        self.adamw.out_of_range()
+        let is_allowed = (0.0..1.0).contains(&momentum);
+        OutOfRange::check("momentum", momentum, is_allowed, "at least 0 and below 1")?;
+        let is_allowed = (0.0..=10.0).contains(&weight_decay);
+        OutOfRange::check("weight-decay", weight_decay, is_allowed, "between 0 and 10")?;
+        let is_allowed = adamw_rate > 0.0 && adamw_rate <= 100.0;
+        OutOfRange::check("adamw-rate", adamw_rate, is_allowed, "above 0 and at most 100")?;
+        self.adamw.check()
     }
 }
 
@@ -303,7 +304,7 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         let default = MuonConfig::default;
-        assert_eq!(default().out_of_range(), None);
+        assert_eq!(default().check(), Ok(()));
         let adamw = AdamWConfig { beta1: 2.0, ..AdamWConfig::default() };
         for (config, key) in [
             (MuonConfig { momentum: 1.0, ..default() }, "momentum"),
@@ -311,7 +312,7 @@ mod tests {
             (MuonConfig { adamw_rate: 0.0, ..default() }, "adamw-rate"),
             (MuonConfig { adamw, ..default() }, "beta1"),
         ] {
-            assert_eq!(config.out_of_range().unwrap().0, key);
+            assert_eq!(config.check().unwrap_err().key, key);
         }
     }
 }

@@ -13,6 +13,7 @@
 //!
 //! Each weight is updated by itself, in single precision, so threads don't change a bit.
 
+use preceptor_core::OutOfRange;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -55,33 +56,22 @@ impl Default for AdamWConfig {
 }
 
 impl AdamWConfig {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        let within_1 = 0.0..1.0;
-        let checks = [
-            ("beta1", self.beta1, within_1.contains(&self.beta1), "from 0, below 1"),
-            ("beta2", self.beta2, within_1.contains(&self.beta2), "from 0, below 1"),
-            (
-                "epsilon",
-                self.epsilon,
-                self.epsilon > 0.0 && self.epsilon <= 1.0,
-                "above 0, up to 1",
-            ),
-            (
-                "weight-decay",
-                self.weight_decay,
-                (0.0..=10.0).contains(&self.weight_decay),
-                "0 to 10",
-            ),
-            (
-                "max-gradient-norm",
-                self.max_gradient_norm,
-                (0.0..=1e6).contains(&self.max_gradient_norm),
-                "0 to 1e6",
-            ),
-        ];
-        let wrong = checks.into_iter().find(|(_, _, fine, _)| !fine);
-        wrong.map(|(key, value, _, allowed)| (key, value.to_string(), allowed))
+    /// Checks the range of every key.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] for the first key outside its range.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let Self { beta1, beta2, epsilon, weight_decay, max_gradient_norm, .. } = *self;
+        let is_rate = |beta: f64| (0.0..1.0).contains(&beta);
+        OutOfRange::check("beta1", beta1, is_rate(beta1), "at least 0 and below 1")?;
+        OutOfRange::check("beta2", beta2, is_rate(beta2), "at least 0 and below 1")?;
+        let is_allowed = epsilon > 0.0 && epsilon <= 1.0;
+        OutOfRange::check("epsilon", epsilon, is_allowed, "above 0 and at most 1")?;
+        let is_allowed = (0.0..=10.0).contains(&weight_decay);
+        OutOfRange::check("weight-decay", weight_decay, is_allowed, "between 0 and 10")?;
+        let is_allowed = (0.0..=1e6).contains(&max_gradient_norm);
+        OutOfRange::check("max-gradient-norm", max_gradient_norm, is_allowed, "between 0 and 1e6")
     }
 }
 
@@ -395,7 +385,7 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         let default = AdamWConfig::default;
-        assert_eq!(default().out_of_range(), None);
+        assert_eq!(default().check(), Ok(()));
         let wrong = [
             (AdamWConfig { beta1: 1.0, ..default() }, "beta1"),
             (AdamWConfig { beta2: -0.1, ..default() }, "beta2"),
@@ -404,7 +394,7 @@ mod tests {
             (AdamWConfig { max_gradient_norm: f64::INFINITY, ..default() }, "max-gradient-norm"),
         ];
         for (config, key) in wrong {
-            assert_eq!(config.out_of_range().unwrap().0, key);
+            assert_eq!(config.check().unwrap_err().key, key);
         }
     }
 }

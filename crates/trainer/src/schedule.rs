@@ -13,6 +13,7 @@
 
 use std::f64::consts::PI;
 
+use preceptor_core::OutOfRange;
 use serde::{Deserialize, Serialize};
 
 /// The course of the rate after the warm-up.
@@ -48,10 +49,15 @@ impl Default for ScheduleConfig {
 }
 
 impl ScheduleConfig {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        let allowed = self.learning_rate > 0.0 && self.learning_rate <= 1.0;
-        (!allowed).then(|| ("learning-rate", self.learning_rate.to_string(), "above 0, up to 1"))
+    /// Checks the range of every key.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfRange`] for the first key outside its range.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let is_allowed = self.learning_rate > 0.0 && self.learning_rate <= 1.0;
+        let allowed = "above 0 and at most 1";
+        OutOfRange::check("learning-rate", self.learning_rate, is_allowed, allowed)
     }
 }
 
@@ -131,10 +137,10 @@ mod tests {
 
     #[test]
     fn rates_must_be_positive_numbers() {
-        assert_eq!(ScheduleConfig::default().out_of_range(), None);
+        assert_eq!(ScheduleConfig::default().check(), Ok(()));
         for learning_rate in [0.0, -1.0, 1.5, f64::NAN] {
             let config = ScheduleConfig { learning_rate, ..ScheduleConfig::default() };
-            assert_eq!(config.out_of_range().unwrap().0, "learning-rate");
+            assert_eq!(config.check().unwrap_err().key, "learning-rate");
         }
     }
 

@@ -7,20 +7,23 @@ use std::collections::BTreeMap;
 
 use preceptor_answers::GraderProfile;
 use preceptor_core::{
-    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Origin, PortError,
-    PromptId, PseudoReference, Usage,
+    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Needs, Origin,
+    PortError, PromptId, PseudoReference, Settings, Usage,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{Label, TaskSet, grade};
 
-/// One line for lists.
-pub const SUMMARY: &str = "a right rollout if there is one (sees labels): pass@G";
-
 /// Settings of [`BestOfGroup`]: there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
+
+impl Settings for Config {
+    const NAME: &'static str = "oracle";
+    const SUMMARY: &'static str = "a right rollout if there is one (sees labels): pass@G";
+    const NEEDS: Needs = Needs::LABELS;
+}
 
 /// Takes the first right rollout.
 #[derive(Clone, Debug)]

@@ -5,20 +5,24 @@ use std::collections::BTreeMap;
 
 use preceptor_answers::GraderProfile;
 use preceptor_core::{
-    GroupReward, PortError, PromptId, Reward, RewardDeriver, RewardRequest, RewardValue,
-    UnrewardedReason, Usage,
+    GroupReward, Needs, PortError, PromptId, Reward, RewardDeriver, RewardRequest, RewardValue,
+    Settings, UnrewardedReason, Usage,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{Label, Task, TaskSet, grade};
 
-/// One line for lists.
-pub const SUMMARY: &str = "1 if the final answer is the label's (sees labels): the upper bound";
-
 /// Settings of [`GroundTruth`]: there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
+
+impl Settings for Config {
+    const NAME: &'static str = "ground-truth";
+    const SUMMARY: &'static str =
+        "1 if the final answer is the label's (sees labels): the upper bound";
+    const NEEDS: Needs = Needs::LABELS;
+}
 
 /// Rewards right answers.
 #[derive(Clone, Debug)]
@@ -63,11 +67,11 @@ mod tests {
     use preceptor_testkit::boxed_group;
 
     use super::*;
-    use crate::arithmetic;
+    use crate::{Benchmark, arithmetic};
 
     #[test]
     fn right_answers_are_worth_one_whatever_their_notation() {
-        let tasks = arithmetic::load(&arithmetic::Config::default(), Some(1)).unwrap();
+        let tasks = arithmetic::Config::default().load(None, Some(1)).unwrap();
         let label = tasks.tasks[0].label.answer().unwrap();
         let mut group = boxed_group(&[label, "-1", &format!("{label}.0"), ""]);
         group.prompt = tasks.tasks[0].prompt.clone();

@@ -11,21 +11,29 @@
 use std::collections::BTreeMap;
 
 use preceptor_core::{
-    GroupReward, Judge, Judged, JudgedCriterion, PortError, PromptId, Reward, RewardDeriver,
-    RewardRequest, RewardValue, UnrewardedReason, Usage, Verdict, VerdictRequest,
+    Calls, GroupReward, GroupShape, Judge, Judged, JudgedCriterion, Needs, PortError, PromptId,
+    Reward, RewardDeriver, RewardRequest, RewardValue, Settings, UnrewardedReason, Usage, Verdict,
+    VerdictRequest,
 };
 use preceptor_stats::rubric_score;
 use serde::{Deserialize, Serialize};
 
 use crate::{Label, Task, TaskSet};
 
-/// One line for lists.
-pub const SUMMARY: &str = "points of the physicians' rubric (sees labels): the upper bound";
-
 /// Settings of [`PhysicianRubric`]: there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
+
+impl Settings for Config {
+    const NAME: &'static str = "physician-rubric";
+    const SUMMARY: &'static str = "points of the physicians' rubric (sees labels): the upper bound";
+    const NEEDS: Needs = Needs::LABELS.union(Needs::JUDGE);
+
+    fn calls(&self, group: GroupShape) -> Calls {
+        Calls::of_judge(group.num_label_criteria, group)
+    }
+}
 
 /// Rewards by the benchmark's rubric.
 pub struct PhysicianRubric<'a> {

@@ -5,7 +5,7 @@ use std::fs;
 
 use preceptor_benchmarks::healthbench::{Config, Split};
 use preceptor_benchmarks::healthbench_strict::{Graded, of_verdicts};
-use preceptor_benchmarks::{Data, PhysicianRubric, healthbench};
+use preceptor_benchmarks::{Benchmark, Data, PhysicianRubric};
 use preceptor_core::{Evidence, JudgeFailure, Judged, Usage, Verdict};
 use preceptor_stats::{CheckedItem, CheckedResponse, resample, rubric_scores};
 use serde::Deserialize;
@@ -68,7 +68,7 @@ fn labelled(examples: &[Example]) -> Vec<(&Example, PhysicianRubric)> {
     fs::write(&path, rows.join("\n")).expect("writable");
     let config = Config { split: Split::All, ..Config::default() };
     let data = Data { path, is_published: false };
-    let tasks = healthbench::load(&config, &data, None).expect("rows of the schema").tasks;
+    let tasks = config.load(Some(&data), None).expect("rows of the schema").tasks;
     // A task set has an order of its own.
     let label = |example: &Example| {
         let id = format!("healthbench/{}", example.prompt_id);

@@ -92,7 +92,7 @@ fn a_model_without_a_chat_template_is_not_asked_what_needs_one() {
     insta::assert_snapshot!(run(chat).said());
     insta::assert_snapshot!(run(&format!("{chat}, if-available = true")).said());
     let train = "[reward]\nterms = [{ kind = \"format\" }]\n[train]\nkind = \"grpo\"\n\
-                 prompts-a-step = 1\n[held-out]\nkind = \"jsonl\"\npath = \"rows.jsonl\"\n";
+                 prompts-per-step = 1\n[held-out]\nkind = \"jsonl\"\npath = \"rows.jsonl\"\n";
     let manifest = fs::read_to_string(folder.path("tiny.toml")).expect("written");
     folder.write("train.toml", &format!("{manifest}{train}"));
     let refused = folder.run(&["run", "train.toml", "--set", "policy.model=base"]);

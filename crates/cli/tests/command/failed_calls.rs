@@ -61,7 +61,7 @@ terms = [{{ kind = "rubric", attempts = 1 }}]
 [train]
 kind = "grpo"
 steps = 8
-prompts-a-step = 2
+prompts-per-step = 2
 evaluate-every = 2
 checkpoint-every = 4
 [train.early-stopping]

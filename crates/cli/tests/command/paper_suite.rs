@@ -14,8 +14,8 @@ use crate::reproduce::copy;
 /// The replacements that make the manifests small: models, endpoints, limits, steps and batches.
 const SMALLER: [(&str, &str); 16] = [
     ("steps = 1000", "steps = 2"),
-    ("prompts-a-step = 256", "prompts-a-step = 2"),
-    ("prompts-a-step = 32", "prompts-a-step = 2"),
+    ("prompts-per-step = 256", "prompts-per-step = 2"),
+    ("prompts-per-step = 32", "prompts-per-step = 2"),
     ("evaluate-every = 50", "evaluate-every = 1"),
     ("checkpoint-every = 50", "checkpoint-every = 1"),
     ("warm-up-updates = 30", "warm-up-updates = 1"),

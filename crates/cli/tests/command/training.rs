@@ -35,7 +35,7 @@ terms = [{{ kind = "random" }}]
 [train]
 kind = "grpo"
 steps = 6
-prompts-a-step = 2
+prompts-per-step = 2
 evaluate-every = 2
 checkpoint-every = 2
 [train.schedule]
@@ -159,7 +159,7 @@ fn devices_that_share_the_work_change_no_record() {
     let run = |store: &str, device: &str, settings: &[&str]| {
         // Five passes an update, so that a round has one to three of them.
         let common = ["run", "train.toml", "--store", store, "--device", device];
-        let passes = ["--set", "train.tokens-a-pass=60"];
+        let passes = ["--set", "train.tokens-per-pass=60"];
         folder.run(&[&common[..], &passes, settings].concat()).expect_done();
         (records(&folder, store), weights(&folder, store))
     };
@@ -467,7 +467,7 @@ fn trainings_that_cannot_be_are_refused_by_key() {
         ("kind", "train.kind=ppo"),
         ("steps", "train.steps=0"),
         ("unknown-key", "train.stps=5"),
-        ("prompts", "train.prompts-a-step=7"),
+        ("prompts", "train.prompts-per-step=7"),
         ("mini-batches", "train.mini-batches=3"),
         ("rate", "train.schedule.learning-rate=-1"),
         ("beta", "train.optimizer.beta1=1"),

@@ -55,7 +55,7 @@ pub struct TrainDemand {
     /// none where adapters alone are trained, which are small.
     pub checkpoint_bytes: Option<[u64; 2]>,
     /// Seconds a step by what earlier steps took here, if there were any.
-    pub secs_a_step: Option<f64>,
+    pub secs_per_step: Option<f64>,
 }
 
 impl TrainDemand {
@@ -69,7 +69,7 @@ impl TrainDemand {
     /// Seconds of what is missing: by earlier steps, else at most, by a calibration.
     pub fn estimated_secs(&self, speed: Option<Speed>) -> Option<f64> {
         let missing = (self.num_steps - self.num_present) as f64;
-        if let Some(secs) = self.secs_a_step {
+        if let Some(secs) = self.secs_per_step {
             return Some(secs * missing);
         }
         let speed = speed?;
@@ -107,7 +107,7 @@ fn demand(cell: &Cell, store: &Store) -> Result<TrainDemand, Error> {
     let missing = num_steps - num_present as u64;
     let draws = matches!(training.objective, ObjectiveSettings::Grpo(_));
     let group_size = if draws { u64::from(cell.group_size) } else { 1 };
-    let prompts = missing * u64::from(settings.prompts_a_step);
+    let prompts = missing * u64::from(settings.prompts_per_step);
     let most = u64::from(cell.sampling.max_new_tokens);
     let mut num_rollouts = if draws { prompts * group_size } else { 0 };
     for evaluation in &training.evaluations {
@@ -127,7 +127,7 @@ fn demand(cell: &Cell, store: &Store) -> Result<TrainDemand, Error> {
         max_new_tokens: num_rollouts * most,
         max_trained_tokens: trained * u64::from(settings.passes),
         checkpoint_bytes: settings.lora.is_none().then(|| settings.checkpoint_bytes()),
-        secs_a_step: (!costs.is_empty()).then(|| secs / costs.len() as f64),
+        secs_per_step: (!costs.is_empty()).then(|| secs / costs.len() as f64),
     })
 }
 

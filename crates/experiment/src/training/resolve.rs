@@ -29,11 +29,11 @@ pub(crate) fn check_train(
         error.hint = Some("name a model that runs here".to_owned());
         return Err(error);
     }
-    if settings.prompts_a_step as usize > num_prompts {
-        let key = "train.prompts-a-step";
+    if settings.prompts_per_step as usize > num_prompts {
+        let key = "train.prompts-per-step";
         let detail = format!(
             "`{key} = {}`: the benchmark has {num_prompts} prompts",
-            settings.prompts_a_step
+            settings.prompts_per_step
         );
         return Err(document.error_at(key, detail));
     }

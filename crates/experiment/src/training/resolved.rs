@@ -106,6 +106,7 @@ fn trace(objective: &ObjectiveSettings, sampling: &Sampling) -> Option<Trace> {
 }
 
 /// The settings that identify a training run, beside those of its rollouts, aggregates and rewards.
+/// Keys that were renamed keep their former name here, so that digests stay.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct TrainingSpec<'a> {
@@ -113,11 +114,13 @@ struct TrainingSpec<'a> {
     data: TrainingData<'a>,
     num_prompts: usize,
     objective: &'a ObjectiveSettings,
-    prompts_a_step: u32,
+    #[serde(rename = "prompts-a-step")]
+    prompts_per_step: u32,
     mini_batches: u32,
     passes: u32,
     truncated: Truncated,
-    tokens_a_pass: u32,
+    #[serde(rename = "tokens-a-pass")]
+    tokens_per_pass: u32,
     optimizer: &'a AdamWConfig,
     schedule: &'a ScheduleConfig,
     lora: Option<&'a LoraConfig>,
@@ -140,18 +143,18 @@ impl Training {
         let Train { settings, objective } = train;
         let temperature = logprob_temperature(objective, stages.sampling);
         let num_prompts = stages.tasks.tasks.len();
-        let divides = num_prompts.is_multiple_of(settings.prompts_a_step as usize);
+        let divides = num_prompts.is_multiple_of(settings.prompts_per_step as usize);
         let decays = settings.schedule.kind != preceptor_trainer::Decay::Constant;
         let spec = TrainingSpec {
             format: RECORD_FORMAT,
             data: stages.training_data(objective.entry().needs.reference),
             num_prompts,
             objective,
-            prompts_a_step: settings.prompts_a_step,
+            prompts_per_step: settings.prompts_per_step,
             mini_batches: settings.mini_batches,
             passes: settings.passes,
             truncated: settings.truncated,
-            tokens_a_pass: settings.tokens_a_pass,
+            tokens_per_pass: settings.tokens_per_pass,
             optimizer: &settings.optimizer,
             schedule: &settings.schedule,
             lora: settings.lora.as_ref(),
@@ -278,7 +281,7 @@ impl Training {
 
     /// Settings that have no effect together.
     pub(crate) fn warnings(&self, group_size: u32, sampling: &Sampling) -> Vec<String> {
-        let updates = self.settings.updates_a_step();
+        let updates = self.settings.updates_per_step();
         let mut found = match &self.objective {
             ObjectiveSettings::Grpo(config) => {
                 let run = warnings::GrpoRun {
@@ -305,7 +308,7 @@ impl Training {
 
     /// The training of a cell with `reward` as reports read it.
     pub(crate) fn record(&self, reward: &[RewardTerm]) -> TrainingRecord {
-        let needs = self.objective.entry().needs.and(needs_of(reward));
+        let needs = self.objective.entry().needs.union(needs_of(reward));
         TrainingRecord {
             objective: self.objective.entry().name.to_owned(),
             num_steps: u64::from(self.settings.steps),

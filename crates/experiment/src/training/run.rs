@@ -176,9 +176,9 @@ impl<'c> TrainRun<'c, '_> {
             0 => None,
             step => self.read_checkpoint(step, &mut trainable)?.optimizer,
         };
-        let num_updates = u64::from(settings.steps) * u64::from(settings.updates_a_step());
+        let num_updates = u64::from(settings.steps) * u64::from(settings.updates_per_step());
         let schedule = Schedule::new(&settings.schedule, num_updates);
-        let rows = settings.tokens_a_pass as usize;
+        let rows = settings.tokens_per_pass as usize;
         let learner = match optimizer {
             None => Learner::new(trainable, &settings.optimizer, schedule, rows),
             Some(optimizer) => {
@@ -317,7 +317,7 @@ impl<'c> TrainRun<'c, '_> {
             return Ok(());
         }
         let settings = &training.settings;
-        let rows = settings.tokens_a_pass as usize;
+        let rows = settings.tokens_per_pass as usize;
         let states = settings.layer_states();
         let estimate = MemoryEstimate::of_trainable(trainable, model.spec(), rows, states);
         let num_policies = if needs_another_policy(cell, training) { 2 } else { 1 };

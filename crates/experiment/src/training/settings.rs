@@ -1,5 +1,6 @@
 //! The `[train]` table.
 
+use preceptor_core::OutOfRange;
 use preceptor_models::{LayerStates, LoraConfig};
 use preceptor_trainer::{AdamWConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,6 @@ use crate::catalog::ObjectiveSettings;
 use crate::document::Document;
 use crate::error::ManifestError;
 use crate::reading::{names_of, optional_table, read, read_kind};
-use crate::roles::out_of_range;
-use crate::settings::OutOfRange;
 
 /// What becomes of rollouts that were cut off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +81,7 @@ pub struct TrainSettings {
     /// 1000 (paper, the most).
     pub steps: u32,
     /// Prompts a step, 1 to as many as the benchmark has. Default: 256 (paper; the unit is ours).
-    pub prompts_a_step: u32,
+    pub prompts_per_step: u32,
     /// Parts that the prompts of a step are cut into, each an update of its own, 1 to the prompts of a
     /// step. Default: 1 (verl 0.5, which the paper's authors used).
     pub mini_batches: u32,
@@ -99,7 +98,7 @@ pub struct TrainSettings {
     pub old_logprobs: Option<OldLogprobs>,
     /// Tokens, of prompts and rollouts, that go through the model at once; bounds memory. Gradients of
     /// several passes add up to those of one, up to rounding. Default: 2048 (our choice).
-    pub tokens_a_pass: u32,
+    pub tokens_per_pass: u32,
     /// Compute the states inside of each layer again on the way back instead of keeping them: a fraction
     /// of the memory for a quarter more time. On the CPU results are the same to the bit, so records of
     /// both kinds are one. Default: false.
@@ -140,12 +139,12 @@ impl Default for TrainSettings {
     fn default() -> Self {
         Self {
             steps: 1000,
-            prompts_a_step: 256,
+            prompts_per_step: 256,
             mini_batches: 1,
             passes: 1,
             truncated: Truncated::Keep,
             old_logprobs: None,
-            tokens_a_pass: 2048,
+            tokens_per_pass: 2048,
             gradient_checkpointing: false,
             evaluate_every: 0,
             evaluate: None,
@@ -182,48 +181,41 @@ impl TrainSettings {
     }
 
     /// Updates a step.
-    pub(crate) fn updates_a_step(&self) -> u32 {
+    pub(crate) fn updates_per_step(&self) -> u32 {
         self.mini_batches * self.passes
     }
 
-    /// The first setting outside its range.
-    fn out_of_range(&self) -> Option<OutOfRange> {
+    /// Checks the range of every key, those of the tables within included.
+    fn check(&self) -> Result<(), OutOfRange> {
         let counts = [
-            ("steps", self.steps, 1..=1_000_000, "1 to 1000000"),
-            ("prompts-a-step", self.prompts_a_step, 1..=1_000_000, "1 to 1000000"),
-            ("mini-batches", self.mini_batches, 1..=self.prompts_a_step, "1 to `prompts-a-step`"),
-            ("passes", self.passes, 1..=100, "1 to 100"),
-            ("tokens-a-pass", self.tokens_a_pass, 1..=1 << 24, "1 to 16777216"),
-            ("evaluation-rollouts", self.evaluation_rollouts, 1..=4096, "1 to 4096"),
-            ("checkpoint-every", self.checkpoint_every, 1..=1_000_000, "1 to 1000000"),
-            ("keep-checkpoints", self.keep_checkpoints, 1..=1000, "1 to 1000"),
+            ("steps", self.steps, 1..=1_000_000, "between 1 and 1000000"),
+            ("prompts-per-step", self.prompts_per_step, 1..=1_000_000, "between 1 and 1000000"),
+            (
+                "mini-batches",
+                self.mini_batches,
+                1..=self.prompts_per_step,
+                "between 1 and `prompts-per-step`",
+            ),
+            ("passes", self.passes, 1..=100, "between 1 and 100"),
+            ("tokens-per-pass", self.tokens_per_pass, 1..=1 << 24, "between 1 and 16777216"),
+            ("evaluation-rollouts", self.evaluation_rollouts, 1..=4096, "between 1 and 4096"),
+            ("checkpoint-every", self.checkpoint_every, 1..=1_000_000, "between 1 and 1000000"),
+            ("keep-checkpoints", self.keep_checkpoints, 1..=1000, "between 1 and 1000"),
         ];
-        let wrong = counts.into_iter().find(|(_, value, range, _)| !range.contains(value));
-        if let Some((key, value, _, allowed)) = wrong {
-            return Some(OutOfRange { key, value: value.to_string(), allowed });
+        for (key, value, range, allowed) in counts {
+            OutOfRange::check(key, value, range.contains(&value), allowed)?;
         }
-        if let Some((key, value, allowed)) = self.optimizer.out_of_range() {
-            let key = match key {
-                "beta1" => "optimizer.beta1",
-                "beta2" => "optimizer.beta2",
-                "epsilon" => "optimizer.epsilon",
-                "weight-decay" => "optimizer.weight-decay",
-                _ => "optimizer.max-gradient-norm",
-            };
-            return Some(OutOfRange { key, value, allowed });
+        self.optimizer.check().map_err(|error| error.within("optimizer"))?;
+        self.schedule.check().map_err(|error| error.within("schedule"))?;
+        if let Some(lora) = &self.lora {
+            lora.check().map_err(|error| error.within("lora"))?;
         }
-        if let Some((_, value, allowed)) = self.schedule.out_of_range() {
-            return Some(OutOfRange { key: "schedule.learning-rate", value, allowed });
+        if let Some(EarlyStopping { patience, .. }) = self.early_stopping {
+            let is_allowed = (1..=1000).contains(&patience);
+            let key = "early-stopping.patience";
+            OutOfRange::check(key, patience, is_allowed, "between 1 and 1000")?;
         }
-        let patience = self.early_stopping.as_ref().map(|stopping| stopping.patience);
-        match patience {
-            Some(patience) if !(1..=1000).contains(&patience) => Some(OutOfRange {
-                key: "early-stopping.patience",
-                value: patience.to_string(),
-                allowed: "1 to 1000",
-            }),
-            _ => None,
-        }
+        Ok(())
     }
 }
 
@@ -261,13 +253,8 @@ pub(crate) fn read_train(
         read(document, "train.objective", Value::Table(objective), &[])?;
     let settings: TrainSettings =
         read(document, "train", Value::Table(train), &["kind", "objective"])?;
-    if let Some(wrong) = settings.out_of_range() {
-        return Err(out_of_range(document, "train", &wrong));
-    }
-    if let Some((key, value, allowed)) = objective.out_of_range() {
-        let wrong = OutOfRange { key, value, allowed };
-        return Err(out_of_range(document, "train.objective", &wrong));
-    }
+    document.check("train", settings.check())?;
+    document.check("train.objective", objective.check())?;
     Ok(Some(Train { settings, objective }))
 }
 

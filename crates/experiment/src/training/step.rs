@@ -99,8 +99,8 @@ impl<'s> Step<'s, '_> {
     /// The tasks of the step.
     fn tasks(&self) -> Vec<&'s Task> {
         let tasks = &self.cell.tasks.tasks;
-        let prompts_a_step = self.training.settings.prompts_a_step as usize;
-        prompts_of_step(self.cell.seed, tasks.len(), prompts_a_step, self.number)
+        let prompts_per_step = self.training.settings.prompts_per_step as usize;
+        prompts_of_step(self.cell.seed, tasks.len(), prompts_per_step, self.number)
             .into_iter()
             .map(|place| &tasks[place])
             .collect()
@@ -354,7 +354,7 @@ impl<'s> Step<'s, '_> {
         phases: &mut Phases,
     ) -> Result<Vec<Report>, Error> {
         let settings = &self.training.settings;
-        let objective = self.training.objective.build(max_new_tokens);
+        let objective = self.training.objective.build(max_new_tokens)?;
         let mut reports = Vec::new();
         if groups.is_empty() {
             return Ok(reports);

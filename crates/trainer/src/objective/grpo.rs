@@ -25,6 +25,7 @@
 use std::fmt;
 
 use burn::tensor::Tensor;
+use preceptor_core::{Needs, OutOfRange, Settings};
 use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -32,9 +33,6 @@ use super::tokens::{Tokens, check_finite, sampled};
 use super::{Batch, Loss, Metrics, Objective, Sampled, Sequence, Totals};
 use crate::Error;
 use crate::advantages::{Baseline, Normalization};
-
-/// One line for lists.
-pub const SUMMARY: &str = "clipped policy gradient with group-normalised advantages";
 
 /// How the terms of tokens become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,20 +190,26 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
-    pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        let ranges = [
-            ("clip-low", self.clip_low, 1.0, "0 to 1"),
-            ("clip-high", self.clip_high, 1000.0, "0 to 1000"),
-            ("reward-kl", self.reward_kl, 1000.0, "0 to 1000"),
-            ("loss-kl.coefficient", self.loss_kl.coefficient, 1000.0, "0 to 1000"),
-        ];
-        let mut ranges = ranges.into_iter();
-        let wrong = ranges.find(|&(_, value, most, _)| !(0.0..=most).contains(&value));
-        wrong.map(|(key, value, _, allowed)| (key, value.to_string(), allowed))
-    }
+impl Settings for Config {
+    const NAME: &'static str = "grpo";
+    const SUMMARY: &'static str = "clipped policy gradient with group-normalised advantages";
+    const NEEDS: Needs = Needs::NOTHING;
 
+    fn check(&self) -> Result<(), OutOfRange> {
+        let ranges = [
+            ("clip-low", self.clip_low, 1.0, "between 0 and 1"),
+            ("clip-high", self.clip_high, 1000.0, "between 0 and 1000"),
+            ("reward-kl", self.reward_kl, 1000.0, "between 0 and 1000"),
+            ("loss-kl.coefficient", self.loss_kl.coefficient, 1000.0, "between 0 and 1000"),
+        ];
+        let check = |(key, value, most, allowed): (&str, f64, f64, &'static str)| {
+            OutOfRange::check(key, value, (0.0..=most).contains(&value), allowed)
+        };
+        ranges.into_iter().try_for_each(check)
+    }
+}
+
+impl Config {
     /// How the rewards of a group become advantages.
     pub fn normalization(&self) -> Normalization {
         Normalization { std: self.std, baseline: self.baseline }

@@ -10,14 +10,12 @@
 //! Differs from the paper: it says "mean token cross-entropy" and not which mean over sequences.
 
 use burn::tensor::Tensor;
+use preceptor_core::{Needs, Settings};
 use serde::{Deserialize, Serialize};
 
 use super::tokens::Tokens;
 use super::{Batch, Loss, Metrics, Objective};
 use crate::Error;
-
-/// One line for lists.
-pub const SUMMARY: &str = "cross-entropy of targets: supervised fine-tuning";
 
 /// How the terms of tokens become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +35,12 @@ pub struct Config {
     /// How the terms of tokens become one number: `sequence-mean-token-mean` or `token-mean`.
     /// Default: `sequence-mean-token-mean` (our choice).
     pub aggregation: Aggregation,
+}
+
+impl Settings for Config {
+    const NAME: &'static str = "sft";
+    const SUMMARY: &'static str = "cross-entropy of targets: supervised fine-tuning";
+    const NEEDS: Needs = Needs::REFERENCE;
 }
 
 /// Cross-entropy.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use preceptor_core::Settings;
 use preceptor_trainer::objective::grpo::{self, Aggregation, Grpo, KlEstimator, LossKl, Ratio};
 use preceptor_trainer::objective::sft::{self, Sft};
 use preceptor_trainer::{
@@ -353,7 +354,7 @@ fn a_term_that_is_no_number_is_named() {
 #[test]
 fn settings_out_of_range_are_named_and_unknown_keys_refused() {
     let default = grpo::Config::default;
-    assert_eq!(default().out_of_range(), None);
+    assert_eq!(default().check(), Ok(()));
     let wrong = [
         (grpo::Config { clip_low: 1.1, ..default() }, "clip-low"),
         (grpo::Config { clip_high: f64::NAN, ..default() }, "clip-high"),
@@ -361,7 +362,7 @@ fn settings_out_of_range_are_named_and_unknown_keys_refused() {
         (with_loss_kl(KlEstimator::K3, f64::INFINITY), "loss-kl.coefficient"),
     ];
     for (config, key) in wrong {
-        assert_eq!(config.out_of_range().unwrap().0, key);
+        assert_eq!(config.check().unwrap_err().key, key);
     }
     for text in [r#"{ "clip-lo": 0.1 }"#, r#"{ "loss-kl": { "coef": 0.1 } }"#] {
         let error = serde_json::from_str::<grpo::Config>(text).unwrap_err().to_string();
