@@ -11,8 +11,8 @@ use preceptor_core::{
     ScoreRequest, Scorer, Seed, TokenScores,
 };
 use preceptor_experiment::{
-    Document, Error, ModelHost, NoProgress, Plan, ResolveOptions, RunOptions, RunSummary, resolve,
-    run,
+    Document, Error, ModelDirectory, ModelLoader, NoProgress, Plan, ResolveOptions, RunOptions,
+    RunSummary, resolve, run,
 };
 use preceptor_files::{Files, Hub, Places, SamplingDefaults};
 use preceptor_store::Store;
@@ -109,7 +109,7 @@ pub(crate) struct ScriptedHost {
     pub(crate) failing: Option<fn(&Prompt, Seed) -> Option<CallFailureKind>>,
 }
 
-impl ModelHost for ScriptedHost {
+impl ModelDirectory for ScriptedHost {
     fn identify(&mut self, name: &str) -> Result<ModelIdentity, Error> {
         Ok(ScriptedModel::new(name, answer, logprobs).identity().clone())
     }
@@ -117,7 +117,9 @@ impl ModelHost for ScriptedHost {
     fn sampling_defaults(&self, name: &str) -> SamplingDefaults {
         self.sampling.get(name).copied().unwrap_or_default()
     }
+}
 
+impl ModelLoader for ScriptedHost {
     fn weight_bytes(&self, _name: &str) -> Option<u64> {
         Some(1)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::HumanBytes;
 use preceptor_core::record::PlanRecord;
 use preceptor_experiment::{
-    CallDemand, Expense, ModelHost as _, Purpose, Speed, StageSummary, TrainDemand,
+    CallDemand, Expense, ModelDirectory as _, Purpose, Speed, StageSummary, TrainDemand,
     calibrate_speed, detectable_difference,
 };
 use serde_json::{Value, json};

@@ -4,63 +4,53 @@
 //! FILE.toml --read--> Document --resolve--> Plan (cells, stages) --run--> records in the store
 //! ```
 //!
-//! A [`Document`] is what the files and the command line say, with the place of every key. A
+//! A [`Document`] holds what the files and the command line say, with the position of every key. A
 //! [`Plan`] has every value explicit, the matrix expanded and every cell and stage named by digest;
 //! code past the plan never sees a manifest. [`run()`] fills the stages that are not full.
+//!
+//! Folders, from the last to the first in that order: `tools` (commands about a run), [`run()`] in
+//! `runner`, `training` (the loop), `run` (the stages of a cell), `manifest`, `plan`, `models`.
 
-mod calibrate;
 mod catalog;
-mod compare;
-mod contrasts;
-mod demand;
-mod document;
-mod drawing;
 mod error;
-mod estimation;
-mod fill;
-mod grade_file;
-mod grading;
-mod grid;
-mod model_host;
+mod manifest;
+mod models;
 mod plan;
 mod progress;
-mod reading;
-mod recorded_model;
-mod regrade;
-mod resolve;
-mod roles;
 mod run;
-mod settings;
-mod spending;
-mod stages;
-mod status;
-mod task_tables;
+mod runner;
+mod tools;
 mod training;
-mod verdict_file;
 
-pub use calibrate::{AnchorQuality, Calibration, JudgeQuality, calibrate};
 pub use catalog::{
     AggregatorSettings, BenchmarkSettings, Entry, JudgeSettings, ObjectiveSettings, RewardSettings,
 };
-pub use compare::{Comparison, Side, compare};
-pub use demand::{CallDemand, Expense, Purpose};
-pub use document::Document;
 pub use error::{Error, ManifestError};
-pub use grade_file::{FileGrade, benchmark_settings, grade_responses};
-pub use model_host::{ModelHost, Models};
-pub use plan::{Cell, Plan, StageState, StageSummary};
-pub use preceptor_stats::detectable_difference;
-pub use progress::{NoProgress, Progress, Unit};
-pub use recorded_model::RoleCost;
-pub use regrade::{Moved, Regraded, regraded};
-pub use resolve::{ResolveOptions, endpoints, resolve};
-pub use run::{RunOptions, RunSummary, run};
-pub use settings::{
+pub use manifest::document::Document;
+pub use manifest::endpoints::endpoints;
+pub use manifest::resolve::{ResolveOptions, resolve};
+pub use manifest::settings::{
     AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
 };
-pub use status::{CellState, CellStatus, status};
-pub use training::{
-    EarlyStopping, Exported, Metric, OldLogprobs, Speed, Split, TrainDemand, TrainSettings,
-    Truncated, calibrate_speed, export,
+pub use manifest::train_settings::{
+    EarlyStopping, Metric, OldLogprobs, Split, TrainSettings, Truncated,
 };
-pub use verdict_file::{VerdictGrade, grade_verdicts};
+pub use models::directory::ModelDirectory;
+pub use models::host::Models;
+pub use models::loader::ModelLoader;
+pub use plan::cell::Cell;
+pub use plan::price::{CallDemand, Expense, Purpose};
+pub use plan::price_training::{Speed, TrainDemand, calibrate_speed};
+pub use plan::resolved::{Plan, StageState, StageSummary};
+pub use plan::status::{CellState, CellStatus, status};
+pub use preceptor_endpoints::Config as EndpointConfig;
+pub use preceptor_stats::detectable_difference;
+pub use progress::{NoProgress, Progress, Unit};
+pub use run::summary::{RoleCost, RunOptions, RunSummary};
+pub use runner::run;
+pub use tools::calibrate::{AnchorQuality, Calibration, JudgeQuality, calibrate};
+pub use tools::compare::{Comparison, Side, compare};
+pub use tools::export::{Exported, export};
+pub use tools::grade_responses::{FileGrade, benchmark_settings, grade_responses};
+pub use tools::grade_verdicts::{VerdictGrade, grade_verdicts};
+pub use tools::regrade::{Moved, Regraded, regraded};

@@ -8,8 +8,8 @@ use preceptor_answers::{classify, extract_boxed};
 use preceptor_core::record::{Score, TrainGroupRecord};
 use preceptor_trainer::{GroupAdvantages, Report, Signal};
 
-use super::estimated::{Estimated, reference_of};
-use super::settings::OldLogprobs;
+use crate::manifest::train_settings::OldLogprobs;
+use crate::training::estimated::{Estimated, reference_of};
 
 /// Measures rewards, groups and advantages.
 pub(super) fn measure_rewards(

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use preceptor_core::record::{TrainStepRecord, step_group_key, step_key};
-use preceptor_store::{Stage, Writer};
+use preceptor_store::{Stage, Store, Writer};
 
-use super::run::TrainRun;
-use super::step::Outcome;
 use crate::Error;
+use crate::plan::cell::Training;
+use crate::run::session::Session;
+use crate::training::step::Outcome;
 
 /// The stages that a step adds to.
 pub(crate) struct StepRecords {
@@ -38,8 +39,7 @@ impl KeyedStage {
 }
 
 impl StepRecords {
-    pub(crate) fn open(run: &TrainRun<'_, '_>) -> Result<Self, Error> {
-        let TrainRun { store, training, .. } = run;
+    pub(crate) fn open(store: &Store, training: &Training) -> Result<Self, Error> {
         Ok(Self {
             steps: KeyedStage::open(store.stage(&training.steps))?,
             groups: KeyedStage::open(store.stage(&training.groups))?,
@@ -50,7 +50,8 @@ impl StepRecords {
     /// Keeps a step. The record of the step comes last: where it is, the others are.
     pub(crate) fn keep(
         &mut self,
-        run: &TrainRun<'_, '_>,
+        session: &Session<'_>,
+        label: &str,
         outcome: &Outcome,
         step: u64,
     ) -> Result<(), Error> {
@@ -58,12 +59,9 @@ impl StepRecords {
         if self.steps.present.contains(&step_key(step)) {
             let known = self.steps.stage.load::<TrainStepRecord>()?.records;
             if known.get(&step_key(step)) != Some(&record) {
-                run.board.tell(|progress| {
-                    progress.notice(&format!(
-                        "{}: step {step} was done again and its numbers differ from the stored record, which is kept: another build or another processor made it",
-                        run.cell.label()
-                    ));
-                });
+                session.notice(&format!(
+                    "{label}: step {step} does not reproduce the stored record (another build or processor made it?); the stored record is kept"
+                ));
             }
             return Ok(());
         }

@@ -16,30 +16,27 @@ use std::rc::Rc;
 use preceptor_core::Seed;
 use preceptor_core::record::{TrainStepRecord, step_key};
 use preceptor_models::{LocalModel, Model, Trainable, available_memory};
-use preceptor_store::Store;
 use preceptor_trainer::{Checkpoint, Checkpoints, Learner, MemoryEstimate, Schedule};
 use serde_json::json;
 
-use super::course::{Course, Decision};
-use super::evaluation::Evaluation;
 use super::events;
-use super::records::StepRecords;
-use super::resolved::Training;
-use super::step::{Done, Outcome, Phases, Step};
 use crate::Error;
 use crate::catalog::ObjectiveSettings;
-use crate::drawing::{fill_prompts, fill_rollouts, load_rollouts};
-use crate::plan::Cell;
-use crate::recorded_model::Switchboard;
-use crate::run::{RunOptions, RunSummary, grade_rollouts};
+use crate::plan::cell::Cell;
+use crate::plan::cell::Evaluation;
+use crate::plan::cell::Training;
+use crate::plan::course::{Course, Decision};
+use crate::run::grading::grade_rollouts;
+use crate::run::rollouts::{fill_prompts, fill_rollouts, load_rollouts};
+use crate::run::session::Session;
+use crate::training::records::StepRecords;
+use crate::training::step::{Done, Outcome, Phases, Step};
 
 /// A cell whose policy is trained.
 pub(crate) struct TrainRun<'c, 'a> {
     pub(crate) cell: &'c Cell,
     pub(crate) training: &'c Training,
-    pub(crate) store: &'c Store,
-    pub(crate) board: &'c Switchboard<'a>,
-    pub(crate) options: RunOptions,
+    pub(crate) session: &'c Session<'a>,
 }
 
 /// How a training run ended.
@@ -52,12 +49,12 @@ pub(crate) enum Trained {
 
 impl<'c> TrainRun<'c, '_> {
     pub(crate) fn course(&self) -> Course<'c> {
-        Course { training: self.training, store: self.store }
+        Course { training: self.training, store: self.session.store }
     }
 
     /// Trains as far as is missing.
-    pub(crate) fn run(&self, summary: &mut RunSummary) -> Result<Trained, Error> {
-        self.evaluate_checkpoints(summary)?;
+    pub(crate) fn run(&self) -> Result<Trained, Error> {
+        self.evaluate_checkpoints()?;
         let decision = self.course().decide()?;
         if let Some(reason) = self.halted_at(decision)? {
             return Ok(Trained::Halted(reason));
@@ -67,7 +64,7 @@ impl<'c> TrainRun<'c, '_> {
             return Ok(Trained::Policy(self.policy_after(best)?, best));
         }
         let last = self.last_step(decision);
-        match self.train(from.unwrap_or(last), last, summary)? {
+        match self.train(from.unwrap_or(last), last)? {
             Some(reason) => Ok(Trained::Halted(reason)),
             None => match self.course().decide()? {
                 Decision::Made { best, .. } => Ok(Trained::Policy(self.policy_after(best)?, best)),
@@ -77,11 +74,11 @@ impl<'c> TrainRun<'c, '_> {
     }
 
     /// Asks for the grades that evaluations with stored rollouts lack. No policy is loaded.
-    pub(crate) fn regrade(&self, summary: &mut RunSummary) -> Result<(), Error> {
+    pub(crate) fn regrade(&self) -> Result<(), Error> {
         let course = self.course();
         for evaluation in &self.training.evaluations {
             if !course.is_graded(evaluation)? && course.is_drawn(evaluation)? {
-                self.board.quietly(|| self.grade(evaluation, summary))?;
+                self.session.without_progress(|| self.grade(evaluation))?;
             }
         }
         Ok(())
@@ -120,15 +117,15 @@ impl<'c> TrainRun<'c, '_> {
 
     /// Evaluates the policies that are stored as checkpoints and were not evaluated: nothing is trained
     /// again for them.
-    fn evaluate_checkpoints(&self, summary: &mut RunSummary) -> Result<(), Error> {
+    fn evaluate_checkpoints(&self) -> Result<(), Error> {
         let course = self.course();
         let mut missing = course.steps_to_evaluate(self.last_step(course.decide()?))?;
         let known = self.checkpoints().steps()?;
         missing.retain(|step| known.contains(step));
         for step in missing {
             let policy = self.policy_after(step)?;
-            if let Err(reason) = self.evaluate_with_targets(step, &policy, summary)? {
-                self.board.tell(|progress| progress.notice(&reason));
+            if let Err(reason) = self.evaluate_with_targets(step, &policy)? {
+                self.session.notice(&reason);
             }
         }
         Ok(())
@@ -138,32 +135,26 @@ impl<'c> TrainRun<'c, '_> {
         &self,
         step: u64,
         policy: &Rc<LocalModel>,
-        summary: &mut RunSummary,
     ) -> Result<Result<(), String>, Error> {
-        let targets = match self.validation_targets(policy, summary)? {
+        let targets = match self.validation_targets(policy)? {
             Ok(targets) => targets,
             Err(reason) => return Ok(Err(reason)),
         };
         self.measure_loss(step, policy, &targets)?;
-        self.evaluate(step, policy, summary)?;
+        self.evaluate(step, policy)?;
         Ok(Ok(()))
     }
 
     /// Trains from a checkpoint at or before `from` to `last` or an earlier end; says why it halted, if
     /// it did.
-    fn train(
-        &self,
-        from: u64,
-        last: u64,
-        summary: &mut RunSummary,
-    ) -> Result<Option<String>, Error> {
-        let Self { training, board, .. } = self;
+    fn train(&self, from: u64, last: u64) -> Result<Option<String>, Error> {
+        let Self { training, session, .. } = self;
         let settings = &training.settings;
         let checkpoints = self.checkpoints();
-        let model = board.load(&self.cell.model_name)?;
+        let model = session.load(&self.cell.model_name)?;
         let mut trainable = fresh(&model, training, self.cell.seed)?;
         self.check_memory(&trainable, &model)?;
-        let mut policy = LocalModel::new(model, self.options.generation);
+        let mut policy = LocalModel::new(model, self.session.options.generation);
         // After the last step nothing is updated: its weights are enough.
         let start = match from == last && checkpoints.steps()?.contains(&from) {
             true => from,
@@ -192,9 +183,9 @@ impl<'c> TrainRun<'c, '_> {
             self.take_weights(&mut policy, learner.trainable(), start);
         }
         let mut policy = Rc::new(policy);
-        let halted = self.steps(start, last, &mut policy, &mut learner, summary)?;
+        let halted = self.steps(start, last, &mut policy, &mut learner)?;
         for spec in [&training.steps, &training.groups, &training.costs] {
-            self.store.stage(spec).compact()?;
+            self.session.store.stage(spec).compact()?;
         }
         self.write_events()?;
         if halted.is_none() && !settings.keep_optimizer {
@@ -212,27 +203,25 @@ impl<'c> TrainRun<'c, '_> {
         mut last: u64,
         policy: &mut Rc<LocalModel>,
         learner: &mut Learner,
-        summary: &mut RunSummary,
     ) -> Result<Option<String>, Error> {
-        let Self { cell, training, board, .. } = *self;
+        let Self { cell, training, session } = *self;
         let settings = &training.settings;
         let checkpoints = self.checkpoints();
         let keep = |step: u64, best: Option<u64>, learner: &Learner| {
             self.write_checkpoint(&checkpoints, step, best, learner)
         };
-        let targets = match self.targets(policy, summary)? {
+        let targets = match self.targets(policy)? {
             Ok(targets) => targets,
             Err(reason) => return Ok(Some(reason)),
         };
         let evaluated = training.evaluated_steps();
-        let mut records = StepRecords::open(self)?;
+        let mut records = StepRecords::open(session.store, training)?;
         let (mut step, mut best) = (start, self.course().decide()?.best());
         // What happens between two steps belongs to the second.
         let mut phases = Phases::default();
         loop {
             if evaluated.contains(&step) {
-                let done = phases
-                    .time("evaluate", || self.evaluate_with_targets(step, policy, summary))?;
+                let done = phases.time("evaluate", || self.evaluate_with_targets(step, policy))?;
                 let decision = self.course().decide()?;
                 best = decision.best();
                 let open_at = match decision {
@@ -255,8 +244,8 @@ impl<'c> TrainRun<'c, '_> {
             if step >= last {
                 return Ok(None);
             }
-            let this = Step { cell: training.untrained(), training, board, number: step + 1 };
-            let done = board.quietly(|| match &training.objective {
+            let this = Step { cell: training.untrained(), training, session, number: step + 1 };
+            let done = session.without_progress(|| match &training.objective {
                 ObjectiveSettings::Grpo(config) => this.grpo(config, policy, learner),
                 ObjectiveSettings::Sft(_) => this.sft(&targets, policy, learner).map(Done::Step),
             });
@@ -283,14 +272,16 @@ impl<'c> TrainRun<'c, '_> {
             });
             outcome.cost.seconds.extend(std::mem::take(&mut phases).into_seconds());
             // Before the checkpoint: a run that resumes from there does not do the step again.
-            records.keep(self, &outcome, step)?;
+            records.keep(session, &cell.label(), &outcome, step)?;
             let every = u64::from(settings.checkpoint_every);
             if step.is_multiple_of(every) || step == last {
                 phases.time("checkpoint", || keep(step, best, learner))?;
             }
-            summary.usage += outcome.cost.usage;
-            summary.num_steps += 1;
-            board.tell(|progress| {
+            session.count(|summary| {
+                summary.usage += outcome.cost.usage;
+                summary.num_steps += 1;
+            });
+            session.report(|progress| {
                 let text = in_short(&outcome);
                 progress.step_ended(&cell.label(), step, u64::from(settings.steps), &text);
             });
@@ -299,20 +290,21 @@ impl<'c> TrainRun<'c, '_> {
 
     /// The policy after `step`, from the initial model or a checkpoint.
     fn policy_after(&self, step: u64) -> Result<Rc<LocalModel>, Error> {
-        let model = self.board.load(&self.cell.model_name)?;
+        let model = self.session.load(&self.cell.model_name)?;
         if step == 0 {
-            return Ok(Rc::new(LocalModel::new(model, self.options.generation)));
+            return Ok(Rc::new(LocalModel::new(model, self.session.options.generation)));
         }
         let mut trainable = fresh(&model, self.training, self.cell.seed)?;
         self.read_checkpoint(step, &mut trainable)?;
-        let mut policy = LocalModel::new(model, self.options.generation);
+        let mut policy = LocalModel::new(model, self.session.options.generation);
         self.take_weights(&mut policy, &trainable, step);
         Ok(Rc::new(policy))
     }
 
     /// Refuses a training run that does not fit into memory.
     fn check_memory(&self, trainable: &Trainable, model: &Model) -> Result<(), Error> {
-        let Self { cell, training, options, .. } = self;
+        let Self { cell, training, session } = self;
+        let options = session.options;
         if options.ignores_memory {
             return Ok(());
         }
@@ -342,7 +334,7 @@ impl<'c> TrainRun<'c, '_> {
 
     /// Where checkpoints and metrics of this training run are.
     fn folder(&self) -> PathBuf {
-        self.store.root().join("training").join(self.training.steps.digest().as_str())
+        self.session.store.root().join("training").join(self.training.steps.digest().as_str())
     }
 
     fn checkpoints(&self) -> Checkpoints {
@@ -364,64 +356,57 @@ impl<'c> TrainRun<'c, '_> {
         Ok(checkpoints.prune(protected)?)
     }
 
-    /// Draws and grades what is missing of the evaluations after `step`.
-    fn evaluate(
-        &self,
-        step: u64,
-        policy: &Rc<LocalModel>,
-        summary: &mut RunSummary,
-    ) -> Result<(), Error> {
-        let Self { store, board, options, .. } = *self;
+    /// Samples and grades what is missing of the evaluations after `step`.
+    fn evaluate(&self, step: u64, policy: &Rc<LocalModel>) -> Result<(), Error> {
+        let session = self.session;
         let course = self.course();
         for evaluation in self.training.evaluations_of(step) {
             if course.is_graded(evaluation)? {
                 continue;
             }
             let cell = &evaluation.demand.cell;
-            board.lend(cell.policy_name.clone(), Rc::clone(policy) as _);
-            let drawn = board.quietly(|| {
-                fill_prompts(cell, store)?;
-                fill_rollouts(&evaluation.demand, store, board, options, summary)
-            });
-            board.take_back(&cell.policy_name);
-            drawn?;
-            board.quietly(|| self.grade(evaluation, summary))?;
+            session.without_progress(|| {
+                session.with_policy(&cell.policy_name, Rc::clone(policy) as _, || {
+                    fill_prompts(cell, session)?;
+                    fill_rollouts(&evaluation.demand, session)
+                })?;
+                self.grade(evaluation)
+            })?;
             let scores = course.scores(evaluation)?.unwrap_or_default();
             let (label, split) = (self.cell.label(), evaluation.split.name());
-            let text = match scores.len() {
+            session.notice(&match scores.len() {
                 0 => format!("{label}: after {step} steps nothing on {split} could be scored"),
                 n => {
                     let score = scores.iter().sum::<f64>() / n as f64;
                     format!("{label}: after {step} steps the score on {split} is {score:.3}")
                 }
-            };
-            board.tell(|progress| progress.notice(&text));
+            });
         }
         Ok(())
     }
 
-    /// Grades the rollouts of an evaluation; what fails is asked for once more.
-    fn grade(&self, evaluation: &Evaluation, summary: &mut RunSummary) -> Result<(), Error> {
-        let Self { store, board, .. } = *self;
+    /// Grades the rollouts of an evaluation; calls that fail are made once more.
+    fn grade(&self, evaluation: &Evaluation) -> Result<(), Error> {
         let cell = &evaluation.demand.cell;
-        let mut rollouts = load_rollouts(&store.stage(&cell.stages.rollouts))?;
-        for drawn in rollouts.values_mut() {
-            drawn.retain(|rollout| rollout.index < evaluation.demand.group_size);
+        let stage = self.session.store.stage(&cell.stages.rollouts);
+        let mut rollouts = load_rollouts(&stage)?;
+        for sampled in rollouts.values_mut() {
+            sampled.retain(|rollout| rollout.index < evaluation.demand.group_size);
         }
-        let mut first = RunSummary::default();
-        let tasks = &cell.tasks.tasks;
-        grade_rollouts(cell, tasks, store, board, &rollouts, &mut first)?;
-        if first.num_failed > 0 {
-            grade_rollouts(cell, tasks, store, board, &rollouts, summary)?;
+        let grade = || grade_rollouts(cell, &cell.tasks.tasks, self.session, &rollouts);
+        if grade()? > 0 {
+            let num_failed = grade()?;
+            self.session.count(|summary| summary.num_failed += num_failed);
         }
         // A killed run may have left parts.
-        Ok(store.stage(&cell.stages.rollouts).compact()?)
+        Ok(stage.compact()?)
     }
 
     /// Writes the records of all steps and evaluations as a TensorBoard event file.
     fn write_events(&self) -> Result<(), Error> {
         let course = self.course();
-        let steps = self.store.stage(&self.training.steps).load::<TrainStepRecord>()?.records;
+        let steps =
+            self.session.store.stage(&self.training.steps).load::<TrainStepRecord>()?.records;
         let mut scalars: events::Scalars = BTreeMap::new();
         for record in steps.into_values() {
             let named = record.measures.into_iter();

@@ -17,27 +17,27 @@ use preceptor_trainer::{
     Group as TrainedGroup, GroupAdvantages, Learner, Report, Sequence, advantages, reward_with_kl,
 };
 
-use super::estimated::{
+use crate::Error;
+use crate::manifest::train_settings::{OldLogprobs, Truncated};
+use crate::plan::cell::Cell;
+use crate::plan::cell::Training;
+use crate::run::estimation::Estimation;
+use crate::run::seeds::prompt_seed;
+use crate::run::session::Session;
+use crate::training::estimated::{
     Estimated, is_transient, recomputed, reference_of, token_traces, trained_group,
 };
-use super::measures::{
+use crate::training::measures::{
     measure_groups, measure_lengths, measure_logprobs, measure_rewards, measures_of, share,
 };
-use super::order::prompts_of_step;
-use super::resolved::Training;
-use super::settings::{OldLogprobs, Truncated};
-use crate::Error;
-use crate::drawing::prompt_seed;
-use crate::estimation::Estimation;
-use crate::plan::Cell;
-use crate::recorded_model::Switchboard;
+use crate::training::order::prompts_of_step;
 
 /// A step that is about to be done.
 #[derive(Clone, Copy)]
 pub(crate) struct Step<'s, 'a> {
     pub(crate) cell: &'s Cell,
     pub(crate) training: &'s Training,
-    pub(crate) board: &'s Switchboard<'a>,
+    pub(crate) session: &'s Session<'a>,
     /// From 1.
     pub(crate) number: u64,
 }
@@ -258,7 +258,7 @@ impl<'s> Step<'s, '_> {
         policy: &LocalModel,
         phases: &mut Phases,
     ) -> Result<Vec<Estimated<'t>>, Error> {
-        let Self { cell, board, .. } = *self;
+        let Self { cell, session, .. } = *self;
         let (mut groups, mut traces) = (Vec::new(), Vec::new());
         for (task, drawn) in tasks.iter().zip(drawn) {
             let (rollouts, of_rollouts): (Vec<Rollout>, Vec<RolloutTrace>) =
@@ -268,8 +268,8 @@ impl<'s> Step<'s, '_> {
         }
         let groups_of: Vec<&Group> = groups.iter().collect();
         let stage_prefix = self.stage_prefix();
-        let estimation = Estimation { cell, board, policy, stage_prefix: &stage_prefix };
-        let needs_reference = crate::stages::needs_of(&cell.reward).reference;
+        let estimation = Estimation { cell, session, policy, stage_prefix: &stage_prefix };
+        let needs_reference = crate::plan::stages::needs_of(&cell.reward).reference;
         let aggregates: Vec<Option<Aggregate>> = match needs_reference {
             false => vec![None; groups.len()],
             true => {
@@ -336,7 +336,7 @@ impl<'s> Step<'s, '_> {
                 })
             })
             .collect();
-        let reference = self.board.open(&self.cell.model_name)?;
+        let reference = self.session.open(&self.cell.model_name)?;
         let scores = reference.score_under(&requests, &distributions)?;
         let mut logprobs = scores.into_iter().map(|scores| scores.logprobs);
         Ok(groups

@@ -15,45 +15,35 @@ use preceptor_core::{
 use preceptor_models::LocalModel;
 use preceptor_trainer::objective::sft;
 
-use super::run::TrainRun;
 use crate::Error;
 use crate::catalog::ObjectiveSettings;
-use crate::drawing::{fill_prompts, fill_rollouts, load_rollouts};
-use crate::plan::{Cell, RolloutDemand};
-use crate::run::{CellRun, RunSummary};
+use crate::plan::cell::{Cell, RolloutDemand};
+use crate::run::cell_run::CellRun;
+use crate::run::rollouts::{fill_prompts, fill_rollouts, load_rollouts};
+use crate::training::run::TrainRun;
 
 /// Targets by prompt, or why they can't be had now.
 pub(crate) type Targets = Result<BTreeMap<PromptId, Vec<u32>>, String>;
 
 impl TrainRun<'_, '_> {
     /// The targets of the prompts that are trained on; none where rewards are used.
-    pub(crate) fn targets(
-        &self,
-        policy: &Rc<LocalModel>,
-        summary: &mut RunSummary,
-    ) -> Result<Targets, Error> {
+    pub(crate) fn targets(&self, policy: &Rc<LocalModel>) -> Result<Targets, Error> {
         match self.training.objective {
-            ObjectiveSettings::Sft(_) => {
-                self.targets_of(self.training.untrained(), policy, summary)
-            }
+            ObjectiveSettings::Sft(_) => self.targets_of(self.training.untrained(), policy),
             ObjectiveSettings::Grpo(_) => Ok(Ok(BTreeMap::new())),
         }
     }
 
     /// The targets of `cell`, whose policy is the initial one.
-    fn targets_of(
-        &self,
-        cell: &Cell,
-        policy: &Rc<LocalModel>,
-        summary: &mut RunSummary,
-    ) -> Result<Targets, Error> {
-        let Self { store, board, options, .. } = *self;
+    fn targets_of(&self, cell: &Cell, policy: &Rc<LocalModel>) -> Result<Targets, Error> {
+        let session = self.session;
         let demand = RolloutDemand { cell: cell.clone(), group_size: cell.group_size };
-        fill_prompts(cell, store)?;
-        fill_rollouts(&demand, store, board, options, summary)?;
-        let rollouts = load_rollouts(&store.stage(&cell.stages.rollouts))?;
-        CellRun { cell, store, board }.fill_aggregates(&rollouts, summary)?;
-        let aggregates = store.stage(&cell.stages.aggregates).load::<AggregateRecord>()?.records;
+        fill_prompts(cell, session)?;
+        fill_rollouts(&demand, session)?;
+        let rollouts = load_rollouts(&session.store.stage(&cell.stages.rollouts))?;
+        CellRun { cell, session }.fill_aggregates(&rollouts)?;
+        let aggregates =
+            session.store.stage(&cell.stages.aggregates).load::<AggregateRecord>()?.records;
         let context = policy.model().context_length();
         let mut targets = BTreeMap::new();
         let mut num_missing = 0;
@@ -83,15 +73,11 @@ impl TrainRun<'_, '_> {
     }
 
     /// The targets of the validation prompts, where their loss decides when to stop.
-    pub(crate) fn validation_targets(
-        &self,
-        policy: &Rc<LocalModel>,
-        summary: &mut RunSummary,
-    ) -> Result<Targets, Error> {
+    pub(crate) fn validation_targets(&self, policy: &Rc<LocalModel>) -> Result<Targets, Error> {
         match self.training.losses() {
             None => Ok(Ok(BTreeMap::new())),
             Some(losses) => {
-                let targets = self.targets_of(&losses.cell, policy, summary)?;
+                let targets = self.targets_of(&losses.cell, policy)?;
                 Ok(targets.and_then(|targets| match targets.is_empty() {
                     true => Err("no validation prompt has a pseudo-reference".to_owned()),
                     false => Ok(targets),
@@ -108,7 +94,7 @@ impl TrainRun<'_, '_> {
         targets: &BTreeMap<PromptId, Vec<u32>>,
     ) -> Result<(), Error> {
         let Some(losses) = self.training.losses() else { return Ok(()) };
-        let stage = self.store.stage(&losses.stage);
+        let stage = self.session.store.stage(&losses.stage);
         if stage.keys()?.contains(&step_key(step)) {
             return Ok(());
         }
@@ -133,7 +119,7 @@ impl TrainRun<'_, '_> {
         stage.compact()?;
         let label = self.cell.label();
         let text = format!("{label}: after {step} steps the validation loss is {:.4}", record.loss);
-        self.board.tell(|progress| progress.notice(&text));
+        self.session.notice(&text);
         Ok(())
     }
 }

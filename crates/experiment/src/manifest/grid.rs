@@ -1,0 +1,215 @@
+//! The matrix of a manifest: its axes, and the points that are left after `exclude` and `include`.
+
+use preceptor_core::record::AxisRecord;
+use toml::{Table, Value};
+
+use crate::error::ManifestError;
+use crate::manifest::document::{Document, set_path};
+
+/// The key of rules that exclude single seeds.
+const SEED: &str = "seed";
+
+/// One value on an axis.
+#[derive(Clone, Debug, PartialEq)]
+struct AxisValue {
+    name: String,
+    value: Value,
+}
+
+/// One axis: a key with the values it takes.
+#[derive(Clone, Debug)]
+struct Axis {
+    key: String,
+    values: Vec<AxisValue>,
+}
+
+/// The axes of a manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct Grid {
+    axes: Vec<Axis>,
+    exclude: Vec<Table>,
+    include: Vec<Table>,
+}
+
+/// One point of the matrix: the name of its value on each axis, and the settings to apply.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) names: Vec<String>,
+    values: Vec<(String, Value)>,
+}
+
+impl Point {
+    /// Applies the point's settings to the manifest's table.
+    pub(crate) fn apply(
+        &self,
+        table: &mut Table,
+        document: &Document,
+    ) -> Result<(), ManifestError> {
+        for (key, value) in &self.values {
+            set_path(table, key, value.clone()).map_err(|part| {
+                document.error_at(&format!("matrix.{key}"), format!("`{part}` is not a table"))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Grid {
+    /// Reads `[matrix]`, `[[exclude]]` and `[[include]]`, taking them out of `table`.
+    pub(crate) fn take(table: &mut Table, document: &Document) -> Result<Self, ManifestError> {
+        let mut axes = Vec::new();
+        match table.remove("matrix") {
+            None => {}
+            Some(Value::Table(matrix)) => {
+                for (key, values) in matrix {
+                    let place = format!("matrix.{key}");
+                    let Value::Array(values) = values else {
+                        let detail = format!("axis `{key}` is an array of the values it takes");
+                        return Err(document.error_at(&place, detail));
+                    };
+                    if values.is_empty() {
+                        return Err(document.error_at(&place, format!("axis `{key}` has no value")));
+                    }
+                    let values = values.into_iter().enumerate();
+                    let values = values
+                        .map(|(i, value)| named(value, &format!("{place}.{i}"), document))
+                        .collect::<Result<Vec<_>, _>>()?;
+                    for (i, value) in values.iter().enumerate() {
+                        if values[..i].iter().any(|other| other.name == value.name) {
+                            let detail = format!("axis `{key}` has `{}` twice", value.name);
+                            return Err(document.error_at(&format!("{place}.{i}"), detail));
+                        }
+                    }
+                    axes.push(Axis { key, values });
+                }
+            }
+            Some(_) => return Err(document.error_at("matrix", "`matrix` is a table of axes")),
+        }
+        let exclude = tables(table, "exclude", document)?;
+        let include = tables(table, "include", document)?;
+        let grid = Self { axes, exclude, include };
+        for (list, rules) in [("exclude", &grid.exclude), ("include", &grid.include)] {
+            for (i, rule) in rules.iter().enumerate() {
+                for key in rule.keys() {
+                    let is_seed = list == "exclude" && key == SEED;
+                    if !is_seed && !grid.axes.iter().any(|axis| axis.key == *key) {
+                        let axes: Vec<_> =
+                            grid.axes.iter().map(|axis| format!("`{}`", axis.key)).collect();
+                        let place = format!("{list}.{i}.{key}");
+                        let mut error =
+                            document.error_at(&place, format!("`{key}` is not an axis"));
+                        error.hint = Some(match axes.is_empty() {
+                            true => "`[matrix]` has no axis".to_owned(),
+                            false => format!("axes are {}", axes.join(", ")),
+                        });
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(grid)
+    }
+
+    /// The axes for the plan's record.
+    pub(crate) fn axes(&self) -> Vec<AxisRecord> {
+        let record = |axis: &Axis| AxisRecord {
+            key: axis.key.clone(),
+            values: axis.values.iter().map(|value| value.name.clone()).collect(),
+        };
+        self.axes.iter().map(record).collect()
+    }
+
+    /// Every point, the last axis running fastest.
+    pub(crate) fn points(&self, document: &Document) -> Result<Vec<Point>, ManifestError> {
+        let mut points = vec![Point { names: Vec::new(), values: Vec::new() }];
+        for axis in &self.axes {
+            let extended = points.iter().flat_map(|point| {
+                axis.values.iter().map(move |value| {
+                    let mut point = point.clone();
+                    point.names.push(value.name.clone());
+                    point.values.push((axis.key.clone(), value.value.clone()));
+                    point
+                })
+            });
+            points = extended.collect();
+        }
+        let of_all_seeds = || self.exclude.iter().filter(|rule| !rule.contains_key(SEED));
+        points.retain(|point| !of_all_seeds().any(|rule| self.matches(rule, point)));
+        for (i, rule) in self.include.iter().enumerate() {
+            let mut point = Point { names: Vec::new(), values: Vec::new() };
+            for axis in &self.axes {
+                let Some(value) = rule.get(&axis.key) else {
+                    let detail = format!("an included point needs a value for `{}`", axis.key);
+                    return Err(document.error_at(&format!("include.{i}"), detail));
+                };
+                let place = format!("include.{i}.{}", axis.key);
+                let known = axis.values.iter().find(|v| Some(v.name.as_str()) == value.as_str());
+                let value = match known {
+                    Some(known) => known.clone(),
+                    None => named(value.clone(), &place, document)?,
+                };
+                point.names.push(value.name);
+                point.values.push((axis.key.clone(), value.value));
+            }
+            if !points.contains(&point) {
+                points.push(point);
+            }
+        }
+        Ok(points)
+    }
+
+    /// Whether every key of `rule` names the point's value on that axis (or one of several).
+    /// Whether a rule with a seed excludes `point` for this seed.
+    pub(crate) fn excludes(&self, point: &Point, seed: u64) -> bool {
+        let of_seeds = self.exclude.iter().filter(|rule| rule.contains_key(SEED));
+        of_seeds
+            .into_iter()
+            .any(|rule| names_of(&rule[SEED], &seed.to_string()) && self.matches(rule, point))
+    }
+
+    /// Whether what a rule says of axes holds for `point`.
+    fn matches(&self, rule: &Table, point: &Point) -> bool {
+        rule.iter().filter(|(key, _)| *key != SEED).all(|(key, wanted)| {
+            let axis = self.axes.iter().position(|axis| axis.key == *key);
+            names_of(wanted, &point.names[axis.expect("keys of rules were checked to be axes")])
+        })
+    }
+}
+
+/// Whether a rule's value is the one called `name`, or has it among several.
+fn names_of(wanted: &Value, name: &str) -> bool {
+    match wanted {
+        Value::Array(several) => several.iter().any(|wanted| display(wanted) == name),
+        wanted => display(wanted) == name,
+    }
+}
+
+/// A value with its name: tables carry one under `name`, everything else is its own.
+fn named(value: Value, place: &str, document: &Document) -> Result<AxisValue, ManifestError> {
+    match value {
+        Value::Table(mut table) => match table.remove("name") {
+            Some(Value::String(name)) => Ok(AxisValue { name, value: Value::Table(table) }),
+            _ => Err(document.error_at(place, "a table on an axis needs `name = \"..\"`")),
+        },
+        value => Ok(AxisValue { name: display(&value), value }),
+    }
+}
+
+fn display(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn tables(table: &mut Table, key: &str, document: &Document) -> Result<Vec<Table>, ManifestError> {
+    let wrong =
+        || document.error_at(key, format!("`{key}` is written `[[{key}]]`, once for each rule"));
+    match table.remove(key) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(items)) => {
+            items.into_iter().map(|item| item.try_into().map_err(|_| wrong())).collect()
+        }
+        Some(_) => Err(wrong()),
+    }
+}

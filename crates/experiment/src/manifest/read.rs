@@ -1,0 +1,171 @@
+//! Reading the tables of a manifest, with errors that point at the line and the key.
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use crate::error::ManifestError;
+use crate::manifest::document::Document;
+
+/// Least similarity (Jaro-Winkler) at which a known key is suggested for an unknown one.
+const MIN_SIMILARITY: f64 = 0.75;
+
+pub(crate) fn names_of(entries: &[crate::Entry]) -> Vec<&'static str> {
+    entries.iter().map(|entry| entry.name).collect()
+}
+
+pub(crate) fn take_table(
+    document: &Document,
+    table: &mut Table,
+    key: &str,
+) -> Result<Table, ManifestError> {
+    match table.remove(key) {
+        Some(Value::Table(table)) => Ok(table),
+        Some(_) => Err(document.error_at(key, format!("`{key}` is a table: write `[{key}]`"))),
+        None => Err(document.error_at("", format!("there is no table `[{key}]`"))),
+    }
+}
+
+/// A table that need not be there, as a value.
+pub(crate) fn optional(table: &mut Table, key: &str) -> Value {
+    table.remove(key).unwrap_or_else(|| Value::Table(Table::new()))
+}
+
+/// A table that need not be there.
+pub(crate) fn optional_table(
+    document: &Document,
+    table: &mut Table,
+    key: &str,
+) -> Result<Table, ManifestError> {
+    match table.contains_key(key) {
+        true => take_table(document, table, key),
+        false => Ok(Table::new()),
+    }
+}
+
+/// Replaces `prompt-file` by `prompt-text`, the file's contents: what is asked is part of a cell, where
+/// the file lies is not.
+pub(crate) fn with_prompt_text(
+    document: &Document,
+    path: &str,
+    mut table: Table,
+) -> Result<Table, ManifestError> {
+    let Some(file) = table.remove("prompt-file") else { return Ok(table) };
+    let key = format!("{path}.prompt-file");
+    let Value::String(file) = &file else {
+        let detail = format!("`{key} = {file}`: a file is a path in quotes");
+        return Err(document.error_at(&key, detail));
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        document.error_at(&key, format!("`{key} = \"{file}\"`: can't read it: {error}"))
+    })?;
+    table.insert("prompt-text".to_owned(), Value::String(text));
+    Ok(table)
+}
+
+/// Reads a table that has a `kind`, whose value is checked first for a clear message.
+pub(crate) fn read_kind<T: DeserializeOwned>(
+    document: &Document,
+    path: &str,
+    table: Table,
+    also_known: &[&str],
+    kinds: &[&str],
+) -> Result<T, ManifestError> {
+    let allowed = kinds.iter().map(|kind| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
+    let key = format!("{path}.kind");
+    match table.get("kind") {
+        Some(Value::String(kind)) if kinds.contains(&kind.as_str()) => {}
+        Some(Value::String(kind)) => {
+            let mut error =
+                document.error_at(&key, format!("`{key} = \"{kind}\"`: there is no such kind"));
+            error.hint = Some(hint(nearest(kind, kinds), &allowed));
+            return Err(error);
+        }
+        Some(other) => {
+            let detail = format!("`{key} = {other}`: a kind is a name in quotes");
+            return Err(document.error_at(&key, detail));
+        }
+        None => {
+            let mut error = document.error_at(path, format!("`[{path}]` has no `kind`"));
+            error.hint = Some(format!("kinds are {allowed}"));
+            return Err(error);
+        }
+    }
+    read(document, path, Value::Table(table), also_known)
+}
+
+/// Reads the table at `path`, pointing errors at the key that causes them.
+pub(crate) fn read<T: DeserializeOwned>(
+    document: &Document,
+    path: &str,
+    value: Value,
+    also_known: &[&str],
+) -> Result<T, ManifestError> {
+    let given = value.clone();
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let inner = error.path().to_string();
+        let message = error.inner().message().to_owned();
+        let join =
+            |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        if let Some((unknown, known)) = unknown_field(&message) {
+            let key = join(&unknown);
+            let mut allowed: Vec<&str> = known.iter().map(String::as_str).collect();
+            allowed.extend(also_known);
+            let written =
+                allowed.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            let mut error = document.error_at(&key, format!("`{key}` is not a known key"));
+            error.hint = Some(hint(nearest(&unknown, &allowed), &written));
+            return error;
+        }
+        let key = match inner.as_str() {
+            "." | "?" => {
+                blamed_key(&given, &message).map_or_else(|| path.to_owned(), |key| join(&key))
+            }
+            inner => join(inner),
+        };
+        let value = key
+            .strip_prefix(path)
+            .and_then(|key| given.get(key.trim_start_matches('.')))
+            .filter(|value| !value.is_table())
+            .map_or_else(String::new, |value| format!(" = {value}"));
+        document.error_at(&key, format!("`{key}{value}`: {message}"))
+    })
+}
+
+/// The key whose value an error message quotes; tagged tables lose the path to it.
+fn blamed_key(given: &Value, message: &str) -> Option<String> {
+    let table = given.as_table()?;
+    let blamed = |value: &Value| match value {
+        Value::String(text) => {
+            message.contains(&format!("string \"{text}\""))
+                || message.contains(&format!("`{text}`"))
+        }
+        Value::Integer(number) => message.contains(&format!("integer `{number}`")),
+        Value::Float(number) => message.contains(&format!("floating point `{number}`")),
+        Value::Boolean(truth) => message.contains(&format!("boolean `{truth}`")),
+        _ => false,
+    };
+    table.iter().find(|(key, value)| *key != "kind" && blamed(value)).map(|(key, _)| key.clone())
+}
+
+/// Takes serde's message about an unknown field apart.
+fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (unknown, rest) = rest.split_once('`')?;
+    let known = rest.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    Some((unknown.to_owned(), known))
+}
+
+/// The known name that is most alike, if one is alike at all.
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let scored = known.iter().map(|known| (strsim::jaro_winkler(known, name), *known));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= MIN_SIMILARITY).then_some(best.1)
+}
+
+fn hint(nearest: Option<&str>, allowed: &str) -> String {
+    let suggestion = nearest.map_or_else(String::new, |name| format!("did you mean `{name}`? "));
+    if allowed.is_empty() {
+        return format!("{suggestion}it has no settings");
+    }
+    format!("{suggestion}known are {allowed}")
+}

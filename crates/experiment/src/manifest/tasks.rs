@@ -1,0 +1,202 @@
+//! The tables that name tasks: `[benchmark]`, and of trained cells `[held-out]` and `[validation]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use preceptor_benchmarks::{Data, Task, TaskSet};
+use preceptor_core::OutOfRange;
+use preceptor_core::record::LeftOut;
+use preceptor_files::Files;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::Error;
+use crate::catalog::BenchmarkSettings;
+use crate::manifest::document::Document;
+use crate::manifest::read::{names_of, read, read_kind};
+
+/// See [`BenchmarkScope`].
+const SCOPE_KEYS: [&str; 3] = ["limit", "skip", "if-available"];
+
+/// Keys that every `[benchmark]` table may have, beside those of its kind.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct BenchmarkScope {
+    /// At most this many tasks.
+    limit: Option<usize>,
+    /// Pass over this many tasks before the first.
+    skip: usize,
+    /// Leave the cells out, instead of stopping, where the data can't be had.
+    if_available: bool,
+}
+
+/// A split of a cell, for its identity.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ResolvedSplit<'a> {
+    benchmark: &'a BenchmarkSettings,
+    skip: usize,
+    limit: usize,
+}
+
+/// Tasks with the settings they come from.
+pub(crate) struct Tasks {
+    pub(crate) settings: BenchmarkSettings,
+    pub(crate) skip: usize,
+    /// Whether the cells are left out where they can't be had.
+    pub(crate) if_available: bool,
+    /// None where the data can't be had and need not be.
+    pub(crate) tasks: Option<Rc<TaskSet>>,
+}
+
+impl Tasks {
+    pub(crate) fn resolved(&self) -> Option<ResolvedSplit<'_>> {
+        let limit = self.tasks.as_ref()?.tasks.len();
+        Some(ResolvedSplit { benchmark: &self.settings, skip: self.skip, limit })
+    }
+}
+
+/// Reads the tables of a document; sets of tasks are loaded once.
+pub(crate) struct TaskTables<'a> {
+    document: &'a Document,
+    files: &'a Files,
+    /// Caps every benchmark's number of tasks.
+    limit: Option<usize>,
+    /// By settings and limit.
+    task_sets: BTreeMap<String, Rc<TaskSet>>,
+    pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) notices: BTreeSet<String>,
+}
+
+impl<'a> TaskTables<'a> {
+    pub(crate) fn new(document: &'a Document, files: &'a Files, limit: Option<usize>) -> Self {
+        let (task_sets, left_out, notices) = Default::default();
+        Self { document, files, limit, task_sets, left_out, notices }
+    }
+
+    /// The tasks of `table`, which stands at `place`, loaded once.
+    pub(crate) fn tasks(
+        &mut self,
+        place: &str,
+        mut table: Table,
+        num_cells: u64,
+    ) -> Result<Tasks, Error> {
+        let mut scope = Table::new();
+        for key in SCOPE_KEYS {
+            if let Some(value) = table.remove(key) {
+                scope.insert(key.to_owned(), value);
+            }
+        }
+        let scope: BenchmarkScope = read(self.document, place, Value::Table(scope), &[])?;
+        let is_allowed = scope.limit != Some(0);
+        self.document.check(place, OutOfRange::check("limit", 0, is_allowed, "at least 1"))?;
+        let kinds = names_of(BenchmarkSettings::ALL);
+        let settings: BenchmarkSettings =
+            read_kind(self.document, place, table, &SCOPE_KEYS, &kinds)?;
+        self.document.check(place, settings.check())?;
+        let limit = [scope.limit, self.limit].into_iter().flatten().min();
+        let tasks = self.load(&settings, &scope, limit, num_cells)?;
+        Ok(Tasks { settings, skip: scope.skip, if_available: scope.if_available, tasks })
+    }
+
+    /// Leaves cells out, and counts them with others that are left out for the same reason.
+    pub(crate) fn leave_out(&mut self, part: String, num_cells: u64, reason: String) {
+        let is_same = |known: &&mut LeftOut| known.part == part && known.reason == reason;
+        match self.left_out.iter_mut().find(is_same) {
+            Some(known) => known.num_cells += num_cells,
+            None => self.left_out.push(LeftOut { part, num_cells, reason }),
+        }
+    }
+
+    /// The tasks of `[held-out]` or `[validation]`: the keys of `[benchmark]` with those of the table
+    /// instead, or another benchmark where the table has a `kind`. What is trained on is left out.
+    pub(crate) fn split(
+        &mut self,
+        place: &str,
+        table: Option<Table>,
+        benchmark: &Table,
+        trained_on: &TaskSet,
+        is_trained: bool,
+    ) -> Result<Option<Tasks>, Error> {
+        let Some(own) = table else { return Ok(None) };
+        if !is_trained {
+            let detail = format!("`[{place}]` has no use without `[train]`");
+            return Err(self.document.error_at(place, detail).into());
+        }
+        let mut table = if own.contains_key("kind") { Table::new() } else { benchmark.clone() };
+        table.extend(own);
+        let mut split = self.tasks(place, table, 0)?;
+        let Some(tasks) = &split.tasks else { return Ok(Some(split)) };
+        let questions: BTreeSet<&str> =
+            trained_on.tasks.iter().map(|task| task.question.as_str()).collect();
+        let is_new = |task: &&Task| !questions.contains(task.question.as_str());
+        let kept: Vec<Task> = tasks.tasks.iter().filter(is_new).cloned().collect();
+        let num_dropped = tasks.tasks.len() - kept.len();
+        if kept.is_empty() {
+            let detail = format!("`[{place}]` has no prompt that is not trained on");
+            let mut error = self.document.error_at(place, detail);
+            error.hint = Some(
+                "pass over the prompts of `[benchmark]` with `skip`, or name another benchmark"
+                    .to_owned(),
+            );
+            return Err(error.into());
+        }
+        if num_dropped > 0 {
+            self.notices.insert(format!(
+                "`[{place}]`: {num_dropped} of its prompts are trained on and left out"
+            ));
+            split.tasks = Some(Rc::new(TaskSet { tasks: kept, ..(**tasks).clone() }));
+        }
+        Ok(Some(split))
+    }
+
+    /// The tasks of a benchmark, loaded once; none if they can't be had and need not be.
+    fn load(
+        &mut self,
+        settings: &BenchmarkSettings,
+        scope: &BenchmarkScope,
+        limit: Option<usize>,
+        num_cells: u64,
+    ) -> Result<Option<Rc<TaskSet>>, Error> {
+        let skip = scope.skip;
+        let key = format!("{settings:?} {skip} {limit:?}");
+        if let Some(known) = self.task_sets.get(&key) {
+            return Ok(Some(Rc::clone(known)));
+        }
+        let located = match settings.data_set() {
+            None => None,
+            Some(name) => match self.files.data_set(name) {
+                Ok(located) => {
+                    let is_published = located.is_published;
+                    Some(Data { path: located.path, is_published })
+                }
+                Err(error) if scope.if_available => {
+                    let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
+                    self.leave_out(format!("benchmark {name}"), num_cells, reason);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let all = limit.map(|limit| skip.saturating_add(limit));
+        let mut tasks = match settings.load(located.as_ref(), all) {
+            Err(preceptor_benchmarks::Error::OutOfRange(error)) => {
+                self.document.check("benchmark", Err(error))?
+            }
+            loaded => loaded?,
+        };
+        if skip > 0 && skip >= tasks.tasks.len() {
+            let detail =
+                format!("`skip = {skip}`: `{}` has {} tasks", tasks.name, tasks.tasks.len());
+            return Err(self.document.error_at("benchmark", detail).into());
+        }
+        if tasks.tasks.is_empty() {
+            let detail = format!("`{}` has no prompts with these settings", tasks.name);
+            return Err(self.document.error_at("benchmark", detail).into());
+        }
+        tasks.tasks.drain(..skip);
+        let tasks = Rc::new(tasks);
+        self.task_sets.insert(key, Rc::clone(&tasks));
+        Ok(Some(tasks))
+    }
+}

@@ -1,0 +1,5 @@
+//! Models by the names that manifests use.
+
+pub(crate) mod directory;
+pub(crate) mod host;
+pub(crate) mod loader;

@@ -1,0 +1,372 @@
+//! What a plan will ask of models, before anything is asked: calls, tokens, money.
+//!
+//! Calls are counted. Tokens are guessed, from above, for somebody who has to pay for them: every rollout
+//! and every reply is taken to be as long as it may be, a token to be four characters, and our own part
+//! of a question to have the length of our longest prompt file. What is asked again because it failed
+//! or could not be read is not in it, nor is it taken off that equal questions are asked once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use preceptor_benchmarks::Grader;
+use preceptor_core::record::{rollout_key, step_key};
+use preceptor_core::{Calls, Digest, GroupShape, Usage};
+use preceptor_store::{StageSpec, Store};
+
+use crate::Error;
+use crate::models::directory::ModelDirectory;
+use crate::plan::cell::Training;
+use crate::plan::cell::{Cell, RolloutDemand};
+use crate::plan::resolved::{Plan, StageState};
+
+/// Characters of a token: about what English text has.
+const CHARACTERS_A_TOKEN: u64 = 4;
+/// Tokens of our longest prompt file, without what is filled in.
+const TOKENS_AN_INSTRUCTION: u64 = 250;
+
+/// Who is asked, and how long a reply may be.
+#[derive(Clone, Copy, Debug)]
+struct Asked<'a> {
+    model: &'a str,
+    max_new_tokens: u32,
+}
+
+impl Cell {
+    fn group_shape(&self) -> GroupShape {
+        let num_label_criteria = mean_items(self);
+        GroupShape { num_rollouts: u64::from(self.group_size), num_label_criteria }
+    }
+
+    /// Returns the calls for the rewards of one group.
+    fn reward_calls(&self) -> Calls {
+        self.reward.iter().map(|term| term.settings.calls(self.group_shape())).sum()
+    }
+
+    /// Returns who writes or scores for the aggregator.
+    fn aggregator_asks(&self) -> Asked<'_> {
+        let max_new_tokens = self.aggregator.max_new_tokens();
+        let max_new_tokens = max_new_tokens.unwrap_or(self.anchor.sampling.max_new_tokens);
+        let is_policy = self.aggregator.entry().needs.policy;
+        let model = if is_policy { &self.model_name } else { &self.anchor.name };
+        Asked { model, max_new_tokens }
+    }
+
+    /// Who writes rubrics.
+    fn reward_asks(&self) -> Asked<'_> {
+        let max_new_tokens = self.anchor.sampling.max_new_tokens;
+        Asked { model: &self.anchor.name, max_new_tokens }
+    }
+
+    fn judge_asks(&self) -> Option<Asked<'_>> {
+        let judge = self.judge.as_ref()?;
+        let max_new_tokens = judge.settings.max_new_tokens()?;
+        Some(Asked { model: &judge.name, max_new_tokens })
+    }
+
+    fn eval_judge_asks(&self) -> Option<Asked<'_>> {
+        let judge = self.eval_judge.as_ref().filter(|judge| judge.settings.rules.is_none())?;
+        let max_new_tokens = judge.sampling.max_new_tokens;
+        Some(Asked { model: &judge.settings.model, max_new_tokens })
+    }
+
+    /// The mean tokens of a prompt.
+    pub(crate) fn prompt_tokens(&self) -> u64 {
+        let texts = self.tasks.tasks.iter().map(|task| task.prompt.display_text());
+        let num_characters: usize = texts.map(|text| text.chars().count()).sum();
+        let num_prompts = self.tasks.tasks.len().max(1) as u64;
+        (num_characters as u64).div_ceil(num_prompts * CHARACTERS_A_TOKEN)
+    }
+
+    /// Tokens of `calls`, by model.
+    fn usage(
+        &self,
+        calls: Calls,
+        writer: Asked<'_>,
+        judge: Option<Asked<'_>>,
+    ) -> BTreeMap<String, Usage> {
+        let mut usage = BTreeMap::new();
+        let mut add = |asked: Asked<'_>, num_questions: u64, num_texts: u64, num_replies: u64| {
+            if num_questions == 0 {
+                return;
+            }
+            let a_question = TOKENS_AN_INSTRUCTION + self.prompt_tokens();
+            let a_text = u64::from(self.sampling.max_new_tokens);
+            let tokens: &mut Usage = usage.entry(asked.model.to_owned()).or_default();
+            tokens.num_prompt_tokens += num_questions * a_question + num_texts * a_text;
+            tokens.num_generated_tokens += num_replies * u64::from(asked.max_new_tokens);
+        };
+        // Where there is a judge it is the one who reads rollouts; who writes rubrics reads a
+        // pseudo-reference.
+        let is_judged = calls.judged > 0;
+        let num_texts = if is_judged { calls.replies } else { calls.rollouts_read };
+        add(writer, calls.replies + calls.scored, num_texts, calls.replies);
+        if let Some(judge) = judge {
+            add(judge, calls.judged, calls.rollouts_read, calls.judged);
+        }
+        usage
+    }
+}
+
+/// What a plan will take from one endpoint: see the head of this module for how rough it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expense {
+    /// Its name.
+    pub endpoint: String,
+    /// Tokens to be read and written.
+    pub usage: Usage,
+    /// Their price; none where the endpoint has no price.
+    pub money: Option<f64>,
+}
+
+/// The purpose of calls beyond the rollouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Pseudo-references.
+    PseudoReferences,
+    /// Rewards: rubrics and verdicts on them.
+    Rewards,
+    /// Grades by the benchmark's judge.
+    Grades,
+    /// Grades of the policies that a training run evaluates.
+    Evaluations,
+}
+
+impl Purpose {
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PseudoReferences => "pseudo-references",
+            Self::Rewards => "rewards",
+            Self::Grades => "grades",
+            Self::Evaluations => "evaluations",
+        }
+    }
+}
+
+/// A stage beyond the rollouts for which models are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallDemand {
+    /// The purpose of the calls.
+    pub purpose: Purpose,
+    /// What it is, for people.
+    pub label: String,
+    /// How full it is, in groups (for grades of rollouts, in rollouts).
+    pub state: StageState,
+    /// Replies of the policy or the anchor that are still to be asked for, at least.
+    pub num_replies: u64,
+    /// Answers of a judge, at least.
+    pub num_judged: u64,
+    /// Texts to be scored by log-probability.
+    pub num_scored: u64,
+    /// Rollouts that are read for it, each as often as it is read.
+    pub num_rollouts_read: u64,
+    /// Tokens of all that, by model, guessed from above.
+    pub usage: BTreeMap<String, Usage>,
+}
+
+impl CallDemand {
+    /// Adds what is of the same kind.
+    fn add(&mut self, other: Self) {
+        self.state.num_present += other.state.num_present;
+        self.state.num_wanted += other.state.num_wanted;
+        self.num_replies += other.num_replies;
+        self.num_judged += other.num_judged;
+        self.num_scored += other.num_scored;
+        self.num_rollouts_read += other.num_rollouts_read;
+        for (model, tokens) in other.usage {
+            *self.usage.entry(model).or_default() += tokens;
+        }
+    }
+}
+
+impl Plan {
+    /// The tokens of what is still to be asked, by model, guessed from above; its keys are the models
+    /// that will be asked.
+    pub(crate) fn usage(
+        &self,
+        store: &Store,
+        only_stored_rollouts: bool,
+    ) -> Result<BTreeMap<String, Usage>, Error> {
+        let mut usage: BTreeMap<String, Usage> = BTreeMap::new();
+        for (demand, summary) in self.rollout_demands().iter().zip(self.summarize(store)?) {
+            let num_missing = summary.state.num_wanted - summary.state.num_present;
+            if num_missing > 0 && !only_stored_rollouts {
+                *usage.entry(demand.cell.model_name.clone()).or_default() += Usage {
+                    num_prompt_tokens: num_missing * demand.cell.prompt_tokens(),
+                    num_generated_tokens: summary.max_new_tokens,
+                };
+            }
+        }
+        for (model, tokens) in self.call_demands(store)?.into_iter().flat_map(|d| d.usage) {
+            *usage.entry(model).or_default() += tokens;
+        }
+        Ok(usage)
+    }
+
+    /// What is still to be taken from each endpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] if the store can't be read.
+    pub fn expenses(
+        &self,
+        store: &Store,
+        models: &dyn ModelDirectory,
+    ) -> Result<Vec<Expense>, Error> {
+        let remote =
+            self.usage(store, false)?.into_iter().filter(|(name, _)| models.is_remote(name));
+        let expense = |(name, usage): (String, Usage)| {
+            let money = models.price(&name, usage);
+            Expense { endpoint: name, usage, money }
+        };
+        Ok(remote.map(expense).collect())
+    }
+
+    /// The stages for which models are asked beyond the rollouts, each once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] if the store can't be read.
+    pub fn call_demands(&self, store: &Store) -> Result<Vec<CallDemand>, Error> {
+        let mut seen = BTreeSet::new();
+        let mut demands = Vec::new();
+        for cell in self.cells() {
+            let size = u64::from(cell.group_size);
+            let stages = &cell.stages;
+            let name = cell.aggregator.entry().name;
+            let place = format!("{} · G {size} · seed {}", cell.benchmark, cell.seed);
+            let mut add = |purpose: Purpose,
+                           label: String,
+                           spec: &StageSpec,
+                           keys: Vec<String>,
+                           calls: Calls,
+                           usage| {
+                if calls != Calls::NONE && seen.insert(seen_as(spec, purpose)) {
+                    demands.push(demand((purpose, label), store, spec, &keys, calls, usage)?);
+                }
+                Ok::<(), Error>(())
+            };
+            let prompts = || -> Vec<String> {
+                let tasks = cell.tasks.tasks.iter();
+                tasks.map(|task| task.prompt.id.as_str().to_owned()).collect()
+            };
+            let (writer, judge) = (cell.aggregator_asks(), cell.judge_asks());
+            let calls = cell.aggregator.calls(cell.group_shape());
+            let usage = cell.usage(calls, writer, judge);
+            let label = format!("{name} · {place}");
+            add(Purpose::PseudoReferences, label, &stages.aggregates, prompts(), calls, usage)?;
+            let num_items = mean_items(cell);
+            if cell.grader == Grader::HealthBenchStrict {
+                let calls = Calls { judged: num_items, rollouts_read: num_items, ..Calls::NONE };
+                let usage = || cell.usage(calls, writer, cell.eval_judge_asks());
+                let rollouts = cell.tasks.tasks.iter().flat_map(|task| {
+                    (0..cell.group_size).map(|index| rollout_key(&task.prompt.id, index))
+                });
+                let label = format!("grades of rollouts · {place}");
+                let (grades, of) = (Purpose::Grades, rollouts.collect());
+                add(grades, label, &stages.rollout_grades, of, calls, usage())?;
+                let label = format!("grades of {name} · {place}");
+                add(grades, label, &stages.grades, prompts(), calls, usage())?;
+            }
+            let of_groups = |calls: Calls| cell.usage(calls, cell.reward_asks(), judge);
+            if let Some(training) = &cell.training {
+                let settings = &training.settings;
+                // The stage has a record a step.
+                let prompts = u64::from(settings.prompts_per_step);
+                let steps = || (1..=u64::from(settings.steps)).map(step_key).collect();
+                if training.record(&cell.reward).uses_references {
+                    let calls = cell.aggregator.calls(cell.group_shape()).times(prompts);
+                    let label = format!("pseudo-references in steps of {}", cell.label());
+                    let usage = cell.usage(calls, writer, judge);
+                    let purpose = Purpose::PseudoReferences;
+                    add(purpose, label, &training.steps, steps(), calls, usage)?;
+                }
+                let calls = cell.reward_calls().times(prompts);
+                let label = format!("rewards in steps of {}", cell.label());
+                let usage = of_groups(calls);
+                add(Purpose::Rewards, label, &training.steps, steps(), calls, usage)?;
+                demands.extend(evaluations(cell, training, store, &mut seen)?);
+                continue;
+            }
+            let Some(spec) = &stages.rewards else { continue };
+            let calls = cell.reward_calls();
+            let reward = cell.reward_name().unwrap_or_default();
+            let judge_name = cell.axes.get("judge").filter(|_| calls.judged > 0);
+            let by = judge_name.map_or_else(String::new, |judge| format!(" by {judge}"));
+            let label = format!("reward {reward}{by} of {name} · {place}");
+            add(Purpose::Rewards, label, spec, prompts(), calls, of_groups(calls))?;
+        }
+        Ok(demands)
+    }
+}
+
+/// What is asked of the benchmark's judge about the rollouts of a training's evaluations, but for those
+/// that other trainings share.
+fn evaluations(
+    cell: &Cell,
+    training: &Training,
+    store: &Store,
+    seen: &mut BTreeSet<(Digest, bool)>,
+) -> Result<Option<CallDemand>, Error> {
+    let mut all: Option<CallDemand> = None;
+    for evaluation in &training.evaluations {
+        let RolloutDemand { cell: evaluated, .. } = &evaluation.demand;
+        let spec = &evaluated.stages.rollout_grades;
+        let is_judged = evaluated.grader == Grader::HealthBenchStrict;
+        let purpose = Purpose::Evaluations;
+        if !is_judged || !seen.insert(seen_as(spec, purpose)) {
+            continue;
+        }
+        let num_items = mean_items(evaluated);
+        let calls = Calls { judged: num_items, rollouts_read: num_items, ..Calls::NONE };
+        let usage = evaluated.usage(calls, evaluated.reward_asks(), evaluated.eval_judge_asks());
+        let keys: Vec<String> = evaluation.demand.keys().into_iter().collect();
+        let label = format!("evaluations of {}", cell.label());
+        let one = demand((purpose, label), store, spec, &keys, calls, usage)?;
+        match &mut all {
+            None => all = Some(one),
+            Some(all) => all.add(one),
+        }
+    }
+    Ok(all)
+}
+
+/// The name under which a stage's calls are counted once. A training run's steps hold the calls for
+/// pseudo-references beside those for rewards.
+fn seen_as(spec: &StageSpec, purpose: Purpose) -> (Digest, bool) {
+    (spec.digest().clone(), purpose == Purpose::PseudoReferences)
+}
+
+/// The mean number of items of the labels' rubrics, rounded up.
+fn mean_items(cell: &Cell) -> u64 {
+    let rubrics = cell.tasks.tasks.iter().filter_map(|task| task.label.rubric());
+    let sizes: Vec<u64> = rubrics.map(|label| label.rubric.criteria.len() as u64).collect();
+    sizes.iter().sum::<u64>().div_ceil(sizes.len().max(1) as u64)
+}
+
+fn demand(
+    (purpose, label): (Purpose, String),
+    store: &Store,
+    spec: &StageSpec,
+    keys: &[String],
+    calls: Calls,
+    mut usage: BTreeMap<String, Usage>,
+) -> Result<CallDemand, Error> {
+    let present = store.stage(spec).keys()?;
+    let num_present = keys.iter().filter(|key| present.contains(*key)).count() as u64;
+    let missing = keys.len() as u64 - num_present;
+    for tokens in usage.values_mut() {
+        tokens.num_prompt_tokens *= missing;
+        tokens.num_generated_tokens *= missing;
+    }
+    usage.retain(|_, _| missing > 0);
+    Ok(CallDemand {
+        purpose,
+        label,
+        state: StageState { num_present, num_wanted: keys.len() as u64 },
+        num_replies: missing * calls.replies,
+        num_judged: missing * calls.judged,
+        num_scored: missing * calls.scored,
+        num_rollouts_read: missing * calls.rollouts_read,
+        usage,
+    })
+}

@@ -1,0 +1,194 @@
+//! What a plan's trainings will take: tokens, arithmetic, time.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use preceptor_core::record::{TrainCostRecord, step_key};
+use preceptor_core::{
+    GenerationObserver, GenerationRequest, Generator, Prompt, PromptBody, PromptId, Rollout,
+    RolloutSeed, Sampling, Seed,
+};
+use preceptor_models::{GenerationOptions, LocalModel, Trainable, available_memory};
+use preceptor_store::Store;
+use preceptor_trainer::objective::sft::{self, Sft};
+use preceptor_trainer::{AdamWConfig, Group, Learner, Schedule, ScheduleConfig, Sequence};
+
+use crate::Error;
+use crate::catalog::ObjectiveSettings;
+use crate::models::loader::ModelLoader;
+use crate::plan::cell::Cell;
+use crate::plan::resolved::Plan;
+
+/// Rollouts, and tokens of each, that a calibration samples.
+const SAMPLED: (u32, u32) = (8, 24);
+/// Bytes a weight of a calibration: weights, gradients, moments, and the weights of a pass.
+const BYTES_A_WEIGHT: u64 = 20;
+/// Tokens that a calibration trains on.
+const TRAINED: usize = 256;
+
+/// How fast a model samples and trains on this machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed {
+    /// Tokens sampled in a second.
+    pub sampled_per_sec: f64,
+    /// Tokens that go forward and backward in a second, the optimiser's step with them.
+    pub trained_per_sec: f64,
+}
+
+/// A training of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainDemand {
+    /// The cell, for people.
+    pub label: String,
+    /// The model that is trained.
+    pub model: String,
+    /// Steps that are recorded.
+    pub num_present: u64,
+    /// Steps of the whole training.
+    pub num_steps: u64,
+    /// Rollouts that are still to be drawn, evaluations with them.
+    pub num_rollouts: u64,
+    /// The most tokens that they can have.
+    pub max_new_tokens: u64,
+    /// The most tokens that are still to be trained on, prompts with them.
+    pub max_trained_tokens: u64,
+    /// Bytes that its checkpoints keep for a weight, once it is finished and while the next is written;
+    /// none where adapters alone are trained, which are small.
+    pub checkpoint_bytes: Option<[u64; 2]>,
+    /// Seconds a step by what earlier steps took here, if there were any.
+    pub secs_per_step: Option<f64>,
+}
+
+impl TrainDemand {
+    /// Floating-point operations of what is missing, at most, for a model of `num_parameters`: 2 a
+    /// parameter and token sampled, 6 trained, and 2 for the KL reference.
+    pub fn max_flops(&self, num_parameters: u64) -> f64 {
+        let per_parameter = 2 * self.max_new_tokens + 8 * self.max_trained_tokens;
+        per_parameter as f64 * num_parameters as f64
+    }
+
+    /// Seconds of what is missing: by earlier steps, else at most, by a calibration.
+    pub fn estimated_secs(&self, speed: Option<Speed>) -> Option<f64> {
+        let missing = (self.num_steps - self.num_present) as f64;
+        if let Some(secs) = self.secs_per_step {
+            return Some(secs * missing);
+        }
+        let speed = speed?;
+        // Scoring with the KL reference takes about a third of a pass forward and backward.
+        let trained = 4.0 / 3.0 * self.max_trained_tokens as f64 / speed.trained_per_sec;
+        Some(self.max_new_tokens as f64 / speed.sampled_per_sec + trained)
+    }
+}
+
+impl Plan {
+    /// The trainings of the plan, each once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] if the store can't be read.
+    pub fn train_demands(&self, store: &Store) -> Result<Vec<TrainDemand>, Error> {
+        let mut seen = BTreeSet::new();
+        let mut demands = Vec::new();
+        for cell in self.cells() {
+            let Some(training) = &cell.training else { continue };
+            if seen.insert(training.steps.digest().clone()) {
+                demands.push(demand(cell, store)?);
+            }
+        }
+        Ok(demands)
+    }
+}
+
+fn demand(cell: &Cell, store: &Store) -> Result<TrainDemand, Error> {
+    let training = cell.training.as_ref().expect("the caller looked");
+    let settings = &training.settings;
+    let present = store.stage(&training.steps).keys()?;
+    let num_steps = u64::from(settings.steps);
+    let num_present = (1..=num_steps).filter(|step| present.contains(&step_key(*step))).count();
+    let missing = num_steps - num_present as u64;
+    let draws = matches!(training.objective, ObjectiveSettings::Grpo(_));
+    let group_size = if draws { u64::from(cell.group_size) } else { 1 };
+    let prompts = missing * u64::from(settings.prompts_per_step);
+    let most = u64::from(cell.sampling.max_new_tokens);
+    let mut num_rollouts = if draws { prompts * group_size } else { 0 };
+    for evaluation in &training.evaluations {
+        let keys = evaluation.demand.keys();
+        let drawn = store.stage(&evaluation.demand.cell.stages.rollouts).keys()?;
+        num_rollouts += keys.difference(&drawn).count() as u64;
+    }
+    let trained = prompts * (cell.prompt_tokens() + group_size * most);
+    let costs = store.stage(&training.costs).load::<TrainCostRecord>()?.records;
+    let secs: f64 = costs.values().flat_map(|cost| cost.seconds.values()).sum();
+    Ok(TrainDemand {
+        label: cell.label(),
+        model: cell.model_name.clone(),
+        num_present: num_present as u64,
+        num_steps,
+        num_rollouts,
+        max_new_tokens: num_rollouts * most,
+        max_trained_tokens: trained * u64::from(settings.passes),
+        checkpoint_bytes: settings.lora.is_none().then(|| settings.checkpoint_bytes()),
+        secs_per_step: (!costs.is_empty()).then(|| secs / costs.len() as f64),
+    })
+}
+
+/// Measures a model for a few seconds: some rollouts, and an update of all its weights. Nothing, where the
+/// host lacks the memory that such an update takes.
+///
+/// # Errors
+///
+/// [`Error`] if it can't be loaded or does not run here.
+pub fn calibrate_speed(models: &mut dyn ModelLoader, name: &str) -> Result<Option<Speed>, Error> {
+    struct Nobody;
+    impl GenerationObserver for Nobody {
+        fn on_rollout(
+            &mut self,
+            _request: usize,
+            _rollout: &Rollout,
+        ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            Ok(())
+        }
+    }
+    let model = models.load(name)?;
+    let needed = BYTES_A_WEIGHT * model.num_parameters();
+    if available_memory().is_some_and(|available| needed > available) {
+        return Ok(None);
+    }
+    let vocab_size = model.spec().vocab_size as u64;
+    let tokens: Vec<u32> = (0..TRAINED as u64).map(|i| (i * 31 % vocab_size) as u32).collect();
+    let mut trainable = Learner::new(
+        Trainable::full(&model),
+        &AdamWConfig::default(),
+        Schedule::new(&ScheduleConfig::default(), 1),
+        TRAINED,
+    );
+    let policy = LocalModel::new(model, GenerationOptions::default());
+    let seeds = (0..SAMPLED.0)
+        .map(|index| RolloutSeed { index, seed: Seed::root(0).derive_index(u64::from(index)) });
+    let id = PromptId::new("calibration".to_owned());
+    let prompt = Prompt { id, body: PromptBody::Text("1".to_owned()) };
+    let request = GenerationRequest { prompt, rollouts: seeds.collect() };
+    let sampling = Sampling { max_new_tokens: SAMPLED.1, ..Sampling::default() };
+    let (rollouts, secs) = timed(|| policy.generate(&[request], &sampling, &mut Nobody));
+    let num_sampled: u64 = rollouts?.iter().flatten().map(Rollout::num_tokens).sum();
+    let sequence = Sequence { num_tokens: tokens.len() - 1, sampled: None };
+    let group = Group {
+        prompt: tokens[..1].to_vec(),
+        rollouts: vec![tokens[1..].to_vec()],
+        sequences: vec![sequence],
+    };
+    let (report, update_secs) =
+        timed(|| trainable.update(&[group], &Sft::new(&sft::Config::default())));
+    report?;
+    Ok(Some(Speed {
+        sampled_per_sec: num_sampled as f64 / secs,
+        trained_per_sec: TRAINED as f64 / update_secs,
+    }))
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    #[expect(clippy::disallowed_methods, reason = "an estimate of time is what is asked")]
+    let started = Instant::now();
+    let done = work();
+    (done, started.elapsed().as_secs_f64())
+}

@@ -1,0 +1,172 @@
+//! How far an experiment is, from the store alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use preceptor_core::Digest;
+use preceptor_core::record::{rollout_key, step_key};
+use preceptor_store::{StageSpec, Store};
+
+use crate::Error;
+use crate::plan::cell::Cell;
+use crate::plan::cell::Training;
+use crate::plan::resolved::{Plan, StageState};
+
+/// How far a cell is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellState {
+    /// Every record is there.
+    Done,
+    /// Every record is there or was tried and could not be made; running again tries it again.
+    Failed,
+    /// Some rollouts are there.
+    Partial,
+    /// No rollout is there.
+    Missing,
+}
+
+impl CellState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Partial, Self::Missing];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Partial => "partial",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// Whether a run has reached the cell's end, so that there is something to report.
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Done | Self::Failed)
+    }
+}
+
+/// One cell's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellStatus {
+    /// The cell, for people.
+    pub label: String,
+    /// How far it is.
+    pub state: CellState,
+    /// Its rollouts.
+    pub rollouts: StageState,
+    /// Its grades.
+    pub grades: StageState,
+    /// Its rewards, where it derives any.
+    pub rewards: Option<StageState>,
+    /// Its steps of training, where the policy is trained.
+    pub steps: Option<StageState>,
+    /// Records in all its stages that could not be made.
+    pub num_failed: u64,
+}
+
+/// The state of every cell of `plan`.
+///
+/// # Errors
+///
+/// [`Error::Store`] if the store can't be read.
+pub fn status(plan: &Plan, store: &Store) -> Result<Vec<CellStatus>, Error> {
+    let mut stages = Stages { store, read: BTreeMap::new() };
+    plan.cells().iter().map(|cell| cell_status(cell, &mut stages)).collect()
+}
+
+/// What stages hold; those that cells share are read once.
+struct Stages<'s> {
+    store: &'s Store,
+    read: BTreeMap<Digest, StageKeys>,
+}
+
+#[derive(Default)]
+struct StageKeys {
+    present: BTreeSet<String>,
+    failed: BTreeSet<String>,
+}
+
+/// What one cell wants of one stage.
+#[derive(Default)]
+struct Wanted {
+    present: BTreeSet<String>,
+    num_failed: u64,
+    num_wanted: u64,
+}
+
+impl Stages<'_> {
+    fn wanted(&mut self, spec: &StageSpec, keys: &BTreeSet<String>) -> Result<Wanted, Error> {
+        if !self.read.contains_key(spec.digest()) {
+            let stage = self.store.stage(spec);
+            let failed = stage.failures()?.into_keys().collect();
+            let keys = StageKeys { present: stage.keys()?, failed };
+            self.read.insert(spec.digest().clone(), keys);
+        }
+        let StageKeys { present, failed } = &self.read[spec.digest()];
+        let there: BTreeSet<String> = keys.intersection(present).cloned().collect();
+        Ok(Wanted {
+            num_failed: keys.difference(present).filter(|key| failed.contains(*key)).count() as u64,
+            num_wanted: keys.len() as u64,
+            present: there,
+        })
+    }
+}
+
+impl Wanted {
+    fn state(&self) -> StageState {
+        StageState { num_present: self.present.len() as u64, num_wanted: self.num_wanted }
+    }
+}
+
+fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error> {
+    let ids = || cell.tasks.tasks.iter().map(|task| &task.prompt.id);
+    let prompts: BTreeSet<String> = ids().map(|id| id.as_str().to_owned()).collect();
+    let rollouts =
+        ids().flat_map(|id| (0..cell.group_size).map(move |index| rollout_key(id, index)));
+    let specs = &cell.stages;
+    let rollouts = stages.wanted(&specs.rollouts, &rollouts.collect())?;
+    let grades = stages.wanted(&specs.grades, &prompts)?;
+    let rewards = match &specs.rewards {
+        Some(spec) => Some(stages.wanted(spec, &prompts)?),
+        None => None,
+    };
+    let steps = match &cell.training {
+        Some(training) => {
+            let steps = (1..=u64::from(training.settings.steps)).map(step_key);
+            Some(stages.wanted(&training.steps, &steps.collect())?)
+        }
+        None => None,
+    };
+    // An early end leaves steps undone that are not needed.
+    let must_step = |training: &Rc<Training>| training.settings.early_stopping.is_none();
+    let needed_steps = steps.iter().filter(|_| cell.training.as_ref().is_some_and(must_step));
+    // Only rollouts that are there are graded.
+    let others = [
+        stages.wanted(&specs.prompts, &prompts)?,
+        stages.wanted(&specs.rollout_grades, &rollouts.present)?,
+        stages.wanted(&specs.answer_classes, &prompts)?,
+        stages.wanted(&specs.aggregates, &prompts)?,
+    ];
+    let all = || {
+        [&rollouts, &grades].into_iter().chain(&rewards).chain(&others).chain(needed_steps.clone())
+    };
+    let num_present: u64 = all().map(|wanted| wanted.state().num_present).sum();
+    let num_failed: u64 = all().map(|wanted| wanted.num_failed).sum();
+    let num_wanted: u64 = all().map(|wanted| wanted.num_wanted).sum();
+    let state = match (num_wanted - num_present, num_failed) {
+        (0, _) => CellState::Done,
+        (missing, failed) if missing == failed => CellState::Failed,
+        _ if num_present > 0 && steps.is_some() => CellState::Partial,
+        _ if !rollouts.present.is_empty() => CellState::Partial,
+        _ => CellState::Missing,
+    };
+    Ok(CellStatus {
+        label: cell.label(),
+        state,
+        rollouts: rollouts.state(),
+        grades: grades.state(),
+        rewards: rewards.as_ref().map(Wanted::state),
+        steps: steps.as_ref().map(Wanted::state),
+        num_failed,
+    })
+}

@@ -1,0 +1,125 @@
+//! A run in progress: the store, the models, the options, who is told, and what was done so far.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use preceptor_core::{Digest, LanguageModel, Rollout};
+use preceptor_models::Model;
+use preceptor_store::Store;
+
+use crate::Error;
+use crate::models::loader::ModelLoader;
+use crate::progress::Progress;
+use crate::run::model_pool::ModelPool;
+use crate::run::summary::{RoleCost, RunOptions, RunSummary};
+
+/// Everything that the parts of a run share.
+pub(crate) struct Session<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) options: RunOptions,
+    models: RefCell<ModelPool<'a>>,
+    progress: RefCell<&'a mut dyn Progress>,
+    is_quiet: Cell<bool>,
+    summary: RefCell<RunSummary>,
+    /// Replies by stage and key, of stages that were read.
+    replies: RefCell<BTreeMap<Digest, BTreeMap<String, Rollout>>>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        loader: &'a mut dyn ModelLoader,
+        store: &'a Store,
+        options: RunOptions,
+        progress: &'a mut dyn Progress,
+    ) -> Self {
+        Self {
+            store,
+            options,
+            models: RefCell::new(ModelPool::new(loader)),
+            progress: RefCell::new(progress),
+            is_quiet: Cell::new(false),
+            summary: RefCell::default(),
+            replies: RefCell::default(),
+        }
+    }
+
+    /// Reports progress, unless a part of the run is reported as a whole.
+    pub(crate) fn report(&self, report: impl FnOnce(&mut dyn Progress)) {
+        if !self.is_quiet.get() {
+            report(&mut **self.progress.borrow_mut());
+        }
+    }
+
+    pub(crate) fn notice(&self, text: &str) {
+        self.report(|progress| progress.notice(text));
+    }
+
+    /// Reports stored records that can't be read and are made again.
+    pub(crate) fn notice_unreadable(&self, label: &str, keys: &BTreeSet<String>) {
+        let Some(first) = keys.first() else { return };
+        let num = keys.len();
+        self.notice(&format!(
+            "{label}: {num} stored records can't be read (the first is `{first}`) and are made again; `preceptor store verify` lists them"
+        ));
+    }
+
+    /// Does `part` without reporting its progress.
+    pub(crate) fn without_progress<T>(&self, part: impl FnOnce() -> T) -> T {
+        let was_quiet = self.is_quiet.replace(true);
+        let done = part();
+        self.is_quiet.set(was_quiet);
+        done
+    }
+
+    /// Loads a copy of a local model, to be trained.
+    pub(crate) fn load(&self, name: &str) -> Result<Model, Error> {
+        self.models.borrow_mut().load(name)
+    }
+
+    /// Returns the model called `name`, and opens it first if necessary.
+    pub(crate) fn open(&self, name: &str) -> Result<Rc<dyn LanguageModel>, Error> {
+        self.models.borrow_mut().open(name)
+    }
+
+    /// Does `part` with a trained policy that is opened by `name`.
+    pub(crate) fn with_policy<T>(
+        &self,
+        name: &str,
+        policy: Rc<dyn LanguageModel>,
+        part: impl FnOnce() -> T,
+    ) -> T {
+        self.models.borrow_mut().register_policy(name.to_owned(), policy);
+        let done = part();
+        self.models.borrow_mut().unregister_policy(name);
+        done
+    }
+
+    /// Returns the cost so far of calls to `name`, in USD.
+    pub(crate) fn spent_usd(&self, name: &str) -> f64 {
+        self.models.borrow().spent_usd(name)
+    }
+
+    pub(crate) fn add_cost(&self, role: &'static str, add: impl FnOnce(&mut RoleCost)) {
+        self.count(|summary| add(summary.roles.entry(role).or_default()));
+    }
+
+    /// Adds to the summary of the run.
+    pub(crate) fn count(&self, add: impl FnOnce(&mut RunSummary)) {
+        add(&mut self.summary.borrow_mut());
+    }
+
+    /// Returns the summary and begins a new one.
+    pub(crate) fn take_summary(&self) -> RunSummary {
+        self.summary.take()
+    }
+
+    /// Removes and returns the replies of a stage, if they were read.
+    pub(crate) fn take_replies(&self, stage: &Digest) -> Option<BTreeMap<String, Rollout>> {
+        self.replies.borrow_mut().remove(stage)
+    }
+
+    pub(crate) fn put_replies(&self, stage: &Digest, replies: BTreeMap<String, Rollout>) {
+        self.replies.borrow_mut().insert(stage.clone(), replies);
+    }
+}

@@ -1,0 +1,401 @@
+//! How good a judge is, from cases that people have labelled.
+//!
+//! - **balanced F1** and accuracy against the labels; where several people have labelled a case, each
+//!   label makes a pair (HealthBench's meta-evaluation);
+//! - **coverage**: verdicts that could be had;
+//! - **test-retest**: the share of cases on which all repeats, drawn from other streams, agree, of those
+//!   on which every repeat has a verdict;
+//! - **agreement between judges**: Krippendorff's alpha over their first verdicts;
+//! - **length slope**: how much likelier a wrong "met" gets with a hundred more words in the response,
+//!   **position slope**: with one more place in the list of criteria. Both are least-squares slopes of
+//!   verdict minus label, so that what labels explain is no bias;
+//! - **probes**: orders hidden in responses, see [`preceptor_judges::run_probes`].
+//!
+//! Where a manifest names a model in `[anchor]`, that one is probed too: orders hidden in the rollouts
+//! that it merges, see [`preceptor_aggregators::probes`].
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use preceptor_aggregators::probes::{OrderReport, run_order_probes};
+use preceptor_core::{
+    Criterion, GenerationObserver, GenerationRequest, Generator, JudgeFailure, ModelIdentity,
+    PortError, Prompt, PromptBody, PromptId, Rollout, RolloutSeed, Sampling, ScoreRequest, Scorer,
+    TokenScores, Verdict, VerdictRequest,
+};
+use preceptor_judges::{ProbeReport, run_probes};
+use preceptor_stats::{Confusion, krippendorff_alpha, slope};
+use preceptor_store::Store;
+use preceptor_text::without_byte_order_mark;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::Error;
+use crate::error::ManifestError;
+use crate::manifest::document::Document;
+use crate::manifest::read::{optional_table, read};
+use crate::manifest::roles;
+use crate::manifest::settings::AnchorSettings;
+use crate::models::loader::ModelLoader;
+use crate::plan::stages::{CellJudge, Writer};
+use crate::progress::Progress;
+use crate::run::cached_model::CachedModel;
+use crate::run::session::Session;
+use crate::run::summary::{RoleCost, RunOptions};
+use preceptor_core::Needs;
+
+/// Tokens of a probe's synthesis, where the manifest sets no limit.
+const PROBE_TOKENS: u32 = 512;
+
+/// What one judge showed.
+#[derive(Clone, Debug)]
+pub struct JudgeQuality {
+    /// The manifest's name and the model's.
+    pub name: String,
+    /// Verdicts against labels.
+    pub confusion: Confusion,
+    /// Cases that were asked.
+    pub num_cases: usize,
+    /// Cases with a verdict.
+    pub num_judged: usize,
+    /// Why the others have none.
+    pub failures: BTreeMap<JudgeFailure, u64>,
+    /// The share of cases with a verdict in every repeat on which all agree; none with one repeat.
+    pub retest: Option<f64>,
+    /// A wrong "met" per hundred words.
+    pub length_slope: Option<f64>,
+    /// A wrong "met" per place.
+    pub position_slope: Option<f64>,
+    /// What hidden orders did.
+    pub probes: ProbeReport,
+    /// What it cost.
+    pub cost: RoleCost,
+}
+
+/// How an anchor stands up to orders hidden in rollouts.
+#[derive(Clone, Debug)]
+pub struct AnchorQuality {
+    /// The manifest's name and the model's.
+    pub name: String,
+    /// The outcome of the probes.
+    pub probes: OrderReport,
+}
+
+/// What calibration showed.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    /// One for each judge.
+    pub judges: Vec<JudgeQuality>,
+    /// The anchors, in the order of the manifests that name one.
+    pub anchors: Vec<AnchorQuality>,
+    /// Krippendorff's alpha across judges; none for one judge.
+    pub alpha: Option<f64>,
+}
+
+/// One line of the file of cases.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    #[serde(default)]
+    prompt: Option<String>,
+    response: String,
+    criterion: String,
+    label: Labels,
+}
+
+/// One person's label, or several people's.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "serde_json::Value")]
+struct Labels(Vec<bool>);
+
+impl TryFrom<serde_json::Value> for Labels {
+    type Error = String;
+
+    fn try_from(value: serde_json::Value) -> Result<Self, String> {
+        let values = match value {
+            serde_json::Value::Array(values) => values,
+            one => vec![one],
+        };
+        let labels: Option<Vec<bool>> = values.iter().map(serde_json::Value::as_bool).collect();
+        let labels = labels.filter(|labels| !labels.is_empty());
+        labels.map(Self).ok_or_else(|| "`label` is true, false, or a list of these".to_owned())
+    }
+}
+
+/// Calibrates the judges of the `[judge]` tables of `documents` on the cases of the JSONL file at
+/// `path`: `{"prompt": "..", "response": "..", "criterion": "..", "label": true}` a line, `prompt`
+/// optional, `label` also a list.
+///
+/// # Errors
+///
+/// [`Error::Responses`] naming the line that can't be used; whatever stops a run.
+pub fn calibrate(
+    documents: &[Document],
+    path: &Path,
+    num_repeats: u32,
+    store: &Store,
+    models: &mut dyn ModelLoader,
+    progress: &mut dyn Progress,
+) -> Result<Calibration, Error> {
+    let cases = read_cases(path)?;
+    let (mut judges, mut anchors) = (Vec::new(), Vec::new());
+    let mut first_verdicts: Vec<Vec<Verdict>> = Vec::new();
+    for document in documents {
+        let judge = roles::judge(document, models, judge_table(document)?)?;
+        let anchor = named_anchor(document, models)?;
+        let session = Session::new(models, store, RunOptions::default(), progress);
+        let repeats = (0..num_repeats.max(1))
+            .map(|repeat| verdicts(&session, &judge, &cases, repeat))
+            .collect::<Result<Vec<_>, _>>()?;
+        let probes = with_judge(&session, &judge, 0, |judge| Ok(run_probes(judge)?))?;
+        let cost = session.take_summary().roles.remove("judge").unwrap_or_default();
+        let name = format!("{} · {}", document.name(), judge.name);
+        judges.push(quality(name, &cases, &repeats, probes, cost));
+        first_verdicts.extend(repeats.into_iter().take(1));
+        if let Some(anchor) = anchor {
+            anchors.push(probe_anchor(document, &session, anchor)?);
+        }
+    }
+    let alpha = (documents.len() > 1).then(|| {
+        let of_case = |case: usize| {
+            first_verdicts.iter().map(|v| v[case].met().map(u32::from)).collect::<Vec<_>>()
+        };
+        krippendorff_alpha(&(0..cases.len()).map(of_case).collect::<Vec<_>>())
+    });
+    Ok(Calibration { judges, anchors, alpha: alpha.flatten() })
+}
+
+/// The anchor of a manifest that names a model for it.
+fn named_anchor(
+    document: &Document,
+    models: &mut dyn ModelLoader,
+) -> Result<Option<Writer>, Error> {
+    let mut table = document.table().clone();
+    let table = optional_table(document, &mut table, "anchor")?;
+    let settings: AnchorSettings = read(document, "anchor", Value::Table(table), &[])?;
+    let Some(name) = &settings.model else { return Ok(None) };
+    let plain = Sampling { max_new_tokens: PROBE_TOKENS, ..Sampling::default() };
+    let needs = Needs { anchor: true, ..Needs::default() };
+    Ok(Some(roles::anchor(document, models, &settings, name, &plain, needs)?))
+}
+
+fn probe_anchor(
+    document: &Document,
+    session: &Session<'_>,
+    anchor: Writer,
+) -> Result<AnchorQuality, Error> {
+    let Writer { name, identity, sampling } = anchor;
+    let model = CachedModel { session, role: "anchor", name: name.clone(), identity };
+    let probes = run_order_probes(&model, &sampling)?;
+    Ok(AnchorQuality { name: format!("{} · {name}", document.name()), probes })
+}
+
+/// The `[judge]` table, which names a model.
+fn judge_table(document: &Document) -> Result<Table, ManifestError> {
+    let mut table = document.table().clone();
+    let has_table = table.contains_key("judge");
+    let judge = optional_table(document, &mut table, "judge")?;
+    if judge.contains_key("model") {
+        return Ok(judge);
+    }
+    let (place, detail) = match has_table {
+        true => ("judge", "`[judge]` has no `model`"),
+        false => ("", "there is no table `[judge]`"),
+    };
+    let mut error = document.error_at(place, detail);
+    let hint =
+        "write `[judge]` with `model = \"..\"`, the model or endpoint that is to be measured";
+    error.hint = Some(hint.to_owned());
+    Err(error)
+}
+
+fn read_cases(path: &Path) -> Result<Vec<Case>, Error> {
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path)
+        .map_err(|source| Error::ReadResponses { path: shown.clone(), source })?;
+    let mut cases = Vec::new();
+    for (i, line) in without_byte_order_mark(&text)
+        .split('\n')
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let case = serde_json::from_str(line).map_err(|error| {
+            let form = r#"{"prompt": "..", "response": "..", "criterion": "..", "label": true}"#;
+            let detail = format!("{error}\nhint: a line is {form}");
+            Error::Responses { path: shown.clone(), line: i + 1, detail }
+        })?;
+        cases.push(case);
+    }
+    if cases.is_empty() {
+        let detail = "there is no case in it".to_owned();
+        return Err(Error::Responses { path: shown, line: 1, detail });
+    }
+    Ok(cases)
+}
+
+/// The cases with the same prompt and response, which are asked together: their places.
+fn grouped(cases: &[Case]) -> Vec<Vec<usize>> {
+    let mut groups: BTreeMap<(Option<&str>, &str), Vec<usize>> = BTreeMap::new();
+    for (place, case) in cases.iter().enumerate() {
+        groups.entry((case.prompt.as_deref(), &case.response)).or_default().push(place);
+    }
+    groups.into_values().collect()
+}
+
+fn with_judge<T>(
+    session: &Session<'_>,
+    judge: &CellJudge,
+    repeat: u32,
+    use_it: impl FnOnce(&dyn preceptor_core::Judge) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let (name, identity) = (judge.name.clone(), judge.identity.clone());
+    let model = Repeated { inner: CachedModel { session, role: "judge", name, identity }, repeat };
+    let built = judge.settings.build(&model)?;
+    use_it(built.as_ref())
+}
+
+fn verdicts(
+    session: &Session<'_>,
+    judge: &CellJudge,
+    cases: &[Case],
+    repeat: u32,
+) -> Result<Vec<Verdict>, Error> {
+    let groups = grouped(cases);
+    let prompts: Vec<Option<Prompt>> = groups
+        .iter()
+        .map(|places| {
+            let text = cases[places[0]].prompt.clone()?;
+            Some(Prompt { id: PromptId::new("case"), body: PromptBody::Text(text) })
+        })
+        .collect();
+    let criteria: Vec<Vec<Criterion>> = groups
+        .iter()
+        .map(|places| places.iter().map(|&place| Criterion::new(&cases[place].criterion)).collect())
+        .collect();
+    let requests: Vec<VerdictRequest<'_>> = groups
+        .iter()
+        .zip(&prompts)
+        .zip(&criteria)
+        .map(|((places, prompt), criteria)| VerdictRequest {
+            prompt: prompt.as_ref(),
+            response: &cases[places[0]].response,
+            reference: None,
+            criteria,
+        })
+        .collect();
+    let judged = with_judge(session, judge, repeat, |judge| Ok(judge.verdicts(&requests)?))?;
+    let mut verdicts = vec![Verdict::Failed(JudgeFailure::Unreadable); cases.len()];
+    for (places, judged) in groups.iter().zip(judged) {
+        for (&place, judged) in places.iter().zip(judged) {
+            verdicts[place] = judged.answer;
+        }
+    }
+    Ok(verdicts)
+}
+
+fn quality(
+    name: String,
+    cases: &[Case],
+    repeats: &[Vec<Verdict>],
+    probes: ProbeReport,
+    cost: RoleCost,
+) -> JudgeQuality {
+    let verdicts = &repeats[0];
+    let mut failures = BTreeMap::new();
+    let mut pairs = Vec::new();
+    let (mut by_length, mut by_position) = (Vec::new(), Vec::new());
+    let mut positions = vec![0; cases.len()];
+    for places in grouped(cases) {
+        for (position, place) in places.into_iter().enumerate() {
+            positions[place] = position;
+        }
+    }
+    for (place, (case, verdict)) in cases.iter().zip(verdicts).enumerate() {
+        let met = match verdict {
+            Verdict::Failed(failure) => {
+                *failures.entry(*failure).or_insert(0) += 1;
+                continue;
+            }
+            verdict => verdict.met() == Some(true),
+        };
+        let labels = &case.label.0;
+        pairs.extend(labels.iter().map(|&label| (met, label)));
+        let share = labels.iter().filter(|&&label| label).count() as f64 / labels.len() as f64;
+        let excess = f64::from(u8::from(met)) - share;
+        by_length.push((case.response.split_whitespace().count() as f64 / 100.0, excess));
+        by_position.push((positions[place] as f64, excess));
+    }
+    JudgeQuality {
+        name,
+        confusion: Confusion::of(pairs),
+        num_cases: cases.len(),
+        num_judged: by_length.len(),
+        failures,
+        retest: retest(repeats),
+        length_slope: slope(&by_length),
+        position_slope: slope(&by_position),
+        probes,
+        cost,
+    }
+}
+
+/// The share of cases on which all repeats agree, of those with a verdict in each; none with one repeat.
+fn retest(repeats: &[Vec<Verdict>]) -> Option<f64> {
+    let of_case = |case: usize| -> Option<Vec<bool>> {
+        repeats.iter().map(|verdicts| verdicts[case].met()).collect()
+    };
+    let judged: Vec<Vec<bool>> = (0..repeats[0].len()).filter_map(of_case).collect();
+    let agreeing = judged.iter().filter(|verdicts| verdicts.iter().all(|met| *met == verdicts[0]));
+    let share = agreeing.count() as f64 / judged.len() as f64;
+    (repeats.len() > 1 && !judged.is_empty()).then_some(share)
+}
+
+/// A model whose streams are those of another repeat of the same questions.
+struct Repeated<'b, 'a> {
+    inner: CachedModel<'b, 'a>,
+    repeat: u32,
+}
+
+impl Generator for Repeated<'_, '_> {
+    fn identity(&self) -> &ModelIdentity {
+        self.inner.identity()
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerationRequest],
+        sampling: &Sampling,
+        observer: &mut dyn GenerationObserver,
+    ) -> Result<Vec<Vec<Rollout>>, PortError> {
+        if self.repeat == 0 {
+            return self.inner.generate(requests, sampling, observer);
+        }
+        let mut repeated = requests.to_vec();
+        for RolloutSeed { seed, .. } in repeated.iter_mut().flat_map(|r| &mut r.rollouts) {
+            *seed = seed.derive("repeat").derive_index(u64::from(self.repeat));
+        }
+        self.inner.generate(&repeated, sampling, observer)
+    }
+}
+
+impl Scorer for Repeated<'_, '_> {
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError> {
+        self.inner.score(requests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_verdict_is_no_disagreement() {
+        let failed = Verdict::Failed(JudgeFailure::Unreadable);
+        let first = vec![Verdict::Met, Verdict::NotMet, Verdict::Met, failed];
+        let second = vec![Verdict::Met, Verdict::Met, failed, failed];
+        assert_eq!(retest(&[first.clone(), second]), Some(0.5));
+        assert_eq!(retest(std::slice::from_ref(&first)), None);
+        assert_eq!(retest(&[vec![failed], vec![failed]]), None);
+    }
+}
