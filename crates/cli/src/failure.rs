@@ -7,12 +7,14 @@ use serde_json::json;
 
 use crate::output::Output;
 
-/// The user's input is to blame.
+/// Exit code of a command that worked and found something wrong.
+pub(crate) const CHECKS_FAILED: u8 = 1;
+/// Exit code for wrong input.
 pub(crate) const INPUT: u8 = 2;
-/// This machine is.
+/// Exit code for a failure of this machine.
 pub(crate) const ENVIRONMENT: u8 = 3;
 
-/// Why a command failed.
+/// Failure of a command.
 #[derive(Debug)]
 pub(crate) struct Failure {
     message: String,
@@ -21,7 +23,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure with the messages of `error` and its causes; hints go last.
+    /// Creates a failure from the messages of `error` and its causes; the hint goes last.
     fn new(error: &dyn Error, exit_code: u8) -> Self {
         let mut parts = Vec::new();
         let mut hints = Vec::new();
@@ -46,12 +48,12 @@ impl Failure {
         Self { message: message.into(), hint: Some(hint.into()), exit_code: INPUT }
     }
 
-    /// Whether both say the same.
+    /// Returns true if both have the same message and hint.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         (&self.message, &self.hint) == (&other.message, &other.hint)
     }
 
-    /// Several failures as one; none of none.
+    /// Joins several failures into one.
     pub(crate) fn together(failures: Vec<Self>) -> Option<Self> {
         let exit_code = failures.first()?.exit_code;
         let join = |texts: Vec<String>, between: &str| texts.join(between);
@@ -61,7 +63,7 @@ impl Failure {
         Some(Self { message: join(messages, "\nerror: failed to "), hint, exit_code })
     }
 
-    /// Prints the failure and gives its exit code.
+    /// Prints the failure and returns its exit code.
     pub(crate) fn report(&self, output: &Output) -> ExitCode {
         let Self { message, hint, exit_code } = self;
         output.json(&json!({"error": message, "hint": hint, "exit-code": exit_code}));

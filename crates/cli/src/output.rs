@@ -6,11 +6,11 @@ use std::io::{self, ErrorKind, Write as _};
 use preceptor_reports::format_number;
 use serde::Serialize;
 
-/// How a command prints its result.
+/// Printer of a command's result.
 #[derive(Debug)]
 pub(crate) struct Output {
     json: bool,
-    /// The first error of writing.
+    /// First error of writing.
     error: RefCell<Option<io::Error>>,
 }
 
@@ -59,7 +59,7 @@ impl Output {
         self.note(writeln!(io::stdout(), "{line}"));
     }
 
-    /// Ends the output; the first error of writing it, such as a full disk. A reader that has gone away is
+    /// Ends the output and returns the first error of writing it, such as a full disk. A closed pipe is
     /// no error.
     pub(crate) fn finish(&self) -> Option<io::Error> {
         self.note(io::stdout().flush());
@@ -76,7 +76,7 @@ impl Output {
     }
 }
 
-/// A number as reports show it, `-` for none.
+/// Formats a number as reports do, `-` for none.
 pub(crate) fn or_dash(number: Option<f64>) -> String {
     number.map_or_else(|| "-".to_owned(), format_number)
 }

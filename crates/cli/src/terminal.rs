@@ -8,7 +8,7 @@ use preceptor_core::Usage;
 use preceptor_experiment::{Progress, Unit};
 use preceptor_files::FetchProgress;
 
-/// Seconds between two plain lines.
+/// Seconds between two progress lines.
 const LINE_EVERY_SECS: u64 = 20;
 
 /// Shows a run's progress on standard error.
@@ -18,7 +18,7 @@ pub(crate) struct Terminal {
     stage: Stage,
 }
 
-/// Shows on a terminal how far a fetch is.
+/// Progress bar of a download, on a terminal.
 #[derive(Default)]
 pub(crate) struct FetchBar {
     bar: Option<(String, ProgressBar)>,
@@ -51,7 +51,7 @@ impl FetchBar {
     }
 }
 
-/// The stage that is being filled.
+/// Stage that is being filled.
 struct Stage {
     label: String,
     unit: Unit,
@@ -80,7 +80,7 @@ impl Terminal {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "progress shows how long things take")]
+#[expect(clippy::disallowed_methods, reason = "progress shows elapsed time")]
 fn now() -> Instant {
     Instant::now()
 }
@@ -100,7 +100,7 @@ impl Stage {
         }
     }
 
-    /// Tokens of what the stage counts: texts are read, everything else is written.
+    /// Returns the number of tokens: read for texts, written for everything else.
     fn num_tokens(&self) -> u64 {
         match self.unit {
             Unit::Texts => self.usage.num_prompt_tokens,
@@ -119,7 +119,7 @@ impl Stage {
         (done > 0).then(|| elapsed.mul_f64(left as f64 / done as f64))
     }
 
-    /// What the store holds before the stage is filled.
+    /// Describes the stage before it is filled.
     fn at_start(&self) -> String {
         let Self { label, num_at_start, num_wanted, .. } = self;
         let unit = self.unit.name();
@@ -135,12 +135,12 @@ impl Stage {
         format!("{:.0} tokens/s{left}", self.speed(elapsed))
     }
 
-    fn on_the_way(&self, elapsed: Duration) -> String {
+    fn while_filling(&self, elapsed: Duration) -> String {
         let Self { label, num_done, num_wanted, .. } = self;
         format!("{label}: {num_done}/{num_wanted} {}, {}", self.unit.name(), self.summary(elapsed))
     }
 
-    /// What there is in the end; not everything where calls failed.
+    /// Describes the stage at the end, when some calls may have failed.
     fn at_end(&self, elapsed: Duration) -> String {
         let Self { label, num_done, num_wanted, .. } = self;
         let unit = self.unit.name();
@@ -149,11 +149,14 @@ impl Stage {
             false => format!("{num_done} of {num_wanted} {unit}"),
         };
         let (tokens, speed) = (self.num_tokens(), self.speed(elapsed));
-        format!("{label}: {count} done in {} ({tokens} tokens, {speed:.0} a second)", time(elapsed))
+        format!(
+            "{label}: {count} done in {} ({tokens} tokens, {speed:.0} per second)",
+            time(elapsed)
+        )
     }
 }
 
-/// A duration for people: `45 s`, `3 min 20 s`, `2 h 05 min`.
+/// Formats a duration: `45 s`, `3 min 20 s`, `2 h 05 min`.
 pub(crate) fn time(duration: Duration) -> String {
     let secs = duration.as_secs();
     match secs {
@@ -194,7 +197,7 @@ impl Progress for Terminal {
             Some(bar) => bar.set_message(self.stage.summary(elapsed)),
             None if self.stage.last_line.elapsed().as_secs() >= LINE_EVERY_SECS => {
                 self.stage.last_line = now();
-                self.line(&self.stage.on_the_way(elapsed));
+                self.line(&self.stage.while_filling(elapsed));
             }
             None => {}
         }
@@ -222,16 +225,16 @@ impl Progress for Terminal {
             if let Some(bar) = self.bar.take() {
                 bar.finish_and_clear();
             }
-            self.line(&format!("{label}: {num_steps} steps of training, the last: {text}"));
+            self.line(&format!("{label}: {num_steps} training steps done; the last: {text}"));
         }
     }
 
     fn stage_finished(&mut self) {
-        let drew = self.stage.num_done > self.stage.num_at_start;
+        let has_new = self.stage.num_done > self.stage.num_at_start;
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        if drew {
+        if has_new {
             self.line(&self.stage.at_end(self.stage.started.elapsed()));
         }
     }
@@ -251,7 +254,7 @@ mod tests {
         stage.num_done = num_done;
         stage.usage = Usage { num_prompt_tokens: 400, num_generated_tokens: 100 };
         let elapsed = Duration::from_secs(20);
-        format!("{at_start}\n{}\n{}", stage.on_the_way(elapsed), stage.at_end(elapsed))
+        format!("{at_start}\n{}\n{}", stage.while_filling(elapsed), stage.at_end(elapsed))
     }
 
     #[test]
@@ -259,17 +262,17 @@ mod tests {
         insta::assert_snapshot!(lines(Unit::Rollouts, 10), @"
         label: 2 of 10 rollouts are in the store
         label: 10/10 rollouts, 5 tokens/s, 0 s left
-        label: 10 rollouts done in 20 s (100 tokens, 5 a second)
+        label: 10 rollouts done in 20 s (100 tokens, 5 per second)
         ");
         insta::assert_snapshot!(lines(Unit::Replies, 6), @"
         label: 2 of 10 replies are in the store
         label: 6/10 replies, 5 tokens/s, 20 s left
-        label: 6 of 10 replies done in 20 s (100 tokens, 5 a second)
+        label: 6 of 10 replies done in 20 s (100 tokens, 5 per second)
         ");
         insta::assert_snapshot!(lines(Unit::Texts, 10), @"
         label: 2 of 10 texts are in the store
         label: 10/10 texts, 20 tokens/s, 0 s left
-        label: 10 texts done in 20 s (400 tokens, 20 a second)
+        label: 10 texts done in 20 s (400 tokens, 20 per second)
         ");
         insta::assert_snapshot!(Stage::new("label", Unit::Replies, 3, 3).at_start(), @"label: all 3 replies are in the store");
     }

@@ -228,18 +228,21 @@ fn the_plan_says_what_endpoints_will_cost() {
     write_remote(&folder, &server);
     let shown = || {
         let plan = folder.run(&["plan", "remote.toml"]).expect_done().stdout;
-        plan.lines().filter(|line| line.starts_with("At ")).map(str::to_owned).collect::<Vec<_>>()
+        plan.lines()
+            .filter(|line| line.starts_with("`remote`"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     insta::assert_snapshot!(
         shown().join("\n"),
-        @"At `remote` up to about 37440 tokens are read and 49152 written, retries not counted: no prices given."
+        @"`remote` reads up to about 37440 tokens and writes 49152, without retries: no prices given."
     );
     let right = fs::read_to_string(folder.path("remote.toml")).unwrap();
     let prices = "prompt-price = 2.0\ngenerated-price = 10.0\nmax-retries = 1";
     folder.write("remote.toml", &right.replace("max-retries = 1", prices));
     insta::assert_snapshot!(
         shown().join("\n"),
-        @"At `remote` up to about 37440 tokens are read and 49152 written, retries not counted: 0.5664 USD."
+        @"`remote` reads up to about 37440 tokens and writes 49152, without retries: 0.5664 USD."
     );
     let plan = || read_json(&folder.run(&["--json", "plan", "remote.toml"]).expect_done().stdout);
     let expense = &plan()["expenses"][0];

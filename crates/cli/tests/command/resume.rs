@@ -66,7 +66,7 @@ fn two_processes_fill_one_store() {
     let num_drawn = |store| {
         let done = folder.run(&arguments(store)).expect_done();
         let summary: Value = serde_json::from_str(&done.stdout).expect("JSON");
-        summary["rollouts-drawn"].as_u64().expect("a number")
+        summary["rollouts-sampled"].as_u64().expect("a number")
     };
     assert_eq!(num_drawn("alone"), 3 * 12 * 8);
     let together = thread::scope(|scope| {

@@ -24,13 +24,13 @@ fn plan_run_status_report_and_verify_agree() {
     assert!(!folder.path("runs").exists());
 
     let run = json(&folder.run(&["--json", "run", "tiny.toml"]).expect_done().stdout);
-    assert_eq!((&run["rollouts-drawn"], &run["rollouts-reused"]), (&24.into(), &0.into()));
+    assert_eq!((&run["rollouts-sampled"], &run["rollouts-reused"]), (&24.into(), &0.into()));
     let status = json(&folder.run(&["--json", "status", "tiny.toml"]).expect_done().stdout);
     assert_eq!((&status["done"], &status["missing"]), (&6.into(), &0.into()));
     let plan = json(&folder.run(&["--json", "plan", "tiny.toml"]).expect_done().stdout);
     assert_eq!(plan["missing-rollouts"], 0);
     let again = json(&folder.run(&["--json", "run", "tiny.toml"]).expect_done().stdout);
-    assert_eq!((&again["rollouts-drawn"], &again["rollouts-reused"]), (&0.into(), &24.into()));
+    assert_eq!((&again["rollouts-sampled"], &again["rollouts-reused"]), (&0.into(), &24.into()));
 
     let page = fs::read(folder.path("reports/tiny/page.html")).unwrap();
     folder.run(&["report", "tiny.toml"]).expect_done();
@@ -48,7 +48,7 @@ fn plan_run_status_report_and_verify_agree() {
     assert_eq!(broken.code, Some(1), "{}", broken.said());
     assert_eq!(json(&broken.stdout)["findings"].as_array().unwrap().len(), 1);
     let mended = json(&folder.run(&["--json", "run", "tiny.toml"]).expect_done().stdout);
-    assert_eq!(mended["rollouts-drawn"], 1);
+    assert_eq!(mended["rollouts-sampled"], 1);
 }
 
 /// A line of a store, with its check.
@@ -90,7 +90,7 @@ fn records_that_cannot_be_read_are_told_and_made_again() {
 
     let mended = folder.run(&["--json", "run", "tiny.toml"]).expect_done();
     assert!(mended.stderr.contains("5 stored records can't be read"), "{}", mended.stderr);
-    assert_eq!(json(&mended.stdout)["rollouts-drawn"], 5);
+    assert_eq!(json(&mended.stdout)["rollouts-sampled"], 5);
     assert_eq!(folder.records("runs"), whole);
     folder.run(&["store", "verify"]).expect_done();
 }
@@ -160,7 +160,7 @@ fn fixtures_are_compared_and_a_wrong_number_is_found() {
     let fails = |c: &&Value| c["holds"] == false;
     let failed: Vec<_> = wrong["comparisons"].as_array().unwrap().iter().filter(fails).collect();
     assert_eq!(failed.len(), 1);
-    assert_eq!(failed[0]["what"], "gspo: loss");
+    assert_eq!(failed[0]["comparison"], "gspo: loss");
 
     fixture["variants"]["gspo"]["settings"]["clip_lower"] = 0.1.into();
     fs::write(&path, fixture.to_string()).unwrap();

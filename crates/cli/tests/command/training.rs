@@ -100,7 +100,7 @@ fn a_training_that_is_killed_goes_on_along_the_same_trajectory() {
 
     let again = folder.run(&["run", "train.toml", "--store", "whole", "--json"]);
     let summary: Value = serde_json::from_str(&again.stdout).expect("JSON");
-    assert_eq!((&summary["training-steps"], &summary["rollouts-drawn"]), (&0.into(), &0.into()));
+    assert_eq!((&summary["training-steps"], &summary["rollouts-sampled"]), (&0.into(), &0.into()));
 }
 
 #[test]
@@ -125,15 +125,15 @@ fn two_processes_share_the_trainings_of_a_store() {
 }
 
 #[test]
-fn a_training_is_priced_without_its_model_and_not_begun() {
+fn a_training_run_is_priced_without_its_model_and_not_started() {
     let folder = Folder::new();
     write_manifest(&folder);
     let model = ["--set", "policy.model=qwen3-4b"];
     let plan = folder.run(&[&["plan", "train.toml"][..], &model].concat()).expect_done();
     let says = |text: &str| assert!(plan.stdout.contains(text), "{}", plan.stdout);
-    says("`qwen3-4b` is not here");
+    says("`qwen3-4b` is not downloaded");
     says("preceptor models fetch qwen3-4b");
-    says("of a card that does 400 TFLOP/s");
+    says("on a GPU at 400 TFLOP/s");
     let refused = folder.run(&[&["run", "train.toml"][..], &model].concat());
     assert!(refused.stderr.contains("find model `qwen3-4b`: not fetched"), "{}", refused.stderr);
     assert_eq!(refused.code, Some(3));

@@ -1,16 +1,37 @@
 //! `pretrain`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Subcommand;
 use preceptor_pocket::{Progress, Settings, pretrain};
 use serde_json::json;
 
-use crate::arguments::PretrainCommand;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// Updates between two lines.
+/// Updates between two progress lines.
 const LINE_EVERY: u64 = 50;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PretrainCommand {
+    /// The model of `pocket-math` and `pocket-health`.
+    Pocket {
+        /// The folder for the model, its logs and its checkpoints. An interrupted run resumes from
+        /// there.
+        #[arg(long, value_name = "DIR", default_value = "runs/pocket")]
+        out: PathBuf,
+        /// Updates of the weights; the default is that of the bundled model.
+        #[arg(long, value_name = "N")]
+        updates: Option<u64>,
+        /// Seed of the weights and the text.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// Put fewer systematic errors into the text.
+        #[arg(long)]
+        mild_errors: bool,
+    },
+}
 
 pub(crate) fn pretrain_model(
     command: &PretrainCommand,

@@ -1,14 +1,14 @@
 //! `answers equal`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Subcommand;
 use preceptor_answers::GraderProfile;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::arguments::AnswersCommand;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -20,6 +20,22 @@ struct Pair {
     a: String,
     /// The answer.
     b: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AnswersCommand {
+    /// The verdict of every grader profile on a pair of answers, with the reason.
+    Equal {
+        /// The label.
+        #[arg(required_unless_present = "pairs", allow_hyphen_values = true)]
+        a: Option<String>,
+        /// The answer.
+        #[arg(required_unless_present = "pairs", allow_hyphen_values = true)]
+        b: Option<String>,
+        /// Read pairs `{"a": "..", "b": ".."}` from a JSONL file instead; one JSON line back each.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["a", "b"])]
+        pairs: Option<PathBuf>,
+    },
 }
 
 pub(crate) fn answers(command: &AnswersCommand, output: &Output) -> Result<ExitCode, Failure> {
@@ -52,7 +68,7 @@ fn verdicts(a: &str, b: &str) -> Value {
 }
 
 fn pairs_of_file(path: &Path, output: &Output) -> Result<ExitCode, Failure> {
-    let hint = "a line is {\"a\": \"label\", \"b\": \"answer\"}";
+    let hint = "expected on each line: {\"a\": \"label\", \"b\": \"answer\"}";
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::input(format!("read `{}`: {error}", path.display()), hint))?;
     for (i, line) in text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {

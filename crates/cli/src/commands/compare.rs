@@ -1,21 +1,32 @@
-//! `compare` and `regrade`.
+//! `compare`.
 
 use std::process::ExitCode;
 
-use preceptor_experiment::{Moved, RunOptions};
+use clap::Args;
 use preceptor_models::GenerationOptions;
 use preceptor_reports::format_p_value;
 use preceptor_stats::{Caution, Design, Estimate};
 use serde_json::{Value, json};
 
-use crate::arguments::{CompareArguments, RegradeArguments};
 use crate::failure::Failure;
-use crate::lab::{finish, open, run_plan, write_report};
 use crate::output::{Output, or_dash};
+use crate::session::open;
+use crate::shared_arguments::ExperimentArguments;
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArguments,
+    /// The first condition: `AXIS=VALUE`, several with commas between, or the start of a cell's id.
+    pub(crate) a: String,
+    /// The second condition.
+    pub(crate) b: String,
+}
 
 pub(crate) fn compare(arguments: &CompareArguments, output: &Output) -> Result<ExitCode, Failure> {
-    let lab = open(&arguments.experiment, GenerationOptions::default())?;
-    let found = preceptor_experiment::compare(&lab.plan, &lab.store, &arguments.a, &arguments.b)?;
+    let session = open(&arguments.experiment, GenerationOptions::default())?;
+    let found =
+        preceptor_experiment::compare(&session.plan, &session.store, &arguments.a, &arguments.b)?;
     let estimate = |estimate: Option<Estimate>| -> Value {
         let interval = estimate.and_then(|e| e.interval).map(|i| [i.low, i.high]);
         json!({"mean": estimate.map(|e| e.mean), "interval": interval})
@@ -65,53 +76,4 @@ pub(crate) fn compare(arguments: &CompareArguments, output: &Output) -> Result<E
         wins + losses + ties,
     ));
     Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn regrade(arguments: &RegradeArguments, output: &Output) -> Result<ExitCode, Failure> {
-    let options = GenerationOptions::default();
-    let mut before = arguments.experiment.clone();
-    before.settings.clear();
-    let before = open(&before, options)?.plan;
-    let mut lab = open(&arguments.experiment, options)?;
-    let summary =
-        run_plan(&mut lab, RunOptions { only_stored_rollouts: true, ..RunOptions::default() })?;
-    let moved = preceptor_experiment::regraded(&before, &lab.plan, &lab.store)?;
-    let report = match &arguments.reports {
-        Some(folder) => Some(write_report(&lab, folder)?),
-        None => None,
-    };
-    let as_json = |moved: &Moved| {
-        json!({"compared": moved.num_compared, "changed": moved.num_changed,
-               "mean-before": moved.mean_before, "mean-after": moved.mean_after})
-    };
-    output.json(&json!({
-        "rollout-scores": as_json(&moved.rollout_scores),
-        "scores": as_json(&moved.scores),
-        "rewards": as_json(&moved.rewards),
-        "flipped-advantages": moved.num_flipped_advantages,
-        "report": report,
-        "failed-records": summary.num_failed,
-    }));
-    let rows: Vec<_> = [
-        ("scores of rollouts", moved.rollout_scores),
-        ("scores of pseudo-references", moved.scores),
-        ("rewards", moved.rewards),
-    ]
-    .iter()
-    .map(|(name, moved)| {
-        vec![
-            (*name).to_owned(),
-            moved.num_compared.to_string(),
-            moved.num_changed.to_string(),
-            or_dash((moved.num_compared > 0).then_some(moved.mean_before)),
-            or_dash((moved.num_compared > 0).then_some(moved.mean_after)),
-        ]
-    })
-    .collect();
-    output.table(&["", "compared", "changed", "mean before", "mean after"], &rows);
-    if moved.rewards.num_compared > 0 {
-        let flipped = moved.num_flipped_advantages;
-        output.text(format!("{flipped} advantages changed their side of the group's mean"));
-    }
-    finish(&summary, output)
 }

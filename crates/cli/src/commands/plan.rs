@@ -1,4 +1,4 @@
-//! `plan`: what an experiment would take, shown before it is begun.
+//! `plan`: the cost of an experiment before it begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -12,16 +12,16 @@ use preceptor_experiment::{
 };
 use serde_json::{Value, json};
 
-use crate::arguments::ExperimentArguments;
 use crate::failure::Failure;
-use crate::lab::{Lab, open_to_plan};
 use crate::output::Output;
+use crate::session::{Session, open_to_plan};
+use crate::shared_arguments::ExperimentArguments;
 use crate::terminal::time;
 
 /// Share of prompts on which two aggregators are assumed to disagree when power is estimated.
 const ASSUMED_DISAGREEMENT: f64 = 0.2;
-/// Floating-point operations a second that a graphics card's hours are counted with: half of what an
-/// H100 multiplies in half precision.
+/// Floating-point operations per second that GPU hours are counted with: about half of an H100's peak
+/// in half precision.
 const ASSUMED_TFLOPS: f64 = 400.0;
 
 pub(crate) fn plan(arguments: &ExperimentArguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -29,29 +29,29 @@ pub(crate) fn plan(arguments: &ExperimentArguments, output: &Output) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn print_plan(lab: &mut Lab, output: &Output) -> Result<(), Failure> {
-    let price = Price::of(lab)?;
-    output.json(&price.json(lab));
-    price.print_cells(lab, output);
+pub(crate) fn print_plan(session: &mut Session, output: &Output) -> Result<(), Failure> {
+    let price = Price::of(session)?;
+    output.json(&price.json(session));
+    price.print_cells(session, output);
     price.print_rollouts(output);
     price.print_calls(output);
     price.print_trainings(output);
-    price.print_sums(lab, output);
+    price.print_sums(session, output);
     Ok(())
 }
 
-/// What the cells of a plan will take.
+/// Cost of the cells of a plan.
 struct Price {
     record: PlanRecord,
     stages: Vec<StageSummary>,
     calls: Vec<CallDemand>,
-    /// The price of each of the calls, where an endpoint with prices is asked.
+    /// Price of each of the calls in USD, where an endpoint with prices is asked.
     prices: Vec<Option<f64>>,
     trainings: Vec<Training>,
     expenses: Vec<Expense>,
 }
 
-/// A training with what is known of its model.
+/// A training run with the speed and size of its model.
 struct Training {
     demand: TrainDemand,
     speed: Option<Speed>,
@@ -60,19 +60,19 @@ struct Training {
     disk: Option<[u64; 2]>,
 }
 
-/// The trainings of a plan; models whose steps nothing is known of are measured for some seconds.
-fn trainings(lab: &mut Lab) -> Result<Vec<Training>, Failure> {
+/// Returns the training runs of a plan. A model whose speed is unknown is measured for some seconds.
+fn trainings(session: &mut Session) -> Result<Vec<Training>, Failure> {
     let mut speeds: BTreeMap<String, Speed> = BTreeMap::new();
     let mut measured = BTreeSet::new();
     let mut trainings = Vec::new();
-    for demand in lab.plan.train_demands(&lab.store)? {
+    for demand in session.plan.train_demands(&session.store)? {
         let is_open = demand.num_present < demand.num_steps && demand.secs_per_step.is_none();
-        let is_here = lab.models.absent().all(|name| name != demand.model);
+        let is_here = session.models.absent().all(|name| name != demand.model);
         if is_open && is_here && measured.insert(demand.model.clone()) {
-            let speed = calibrate_speed(&mut lab.models, &demand.model)?;
+            let speed = calibrate_speed(&mut session.models, &demand.model)?;
             speeds.extend(speed.map(|speed| (demand.model.clone(), speed)));
         }
-        let num_parameters = lab.models.num_parameters(&demand.model);
+        let num_parameters = session.models.num_parameters(&demand.model);
         let disk = |(number, bytes): (u64, [u64; 2])| bytes.map(|bytes| bytes * number);
         trainings.push(Training {
             speed: speeds.get(&demand.model).copied(),
@@ -85,46 +85,46 @@ fn trainings(lab: &mut Lab) -> Result<Vec<Training>, Failure> {
 }
 
 impl Price {
-    fn of(lab: &mut Lab) -> Result<Self, Failure> {
-        let calls = lab.plan.call_demands(&lab.store)?;
+    fn of(session: &mut Session) -> Result<Self, Failure> {
+        let calls = session.plan.call_demands(&session.store)?;
         let price = |call: &CallDemand| -> Option<f64> {
             let priced =
-                call.usage.iter().filter_map(|(model, usage)| lab.models.price(model, *usage));
+                call.usage.iter().filter_map(|(model, usage)| session.models.price(model, *usage));
             priced.reduce(|sum, price| sum + price)
         };
         Ok(Self {
             prices: calls.iter().map(price).collect(),
             calls,
-            trainings: trainings(lab)?,
-            record: lab.plan.record(),
-            stages: lab.plan.summarize(&lab.store)?,
-            expenses: lab.plan.expenses(&lab.store, &lab.models)?,
+            trainings: trainings(session)?,
+            record: session.plan.record(),
+            stages: session.plan.summarize(&session.store)?,
+            expenses: session.plan.expenses(&session.store, &session.models)?,
         })
     }
 
-    /// Rollouts that are still to be drawn.
+    /// Returns the number of rollouts that are still to be sampled.
     fn num_missing(&self) -> u64 {
         self.stages.iter().map(|stage| stage.state.num_wanted - stage.state.num_present).sum()
     }
 
-    /// Seconds for these, where earlier runs tell the speed of all.
+    /// Returns the seconds that these take, if earlier runs measured the speed of all.
     fn estimated_secs(&self) -> Option<f64> {
         let open = self.stages.iter().filter(|s| s.state.num_present < s.state.num_wanted);
         open.map(|stage| stage.estimated_secs).sum()
     }
 
-    fn json(&self, lab: &Lab) -> Value {
+    fn json(&self, session: &Session) -> Value {
         let Self { record, stages, calls, prices, trainings, expenses } = self;
         json!({
-            "experiment": lab.plan.experiment(),
-            "title": lab.plan.title(),
+            "experiment": session.plan.experiment(),
+            "title": session.plan.title(),
             "axes": record.axes,
             "seeds": record.seeds,
             "cells": record.cells.iter().map(|cell| json!({
                 "id": cell.id, "axes": cell.axes, "seed": cell.seed, "stages": cell.stages,
             })).collect::<Vec<_>>(),
             "left-out": record.left_out,
-            "absent-models": lab.models.absent().collect::<Vec<_>>(),
+            "absent-models": session.models.absent().collect::<Vec<_>>(),
             "rollout-stages": stages.iter().map(|s| json!({
                 "label": s.label, "digest": s.digest, "present": s.state.num_present,
                 "wanted": s.state.num_wanted, "max-new-tokens": s.max_new_tokens,
@@ -139,7 +139,7 @@ impl Price {
                 "endpoint": e.endpoint, "prompt-tokens": e.usage.num_prompt_tokens,
                 "generated-tokens": e.usage.num_generated_tokens, "money": e.money,
             })).collect::<Vec<_>>(),
-            "trainings": trainings.iter().map(|t| json!({
+            "training-runs": trainings.iter().map(|t| json!({
                 "label": t.demand.label, "steps": t.demand.num_steps,
                 "present": t.demand.num_present, "rollouts": t.demand.num_rollouts,
                 "max-new-tokens": t.demand.max_new_tokens,
@@ -147,7 +147,7 @@ impl Price {
                 "checkpoint-bytes": t.disk.map(|[finished, _]| finished),
                 "estimated-secs": t.demand.estimated_secs(t.speed),
             })).collect::<Vec<_>>(),
-            "notices": lab.plan.notices(),
+            "notices": session.plan.notices(),
             "missing-rollouts": self.num_missing(),
             "max-new-tokens": stages.iter().map(|stage| stage.max_new_tokens).sum::<u64>(),
             "estimated-secs": self.estimated_secs(),
@@ -155,9 +155,9 @@ impl Price {
         })
     }
 
-    fn print_cells(&self, lab: &Lab, output: &Output) {
+    fn print_cells(&self, session: &Session, output: &Output) {
         let Self { record, stages, .. } = self;
-        output.text(format!("{}: {}", lab.plan.experiment(), lab.plan.title()));
+        output.text(format!("{}: {}", session.plan.experiment(), session.plan.title()));
         for axis in &record.axes {
             output.text(format!("  {} = {}", axis.key, axis.values.join(", ")));
         }
@@ -183,7 +183,7 @@ impl Price {
                 stage.estimated_secs.map_or_else(unknown, in_time),
             ]
         };
-        let header = ["rollouts", "wanted", "in store", "to draw", "new tokens <=", "time"];
+        let header = ["rollouts", "wanted", "in store", "missing", "new tokens <=", "time"];
         output.table(&header, &self.stages.iter().map(row).collect::<Vec<_>>());
         output.text("");
     }
@@ -208,7 +208,7 @@ impl Price {
         };
         let header = [
             "purpose",
-            "asked of models",
+            "calls",
             "wanted",
             "in store",
             "replies",
@@ -221,7 +221,7 @@ impl Price {
         output.table(&header, &rows);
         self.print_costs(output);
         output.text(
-            "Counts are of first attempts; the same question to the same model is asked once.",
+            "Counts include first attempts only. Identical questions to one model are asked once.",
         );
         output.text("");
     }
@@ -237,7 +237,7 @@ impl Price {
         let parts: Vec<_> =
             sums.iter().map(|(purpose, usd)| format!("{} {usd:.2}", purpose.name())).collect();
         if !parts.is_empty() {
-            output.text(format!("Cost in USD at most, by purpose: {}.", parts.join(", ")));
+            output.text(format!("Highest cost in USD, by purpose: {}.", parts.join(", ")));
         }
     }
 
@@ -260,7 +260,7 @@ impl Price {
             ]
         };
         let header = [
-            "trainings",
+            "training runs",
             "steps",
             "in store",
             "rollouts",
@@ -273,32 +273,32 @@ impl Price {
         output.text("");
     }
 
-    fn print_sums(&self, lab: &Lab, output: &Output) {
-        for notice in lab.plan.notices() {
+    fn print_sums(&self, session: &Session, output: &Output) {
+        for notice in session.plan.notices() {
             output.text(notice);
         }
-        for name in lab.models.absent() {
+        for name in session.models.absent() {
             output.text(format!(
-                "`{name}` is not here: its speed is unknown, and the store is not looked through for it; \
-                 `preceptor models fetch {name}`."
+                "`{name}` is not downloaded, so its speed and its stored records are unknown: \
+                 run `preceptor models fetch {name}`."
             ));
         }
         let flops: f64 = self.trainings.iter().filter_map(|training| training.max_flops).sum();
         if flops > 0.0 {
             output.text(format!(
-                "All trainings take up to {flops:.1e} FLOPs: {} of a card that does {ASSUMED_TFLOPS} \
-                 TFLOP/s, which this program does not reach.",
+                "All training runs take up to {flops:.1e} FLOPs: {} on a GPU at {ASSUMED_TFLOPS} TFLOP/s, \
+                 which this program does not reach.",
                 in_time(flops / (ASSUMED_TFLOPS * 1e12))
             ));
         }
         let open = self.trainings.iter().filter(|t| t.demand.num_present < t.demand.num_steps);
         let disks: Vec<[u64; 2]> = open.filter_map(|training| training.disk).collect();
-        // One training runs at a time; the others are finished.
+        // One training run is in progress at a time; the others are finished.
         if let Some(more) = disks.iter().map(|[finished, most]| most - finished).max() {
             let finished = disks.iter().map(|[finished, _]| finished).sum();
             output.text(format!(
-                "Checkpoints of what is still to be trained take {} of disk, and {} more while one is \
-                 trained (`train.keep-optimizer`).",
+                "Checkpoints of the remaining training runs take {} of disk, and {} more during training \
+                 (`train.keep-optimizer`).",
                 HumanBytes(finished),
                 HumanBytes(more)
             ));
@@ -307,16 +307,18 @@ impl Price {
             let money =
                 money.map_or_else(|| "no prices given".to_owned(), |m| format!("{m:.4} USD"));
             output.text(format!(
-                "At `{endpoint}` up to about {} tokens are read and {} written, retries not counted: {money}.",
+                "`{endpoint}` reads up to about {} tokens and writes {}, without retries: {money}.",
                 usage.num_prompt_tokens, usage.num_generated_tokens
             ));
         }
         match self.estimated_secs() {
-            _ if self.num_missing() == 0 => output.text("Nothing is to be drawn."),
+            _ if self.num_missing() == 0 => output.text("All rollouts are in the store."),
             Some(secs) => {
-                output.text(format!("About {} by the speed of earlier runs here.", in_time(secs)));
+                output.text(format!("About {} at the speed of earlier runs.", in_time(secs)));
             }
-            None => output.text("The time is not known before some rollouts were drawn here."),
+            None => output.text(
+                "No time estimate yet: sample a few rollouts first, for example with `--limit 2`.",
+            ),
         }
         let mut sizes: Vec<(&str, usize)> = Vec::new();
         for cell in &self.record.cells {
@@ -327,14 +329,14 @@ impl Price {
         for (benchmark, num_prompts) in sizes {
             let points = 100.0 * detectable_difference(num_prompts, ASSUMED_DISAGREEMENT);
             output.text(format!(
-                "{benchmark}: {num_prompts} prompts show a paired difference of {points:.1} points or \
-                 more (80 % power, one seed, methods disagreeing on {:.0} % of prompts).",
+                "{benchmark}: {num_prompts} prompts detect a paired difference of {points:.1} points or more \
+                 (80% power, one seed, methods that disagree on {:.0}% of prompts).",
                 100.0 * ASSUMED_DISAGREEMENT
             ));
         }
         for left_out in &self.record.left_out {
             output.text(format!(
-                "Left out: {} ({} cells): {}",
+                "Skipped: {} ({} cells): {}",
                 left_out.part, left_out.num_cells, left_out.reason
             ));
         }

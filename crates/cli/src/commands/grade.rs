@@ -1,17 +1,40 @@
 //! `grade`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
+use preceptor_answers::GraderProfile;
 use preceptor_experiment::{
     BenchmarkSettings, VerdictGrade, benchmark_settings, grade_responses, grade_verdicts,
 };
 use preceptor_files::{Files, Places};
 use serde_json::json;
 
-use crate::arguments::GradeArguments;
 use crate::failure::Failure;
 use crate::output::{Output, or_dash};
+
+#[derive(Debug, Args)]
+pub(crate) struct GradeArguments {
+    /// The benchmark's kind, for example `math500`.
+    pub(crate) benchmark: String,
+    /// JSONL with `{"prompt_id": "..", "response": ".."}` a line.
+    #[arg(long, value_name = "FILE", required_unless_present = "verdicts")]
+    pub(crate) responses: Option<PathBuf>,
+    /// Instead, recorded verdicts on a rubric benchmark: JSONL with `{"prompt_id": "..", "repeat": 0,
+    /// "criterion": 0, "met": true}` a line; `met` is true, false or null.
+    #[arg(long, value_name = "FILE", conflicts_with = "responses")]
+    pub(crate) verdicts: Option<PathBuf>,
+    /// Set a key of the benchmark, for example `set=random500`. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<String>,
+    /// Resamples of the bootstrap, whose seeds count from 0.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) resamples: u64,
+    /// The grader profile; default is the benchmark's own.
+    #[arg(long)]
+    pub(crate) grader: Option<GraderProfile>,
+}
 
 pub(crate) fn grade(arguments: &GradeArguments, output: &Output) -> Result<ExitCode, Failure> {
     let files = Files::open(Places::from_env())?;
@@ -55,7 +78,7 @@ fn show_verdicts(graded: &VerdictGrade, output: &Output) {
         output.text(format!("worst at {}: {}", i + 1, or_dash(Some(*score))));
     }
     output.text(format!(
-        "{} responses, {} without a score because a verdict is missing",
+        "{} responses, {} unscored because a verdict is missing",
         graded.num_responses, graded.num_unscored
     ));
 }
@@ -91,7 +114,7 @@ fn responses(
     output.table(&["score", "prompt", "answer", "reason"], &rows);
     if let Some(estimate) = accuracy {
         let interval = estimate.interval.map_or_else(String::new, |interval| {
-            format!(", 95 % interval {:.3} to {:.3}", interval.low, interval.high)
+            format!(", 95% interval {:.3} to {:.3}", interval.low, interval.high)
         });
         output.text(format!(
             "accuracy {:.3}{interval}; {} responses to {} prompts, {} prompts without one; grader {}",

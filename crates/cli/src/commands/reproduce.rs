@@ -1,0 +1,266 @@
+//! `reproduce`: every experiment of a suite, then its summary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use preceptor_core::record::PlanRecord;
+use preceptor_reports::{
+    Claim, Suite, SuiteContrast, SuitePart, check_claims, check_contrasts, write_suite,
+};
+use preceptor_store::Store;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::commands::plan::print_plan;
+use crate::failure::{CHECKS_FAILED, Failure};
+use crate::output::Output;
+use crate::session::{open, open_to_plan, run_plan, write_report};
+use crate::shared_arguments::{ExperimentArguments, ResourceArguments};
+
+/// Suites of experiments.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum SuiteName {
+    /// The bundled 0.8M-parameter model on synthetic benchmarks: 30 minutes on two cores.
+    Pocket,
+    /// SmolLM2 135M on generated sums and parts of GSM8K and MATH-500: hours on two cores.
+    Small,
+    /// The paper's models and settings: needs GPUs, gated repositories and an API key for the judge.
+    Paper,
+}
+
+impl SuiteName {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pocket => "pocket",
+            Self::Small => "small",
+            Self::Paper => "paper",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReproduceArguments {
+    /// The suite.
+    #[arg(value_enum, default_value = "pocket")]
+    pub(crate) suite: SuiteName,
+    /// Run a short part of the suite to see that everything works; the report is in `SUITE-quick`.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Show the plan of every experiment and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Set a key of every manifest, for example `policy.model=runs/pocket-mild/model`. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<String>,
+    /// The folder with a subfolder for each suite, which contains its `suite.toml`.
+    #[arg(long, value_name = "DIR", default_value = "experiments")]
+    pub(crate) experiments: PathBuf,
+    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Separate several
+    /// with commas to share the work.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    #[command(flatten)]
+    pub(crate) resources: ResourceArguments,
+    /// The store's folder.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) store: PathBuf,
+    /// The folder that reports are written to.
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub(crate) reports: PathBuf,
+}
+
+/// Contents of `suite.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SuiteFile {
+    title: String,
+    description: String,
+    /// Prompts of each benchmark with `--quick`.
+    quick_limit: usize,
+    #[serde(rename = "manifest")]
+    manifests: Vec<Member>,
+    #[serde(rename = "claim", default)]
+    claims: Vec<Claim>,
+    #[serde(rename = "contrast", default)]
+    contrasts: Vec<SuiteContrast>,
+}
+
+/// One experiment of a suite.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Member {
+    /// The manifest, beside `suite.toml`.
+    file: PathBuf,
+    /// Settings with `--quick`; none if `--quick` skips the experiment.
+    quick: Option<Vec<String>>,
+}
+
+impl SuiteFile {
+    fn read(folder: &Path) -> Result<Self, Failure> {
+        let path = folder.join("suite.toml");
+        let read = |detail: String, hint: &str| {
+            Failure::input(format!("read suite `{}`: {detail}", path.display()), hint)
+        };
+        let text = fs::read_to_string(&path).map_err(|error| {
+            read(
+                error.to_string(),
+                "run it in the folder that contains `experiments`, or pass `--experiments DIR`",
+            )
+        })?;
+        toml::from_str(&text).map_err(|error| {
+            read(error.to_string(), "`suite.toml` has a title, a description, manifests and claims")
+        })
+    }
+
+    /// Returns the part that `--quick` runs.
+    fn shortened(mut self) -> Self {
+        self.manifests.retain(|member| member.quick.is_some());
+        let stays =
+            |experiment: &str| self.manifests.iter().any(|member| member.name() == experiment);
+        self.claims.retain(|claim| {
+            !claim.checks.is_empty() && claim.checks.iter().all(|check| stays(&check.experiment))
+        });
+        self.contrasts.retain(|contrast| stays(&contrast.experiment));
+        self
+    }
+}
+
+impl Member {
+    fn name(&self) -> String {
+        self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+impl ReproduceArguments {
+    /// Returns the arguments of one experiment of the suite.
+    fn experiment(&self, suite: &SuiteFile, member: &Member) -> ExperimentArguments {
+        let quick = member.quick.iter().filter(|_| self.quick).flatten();
+        ExperimentArguments {
+            file: self.experiments.join(self.suite.name()).join(&member.file),
+            settings: quick.chain(&self.settings).cloned().collect(),
+            only: Vec::new(),
+            limit: self.quick.then_some(suite.quick_limit),
+            device: self.device.clone(),
+            store: self.store.clone(),
+        }
+    }
+
+    fn reports(&self) -> PathBuf {
+        let suffix = if self.quick { "-quick" } else { "" };
+        self.reports.join(format!("{}{suffix}", self.suite.name()))
+    }
+}
+
+pub(crate) fn reproduce(
+    arguments: &ReproduceArguments,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let mut suite = SuiteFile::read(&arguments.experiments.join(arguments.suite.name()))?;
+    if arguments.quick {
+        suite = suite.shortened();
+    }
+    let plans = resolve_all(arguments, &suite, output)?;
+    if arguments.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    check_claims(&suite.claims, &plans)?;
+    check_contrasts(&suite.contrasts, &plans)?;
+    let runs = run_all(arguments, &suite)?;
+    let written = write_summary(arguments, &suite, &runs.parts)?;
+    let num_failed = runs.num_failed;
+    output.json(&json!({
+        "experiments": Value::Array(runs.counts), "page": written, "failed-records": num_failed,
+    }));
+    output.text(format!("Report: {}", written.display()));
+    if num_failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output.text(format!("{num_failed} records failed; run the command again to retry only those"));
+    Ok(ExitCode::from(CHECKS_FAILED))
+}
+
+/// Resolves every experiment, and prints its plan on a dry run. Everything that any of them lacks is
+/// reported at once, before the first is run.
+fn resolve_all(
+    arguments: &ReproduceArguments,
+    suite: &SuiteFile,
+    output: &Output,
+) -> Result<Vec<(String, PlanRecord)>, Failure> {
+    let mut failures: Vec<Failure> = Vec::new();
+    let mut plans = Vec::new();
+    for member in &suite.manifests {
+        let experiment = arguments.experiment(suite, member);
+        let opened = if arguments.dry_run {
+            open_to_plan(&experiment)
+        } else {
+            open(&experiment, arguments.resources.generation())
+        };
+        plans.extend(opened.iter().map(|session| (member.name(), session.plan.record())));
+        match opened {
+            Ok(mut session) if arguments.dry_run => {
+                print_plan(&mut session, output)?;
+                output.text("");
+            }
+            Ok(_) => {}
+            Err(failure) if failures.iter().any(|known| known.is_like(&failure)) => {}
+            Err(failure) => failures.push(failure),
+        }
+    }
+    match Failure::together(failures) {
+        Some(failure) => Err(failure),
+        None => Ok(plans),
+    }
+}
+
+/// Results of the experiments of a suite.
+#[derive(Default)]
+struct SuiteRuns {
+    parts: Vec<SuitePart>,
+    counts: Vec<Value>,
+    num_failed: u64,
+}
+
+/// Runs every experiment and writes its report.
+fn run_all(arguments: &ReproduceArguments, suite: &SuiteFile) -> Result<SuiteRuns, Failure> {
+    let mut runs = SuiteRuns::default();
+    for (index, member) in suite.manifests.iter().enumerate() {
+        let experiment = arguments.experiment(suite, member);
+        let mut session = open(&experiment, arguments.resources.generation())?;
+        let (number, count) = (index + 1, suite.manifests.len());
+        eprintln!("{number} of {count}: {} ({})", session.plan.title(), member.name());
+        let summary = run_plan(&mut session, arguments.resources.run_options())?;
+        write_report(&session, &arguments.reports())?;
+        runs.num_failed += summary.num_failed;
+        runs.counts.push(json!({
+            "experiment": member.name(), "rollouts-sampled": summary.num_rollouts,
+            "rollouts-reused": summary.num_reused, "training-steps": summary.num_steps,
+            "failed-records": summary.num_failed,
+        }));
+        let plan = session.store.put_plan(&session.plan.record())?;
+        runs.parts.push(SuitePart { experiment: member.name(), plan });
+    }
+    Ok(runs)
+}
+
+/// Writes the summary of the suite and returns the path of its page.
+fn write_summary(
+    arguments: &ReproduceArguments,
+    suite: &SuiteFile,
+    parts: &[SuitePart],
+) -> Result<PathBuf, Failure> {
+    let store = Store::open(&arguments.store)?;
+    let mut description = suite.description.clone();
+    if !arguments.settings.is_empty() {
+        let settings = arguments.settings.join("`, `");
+        description += &format!("\n\nEvery experiment was run with `{settings}`.");
+    }
+    let about = Suite {
+        title: &suite.title,
+        description: &description,
+        claims: &suite.claims,
+        contrasts: &suite.contrasts,
+    };
+    Ok(write_suite(&store, &about, parts, &arguments.reports())?.page)
+}
