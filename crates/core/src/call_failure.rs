@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What went wrong with a call.
+/// Kind of failure of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CallFailureKind {
@@ -43,7 +43,7 @@ impl CallFailureKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CallFailure {
-    /// What went wrong.
+    /// Kind of failure.
     pub kind: CallFailureKind,
     /// The details, for people.
     pub detail: String,

@@ -175,7 +175,7 @@ pub type PromptError = Box<dyn Error + Send + Sync>;
 pub trait Settings {
     /// The `kind` in manifests, tables and documents.
     const NAME: &'static str;
-    /// One line for lists.
+    /// Summary of one line, for lists.
     const SUMMARY: &'static str;
     /// Inputs besides the rollouts.
     const NEEDS: Needs;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Prompt;
 
-/// Why a rollout ended.
+/// Reason that a rollout ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FinishReason {
@@ -23,7 +23,7 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
-    /// Whether the model was stopped before it had finished.
+    /// Returns true if the model was stopped before it had finished.
     pub fn is_truncated(self) -> bool {
         matches!(self, Self::MaxNewTokens | Self::ContextFull | Self::PromptTooLong)
     }
@@ -41,10 +41,10 @@ impl FinishReason {
     }
 }
 
-/// One generation.
+/// Sampled response of the policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
-    /// Its place in the group, from 0. It names the random stream it was drawn from.
+    /// Index in the group, from 0. It names the random stream of the rollout.
     pub index: u32,
     /// The text, without end token and without stop string.
     pub text: String,
@@ -53,17 +53,17 @@ pub struct Rollout {
     /// Natural log-probability of each sampled token under the unmodified distribution; same
     /// length as `token_ids`, empty where the model gives none.
     pub logprobs: Vec<f32>,
-    /// Why it ended.
+    /// Reason that it ended.
     pub finish: FinishReason,
     /// Length of the prompt in the model's tokens; 0 where the model does not tell.
     pub num_prompt_tokens: u32,
-    /// How many tokens were sampled, as told by a model that does not give `token_ids`.
+    /// Number of sampled tokens, as reported by a model that does not return `token_ids`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_tokens: Option<u32>,
 }
 
 impl Rollout {
-    /// How many tokens were sampled; 0 where the model does not tell.
+    /// Returns the number of sampled tokens; 0 if the model does not report it.
     pub fn num_tokens(&self) -> u64 {
         match self.reported_tokens {
             Some(reported) if self.token_ids.is_empty() => u64::from(reported),
@@ -75,8 +75,8 @@ impl Rollout {
 /// The rollouts of one prompt, by rising index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// What was asked.
+    /// The prompt.
     pub prompt: Prompt,
-    /// What was answered.
+    /// The rollouts.
     pub rollouts: Vec<Rollout>,
 }

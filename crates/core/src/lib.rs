@@ -1,6 +1,6 @@
-//! Plain data and the port traits: what the crates of `preceptor` say to each other.
+//! Plain data and the port traits that the crates of `preceptor` share.
 //!
-//! Nothing here computes a reward or runs a model. The types name the notions of the method
+//! This crate computes no reward and runs no model. The types name the notions of the method
 //! (prompt, rollout, group, pseudo-reference), the port traits name the roles that
 //! implementations fill, and [`record`] holds what is written to the store. This crate knows no
 //! labels: a benchmark's truth is a type of the `benchmarks` crate and stays there.

@@ -1,10 +1,10 @@
-//! Which model answered.
+//! The identity of a model.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Digest;
 
-/// What makes two models the same for the store: contents, never paths or names.
+/// Identity of a model in the store: its contents, never its path or name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ModelIdentity {
@@ -14,12 +14,12 @@ pub struct ModelIdentity {
     pub tokenizer: Digest,
     /// Digest of the chat template; none for models without one.
     pub template: Option<Digest>,
-    /// Whether the digests were computed from files here. A remote model's are its name's.
+    /// True if the digests were computed from local files. Those of a remote model are of its name.
     pub attested: bool,
 }
 
 impl ModelIdentity {
-    /// Whether it answers chats: all but models that are here and have no chat template.
+    /// Returns true if the model answers chats: all but local models without a chat template.
     pub fn takes_chat(&self) -> bool {
         self.template.is_some() || !self.attested
     }

@@ -1,4 +1,4 @@
-//! The roles that implementations fill.
+//! Port traits: the roles that implementations fill.
 //!
 //! Each trait takes a slice of work and returns one result for each item. Calls are synchronous;
 //! how an implementation spreads its work over threads or connections is its own matter.
@@ -14,22 +14,22 @@ use crate::{
     Prompt, PseudoReference, Rating, Rollout, Sampling, Seed, Usage, Verdict,
 };
 
-/// What stops a run. A bad rollout is not among these: it is data.
+/// Error that stops a run. A bad rollout is data, not an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PortError {
     /// The caller asked for something that the implementation can't do.
     #[error("use {component}: {detail}")]
     Unsupported {
-        /// Who refuses.
+        /// The component that refuses.
         component: &'static str,
-        /// What was asked and what is possible.
+        /// The request and the alternatives.
         detail: String,
     },
     /// Something below the implementation failed.
     #[error("use {component}")]
     Failed {
-        /// Who failed.
+        /// The component that failed.
         component: &'static str,
         /// The cause.
         #[source]
@@ -40,7 +40,7 @@ pub enum PortError {
     Stopped(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// One rollout to draw: its place in the group and its own random stream.
+/// Rollout to sample: its index in the group and its own random stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RolloutSeed {
     /// Becomes [`Rollout::index`].
@@ -49,16 +49,16 @@ pub struct RolloutSeed {
     pub seed: Seed,
 }
 
-/// The rollouts to draw for one prompt. The prompt is read once for all of them.
+/// Rollouts to sample for one prompt. The prompt is read once for all of them.
 #[derive(Clone, Debug)]
 pub struct GenerationRequest {
-    /// What is asked.
+    /// The prompt.
     pub prompt: Prompt,
-    /// Which rollouts of the group are wanted.
+    /// Rollouts of the group that are wanted.
     pub rollouts: Vec<RolloutSeed>,
 }
 
-/// Hears of generation while it runs.
+/// Observer of generation.
 pub trait GenerationObserver {
     /// Rollout `rollout` of request number `request` has ended. Called once for each, in the order
     /// in which they end. An error stops generation.
@@ -80,9 +80,9 @@ pub trait GenerationObserver {
     }
 }
 
-/// Draws rollouts: a local model or an endpoint.
+/// Samples rollouts: a local model or an endpoint.
 pub trait Generator {
-    /// Which model this is.
+    /// Returns the identity of the model.
     fn identity(&self) -> &ModelIdentity;
 
     /// Draws all rollouts of all requests; the result has one list for each request, by rising
@@ -101,7 +101,7 @@ pub trait Generator {
     ) -> Result<Vec<Vec<Rollout>>, PortError>;
 }
 
-/// What follows a prompt and is to be scored.
+/// Text after a prompt, to be scored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Continuation {
@@ -111,12 +111,12 @@ pub enum Continuation {
     Text(String),
 }
 
-/// One prompt with a continuation.
+/// Prompt with a continuation to score.
 #[derive(Clone, Debug)]
 pub struct ScoreRequest {
-    /// What stands before.
+    /// The prompt.
     pub prompt: Prompt,
-    /// What is scored.
+    /// The text to score.
     pub continuation: Continuation,
 }
 
@@ -155,20 +155,20 @@ pub struct TokenScores {
     pub logprobs: Vec<f32>,
 }
 
-/// Gives the log-probabilities of text that is already there.
+/// Scores given text by its log-probabilities.
 pub trait Scorer {
     /// Scores each request. One that outgrows the context window has no log-probabilities.
     ///
     /// # Errors
     ///
-    /// What stops a run.
+    /// [`PortError`] if the model fails.
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError>;
 
     /// Scores each request under its own distribution.
     ///
     /// # Errors
     ///
-    /// What stops a run; [`PortError::Unsupported`] from scorers that only know the unmodified
+    /// [`PortError::Failed`] if the model fails, [`PortError::Unsupported`] from scorers that only know the unmodified
     /// distribution and are asked for another.
     fn score_under(
         &self,
@@ -186,7 +186,7 @@ pub trait Scorer {
     }
 }
 
-/// Watches nothing.
+/// Observer that ignores everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoObserver;
 
@@ -210,38 +210,38 @@ pub struct AggregateRequest<'a> {
     pub seed: Seed,
 }
 
-/// Whether there is a pseudo-reference.
+/// Outcome of aggregating a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AggregateOutcome {
-    /// There is one.
+    /// There is a pseudo-reference.
     Estimated(PseudoReference),
-    /// There is none, and why.
+    /// There is none, for this reason.
     Abstained(AbstainReason),
 }
 
-/// What an aggregator makes of one group.
+/// Aggregate of a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Aggregate {
-    /// The pseudo-reference, or why there is none.
+    /// The pseudo-reference, or the reason that there is none.
     pub outcome: AggregateOutcome,
-    /// Named numbers about the decision, for example `margin`; the aggregator documents them.
+    /// Named measures of the decision, for example `margin`; the aggregator documents them.
     pub measures: BTreeMap<String, f64>,
-    /// What a model said towards it, in order: syntheses whole, the reply that names an index.
+    /// Replies of models, in order: whole syntheses, or the reply that names an index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replies: Vec<Reply>,
     /// Tokens spent on it, beyond the rollouts.
     pub usage: Usage,
 }
 
-/// What a model said on the way to an aggregate.
+/// Reply of a model that led to an aggregate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Reply {
     /// The text, word for word.
     pub text: String,
-    /// Why it ended, where that is known.
+    /// Reason that it ended, if known.
     pub finish: Option<FinishReason>,
 }
 
@@ -251,20 +251,20 @@ pub trait Aggregator {
     ///
     /// # Errors
     ///
-    /// What stops a run; a group without a usable answer is an [`AggregateOutcome::Abstained`].
+    /// [`PortError`] if a model fails. A group without a usable answer is [`AggregateOutcome::Abstained`].
     fn aggregate(&self, requests: &[AggregateRequest<'_>]) -> Result<Vec<Aggregate>, PortError>;
 }
 
 /// A response to judge, and by what.
 #[derive(Clone, Debug)]
 pub struct VerdictRequest<'a> {
-    /// What the response answers; none where the judge must not see it.
+    /// The prompt of the response; none if the judge must not see it.
     pub prompt: Option<&'a Prompt>,
     /// The text that is judged. It is hostile input.
     pub response: &'a str,
     /// A text to compare it with, where the criteria speak of one. Hostile input too.
     pub reference: Option<&'a str>,
-    /// What is checked, each by itself.
+    /// Criteria, each checked independently.
     pub criteria: &'a [Criterion],
 }
 
@@ -280,7 +280,7 @@ pub struct Scale {
 /// Rollouts to choose the best of.
 #[derive(Clone, Debug)]
 pub struct ChoiceRequest<'a> {
-    /// What the responses answer; none where the judge must not see it.
+    /// The prompt of the responses; none if the judge must not see it.
     pub prompt: Option<&'a Prompt>,
     /// The responses. They are hostile input.
     pub responses: &'a [&'a str],
@@ -288,32 +288,34 @@ pub struct ChoiceRequest<'a> {
 
 /// Answers questions about responses.
 pub trait Judge {
-    /// One verdict for each criterion of each request.
+    /// Returns a verdict for each criterion of each request.
     ///
     /// # Errors
     ///
-    /// What stops a run; a verdict that can't be had is a [`Verdict::Failed`].
+    /// [`PortError`] if the judge can't be used at all. A missing verdict is [`Verdict::Failed`].
     fn verdicts(
         &self,
         requests: &[VerdictRequest<'_>],
     ) -> Result<Vec<Vec<Judged<Verdict>>>, PortError>;
 
-    /// One rating on `scale` for each criterion of each request.
+    /// Returns a rating on `scale` for each criterion of each request.
     ///
     /// # Errors
     ///
-    /// What stops a run; [`PortError::Unsupported`] from judges that only say yes or no.
+    /// [`PortError::Unsupported`] from judges that only say yes or no; any other [`PortError`] if the
+    /// judge can't be used at all.
     fn ratings(
         &self,
         requests: &[VerdictRequest<'_>],
         scale: Scale,
     ) -> Result<Vec<Vec<Judged<Rating>>>, PortError>;
 
-    /// The place, from 0, of the best response of each request, or why none could be read.
+    /// Returns the index of the best response of each request, from 0, or the reason that there is none.
     ///
     /// # Errors
     ///
-    /// What stops a run; [`PortError::Unsupported`] from judges that only say yes or no.
+    /// [`PortError::Unsupported`] from judges that only say yes or no; any other [`PortError`] if the
+    /// judge can't be used at all.
     fn choices(&self, requests: &[ChoiceRequest<'_>]) -> Result<Vec<Judged<Rating>>, PortError>;
 }
 
@@ -334,7 +336,7 @@ pub trait RewardDeriver {
     ///
     /// # Errors
     ///
-    /// What stops a run; a rollout that can't be rewarded is a
+    /// [`PortError`] if a model fails. A rollout that can't be rewarded is a
     /// [`RewardValue::Unrewarded`](crate::RewardValue::Unrewarded).
     fn derive(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<GroupReward>, PortError>;
 }

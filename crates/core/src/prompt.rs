@@ -1,4 +1,4 @@
-//! What the policy reads.
+//! Prompts.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ impl fmt::Display for PromptId {
     }
 }
 
-/// Who speaks in a chat.
+/// Speaker in a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -52,16 +52,16 @@ impl Role {
     }
 }
 
-/// One turn of a chat.
+/// Turn of a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The speaker.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
-/// How a prompt reaches the model.
+/// Form in which a prompt reaches the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PromptBody {
@@ -72,7 +72,7 @@ pub enum PromptBody {
 }
 
 impl PromptBody {
-    /// One instruction as `model` takes it: a chat of one turn, or plain text for a model that is
+    /// Creates an instruction as `model` takes it: a chat of one turn, or plain text for a model that is
     /// known to have no chat template.
     pub fn instruction(text: String, model: &ModelIdentity) -> Self {
         if model.takes_chat() {
@@ -83,17 +83,17 @@ impl PromptBody {
     }
 }
 
-/// What the policy reads: a question without its label.
+/// Prompt of the policy: a question without its label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
-    /// Its name.
+    /// The id.
     pub id: PromptId,
-    /// Its text.
+    /// The text.
     pub body: PromptBody,
 }
 
 impl Prompt {
-    /// What is asked, to be shown inside another prompt: the one turn of a chat as it is, longer
+    /// Returns the question for use inside another prompt: the one turn of a chat as it is, longer
     /// chats with their roles, plain text as it is.
     pub fn question_text(&self) -> String {
         match &self.body {

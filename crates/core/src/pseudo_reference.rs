@@ -1,12 +1,12 @@
-//! What an aggregator estimates from a group.
+//! Pseudo-references: estimates from a group.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a pseudo-reference comes from.
+/// Origin of a pseudo-reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
-    /// It is the rollout of this index, word for word.
+    /// The rollout of this index, word for word.
     Rollout(u32),
     /// A model wrote it.
     Written,
@@ -17,11 +17,11 @@ pub enum Origin {
 pub struct PseudoReference {
     /// The whole text.
     pub text: String,
-    /// Where it comes from.
+    /// The origin.
     pub origin: Origin,
 }
 
-/// Why there is no pseudo-reference.
+/// Reason that there is no pseudo-reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AbstainReason {
@@ -46,7 +46,7 @@ pub enum AbstainReason {
 }
 
 impl AbstainReason {
-    /// Whether asking the same again later may succeed; such an outcome is not kept as a result.
+    /// Returns true if asking again later may succeed; such an outcome is not stored as a result.
     pub fn is_transient(self) -> bool {
         self == Self::CallFailed
     }

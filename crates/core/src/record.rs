@@ -1,4 +1,4 @@
-//! What is written to the store and read back by reports.
+//! Records of the store, which reports read back.
 //!
 //! A stage of the store holds records of one type. Their keys are made by the functions here, so
 //! that writer and reader agree. [`PlanRecord`] ties the stages of an experiment together; it is
@@ -26,7 +26,7 @@ pub fn rollout_key(prompt: &PromptId, index: u32) -> String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PromptRecord {
-    /// What the policy read.
+    /// The prompt of the policy.
     pub prompt: Prompt,
     /// The bare question, for people.
     pub question: String,
@@ -34,21 +34,21 @@ pub struct PromptRecord {
     pub tags: BTreeMap<String, String>,
 }
 
-/// One rollout. Stage `rollouts`, keyed by [`rollout_key`].
+/// Record of a rollout. Stage `rollouts`, keyed by [`rollout_key`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RolloutRecord {
-    /// Which prompt.
+    /// Id of the prompt.
     pub prompt: PromptId,
-    /// What was drawn.
+    /// The rollout.
     pub rollout: Rollout,
 }
 
-/// What an aggregator made of a group. Stage `aggregates`, keyed by prompt.
+/// Aggregate of a group. Stage `aggregates`, keyed by prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AggregateRecord {
-    /// Which prompt.
+    /// Id of the prompt.
     pub prompt: PromptId,
     /// The pseudo-reference and what is known about it.
     pub aggregate: Aggregate,
@@ -59,9 +59,9 @@ pub struct AggregateRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CallRecord {
-    /// What was asked. Its id says what for.
+    /// The prompt of the call. Its id names the purpose.
     pub prompt: Prompt,
-    /// What was answered.
+    /// The reply.
     pub rollout: Rollout,
 }
 
@@ -75,7 +75,7 @@ pub fn call_key(body: &PromptBody, seed: &Seed) -> String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ScoreRecord {
-    /// What stood before. Its id says what for.
+    /// The prompt before the scored text. Its id names the purpose.
     pub prompt: PromptId,
     /// The numbers.
     pub scores: TokenScores,
@@ -92,7 +92,7 @@ pub fn score_key(body: &PromptBody, continuation: &Continuation) -> String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RewardRecord {
-    /// Which prompt.
+    /// Id of the prompt.
     pub prompt: PromptId,
     /// The rewards and what they rest on.
     pub group: GroupReward,
@@ -104,7 +104,7 @@ pub struct RewardRecord {
 pub enum Score {
     /// Measured against the label: in [0, 1] for final answers, up to 1 for rubrics with points.
     Scored(f64),
-    /// It could not be measured, for this reason.
+    /// The score could not be measured, for this reason.
     Unscored(String),
 }
 
@@ -123,7 +123,7 @@ impl Score {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GradeRecord {
-    /// Which prompt.
+    /// Id of the prompt.
     pub prompt: PromptId,
     /// The score.
     pub score: Score,
@@ -131,7 +131,7 @@ pub struct GradeRecord {
     pub answer: Option<String>,
     /// The rule by which it was found, or why none was.
     pub extraction: String,
-    /// Why the score is what it is.
+    /// Reason for the score.
     pub reason: String,
     /// The label, for the page.
     pub label: String,
@@ -140,11 +140,11 @@ pub struct GradeRecord {
     pub judged: Vec<JudgedCriterion>,
 }
 
-/// Which rollouts of a group give the same answer. Stage `answer-classes`, keyed by prompt.
+/// Classes of rollouts with the same answer. Stage `answer-classes`, keyed by prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AnswerClassRecord {
-    /// Which prompt.
+    /// Id of the prompt.
     pub prompt: PromptId,
     /// For each rollout by index, the number of its class; none where it gives no answer.
     pub classes: Vec<Option<u32>>,
@@ -160,7 +160,7 @@ pub fn step_group_key(step: u64, prompt: &PromptId) -> String {
     format!("{}/{prompt}", step_key(step))
 }
 
-/// One step of training. Stage `train-steps`, keyed by [`step_key`].
+/// Record of a training step. Stage `train-steps`, keyed by [`step_key`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TrainStepRecord {
@@ -198,15 +198,15 @@ pub const STEP_MEASURES: &[(&str, &str)] = &[
     ("sampler-gap", "largest distance of a token's log-probability between sampler and trainer"),
 ];
 
-/// One group of a step of training. Stage `train-groups`, keyed by [`step_group_key`].
+/// Group of a training step. Stage `train-groups`, keyed by [`step_group_key`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TrainGroupRecord {
     /// The step, from 1.
     pub step: u64,
-    /// Which prompt.
+    /// Id of the prompt.
     pub prompt: PromptId,
-    /// What the policy answered.
+    /// Rollouts of the policy.
     pub rollouts: Vec<Rollout>,
     /// The pseudo-reference, where the reward or the objective uses one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,7 +238,7 @@ pub struct TokenTraceRecord {
     pub kept_mass: Vec<f32>,
 }
 
-/// What a step of training cost. Stage `train-costs`, keyed by [`step_key`].
+/// Cost of a training step. Stage `train-costs`, keyed by [`step_key`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TrainCostRecord {
@@ -252,7 +252,7 @@ pub struct TrainCostRecord {
     pub num_rows: u64,
 }
 
-/// Where the records of a cell's training are.
+/// Stages of a cell's training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TrainingRecord {
@@ -260,7 +260,7 @@ pub struct TrainingRecord {
     pub objective: String,
     /// Steps that were planned.
     pub num_steps: u64,
-    /// Whether its rewards or targets come from pseudo-references.
+    /// True if its rewards or targets come from pseudo-references.
     pub uses_references: bool,
     /// [`TrainStepRecord`]s.
     pub steps: Digest,
@@ -268,7 +268,7 @@ pub struct TrainingRecord {
     pub groups: Digest,
     /// [`TrainCostRecord`]s.
     pub costs: Digest,
-    /// What was measured on the way.
+    /// Evaluations during training.
     pub evaluations: Vec<EvaluationRecord>,
     /// The [`TrainChoiceRecord`], where an early-stopping rule chooses the step that is reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -307,7 +307,7 @@ pub struct ValidationLossRecord {
 /// The key of the one [`TrainChoiceRecord`] of its stage.
 pub const CHOICE_KEY: &str = "choice";
 
-/// One evaluation of a policy on the way.
+/// Evaluation of a policy during training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct EvaluationRecord {
@@ -317,7 +317,7 @@ pub struct EvaluationRecord {
     pub split: String,
     /// Rollouts a prompt.
     pub num_rollouts: u32,
-    /// Which prompts, in order.
+    /// Ids of the prompts, in order.
     pub prompts: Vec<PromptId>,
     /// [`RolloutRecord`]s.
     pub rollouts: Digest,
@@ -325,7 +325,7 @@ pub struct EvaluationRecord {
     pub rollout_grades: Digest,
 }
 
-/// What filling (part of) a stage cost. One for each run that added to it.
+/// Cost of filling (part of) a stage. Each run that adds to the stage has one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CostRecord {
@@ -367,7 +367,7 @@ pub struct CellStages {
     pub rewards: Option<Digest>,
 }
 
-/// One cell of the matrix: a condition with a seed.
+/// Cell of the matrix: a condition with a seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CellRecord {
@@ -383,12 +383,12 @@ pub struct CellRecord {
     pub model: String,
     /// Kind of the aggregator.
     pub aggregator: String,
-    /// Whether the aggregator sees labels: an upper bound, not a method.
+    /// True if the aggregator sees labels: an upper bound, not a method.
     pub sees_labels: bool,
     /// Name of the reward, where the cell derives rewards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<String>,
-    /// Whether a term of the reward sees labels.
+    /// True if a term of the reward sees labels.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reward_sees_labels: bool,
     /// Name of the anchor, where it is used.
@@ -401,13 +401,13 @@ pub struct CellRecord {
     pub group_size: u32,
     /// Name and version of the grader, for example `verify-1`.
     pub grader: String,
-    /// Which prompts, in order.
+    /// Ids of the prompts, in order.
     pub prompts: Vec<PromptId>,
-    /// Whether texts of the benchmark may be shown on a page that is published.
+    /// True if texts of the benchmark may appear on a published page.
     pub shareable: bool,
-    /// Where the records are. Those of a trained cell are of the policy after training.
+    /// Stages with its records. Those of a trained cell are of the policy after training.
     pub stages: CellStages,
-    /// Its training, where the policy is trained.
+    /// The training run, if the policy is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingRecord>,
     /// The resolved settings of the cell, as TOML.
@@ -418,21 +418,21 @@ pub struct CellRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LeftOut {
-    /// What is missing, for example `benchmark math500`.
+    /// The missing part, for example `benchmark math500`.
     pub part: String,
-    /// How many cells are left out with it.
+    /// Number of cells that are left out with it.
     pub num_cells: u64,
-    /// Why.
+    /// Reason.
     pub reason: String,
 }
 
-/// One axis of the matrix.
+/// Axis of the matrix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AxisRecord {
     /// The key that varies, for example `aggregator.kind`.
     pub key: String,
-    /// Its values in the manifest's order.
+    /// Values in the order of the manifest.
     pub values: Vec<String>,
 }
 
@@ -454,12 +454,12 @@ pub struct PlanRecord {
     pub seeds: Vec<u64>,
     /// Every cell.
     pub cells: Vec<CellRecord>,
-    /// What was left out.
+    /// Parts that were left out.
     pub left_out: Vec<LeftOut>,
     /// Comparisons that were declared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contrasts: Vec<ContrastRecord>,
-    /// Where runs noted what they spent, by role: [`CostRecord`]s of stages without a report of their own.
+    /// Stages in which runs noted their spending, by role. They hold [`CostRecord`]s only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub spending: BTreeMap<String, Digest>,
     /// Named digests of everything that went in: models, data, prompts.

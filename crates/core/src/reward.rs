@@ -1,4 +1,4 @@
-//! What a reward deriver makes of a group.
+//! Rewards of a group.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Criterion, JudgeFailure, Judged, Rating, Rubric, Usage, Verdict};
 
-/// Why a rollout has no reward.
+/// Reason that a rollout has no reward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnrewardedReason {
@@ -23,7 +23,7 @@ pub enum UnrewardedReason {
 }
 
 impl UnrewardedReason {
-    /// Whether asking the same again later may succeed; such a reward is not kept as a result.
+    /// Returns true if asking again later may succeed; such a reward is not stored as a result.
     pub fn is_transient(self) -> bool {
         match self {
             Self::CallFailed => true,
@@ -64,22 +64,22 @@ impl RewardValue {
     }
 }
 
-/// One answer of a judge that a reward rests on.
+/// Answer of a judge that a reward is computed from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JudgedCriterion {
     /// Met or not.
     Verdict {
-        /// What was checked.
+        /// The criterion that was checked.
         criterion: Criterion,
-        /// What the judge said.
+        /// Answer of the judge.
         judged: Judged<Verdict>,
     },
     /// A grade.
     Rating {
-        /// What was graded.
+        /// The criterion that was graded.
         criterion: Criterion,
-        /// What the judge said.
+        /// Answer of the judge.
         judged: Judged<Rating>,
     },
 }
@@ -90,18 +90,18 @@ pub enum JudgedCriterion {
 pub struct Reward {
     /// The number, or why there is none.
     pub value: RewardValue,
-    /// Why it is what it is, for people.
+    /// Explanation for people.
     pub reason: String,
     /// The judge's answers behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judged: Vec<JudgedCriterion>,
 }
 
-/// What one deriver makes of one group.
+/// Rewards that a deriver gives to a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GroupReward {
-    /// One reward for each rollout, in the group's order.
+    /// Rewards of the rollouts, in the order of the group.
     pub rewards: Vec<Reward>,
     /// The self-proposed rubric, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,7 +129,7 @@ impl GroupReward {
         }
     }
 
-    /// Whether asking again later may give a reward that is missing now.
+    /// Returns true if asking again later may give a reward that is missing now.
     pub fn is_transient(&self) -> bool {
         self.rewards.iter().any(|reward| match reward.value {
             RewardValue::Unrewarded(reason) => reason.is_transient(),

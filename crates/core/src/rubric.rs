@@ -1,16 +1,16 @@
-//! What a judge checks: rubrics and their criteria.
+//! Rubrics and their criteria, which a judge checks.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// One item of a rubric, a statement about a response that is true or false.
+/// Item of a rubric: a statement about a response that is true or false.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Criterion {
     /// The statement.
     pub text: String,
-    /// What it is worth when met; negative for what a response should not do. Self-proposed
+    /// Points when met; negative for something that a response should not do. Self-proposed
     /// criteria are worth 1 each.
     pub points: f64,
     /// Names the benchmark files it under, for example `axis:accuracy`.

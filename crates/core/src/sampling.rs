@@ -1,4 +1,4 @@
-//! How tokens are drawn.
+//! Settings of sampling.
 
 use serde::{Deserialize, Serialize};
 

@@ -54,7 +54,7 @@ impl Seed {
         ChaCha8Rng::from_seed(self.0)
     }
 
-    /// One uniform draw from `0..bound`, by rejection, so without bias.
+    /// Draws uniformly from `0..bound`, by rejection and so without bias.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! What a call cost.
+//! Tokens of a call.
 
 use std::ops::AddAssign;
 

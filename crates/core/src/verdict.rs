@@ -1,10 +1,10 @@
-//! What a judge says, with the evidence.
+//! Verdicts of a judge, with the evidence.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Usage;
 
-/// Why a judge's answer could not be had. It is never a "no".
+/// Reason that a judge gave no answer. It is never a "no".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JudgeFailure {
@@ -23,7 +23,7 @@ pub enum JudgeFailure {
 }
 
 impl JudgeFailure {
-    /// Whether asking the same again later may succeed; such a failure is not kept as a result.
+    /// Returns true if asking again later may succeed; such a failure is not stored as a result.
     pub fn is_transient(self) -> bool {
         self == Self::CallFailed
     }
@@ -41,13 +41,13 @@ impl JudgeFailure {
     }
 }
 
-/// Whether a response meets a criterion: three states, never two.
+/// Verdict on a response and a criterion: three states, never two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It does.
+    /// The response meets the criterion.
     Met,
-    /// It does not.
+    /// The response does not meet the criterion.
     NotMet,
     /// The judge could not be understood or reached.
     Failed(JudgeFailure),
@@ -59,7 +59,7 @@ impl Verdict {
         if met { Self::Met } else { Self::NotMet }
     }
 
-    /// Whether it is met, if that is known.
+    /// Returns true if the criterion is met, false if not, and none if that is unknown.
     pub fn met(self) -> Option<bool> {
         match self {
             Self::Met => Some(true),
@@ -79,7 +79,7 @@ pub enum Rating {
     Failed(JudgeFailure),
 }
 
-/// What an answer of a judge rests on.
+/// Evidence of a judge's answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Evidence {
@@ -98,7 +98,7 @@ pub struct Evidence {
 pub struct Judged<T> {
     /// The answer.
     pub answer: T,
-    /// What it rests on. Criteria asked in one call share a reply.
+    /// The evidence. Criteria of one call share a reply.
     pub evidence: Evidence,
     /// Tokens spent on it; a call's tokens count with its first answer.
     pub usage: Usage,
