@@ -78,6 +78,43 @@ fn every_crate_uses_only_what_its_row_allows() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Every `.rs` file below `folder`.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn no_crate_includes_a_file_of_another() {
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let folder = entry.unwrap().path();
+        let mut files = Vec::new();
+        sources(&folder.join("src"), &mut files);
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            // Fixtures of tests are shared.
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let parts = code.split("include_str!(\"").chain(code.split("include_bytes!(\""));
+            let included = parts.filter_map(|part| part.split_once('"').map(|(path, _)| path));
+            for path in included.filter(|path| path.starts_with("../")) {
+                // Folders between the file and its crate.
+                let depth = file.strip_prefix(&folder).unwrap().components().count() - 1;
+                if path.matches("../").count() > depth {
+                    wrong.push(format!("{}: {path}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_arrow_of_the_table_points_down() {
     let allowed = allowed();

@@ -14,7 +14,9 @@ use preceptor_core::{
     Generator, GroupShape, Needs, OutOfRange, PortError, PromptError, PromptId, Rollout, Sampling,
     Settings,
 };
-use preceptor_text::{IndexReading, Template, TemplateError, read_index, without_thoughts};
+use preceptor_text::{
+    IndexReading, Template, TemplateError, question_block, read_index, without_thoughts,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Question, ask, kept, unusable, usage};
@@ -128,7 +130,11 @@ impl<'a> SelfBon<'a> {
     fn question(&self, lineup: &Lineup<'_>) -> Question {
         let AggregateRequest { group, seed } = lineup.request;
         let prompt = &group.prompt;
-        let question = if self.config.question { shown::question(prompt) } else { String::new() };
+        let question = if self.config.question {
+            question_block(&prompt.question_text())
+        } else {
+            String::new()
+        };
         let shown = lineup.texts();
         let count = shown.len().to_string();
         Question {

@@ -39,7 +39,7 @@ use preceptor_core::{
     Digest, Generator, GroupShape, Needs, Origin, OutOfRange, PortError, PromptError, PromptId,
     PseudoReference, Reply, Rollout, Sampling, Settings, Usage,
 };
-use preceptor_text::{Template, TemplateError, without_thoughts};
+use preceptor_text::{Template, TemplateError, question_block, without_thoughts};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Question, ask, kept, unusable, usage};
@@ -274,8 +274,11 @@ impl<'a> Synthesis<'a> {
                 }
                 let request = &requests[group];
                 let prompt = &request.group.prompt;
-                let question =
-                    if self.config.question { shown::question(prompt) } else { String::new() };
+                let question = if self.config.question {
+                    question_block(&prompt.question_text())
+                } else {
+                    String::new()
+                };
                 let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
                 let seed = request.seed.derive("reply").derive_index(level as u64);
                 questions.push(Question {

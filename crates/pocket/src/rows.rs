@@ -17,18 +17,17 @@
 use preceptor_benchmarks::pocket_health::{Case, Sentence, Topic};
 use preceptor_benchmarks::pocket_math::Chain;
 use preceptor_core::{Message, Prompt, PromptBody, PromptId, Role};
-use preceptor_text::{Template, fence};
+use preceptor_text::{Template, fence, question_block};
 
 use crate::errors::{Draws, ErrorRates};
 
-/// Shown by the harness above a question.
-const QUESTION: &str = include_str!("../../aggregators/prompts/question-v1.md");
-const MERGE: &str = include_str!("../../../experiments/pocket/prompts/synthesis.md");
-const CHOOSE: &str = include_str!("../../../experiments/pocket/prompts/self-bon.md");
-const AGAIN: &str = include_str!("../../../experiments/pocket/prompts/mutual-predictability.md");
-const RUBRIC: &str = include_str!("../../../experiments/pocket/prompts/rubric.md");
-const RUBRIC_FROM_QUESTION: &str =
-    include_str!("../../../experiments/pocket/prompts/rubric-from-question.md");
+// Copies of the prompts of `experiments/pocket`, which the model was trained on; a test compares them
+// with what the harness asks.
+const MERGE: &str = include_str!("../prompts/synthesis.md");
+const CHOOSE: &str = include_str!("../prompts/self-bon.md");
+const AGAIN: &str = include_str!("../prompts/mutual-predictability.md");
+const RUBRIC: &str = include_str!("../prompts/rubric.md");
+const RUBRIC_FROM_QUESTION: &str = include_str!("../prompts/rubric-from-question.md");
 
 /// The most attempts in a prompt.
 const MOST: usize = 8;
@@ -187,7 +186,6 @@ pub struct Writer {
     again: Template,
     rubric: Template,
     rubric_from_question: Template,
-    question: Template,
 }
 
 impl Writer {
@@ -207,7 +205,6 @@ impl Writer {
                 RUBRIC_FROM_QUESTION,
                 &["count", "question"],
             ),
-            question: template("question-v1.md", QUESTION, &["question"]),
         }
     }
 
@@ -329,7 +326,7 @@ impl Writer {
     }
 
     fn shown_question(&self, subject: &Subject) -> String {
-        self.question.fill(&[&fence("question", &subject.question())])
+        question_block(&subject.question())
     }
 }
 

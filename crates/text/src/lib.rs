@@ -6,6 +6,7 @@
 mod fence;
 mod index;
 mod json;
+mod question;
 mod template;
 mod thought;
 mod xml;
@@ -14,6 +15,7 @@ mod yes_no;
 pub use fence::{fence, neutralise};
 pub use index::{IndexReading, read_index, read_number};
 pub use json::{JsonObject, JsonReading, JsonScan, read_json, scan_json};
+pub use question::question_block;
 pub use template::{Template, TemplateError};
 pub use thought::without_thoughts;
 pub use xml::{Element, ElementEnd, Elements, tag_starts, xml_elements};

@@ -138,7 +138,7 @@ impl CachedModel<'_, '_> {
         };
         let generated = model.generate(missing, sampling, &mut writer);
         let ReplyWriter { filler, failures, .. } = writer;
-        self.add_cost(&filler.finish([])?.cost);
+        self.add_cost(&filler.finish([], generated.is_err())?.cost);
         self.session.add_cost(self.role, |total| {
             for (kind, count) in failures {
                 *total.failures.entry(kind).or_insert(0) += count;
@@ -185,7 +185,7 @@ impl CachedModel<'_, '_> {
                 filler.add_tokens(usage);
                 filler.sync()?;
             }
-            self.add_cost(&filler.finish([])?.cost);
+            self.add_cost(&filler.finish([], false)?.cost);
         }
         Ok(keys.iter().map(|key| known[key].scores.clone()).collect())
     }

@@ -67,7 +67,7 @@ pub(crate) fn fill_rollouts(demand: &RolloutDemand, session: &Session<'_>) -> Re
     let filler = StageFiller::new(session, stage);
     let filler = filler.shown(&label, Unit::Rollouts, num_present, num_wanted);
     if requests.is_empty() {
-        filler.finish([])?;
+        filler.finish([], false)?;
         return Ok(());
     }
     let model = session.open(&cell.policy_name)?;
@@ -80,7 +80,8 @@ pub(crate) fn fill_rollouts(demand: &RolloutDemand, session: &Session<'_>) -> Re
         request.rollouts.iter().map(key).collect::<Vec<_>>()
     };
     let tried: Vec<String> = requests.iter().flat_map(keys).collect();
-    let Filled { cost, num_failed } = observer.filler.finish(tried.iter().map(String::as_str))?;
+    let Filled { cost, num_failed } =
+        observer.filler.finish(tried.iter().map(String::as_str), generated.is_err())?;
     let usage = Usage {
         num_prompt_tokens: cost.num_prompt_tokens,
         num_generated_tokens: cost.num_generated_tokens,

@@ -82,10 +82,12 @@ impl<'s, 'a> StageFiller<'s, 'a> {
     }
 
     /// Completes the stage and returns the cost. `tried` are the keys of every record that was asked
-    /// for: those without a failure now have none any more.
+    /// for: those without a failure now have none any more. An interrupted stage is not reported as
+    /// finished.
     pub(crate) fn finish<'k>(
         mut self,
         tried: impl IntoIterator<Item = &'k str>,
+        is_interrupted: bool,
     ) -> Result<Filled, Error> {
         self.writer.sync()?;
         drop(self.writer);
@@ -99,7 +101,7 @@ impl<'s, 'a> StageFiller<'s, 'a> {
         self.stage.note_failures(tried, &self.failures)?;
         // Also when nothing was missing: a killed run may have left parts.
         self.stage.compact()?;
-        if self.is_shown {
+        if self.is_shown && !is_interrupted {
             self.session.report(|progress| progress.stage_finished());
         }
         Ok(Filled { cost: self.cost, num_failed: self.failures.len() as u64 })
@@ -151,5 +153,5 @@ pub(crate) fn fill<'i, I, R: Serialize>(
             Outcome::Failed(reason) => filler.fail(key.clone(), reason),
         }
     }
-    Ok(filler.finish(keys.iter().map(String::as_str))?.num_failed)
+    Ok(filler.finish(keys.iter().map(String::as_str), false)?.num_failed)
 }
