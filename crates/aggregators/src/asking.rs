@@ -5,7 +5,7 @@ use preceptor_core::{
     PromptBody, PromptId, Reply, Rollout, RolloutSeed, Sampling, Seed, Usage,
 };
 
-/// One question.
+/// Question to a model.
 pub(crate) struct Question {
     /// The prompt that it is about, and what it is for, for example `synthesis`.
     pub(crate) id: PromptId,
@@ -33,7 +33,7 @@ pub(crate) fn ask(
     Ok(replies.into_iter().map(|rollouts| rollouts.into_iter().next()).collect())
 }
 
-/// Why a reply can't be used, whatever it says; none if it can.
+/// Returns the reason that a reply can't be used, if there is one.
 pub(crate) fn unusable(reply: Option<&Rollout>) -> Option<AbstainReason> {
     match reply.map(|reply| reply.finish) {
         None => Some(AbstainReason::CallFailed),
@@ -49,7 +49,7 @@ pub(crate) fn kept(reply: &Rollout) -> Reply {
     Reply { text: reply.text.clone(), finish: Some(reply.finish) }
 }
 
-/// What a reply cost.
+/// Returns the tokens of a reply.
 pub(crate) fn usage(reply: &Rollout) -> Usage {
     Usage {
         num_prompt_tokens: u64::from(reply.num_prompt_tokens),

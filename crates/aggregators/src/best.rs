@@ -4,14 +4,14 @@ use preceptor_core::Seed;
 
 /// A choice by highest number.
 pub(crate) struct Best {
-    /// Its place.
+    /// Index of the best value.
     pub(crate) place: usize,
-    /// Whether a draw decided among several.
+    /// True if a random draw decided between equal values.
     pub(crate) tied: bool,
 }
 
 /// The place of the highest number; a uniform draw from `seed` among those that are exactly equal.
-/// None where no place has a number.
+/// Returns none if there is no value at all.
 pub(crate) fn best(numbers: &[Option<f64>], seed: Seed) -> Option<Best> {
     let highest = numbers.iter().flatten().copied().max_by(f64::total_cmp)?;
     let is_highest = |place: &usize| numbers[*place].is_some_and(|number| number == highest);

@@ -1,4 +1,4 @@
-//! How likely texts are to a model, and choosing by that.
+//! Likelihood of texts under a model, and selection by it.
 
 use preceptor_core::{AbstainReason, Aggregate, Rollout, Seed};
 

@@ -23,7 +23,7 @@ use crate::outcome::{chosen, free};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Whether the judge sees the question. Default: true (our choice).
+    /// Show the question to the judge. Default: true (our choice).
     pub question: bool,
 }
 
@@ -51,7 +51,7 @@ impl Settings for Config {
     }
 }
 
-/// Lets a judge choose.
+/// Selection by a judge.
 pub struct JudgeBon<'a> {
     config: Config,
     judge: &'a dyn Judge,

@@ -1,8 +1,8 @@
 //! Reference estimation (paper, section 3.1): from a group of rollouts to one pseudo-reference,
 //! without a label.
 //!
-//! One aggregator, one file. Each has a `Config` (its table in the manifest), a struct that
-//! implements [`preceptor_core::Aggregator`], and a summary for the catalog. `single`, `majority`,
+//! Each aggregator has a file with a `Config` (its table in the manifest), a struct that
+//! implements [`preceptor_core::Aggregator`], and its description ([`preceptor_core::Settings`]). `single`, `majority`,
 //! `weighted-majority`, `min-ppl` and `medoid` compute; `mutual-predictability` lets the policy score,
 //! `self-bon` lets it choose, `judge-bon` lets a judge choose, `synthesis` lets the anchor write.
 

@@ -28,7 +28,7 @@ impl<'a> Lineup<'a> {
     }
 }
 
-/// What comes of each group: of those to choose from what `choose` says, one for each.
+/// Returns an outcome for each group. `choose` decides those with several candidates, all at once.
 pub(crate) fn choose_best<'a>(
     requests: &'a [AggregateRequest<'a>],
     choose: impl FnOnce(&[Lineup<'a>]) -> Result<Vec<Aggregate>, PortError>,

@@ -22,7 +22,7 @@ use crate::best::best;
 use crate::outcome::{abstained, chosen, flag, free};
 use crate::similarity::Features;
 
-/// What two rollouts agree in.
+/// Part of two rollouts that is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Agreement {
@@ -37,7 +37,7 @@ pub enum Agreement {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// What two rollouts agree in: `text` or `answer`. Default: `text` (our choice).
+    /// Part of two rollouts that is compared: `text` or `answer`. Default: `text` (our choice).
     pub agreement: Agreement,
 }
 

@@ -1,6 +1,6 @@
 //! The order in which rollouts are shown to a model.
 //!
-//! It is drawn from a seed and the texts alone, not from their places: a model that prefers what it
+//! The order follows from a seed and the texts alone, not from their indices: a model that prefers what it
 //! reads first then prefers no stream, and permuting a group changes nothing that is shown. Every order of
 //! the rollouts is as likely as any other, equal ones counted each.
 

@@ -100,9 +100,9 @@ pub struct OrderOutcome {
     pub order: Order,
     /// The prompt's style.
     pub style: Style,
-    /// Of the plain group; none where it abstained.
+    /// Synthesis of the plain group; none if it abstained.
     pub plain: Option<String>,
-    /// Of the group with the order.
+    /// Synthesis of the group with the order.
     pub ordered: Option<String>,
 }
 
@@ -157,11 +157,11 @@ fn group(id: &str, question: &str, texts: &[String]) -> Group {
     }
 }
 
-/// Lets `anchor` merge every probe's groups by the built-in prompts of `synthesis`.
+/// Merges every probe's groups with `anchor` and the built-in prompts of `synthesis`.
 ///
 /// # Errors
 ///
-/// What stops a run.
+/// [`PortError`] if the anchor fails.
 pub fn run_order_probes(
     anchor: &dyn Generator,
     sampling: &Sampling,

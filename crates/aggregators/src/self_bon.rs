@@ -1,6 +1,6 @@
 //! `self-bon`: the policy is shown its own rollouts and names the best one.
 //!
-//! One generation of the policy. The rollouts stand in a seeded order that does not depend on their
+//! The policy generates once per group. The rollouts are in a seeded order that does not depend on their
 //! places, so that a liking for the first one is spread evenly. A reply that names no single index,
 //! or is cut off before it does, is recorded; what then counts is a setting.
 //!
@@ -28,7 +28,7 @@ use crate::shown;
 const PROMPT: &str = include_str!("../prompts/self-bon-v1.md");
 const PLACES: &[&str] = &["question", "count", "rollouts"];
 
-/// What becomes of a group whose reply names no rollout.
+/// Treatment of a group whose reply names no rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnUnreadable {
@@ -43,9 +43,9 @@ pub enum OnUnreadable {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Whether the policy sees the question. Default: true (our choice).
+    /// Show the question to the policy. Default: true (our choice).
     pub question: bool,
-    /// What becomes of a reply that names no rollout: `abstain` or `draw`. Default: `abstain`.
+    /// Treatment of a reply that names no rollout: `abstain`, or `draw` one at random. Default: `abstain`.
     pub on_unreadable: OnUnreadable,
     /// Divides the logits of the reply, 0 to 100; 0 takes the most likely token. Default: 0 (our
     /// choice).
@@ -98,7 +98,7 @@ impl Settings for Config {
     }
 }
 
-/// Lets the policy choose.
+/// Selection by the policy.
 pub struct SelfBon<'a> {
     config: Config,
     template: Template,

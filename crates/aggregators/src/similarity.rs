@@ -1,4 +1,4 @@
-//! How alike two texts are.
+//! Similarity of two texts.
 //!
 //! Dice's coefficient over the multisets of lower-cased words and pairs of neighbouring words:
 //!
@@ -18,7 +18,7 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// Of `text`.
+    /// Computes the features of `text`.
     pub(crate) fn of(text: &str) -> Self {
         let lower = text.to_lowercase();
         let words: Vec<&str> =

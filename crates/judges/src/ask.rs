@@ -22,14 +22,14 @@ use preceptor_core::{
 };
 use preceptor_text::without_thoughts;
 
-/// What a reader makes of a reply, or of a part of it.
+/// Reading of a reply, or of a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading<T> {
     /// This.
     Value(T),
-    /// It says two things.
+    /// The reply says two things.
     Contradictory,
-    /// It does not say.
+    /// The reply does not say it.
     Unreadable,
 }
 
@@ -39,14 +39,14 @@ pub type Answer<T> = Result<T, JudgeFailure>;
 /// Reads a reply without its thoughts, which is hostile input.
 pub type Reader<'r, R> = Box<dyn Fn(&str) -> R + 'r>;
 
-/// Who is asked, and how.
+/// Model that is asked, with its sampling.
 #[derive(Clone)]
 pub struct Asker<'a> {
-    /// Who.
+    /// The model.
     pub model: &'a dyn Generator,
-    /// What the questions are for, for example `judge`. It is part of the seed.
+    /// Purpose of the questions, for example `judge`. It is part of the seed.
     pub role: &'static str,
-    /// How replies are drawn.
+    /// Sampling of the replies.
     pub sampling: Sampling,
     /// Replies that are asked for at most, 1 or more.
     pub attempts: u32,
@@ -54,7 +54,7 @@ pub struct Asker<'a> {
 
 /// A question with one answer.
 pub struct Question<'r, T> {
-    /// What is asked. Its id says what for.
+    /// Prompt of the question. Its id names the purpose.
     pub prompt: Prompt,
     /// Reads the answer.
     pub read: Reader<'r, Reading<T>>,
@@ -62,9 +62,9 @@ pub struct Question<'r, T> {
 
 /// A question with several answers in one reply.
 pub struct PartedQuestion<'r, T> {
-    /// What is asked. Its id says what for.
+    /// Prompt of the question. Its id names the purpose.
     pub prompt: Prompt,
-    /// How many answers are wanted.
+    /// Number of answers that are expected.
     pub num_parts: usize,
     /// Reads the answers; those that it does not give are unreadable.
     pub read: Reader<'r, Vec<Reading<T>>>,
@@ -74,7 +74,7 @@ pub struct PartedQuestion<'r, T> {
 ///
 /// # Errors
 ///
-/// What stops a run; an answer that can't be had is an `Err` in its place.
+/// [`PortError`] if the model fails. A missing answer is an `Err` at its index.
 pub fn ask<T>(
     asker: &Asker<'_>,
     questions: Vec<Question<'_, T>>,
@@ -95,7 +95,7 @@ pub fn ask<T>(
 ///
 /// # Errors
 ///
-/// What stops a run; an answer that can't be had is an `Err` in its place.
+/// [`PortError`] if the model fails. A missing answer is an `Err` at its index.
 pub fn ask_in_parts<T>(
     asker: &Asker<'_>,
     questions: Vec<PartedQuestion<'_, T>>,
@@ -140,7 +140,7 @@ struct State<T> {
 struct Part<T> {
     answer: Answer<T>,
     evidence: Evidence,
-    /// Whether every reply so far was cut off before the answer.
+    /// True if every reply so far was cut off before the answer.
     only_cut_off: bool,
 }
 

@@ -1,6 +1,6 @@
 //! `llm`: a model is asked, and what it writes is read.
 //!
-//! One question for each criterion of each response (or for a few at once), all in one batched call;
+//! Each criterion of each response is one question (or a few are), all in one batched call;
 //! ratings are asked one by one, choices once. Replies are read by strict rules, never guessed at:
 //! what can't be read, says two things, is cut off or declined is asked again, and in the end a
 //! failure with its reason (see [`ask`](crate::ask())).
@@ -30,7 +30,7 @@ pub struct Config {
     /// The form of the reply: `json` (a reason, then the answer), `xml` (the same in tags) or `yes-no`
     /// (the answer alone). Default: `json` (as in HealthBench).
     pub style: Style,
-    /// How many criteria are asked in one call, 1 to 100. More is cheaper and less exact. Default: 1
+    /// Number of criteria per call, 1 to 100. More is cheaper and less exact. Default: 1
     /// (paper).
     pub criteria_per_call: u32,
     /// Replies that are asked for at most until one can be read, 1 to 100. Default: 3 (our choice).
@@ -39,7 +39,7 @@ pub struct Config {
     pub temperature: f64,
     /// Tokens after which a reply is cut off, 1 to 1000000. Default: 512 (our choice).
     pub max_new_tokens: u32,
-    /// Whether the judge sees what the response answers, where there is something to see. Default:
+    /// Show the prompt of the response to the judge, if there is one. Default:
     /// true (our choice).
     pub show_prompt: bool,
     /// A prompt of your own for verdicts, with the places `{{conversation}}`, `{{reference}}`,
@@ -92,7 +92,7 @@ impl JudgeConfig for Config {
     const GRADES: bool = true;
 }
 
-/// Asks a model.
+/// Judge that asks a model.
 pub struct LlmJudge<'a> {
     config: Config,
     prompts: Prompts,

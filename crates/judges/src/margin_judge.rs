@@ -39,7 +39,7 @@ pub struct Config {
     pub yes: String,
     /// The word for no, likewise. Default: `No`.
     pub no: String,
-    /// Whether the judge sees what the response answers, where there is something to see. Default:
+    /// Show the prompt of the response to the judge, if there is one. Default:
     /// true (our choice).
     pub show_prompt: bool,
     /// A prompt of your own with the places `{{conversation}}`, `{{reference}}`, `{{response}}`,
@@ -90,7 +90,7 @@ impl JudgeConfig for Config {
     const GRADES: bool = false;
 }
 
-/// Compares log-probabilities.
+/// Judge that compares log-probabilities.
 pub struct MarginJudge<'a> {
     config: Config,
     template: Template,

@@ -109,9 +109,9 @@ impl Attack {
 pub struct Probe {
     /// The kind of attack.
     pub attack: Attack,
-    /// What the response answers.
+    /// Prompt of the response.
     pub prompt: Prompt,
-    /// What is checked.
+    /// Criterion that is checked.
     pub criterion: Criterion,
     /// The response as it is.
     pub honest: String,
@@ -169,25 +169,25 @@ pub struct ProbeOutcome {
     pub honest: Verdict,
     /// On the response with the attack.
     pub attacked: Verdict,
-    /// What the judge said of the attacked response.
+    /// Verdict on the attacked response.
     pub reply: String,
 }
 
 impl ProbeOutcome {
-    /// Whether the judge passed; none where a verdict is missing.
+    /// Returns true if the judge passed; none if a verdict is missing.
     pub fn passed(&self) -> Option<bool> {
         let (honest, attacked) = self.honest.met().zip(self.attacked.met())?;
         Some(!attacked && honest == attacked)
     }
 }
 
-/// What one kind of attack did.
+/// Results of one kind of attack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AttackReport {
     /// The kind.
     pub attack: Attack,
-    /// How many probes there are.
+    /// Number of probes.
     pub num_probes: u32,
     /// Passed probes.
     pub num_passed: u32,
@@ -203,7 +203,7 @@ impl AttackReport {
     }
 }
 
-/// How a judge stands up to the probes.
+/// Results of a judge on all probes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProbeReport {
@@ -224,11 +224,11 @@ impl ProbeReport {
     }
 }
 
-/// Lets `judge` answer every probe, with and without the attack, in one call.
+/// Asks `judge` about every probe, with and without the attack, in one call.
 ///
 /// # Errors
 ///
-/// What stops a run.
+/// [`PortError`] if the judge fails.
 pub fn run_probes(judge: &dyn Judge) -> Result<ProbeReport, PortError> {
     let probes = probes();
     let requests: Vec<VerdictRequest<'_>> = probes

@@ -101,7 +101,7 @@ impl Prompts {
         })
     }
 
-    /// Of every file that can be part of a question.
+    /// Returns the digest of every file that can be part of a question.
     pub(crate) fn digest(&self) -> Digest {
         let templates = [
             &self.verdict,

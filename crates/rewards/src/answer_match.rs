@@ -38,10 +38,10 @@ pub enum AnswerExtraction {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Which grader finds and compares answers: `string`, `hendrycks`, `prm800k`, `minerva`, `dapo` or
+    /// Grader that finds and compares answers: `string`, `hendrycks`, `prm800k`, `minerva`, `dapo` or
     /// `verify`. Default: `verify` (our choice; paper: `string`).
     pub grader: GraderProfile,
-    /// Where answers are looked for: `grader`, as the grader does, or `last-box`, the last boxed expression
+    /// Part that holds the answer: `grader`, as the grader finds it, or `last-box`, the last boxed expression
     /// alone, which needs a grader that reads boxes. Default: `grader` (our choice; paper: `last-box`).
     #[serde(skip_serializing_if = "is_default")]
     pub extraction: AnswerExtraction,

@@ -1,10 +1,10 @@
-//! What a judge is asked about each rollout of a group, and what its answers become.
+//! Questions of a judge about each rollout of a group, and the rewards that follow.
 
 use preceptor_core::{Criterion, Group, GroupReward, Judged, Reward, Usage, VerdictRequest};
 
 use crate::outcome::free;
 
-/// The same question about every rollout of `group`.
+/// Creates the same question about every rollout of `group`.
 pub(crate) fn about_each<'a>(
     group: &'a Group,
     reference: Option<&'a str>,

@@ -4,7 +4,7 @@
 //! r(o) = 1 if the judge says that o and s say the same, else 0
 //! ```
 //!
-//! One verdict a rollout. Without a pseudo-reference, or where the verdict is missing, there is no
+//! The judge gives one verdict per rollout. Without a pseudo-reference, or if the verdict is missing, there is no
 //! reward.
 //!
 //! Measures: `failed-verdicts` (how many are missing).
@@ -53,7 +53,7 @@ fn statement(config: &Config) -> &str {
     config.prompt_text.as_deref().unwrap_or(CRITERION).trim_end()
 }
 
-/// Asks for equivalence.
+/// Equivalence by a judge.
 pub struct JudgeEquivalence<'a> {
     criterion: Criterion,
     judge: &'a dyn Judge,

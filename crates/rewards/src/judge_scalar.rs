@@ -4,7 +4,7 @@
 //! r(o) = (g - 1) / 9,      g in 1 .. 10 the judge's grade of o
 //! ```
 //!
-//! One grade a rollout; the judge sees neither the pseudo-reference nor the other rollouts. Where the
+//! The judge gives one grade per rollout and sees neither the pseudo-reference nor the other rollouts. If the
 //! grade is missing there is no reward. It needs a judge that grades.
 //!
 //! Measures: `failed-verdicts` (how many grades are missing).
@@ -55,7 +55,7 @@ fn statement(config: &Config) -> &str {
     config.prompt_text.as_deref().unwrap_or(CRITERION).trim_end()
 }
 
-/// Asks for a grade.
+/// Grade by a judge.
 pub struct JudgeScalar<'a> {
     criterion: Criterion,
     judge: &'a dyn Judge,

@@ -1,14 +1,14 @@
-//! Reward derivation: from a group and its pseudo-reference to one reward a rollout. No function here
+//! Reward derivation: from a group and its pseudo-reference to one reward per rollout. No function here
 //! can see a label.
 //!
-//! One deriver, one file. Each has a `Config` (its table in the manifest), a struct that implements
+//! Each deriver has a file with a `Config` (its table in the manifest), a struct that implements
 //! [`preceptor_core::RewardDeriver`] (the three of rubrics share [`RubricReward`] and have a [`Form`] each),
-//! and a summary for the catalog. `answer-match`, `format`,
+//! and its description ([`preceptor_core::Settings`]). `answer-match`, `format`,
 //! `length-penalty`, `constant` and `random` compute; `rubric`, `rubric-from-question` and
 //! `rubric-likert` let the anchor write criteria and a judge check them; `judge` and `judge-scalar` ask
 //! the judge directly. [`WeightedSum`] adds terms up.
 //!
-//! What could not be measured is `Unrewarded` with its reason, never 0.
+//! A reward that could not be measured is `Unrewarded` with its reason, never 0.
 
 pub mod answer_match;
 pub mod constant;

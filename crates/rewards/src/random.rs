@@ -19,7 +19,7 @@ use crate::outcome::{free, rewarded};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// What is drawn: `binary` (0 or 1) or `uniform` (anything from 0 to 1). Default: `binary` (our
+    /// Distribution: `binary` (0 or 1) or `uniform` (any number from 0 to 1). Default: `binary` (our
     /// choice).
     pub values: Values,
 }
@@ -30,7 +30,7 @@ impl Settings for Config {
     const NEEDS: Needs = Needs::NOTHING;
 }
 
-/// What is drawn.
+/// Distribution of the rewards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Values {
@@ -41,7 +41,7 @@ pub enum Values {
     Uniform,
 }
 
-/// Draws rewards.
+/// Random rewards.
 #[derive(Clone, Debug)]
 pub struct Random {
     values: Values,

@@ -1,4 +1,4 @@
-//! What a judge said of each criterion of a rubric, and the reward that comes of it.
+//! Answers of a judge about each criterion of a rubric, and the reward that follows.
 
 use preceptor_core::{
     Criterion, JudgeFailure, Judged, JudgedCriterion, Rating, Reward, Scale, Usage, Verdict,
@@ -9,7 +9,7 @@ use crate::outcome::{gravest, judged, mean};
 /// The grades of a Likert item.
 pub(crate) const LIKERT: Scale = Scale { low: 1, high: 5 };
 
-/// How a criterion is checked.
+/// Form of the answer about a criterion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grading {
     /// Met or not.

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct RubricConfig {
-    /// How many criteria the anchor is asked for, 1 to 100. Default: 5 (paper: at least 5).
+    /// Number of criteria that the anchor is asked for, 1 to 100. Default: 5 (paper: at least 5).
     pub num_criteria: u32,
     /// Fewer make the reply malformed, 1 to `num-criteria`. Default: 3 (our choice: a shorter rubric
     /// gives too few different rewards to rank a group).
     pub min_criteria: u32,
-    /// Of more the first count, `num-criteria` to 100. Default: 20 (our choice).
+    /// Of more criteria only the first count, `num-criteria` to 100. Default: 20 (our choice).
     pub max_criteria: u32,
     /// Replies that the anchor is asked for at most until one holds a rubric, 1 to 100. Default: 3 (our
     /// choice).

@@ -1,4 +1,4 @@
-//! What is known about a rubric once it was used.
+//! Measures of a rubric after use.
 //!
 //! `grid[i][k]` is the value of criterion k for rollout i, from 0 (not met, lowest grade) to 1 (met,
 //! highest grade); none where the judge failed. Failures enter no number here but their count.

@@ -25,7 +25,7 @@ const MAX_LIST_NUMBER: usize = 199;
 /// A longer criterion is no criterion, in characters.
 const MAX_CRITERION_CHARS: usize = 1000;
 
-/// How many criteria make a rubric.
+/// Bounds on the number of criteria.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Fewer are none.

@@ -23,7 +23,7 @@ use crate::rubric_config::RubricConfig;
 use crate::rubric_measures::rubric_measures;
 use crate::rubric_parser::{Limits, read_rubric};
 
-/// What the criteria are written from.
+/// Text that the criteria are written from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The pseudo-reference alone.
@@ -32,7 +32,7 @@ pub(crate) enum Source {
     Question,
 }
 
-/// What came of asking for a rubric.
+/// Answer to the request for a rubric.
 type Written = Judged<Answer<Rubric>>;
 
 /// Differences between the rubric rewards.
@@ -130,7 +130,7 @@ impl RewardDeriver for RubricReward<'_> {
 }
 
 impl RubricReward<'_> {
-    /// One rubric for each group; none where there is nothing to write it from or for.
+    /// Asks for a rubric for each group; none if there is no text to write it from or no rollout to check.
     fn write(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<Option<Written>>, PortError> {
         let RubricConfig { num_criteria, min_criteria, max_criteria, attempts, .. } = self.config;
         let limits = Limits { min: min_criteria as usize, max: max_criteria as usize };

@@ -21,11 +21,11 @@ use preceptor_core::{
     Usage,
 };
 
-/// One reward of a sum.
+/// Term of a sum.
 pub struct Term<'a> {
-    /// What it is called in reasons and measures.
+    /// Name in reasons and measures.
     pub name: String,
-    /// What it is multiplied with; negative turns it round. It is finite.
+    /// Finite factor; a negative one inverts the reward.
     pub weight: f64,
     /// The reward.
     pub deriver: Box<dyn RewardDeriver + 'a>,

@@ -27,7 +27,7 @@ impl<F: Fn(&Prompt, RolloutSeed) -> Option<Rollout>> ScriptedRollouts<F> {
         Self { identity, draw, calls: RefCell::new(Vec::new()) }
     }
 
-    /// What was asked: the rollouts of each call.
+    /// Returns the rollouts of each call so far.
     pub fn calls(&self) -> Vec<Vec<(Prompt, RolloutSeed)>> {
         self.calls.borrow().clone()
     }

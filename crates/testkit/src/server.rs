@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub struct Received {
     /// From 0, in the order of arrival.
     pub number: usize,
-    /// What was asked for.
+    /// Path of the request.
     pub path: String,
     /// The `Authorization` header.
     pub authorization: Option<String>,
@@ -32,7 +32,7 @@ impl Received {
         self.body["seed"].as_u64().expect("a seed was sent")
     }
 
-    /// What the last message of a chat says.
+    /// Returns the last message of a chat.
     ///
     /// # Panics
     ///
@@ -43,7 +43,7 @@ impl Received {
     }
 }
 
-/// What the server does with a request.
+/// Answer of the server to a request.
 pub enum Act {
     /// Answers with a status, more header lines and a body.
     Answer(u16, &'static str, String),
@@ -77,7 +77,7 @@ pub fn truncated() -> Act {
     Act::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"choices\": [{\"te".to_vec())
 }
 
-/// Nothing at all.
+/// No answer.
 pub fn closed() -> Act {
     Act::Raw(Vec::new())
 }
@@ -123,7 +123,7 @@ impl Server {
         Self { address, seen, listening: Some(listening) }
     }
 
-    /// Where the interface lies.
+    /// Returns the URL of the server.
     pub fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// One line of a file of pairs.
+/// Line of a file of pairs.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Pair {

@@ -40,7 +40,7 @@ pub(crate) struct CalibrateArguments {
     /// `prompt` may be left out, `label` may be a list of several people's.
     #[arg(long, value_name = "FILE")]
     pub(crate) cases: PathBuf,
-    /// How often each case is asked, for the agreement of a judge with itself.
+    /// Number of times that each case is asked, to measure the agreement of a judge with itself.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) repeats: u32,
     /// Set a key of the manifests. May be repeated.

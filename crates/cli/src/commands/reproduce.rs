@@ -87,7 +87,7 @@ struct SuiteFile {
     contrasts: Vec<SuiteContrast>,
 }
 
-/// One experiment of a suite.
+/// Experiment of a suite.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Member {

@@ -42,7 +42,7 @@ struct Line {
 }
 
 /// Grades the verdicts in the JSONL file at `path` (`{"prompt_id": .., "repeat": 0, "criterion": 3,
-/// "met": true}` a line; `criterion` is the item's place in the rubric, from 0; `met` is true, false or
+/// "met": true}` a line; `criterion` is the item's index in the rubric, from 0; `met` is true, false or
 /// null) on `benchmark`. Every repeat of a prompt is a response; an item without a line has no verdict.
 /// `seeds` are those of the bootstrap.
 ///
@@ -74,44 +74,7 @@ pub fn grade_verdicts(
             [(id, task), (id.rsplit('/').next().unwrap_or(id), task)]
         })
         .collect();
-    let error = |line, detail| Error::Responses { path: path.display().to_string(), line, detail };
-    let text = fs::read_to_string(path)
-        .map_err(|source| Error::ReadResponses { path: path.display().to_string(), source })?;
-    let mut verdicts: BTreeMap<(&str, u32), BTreeMap<usize, Option<bool>>> = BTreeMap::new();
-    for (i, line) in without_byte_order_mark(&text)
-        .split('\n')
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-    {
-        let number = i + 1;
-        let line: Line = serde_json::from_str(line).map_err(|e| {
-            let form = r#"{"prompt_id": "..", "repeat": 0, "criterion": 0, "met": true}"#;
-            error(number, format!("{e}\nhint: a line is {form}"))
-        })?;
-        let Some(task) = by_id.get(line.prompt_id.as_str()) else {
-            let detail = format!("`{}` has no prompt `{}`", tasks.name, line.prompt_id);
-            return Err(error(number, detail));
-        };
-        let num_items = task.label.rubric().map_or(0, |label| label.rubric.criteria.len());
-        if line.criterion >= num_items {
-            let detail = format!(
-                "`criterion` = {}: prompt `{}` has {num_items} items, counted from 0",
-                line.criterion, line.prompt_id
-            );
-            return Err(error(number, detail));
-        }
-        let response = verdicts.entry((task.prompt.id.as_str(), line.repeat)).or_default();
-        if response.insert(line.criterion, line.met).is_some() {
-            let detail = format!(
-                "item {} of repeat {} of prompt `{}` stands twice",
-                line.criterion, line.repeat, line.prompt_id
-            );
-            return Err(error(number, detail));
-        }
-    }
-    if verdicts.is_empty() {
-        return Err(error(1, "there is no verdict in it".to_owned()));
-    }
+    let verdicts = read_verdicts(path, &tasks.name, &by_id)?;
     let mut by_prompt: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut responses = Vec::new();
     for ((id, _), met) in &verdicts {
@@ -120,9 +83,9 @@ pub fn grade_verdicts(
             Some(label) => (label.rubric.criteria.as_slice(), label.example_tags.clone()),
             None => (&[][..], BTreeSet::new()),
         };
-        let item = |(place, criterion): (usize, &preceptor_core::Criterion)| CheckedItem {
+        let item = |(index, criterion): (usize, &preceptor_core::Criterion)| CheckedItem {
             points: criterion.points,
-            met: met.get(&place).copied().flatten(),
+            met: met.get(&index).copied().flatten(),
             tags: criterion.tags.clone(),
         };
         let items: Vec<CheckedItem> = criteria.iter().enumerate().map(item).collect();
@@ -140,4 +103,53 @@ pub fn grade_verdicts(
         num_unscored: responses.len() - num_scored,
         metrics,
     })
+}
+
+/// Verdicts by item, for each prompt and repeat.
+type Verdicts<'t> = BTreeMap<(&'t str, u32), BTreeMap<usize, Option<bool>>>;
+
+fn read_verdicts<'t>(
+    path: &Path,
+    benchmark: &str,
+    by_id: &BTreeMap<&'t str, &'t Task>,
+) -> Result<Verdicts<'t>, Error> {
+    let error = |line, detail| Error::Responses { path: path.display().to_string(), line, detail };
+    let text = fs::read_to_string(path)
+        .map_err(|source| Error::ReadResponses { path: path.display().to_string(), source })?;
+    let mut verdicts = Verdicts::new();
+    for (i, line) in without_byte_order_mark(&text)
+        .split('\n')
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let number = i + 1;
+        let line: Line = serde_json::from_str(line).map_err(|e| {
+            let form = r#"{"prompt_id": "..", "repeat": 0, "criterion": 0, "met": true}"#;
+            error(number, format!("{e}\nhint: expected {form}"))
+        })?;
+        let Some(task) = by_id.get(line.prompt_id.as_str()) else {
+            let detail = format!("`{benchmark}` has no prompt `{}`", line.prompt_id);
+            return Err(error(number, detail));
+        };
+        let num_items = task.label.rubric().map_or(0, |label| label.rubric.criteria.len());
+        if line.criterion >= num_items {
+            let detail = format!(
+                "`criterion` = {}: prompt `{}` has {num_items} items, counted from 0",
+                line.criterion, line.prompt_id
+            );
+            return Err(error(number, detail));
+        }
+        let response = verdicts.entry((task.prompt.id.as_str(), line.repeat)).or_default();
+        if response.insert(line.criterion, line.met).is_some() {
+            let detail = format!(
+                "item {} of repeat {} of prompt `{}` is given twice",
+                line.criterion, line.repeat, line.prompt_id
+            );
+            return Err(error(number, detail));
+        }
+    }
+    if verdicts.is_empty() {
+        return Err(error(1, "the file has no verdict".to_owned()));
+    }
+    Ok(verdicts)
 }

@@ -210,6 +210,9 @@ impl<'c> TrainRun<'c, '_> {
         let keep = |step: u64, best: Option<u64>, learner: &Learner| {
             self.write_checkpoint(&checkpoints, step, best, learner)
         };
+        let keep_new = |step: u64, best: Option<u64>, learner: &Learner| {
+            if step > start { keep(step, best, learner) } else { Ok(()) }
+        };
         let targets = match self.targets(policy)? {
             Ok(targets) => targets,
             Err(reason) => return Ok(Some(reason)),
@@ -221,21 +224,15 @@ impl<'c> TrainRun<'c, '_> {
         let mut phases = Phases::default();
         loop {
             if evaluated.contains(&step) {
-                let done = phases.time("evaluate", || self.evaluate_with_targets(step, policy))?;
-                let decision = self.course().decide()?;
+                let (decision, reason) =
+                    phases.time("evaluate", || self.evaluate_and_decide(step, policy))?;
                 best = decision.best();
-                let open_at = match decision {
-                    Decision::Made { last: decided, .. } => {
-                        last = decided;
-                        None
-                    }
-                    Decision::Open { at, .. } => (at <= step).then(|| open(at)),
-                };
-                if let Some(reason) = done.err().or(open_at) {
-                    if step > start {
-                        keep(step, best, learner)?;
-                    }
-                    return Ok(Some(reason));
+                if let Decision::Made { last: decided, .. } = decision {
+                    last = decided;
+                }
+                if reason.is_some() {
+                    keep_new(step, best, learner)?;
+                    return Ok(reason);
                 }
                 if settings.early_stopping.is_some() && best == Some(step) {
                     keep(step, best, learner)?;
@@ -249,21 +246,13 @@ impl<'c> TrainRun<'c, '_> {
                 ObjectiveSettings::Grpo(config) => this.grpo(config, policy, learner),
                 ObjectiveSettings::Sft(_) => this.sft(&targets, policy, learner).map(Done::Step),
             });
-            let mut outcome = match done {
-                Ok(Done::Step(outcome)) => outcome,
-                // The weights are those of the last step: what is good is kept.
-                Ok(Done::Halted(reason)) => {
-                    if step > start {
-                        keep(step, best, learner)?;
-                    }
-                    return Ok(Some(reason));
-                }
-                Err(error) => {
-                    if step > start {
-                        keep(step, best, learner)?;
-                    }
-                    return Err(error);
-                }
+            if !matches!(done, Ok(Done::Step(_))) {
+                // The weights are those of the last step, which is complete.
+                keep_new(step, best, learner)?;
+            }
+            let mut outcome = match done? {
+                Done::Step(outcome) => outcome,
+                Done::Halted(reason) => return Ok(Some(reason)),
             };
             step += 1;
             phases.time("weights", || {
@@ -288,7 +277,23 @@ impl<'c> TrainRun<'c, '_> {
         }
     }
 
-    /// The policy after `step`, from the initial model or a checkpoint.
+    /// Evaluates the policy after `step`. Returns the decision that follows, and why the run halts if it
+    /// must.
+    fn evaluate_and_decide(
+        &self,
+        step: u64,
+        policy: &Rc<LocalModel>,
+    ) -> Result<(Decision, Option<String>), Error> {
+        let evaluated = self.evaluate_with_targets(step, policy)?;
+        let decision = self.course().decide()?;
+        let open_at = match decision {
+            Decision::Open { at, .. } if at <= step => Some(open(at)),
+            Decision::Open { .. } | Decision::Made { .. } => None,
+        };
+        Ok((decision, evaluated.err().or(open_at)))
+    }
+
+    /// Returns the policy after `step`, from the initial model or a checkpoint.
     fn policy_after(&self, step: u64) -> Result<Rc<LocalModel>, Error> {
         let model = self.session.load(&self.cell.model_name)?;
         if step == 0 {

@@ -1,177 +1,21 @@
-//! `synthesis`: the anchor reads the rollouts and writes a new answer.
-//!
-//! ```text
-//! s ~ pi_0( . | synthesis prompt, o_1 .. o_G )
-//! ```
-//!
-//! The question is left out, so that the anchor works with what the rollouts say (paper, section
-//! 3.1); `question = true` puts it in. Two built-in prompts: *reasoning* (a summary that names
-//! contradictions, then a unified response that ends in a boxed answer) where a benchmark has final
-//! answers, *freeform* (one merged response) elsewhere. Rollouts stand fenced and numbered in a
-//! seeded order that does not depend on their places.
-//!
-//! **Which part counts.** What stands under the prompt's last heading (`Unified response`, `Merged
-//! response`) is the pseudo-reference, where the heading occurs on a line of its own, whatever marks
-//! surround it; the last such line counts. A reply without the heading counts as a whole, and is
-//! counted (`heading` 0). Thoughts (`<think>`) are no part of a reply. A reply of which nothing is left is no pseudo-reference: the group abstains,
-//! with the reason. A pseudo-reference without a final answer is one all the same: it matches nothing.
-//!
-//! **Cut-off replies.** A rollout that reaches its token limit is graded as it is. With `on-cut-off =
-//! "keep"` a synthesis is treated alike: the text under the heading counts, if there is some. With
-//! `"abstain"` the group has no pseudo-reference. Either way the reply is counted (`cut-off`).
-//!
-//! **Large groups.** With `fan-in = k` the rollouts are cut into chunks of at most k, each chunk is
-//! synthesised, and the results again, until one is left. A chunk that fails is left out of the next
-//! level and counted.
-//!
-//! Measures: `heading` (share of replies with the heading), `cut-off` (share of replies that reached their
-//! token limit), `answered` (1 if the pseudo-reference has
-//! a final answer), `num-replies`, `num-levels`, `lost-chunks`.
-//!
-//! Differs from the paper: prompts are ours, its own are not published in full; the order of
-//! rollouts is not stated there.
+//! The anchor writes a new answer from the rollouts.
 
 use std::collections::BTreeMap;
 
 use preceptor_answers::extract_boxed;
 use preceptor_core::{
-    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Calls, CellFacts,
-    Digest, Generator, GroupShape, Needs, Origin, OutOfRange, PortError, PromptError, PromptId,
-    PseudoReference, Reply, Rollout, Sampling, Settings, Usage,
+    AbstainReason, Aggregate, AggregateOutcome, AggregateRequest, Aggregator, Generator, Origin,
+    PortError, PromptId, PseudoReference, Reply, Rollout, Sampling, Usage,
 };
 use preceptor_text::{Template, TemplateError, question_block, without_thoughts};
-use serde::{Deserialize, Serialize};
 
+use super::config::{Config, OnCutOff, Style, template};
 use crate::asking::{Question, ask, kept, unusable, usage};
-use crate::order::{self, seeded_order};
+use crate::order::seeded_order;
 use crate::outcome::{abstained, flag};
 use crate::shown;
 
-const REASONING: &str = include_str!("../prompts/synthesis-reasoning-v2.md");
-const FREEFORM: &str = include_str!("../prompts/synthesis-freeform-v2.md");
-const PLACES: &[&str] = &["question", "rollouts"];
-
-/// Which built-in prompt is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Style {
-    /// For problems with a final answer.
-    Reasoning,
-    /// For everything else.
-    Freeform,
-}
-
-impl Style {
-    /// The heading above the part that counts.
-    fn heading(self) -> &'static str {
-        match self {
-            Self::Reasoning => "Unified response",
-            Self::Freeform => "Merged response",
-        }
-    }
-}
-
-/// Treatment of a reply that reached its token limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnCutOff {
-    /// The text under the heading counts, if there is some.
-    Keep,
-    /// The group has no pseudo-reference.
-    Abstain,
-}
-
-/// Settings of [`Synthesis`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Config {
-    /// `reasoning` or `freeform`. Default: `reasoning` where the benchmark has final answers, else
-    /// `freeform` (paper).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub style: Option<Style>,
-    /// Whether the anchor sees the question. Default: false (paper).
-    pub question: bool,
-    /// How many rollouts it reads, 1 or more; the first of the group. Default: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rollouts_in_context: Option<u32>,
-    /// The most rollouts in one prompt, 2 or more; larger groups are synthesised as a tree. Default:
-    /// no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fan_in: Option<u32>,
-    /// The most tokens of a synthesis, 1 or more. Default: `anchor.max-new-tokens` where that is set, else
-    /// twice `sampling.max-new-tokens` (our choice: a synthesis that is cut off is lost, a rollout is not).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_new_tokens: Option<u32>,
-    /// Treatment of a reply that reached its token limit: `keep` the text under the heading, or
-    /// `abstain`. Default: `keep` with the style `freeform`, where a rubric scores whatever is there;
-    /// `abstain` with `reasoning`, where the final answer comes last (our choice).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_cut_off: Option<OnCutOff>,
-    /// A prompt of your own with the places `{{question}}` and `{{rollouts}}`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt_text: Option<String>,
-    /// The heading above the part that counts, in a prompt of your own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub heading: Option<String>,
-}
-
-impl Settings for Config {
-    const NAME: &'static str = "synthesis";
-    const SUMMARY: &'static str = "a new answer that the anchor writes from all rollouts";
-    const NEEDS: Needs = Needs::ANCHOR;
-
-    fn check(&self) -> Result<(), OutOfRange> {
-        let at_least = |key, value: Option<u32>, least: u32, allowed| match value {
-            None => Ok(()),
-            Some(value) => OutOfRange::check(key, value, value >= least, allowed),
-        };
-        at_least("max-new-tokens", self.max_new_tokens, 1, "at least 1")?;
-        at_least("rollouts-in-context", self.rollouts_in_context, 1, "at least 1")?;
-        at_least("fan-in", self.fan_in, 2, "at least 2")
-    }
-
-    fn complete(&mut self, facts: &CellFacts) {
-        let style = *self.style.get_or_insert(if facts.has_final_answers {
-            Style::Reasoning
-        } else {
-            Style::Freeform
-        });
-        if self.max_new_tokens.is_none() {
-            self.max_new_tokens = facts.rollout_tokens.map(|tokens| tokens.saturating_mul(2));
-        }
-        // Unset, `reasoning` abstains.
-        if style == Style::Freeform {
-            self.on_cut_off.get_or_insert(OnCutOff::Keep);
-        }
-    }
-
-    fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
-        Ok(Some(order::digest_with(template(self)?.digest().as_str())))
-    }
-
-    fn calls(&self, group: GroupShape) -> Calls {
-        let group_size = group.num_rollouts;
-        let shown = self.rollouts_in_context.map_or(group_size, |n| group_size.min(u64::from(n)));
-        let fan_in = self.fan_in.map_or(u64::MAX, u64::from);
-        let (mut replies, mut left) = (0, shown);
-        loop {
-            let chunks = left.div_ceil(fan_in);
-            // A last chunk of one text goes up as it is.
-            replies += chunks - u64::from(chunks > 1 && left % fan_in == 1);
-            left = chunks;
-            if left <= 1 {
-                break;
-            }
-        }
-        Calls { replies, rollouts_read: shown, ..Calls::NONE }
-    }
-
-    fn max_new_tokens(&self) -> Option<u32> {
-        self.max_new_tokens
-    }
-}
-
-/// Lets the anchor write.
+/// Synthesis by the anchor.
 pub struct Synthesis<'a> {
     config: Config,
     template: Template,
@@ -180,24 +24,11 @@ pub struct Synthesis<'a> {
     sampling: Sampling,
 }
 
-/// The prompt of `config`: the built-in one or the user's own.
-///
-/// # Errors
-///
-/// [`TemplateError`] if a place is missing or unknown.
-fn template(config: &Config) -> Result<Template, TemplateError> {
-    match (&config.prompt_text, config.style.unwrap_or(Style::Reasoning)) {
-        (Some(text), _) => Template::new("aggregator.prompt-text", text, PLACES),
-        (None, Style::Reasoning) => Template::new("synthesis-reasoning-v2.md", REASONING, PLACES),
-        (None, Style::Freeform) => Template::new("synthesis-freeform-v2.md", FREEFORM, PLACES),
-    }
-}
-
-/// One group on its way up the tree.
+/// Group on its way up the tree.
 struct Climb {
-    /// What the next level reads.
+    /// Texts that the next level reads.
     texts: Vec<String>,
-    /// Why nothing is left, if so.
+    /// Reason that nothing is left, if so.
     failed: Option<AbstainReason>,
     replies: Vec<Reply>,
     usage: Usage,
@@ -334,7 +165,7 @@ impl<'a> Synthesis<'a> {
     }
 }
 
-/// What stands under the last line that is the heading and nothing else.
+/// Returns the text below the last line that is the heading and nothing else.
 fn under_heading<'t>(text: &'t str, heading: &str) -> Option<&'t str> {
     let is_mark = |c: char| !c.is_alphanumeric();
     let mut found = None;
@@ -402,7 +233,9 @@ fn finish(climb: Climb) -> Aggregate {
 
 #[cfg(test)]
 mod tests {
-    use preceptor_core::{FinishReason, GenerationObserver, GenerationRequest, ModelIdentity};
+    use preceptor_core::{
+        Digest, FinishReason, GenerationObserver, GenerationRequest, ModelIdentity,
+    };
     use preceptor_core::{Prompt, PromptBody, RolloutSeed, Seed};
     use preceptor_testkit::{ScriptedGenerator, boxed_group, group};
     use proptest::prelude::*;
