@@ -35,12 +35,12 @@ use preceptor_trainer::objective::grpo::{self, Grpo};
 use preceptor_trainer::objective::sft::{self, Sft};
 use serde::{Deserialize, Serialize};
 
-/// One component of a list.
+/// Component of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Name in manifests, tables and documents.
     pub name: &'static str,
-    /// One line.
+    /// Summary of one line.
     pub summary: &'static str,
     /// Inputs besides the rollouts.
     pub needs: Needs,
@@ -174,7 +174,7 @@ components! {
 }
 
 components! {
-    /// One term of the `[reward]` table: `kind` and the settings of that kind.
+    /// Term of the `[reward]` table: `kind` and the settings of that kind.
     RewardSettings, $ each_reward;
     build<'a>(config, context: &Context<'a>) -> dyn RewardDeriver + 'a;
     AnswerMatch: answer_match::Config => AnswerMatch::new(config);

@@ -1,4 +1,4 @@
-//! What stops an experiment.
+//! Errors that stop an experiment.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ pub struct ManifestError {
     pub place: String,
     /// The line itself, with its number, if there is one.
     pub excerpt: Option<String>,
-    /// What is wrong with which key and value.
+    /// The wrong key and value.
     pub detail: String,
-    /// What is allowed, or what to do.
+    /// Allowed values, or advice.
     pub hint: Option<String>,
 }
 
@@ -39,12 +39,12 @@ pub enum Error {
     /// The manifest can't be used.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// Nothing is left to run.
+    /// No cell is left to run.
     #[error("plan `{experiment}`: no cell is left{}", reasons.iter().map(|r| format!("\n- {r}")).collect::<String>())]
     NoCells {
         /// Name of the experiment.
         experiment: String,
-        /// Why each part was left out.
+        /// Reason for each part that was left out.
         reasons: Vec<String>,
     },
     /// Rollouts that must be there are not.
@@ -54,7 +54,7 @@ pub enum Error {
     NoRollouts {
         /// Benchmark, model and seed.
         label: String,
-        /// How many are missing.
+        /// Number of missing rollouts.
         num_missing: u64,
     },
     /// Two conditions can't be compared.
@@ -64,7 +64,7 @@ pub enum Error {
         a: String,
         /// The second.
         b: String,
-        /// Why not, and what to do.
+        /// Reason and advice.
         detail: String,
     },
     /// A model or data file is missing or wrong.
@@ -79,21 +79,21 @@ pub enum Error {
     /// A model that does not run in this process can't be trained.
     #[error("train `{name}`: it does not run here\nhint: name a model of the registry, or a path")]
     NotHere {
-        /// Its name.
+        /// Name of the model.
         name: String,
     },
-    /// A step of training can't be done.
+    /// A training step failed.
     #[error("train `{label}`, step {step}")]
     Step {
         /// The cell.
         label: String,
         /// The step, from 1.
         step: u64,
-        /// Why.
+        /// Cause.
         #[source]
         source: preceptor_trainer::Error,
     },
-    /// A training can't begin.
+    /// A training run can't begin.
     #[error(transparent)]
     Trainer(#[from] preceptor_trainer::Error),
     /// A checkpoint can't be written or read.
@@ -102,9 +102,9 @@ pub enum Error {
     /// A trained policy can't be written.
     #[error("export the policy: {detail}\nhint: {hint}")]
     Export {
-        /// What is in the way.
+        /// Reason.
         detail: String,
-        /// What to do.
+        /// Advice.
         hint: &'static str,
     },
     /// A file of metrics can't be written.
@@ -112,7 +112,7 @@ pub enum Error {
     Events {
         /// The file.
         path: String,
-        /// Why.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
@@ -133,7 +133,7 @@ pub enum Error {
     ReadResponses {
         /// The file.
         path: String,
-        /// Why.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
@@ -144,13 +144,13 @@ pub enum Error {
         path: String,
         /// The line, from 1.
         line: usize,
-        /// What is wrong and what is allowed.
+        /// The wrong value and the allowed ones.
         detail: String,
     },
 }
 
 impl Error {
-    /// Whether the user's input is to blame (and not this machine).
+    /// Returns true if the user's input caused the error, not this machine.
     pub fn is_users_input(&self) -> bool {
         use preceptor_files::Error as Files;
         use preceptor_models::Error as Models;

@@ -28,7 +28,7 @@ pub(crate) fn take_contrasts(
     tables.map(|(i, table)| read(document, &format!("{CONTRAST}.{i}"), table, &[])).collect()
 }
 
-/// Refuses contrasts of what the plan does not have, at the line of the key.
+/// Refuses contrasts of conditions that the plan does not have, at the line of the key.
 pub(crate) fn check_contrasts(document: &Document, plan: &Plan) -> Result<(), ManifestError> {
     if plan.contrasts.is_empty() {
         return Ok(());

@@ -1,7 +1,7 @@
-//! What the manifest's files and the command line say, and where each key stands.
+//! Contents of the manifest's files and the command line, with the position of each key.
 //!
 //! A manifest may name one base with `extends`; its keys win over the base's, key by key in tables,
-//! arrays as a whole. `--set key=value` wins over both. The place of every key is kept, so that an
+//! arrays as a whole. `--set key=value` wins over both. The position of every key is kept, so that an
 //! error in the result points at the line that caused it.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use toml::{Table, Value};
 
 use crate::error::ManifestError;
 
-/// Where a key was written.
+/// Position of a key.
 #[derive(Clone, Debug)]
 enum Place {
     /// In a file.
@@ -90,7 +90,7 @@ impl Document {
         &self.table
     }
 
-    /// An error at the axis `key`, else at `key`, or at its nearest parent that has a place.
+    /// Creates an error at the axis `key`, otherwise at `key` or its nearest parent with a position.
     pub(crate) fn error_at(&self, key: &str, detail: impl Into<String>) -> ManifestError {
         let axis = format!("matrix.{key}");
         let key = if self.places.contains_key(&axis) { &axis } else { key };
@@ -151,7 +151,7 @@ impl Document {
         };
         let (key, value) = setting.split_once('=').ok_or_else(|| error("there is no `=`"))?;
         let key = key.trim();
-        // What is not a TOML value is text without its quotes.
+        // Anything that is not a TOML value is text without quotes.
         let value = toml::from_str::<Table>(&format!("value = {value}"))
             .ok()
             .and_then(|mut table| table.remove("value"))
@@ -261,7 +261,7 @@ fn collect_value(
     }
 }
 
-/// Merges `over` into `base`: tables key by key, everything else as a whole.
+/// Merges `over` into `base`: tables key by key, all other values as a whole.
 fn merge_tables(base: &mut Table, over: Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
@@ -275,7 +275,7 @@ fn merge_tables(base: &mut Table, over: Table) {
 
 /// Sets the value at a dotted path, making tables on the way.
 ///
-/// Gives back the part of the path that is there and is no table.
+/// Returns the part of the path that exists and is no table.
 pub(crate) fn set_path(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
     let mut table = table;
     let mut rest = path;

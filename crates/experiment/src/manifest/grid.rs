@@ -9,14 +9,14 @@ use crate::manifest::document::{Document, set_path};
 /// The key of rules that exclude single seeds.
 const SEED: &str = "seed";
 
-/// One value on an axis.
+/// Value on an axis.
 #[derive(Clone, Debug, PartialEq)]
 struct AxisValue {
     name: String,
     value: Value,
 }
 
-/// One axis: a key with the values it takes.
+/// Axis: a key with its values.
 #[derive(Clone, Debug)]
 struct Axis {
     key: String,
@@ -31,7 +31,7 @@ pub(crate) struct Grid {
     include: Vec<Table>,
 }
 
-/// One point of the matrix: the name of its value on each axis, and the settings to apply.
+/// Point of the matrix: the name of its value on each axis, and the settings to apply.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Point {
     pub(crate) names: Vec<String>,
@@ -158,8 +158,8 @@ impl Grid {
         Ok(points)
     }
 
-    /// Whether every key of `rule` names the point's value on that axis (or one of several).
-    /// Whether a rule with a seed excludes `point` for this seed.
+    /// Returns true if every key of `rule` names the point's value on that axis (or one of several).
+    /// Returns true if a rule with a seed excludes `point` for this seed.
     pub(crate) fn excludes(&self, point: &Point, seed: u64) -> bool {
         let of_seeds = self.exclude.iter().filter(|rule| rule.contains_key(SEED));
         of_seeds
@@ -167,7 +167,7 @@ impl Grid {
             .any(|rule| names_of(&rule[SEED], &seed.to_string()) && self.matches(rule, point))
     }
 
-    /// Whether what a rule says of axes holds for `point`.
+    /// Returns true if `point` has the values on axes that a rule names.
     fn matches(&self, rule: &Table, point: &Point) -> bool {
         rule.iter().filter(|(key, _)| *key != SEED).all(|(key, wanted)| {
             let axis = self.axes.iter().position(|axis| axis.key == *key);
@@ -176,7 +176,7 @@ impl Grid {
     }
 }
 
-/// Whether a rule's value is the one called `name`, or has it among several.
+/// Returns true if a rule's value is the one called `name`, or has it among several.
 fn names_of(wanted: &Value, name: &str) -> bool {
     match wanted {
         Value::Array(several) => several.iter().any(|wanted| display(wanted) == name),
@@ -184,7 +184,7 @@ fn names_of(wanted: &Value, name: &str) -> bool {
     }
 }
 
-/// A value with its name: tables carry one under `name`, everything else is its own.
+/// Returns a value with its name: that of a table is under `name`, any other value is its own.
 fn named(value: Value, place: &str, document: &Document) -> Result<AxisValue, ManifestError> {
     match value {
         Value::Table(mut table) => match table.remove("name") {

@@ -1,4 +1,4 @@
-//! One point of the matrix: its tables as the manifest has them, and its cells.
+//! Points of the matrix: their tables as the manifest has them, and their cells.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -126,7 +126,7 @@ pub(crate) struct ResolvedPoint {
 }
 
 impl ResolvedPoint {
-    /// Refuses a training run that can't be.
+    /// Refuses a training run that is impossible.
     pub(crate) fn check_training(
         &self,
         document: &Document,

@@ -42,8 +42,8 @@ pub(crate) fn optional_table(
     }
 }
 
-/// Replaces `prompt-file` by `prompt-text`, the file's contents: what is asked is part of a cell, where
-/// the file lies is not.
+/// Replaces `prompt-file` by `prompt-text`, the file's contents. A cell depends on the prompt, not on
+/// the path of its file.
 pub(crate) fn with_prompt_text(
     document: &Document,
     path: &str,

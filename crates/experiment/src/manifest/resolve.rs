@@ -20,7 +20,7 @@ use crate::plan::cell::Cell;
 use crate::plan::resolved::Plan;
 use crate::plan::stages::needs_of;
 
-/// The tables that describe a cell; everything else on top describes the experiment.
+/// Tables that describe a cell. All other top-level tables describe the experiment.
 const CELL_TABLES: [&str; 12] = [
     "benchmark",
     "held-out",
@@ -36,7 +36,7 @@ const CELL_TABLES: [&str; 12] = [
     "eval-judge",
 ];
 
-/// What the command line adds to a manifest.
+/// Settings that the command line adds to a manifest.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResolveOptions {
     /// Caps every benchmark's number of tasks.
@@ -58,7 +58,7 @@ fn default_seeds() -> Vec<u64> {
     vec![0]
 }
 
-/// Makes a plan of a document.
+/// Resolves a document into a plan.
 ///
 /// # Errors
 ///

@@ -16,7 +16,7 @@ use crate::manifest::settings::{AnchorSettings, EvalJudgeSettings};
 use crate::models::directory::ModelDirectory;
 use crate::plan::stages::{CellJudge, EvalJudge, RewardTerm, Writer};
 
-/// Prompts of the user's own have their places; ranges hold; the benchmark has what is needed.
+/// Checks the ranges and the prompt of an aggregator, and that the benchmark has what it needs.
 pub(crate) fn check_aggregator(
     document: &Document,
     aggregator: &AggregatorSettings,
@@ -95,7 +95,7 @@ pub(crate) fn anchor(
 ) -> Result<Writer, Error> {
     let sampling = document.check("anchor", settings.resolve(sampling))?;
     let name = match &settings.model {
-        // Who is not asked need not be here.
+        // A model that is not asked need not be downloaded.
         Some(name) if needs.anchor => name.clone(),
         _ => policy.to_owned(),
     };
@@ -150,7 +150,7 @@ pub(crate) fn judge(
     Ok(CellJudge { identity, name, settings, prompt })
 }
 
-/// The error about a judge who only says yes or no where a cell needs more.
+/// Creates the error about a judge that only says yes or no where a cell needs more.
 pub(crate) fn no_grades(document: &Document, names: &BTreeMap<String, String>) -> ManifestError {
     let cell = names.iter().map(|(key, value)| format!("{key}={value}"));
     let cell = cell.collect::<Vec<_>>().join(" ");

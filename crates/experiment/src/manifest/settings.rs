@@ -1,11 +1,11 @@
-//! The tables of a manifest that are no plug-ins.
+//! Tables of a manifest that configure no component.
 
 use preceptor_benchmarks::{Grader, pocket_rules};
 use preceptor_core::{OutOfRange, Sampling};
 use preceptor_files::SamplingDefaults;
 use serde::{Deserialize, Serialize};
 
-/// The `[policy]` table: who answers.
+/// The `[policy]` table: the model that answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PolicySettings {
@@ -13,14 +13,14 @@ pub struct PolicySettings {
     pub model: String,
 }
 
-/// The `[sampling]` table. What is absent comes from the model's registry entry (temperature,
+/// The `[sampling]` table. Missing keys come from the model's registry entry (temperature,
 /// top-k, top-p, min-p), the benchmark (stop) or the defaults of [`Sampling`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct SamplingSettings {
     /// Rollouts in a group, 1 to 4096. Default: 8 (paper).
     pub group_size: Option<u32>,
-    /// Divides the logits, 0 to 100; 0 takes the most likely token.
+    /// Divisor of the logits, 0 to 100; 0 takes the most likely token.
     pub temperature: Option<f64>,
     /// Keeps the k most likely tokens; 0 keeps all.
     pub top_k: Option<u32>,
@@ -34,7 +34,7 @@ pub struct SamplingSettings {
     pub stop: Option<Vec<String>>,
 }
 
-/// Rollouts in a group where the manifest says nothing (paper, section 4).
+/// Rollouts in a group by default (paper, section 4).
 const DEFAULT_GROUP_SIZE: u32 = 8;
 
 impl SamplingSettings {
@@ -71,14 +71,14 @@ pub struct GraderSettings {
     pub profile: Option<Grader>,
 }
 
-/// The `[anchor]` table: the frozen initial policy, which writes syntheses and rubrics. What is
-/// absent is as in the policy's sampling.
+/// The `[anchor]` table: the frozen initial policy, which writes syntheses and rubrics. A key that is
+/// missing is as in the policy's sampling.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct AnchorSettings {
     /// Name of a registered model or endpoint, or a path. Default: the policy (paper).
     pub model: Option<String>,
-    /// Divides the logits, 0 to 100; 0 takes the most likely token.
+    /// Divisor of the logits, 0 to 100; 0 takes the most likely token.
     pub temperature: Option<f64>,
     /// Keeps the k most likely tokens; 0 keeps all.
     pub top_k: Option<u32>,
@@ -106,24 +106,24 @@ impl AnchorSettings {
     }
 }
 
-/// The `[eval-judge]` table: who answers the benchmark's own criteria.
+/// The `[eval-judge]` table: the judge of the benchmark's own criteria.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct EvalJudgeSettings {
     /// Name of a registered model or endpoint, or a path. Required where a benchmark is graded by a
     /// judge, unless `rules` are.
     pub model: String,
-    /// The judge by rule of the pocket worlds, in place of a model: `{ error-rate = 0.0 }` or `{}`.
+    /// The rule-based judge of the synthetic benchmarks, in place of a model: `{ error-rate = 0.0 }` or `{}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<pocket_rules::Config>,
     /// Divides the logits, 0 to 100. Default: 0.5 (upstream's grader).
     pub temperature: f64,
     /// Tokens after which a reply is cut off, 1 to 1000000. Default: 2048 (upstream).
     pub max_new_tokens: u32,
-    /// Replies that are asked for before a verdict is given up, 1 to 100. Default: 3 (our choice;
-    /// upstream asks for ever).
+    /// Replies requested before a verdict counts as failed, 1 to 100. Default: 3 (our choice;
+    /// upstream retries forever).
     pub attempts: u32,
-    /// A grader prompt of your own with the places `<<conversation>>` and `<<rubric_item>>`, as
+    /// Your own grader prompt with the placeholders `<<conversation>>` and `<<rubric_item>>`, as
     /// upstream writes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_text: Option<String>,

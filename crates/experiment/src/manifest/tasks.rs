@@ -26,7 +26,7 @@ struct BenchmarkScope {
     limit: Option<usize>,
     /// Pass over this many tasks before the first.
     skip: usize,
-    /// Leave the cells out, instead of stopping, where the data can't be had.
+    /// Skip the cells, instead of stopping, if the data is missing.
     if_available: bool,
 }
 
@@ -43,9 +43,9 @@ pub(crate) struct ResolvedSplit<'a> {
 pub(crate) struct Tasks {
     pub(crate) settings: BenchmarkSettings,
     pub(crate) skip: usize,
-    /// Whether the cells are left out where they can't be had.
+    /// True if the cells are skipped when the data is missing.
     pub(crate) if_available: bool,
-    /// None where the data can't be had and need not be.
+    /// None if the data is missing and the cells are skipped.
     pub(crate) tasks: Option<Rc<TaskSet>>,
 }
 
@@ -74,7 +74,7 @@ impl<'a> TaskTables<'a> {
         Self { document, files, limit, task_sets, left_out, notices }
     }
 
-    /// The tasks of `table`, which stands at `place`, loaded once.
+    /// Loads the tasks of `table`, which is at `path`, once.
     pub(crate) fn tasks(
         &mut self,
         place: &str,
@@ -150,7 +150,7 @@ impl<'a> TaskTables<'a> {
         Ok(Some(split))
     }
 
-    /// The tasks of a benchmark, loaded once; none if they can't be had and need not be.
+    /// Loads the tasks of a benchmark once; none if the data is missing and the cells are skipped.
     fn load(
         &mut self,
         settings: &BenchmarkSettings,

@@ -20,7 +20,7 @@ use crate::plan::cell::Training;
 use crate::plan::cell::{Cell, RolloutDemand};
 use crate::plan::stages::{StageInputs, Stages};
 
-/// Reads `[train]`: `kind` names the objective, whose own settings stand in `[train.objective]`.
+/// Reads `[train]`: `kind` names the objective, whose own settings are in `[train.objective]`.
 pub(crate) fn read_train(
     document: &Document,
     table: &mut Table,
@@ -39,7 +39,7 @@ pub(crate) fn read_train(
         }
     };
     let kinds = names_of(ObjectiveSettings::ALL);
-    // The kind stands in `[train]`, so errors about it point there.
+    // The kind is in `[train]`, so errors about it point there.
     let mut named = Table::new();
     named.extend(kind.clone().map(|kind| ("kind".to_owned(), kind)));
     let _: Kind = read_kind(document, "train", named, &[], &kinds)?;
@@ -53,14 +53,14 @@ pub(crate) fn read_train(
     Ok(Some(Train { settings, objective }))
 }
 
-/// Only the `kind` of a table.
+/// The `kind` of a table, and no other key.
 #[derive(Deserialize)]
 struct Kind {
     #[expect(dead_code, reason = "that it reads is all that is asked")]
     kind: String,
 }
 
-/// Refuses a training that can't be.
+/// Refuses a training run that is impossible.
 pub(crate) fn check_train(
     document: &Document,
     train: &Train,
@@ -119,7 +119,7 @@ pub(crate) fn check_sampling(
     Ok(())
 }
 
-/// Refuses splits that are named and not there, and early stopping without its metric. `splits` says
+/// Refuses splits that are named but missing, and early stopping without its metric. `splits` tells
 /// which the manifest has.
 pub(crate) fn check_splits(
     document: &Document,
@@ -169,7 +169,7 @@ pub(crate) fn check_splits(
     Ok(())
 }
 
-/// Makes `cell`, which has the initial policy, one of the policy after training.
+/// Turns `cell`, which has the initial policy, into one of the policy after training.
 pub(crate) fn train_cell(
     cell: &mut Cell,
     train: &Train,

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::ObjectiveSettings;
 
-/// What becomes of rollouts that were cut off.
+/// Treatment of rollouts that were cut off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Truncated {
-    /// They are trained on like the others, with the reward they got.
+    /// They are trained on like the others, with their reward.
     #[default]
     Keep,
-    /// They count in the statistics of their group and have no part in the loss (DAPO's overlong
+    /// They count in the statistics of their group and are left out of the loss (DAPO's overlong
     /// filtering).
     Mask,
 }
@@ -72,17 +72,17 @@ impl Default for EarlyStopping {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct TrainSettings {
-    /// Steps, 1 to 1000000: each draws rollouts, or takes targets, and updates the weights. Default:
+    /// Steps, 1 to 1000000. Each samples rollouts, or takes targets, and updates the weights. Default:
     /// 1000 (paper, the most).
     pub steps: u32,
-    /// Prompts a step, 1 to as many as the benchmark has. Default: 256 (paper; the unit is ours).
+    /// Prompts per step, 1 to the number that the benchmark has. Default: 256 (paper; the unit is ours).
     pub prompts_per_step: u32,
-    /// Parts that the prompts of a step are cut into, each an update of its own, 1 to the prompts of a
+    /// Mini-batches per step, each with its own update, 1 to the prompts of a
     /// step. Default: 1 (verl 0.5, which the paper's authors used).
     pub mini_batches: u32,
-    /// How often the prompts of a step are gone through, 1 to 100. Default: 1 (verl 0.5).
+    /// Passes over the prompts of a step, 1 to 100. Default: 1 (verl 0.5).
     pub passes: u32,
-    /// What becomes of rollouts that were cut off: `keep` or `mask`. Default: `keep` (our choice; the
+    /// Treatment of rollouts that were cut off: `keep` or `mask`. Default: `keep` (our choice; the
     /// paper does not say).
     pub truncated: Truncated,
     /// Log-probabilities of the rollouts under the policy that sampled them, in the ratio and in the KL
@@ -95,7 +95,7 @@ pub struct TrainSettings {
     /// several passes add up to those of one, up to rounding. Default: 2048 (our choice).
     pub tokens_per_pass: u32,
     /// Compute the states inside of each layer again on the way back instead of keeping them: a fraction
-    /// of the memory for a quarter more time. On the CPU results are the same to the bit, so records of
+    /// of the memory for a quarter more time. On the CPU results are bit-identical, so records of
     /// both kinds are one. Default: false.
     pub gradient_checkpointing: bool,
     /// Steps between evaluations; 0 evaluates the first and the last policy only. Default: 0.
@@ -115,8 +115,8 @@ pub struct TrainSettings {
     pub checkpoint_every: u32,
     /// Checkpoints that are kept, 1 to 1000. Default: 1 (our choice).
     pub keep_checkpoints: u32,
-    /// Whether checkpoints of a finished training keep what the optimiser remembers, two thirds of them,
-    /// from which a longer training goes on; else the weights alone stay. Default: true.
+    /// Keep the optimizer state, two thirds of a checkpoint, after the training run is finished, so that
+    /// a longer run can resume from it; otherwise only the weights are kept. Default: true.
     pub keep_optimizer: bool,
     /// The optimiser.
     pub optimizer: AdamWConfig,
@@ -158,7 +158,7 @@ impl Default for TrainSettings {
 }
 
 impl TrainSettings {
-    /// What becomes of the states inside of layers.
+    /// Returns the treatment of the activations inside layers.
     pub(crate) fn layer_states(&self) -> LayerStates {
         match self.gradient_checkpointing {
             false => LayerStates::Kept,
@@ -166,7 +166,7 @@ impl TrainSettings {
         }
     }
 
-    /// Bytes of checkpoints for each trained weight: once the training is finished, and at most before.
+    /// Returns the bytes of checkpoints per trained weight: after the training run, and at most before.
     pub(crate) fn checkpoint_bytes(&self) -> [u64; 2] {
         let (weight, moments) = (4, 8);
         let best = u64::from(self.early_stopping.is_some());
@@ -175,7 +175,7 @@ impl TrainSettings {
         [finished, (kept + 1) * (weight + moments)]
     }
 
-    /// Updates a step.
+    /// Returns the number of updates per step.
     pub(crate) fn updates_per_step(&self) -> u32 {
         self.mini_batches * self.passes
     }
@@ -224,16 +224,16 @@ pub(crate) struct Train {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
-    /// Those it is trained on, without their labels.
+    /// The prompts that the policy is trained on, without their labels.
     TestTime,
     /// Others.
     HeldOut,
-    /// Others again, whose score may end the training.
+    /// Prompts whose score may end the training run.
     Validation,
 }
 
 impl Split {
-    /// The name in manifests and tables.
+    /// Returns the name in manifests and tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::TestTime => "test-time",

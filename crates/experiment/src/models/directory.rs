@@ -1,11 +1,11 @@
-//! What is known about models by name, without their weights at work.
+//! Facts about models by name, without running them.
 
 use preceptor_core::{ModelIdentity, Usage};
 use preceptor_files::SamplingDefaults;
 
 use crate::Error;
 
-/// Tells about models by the names that manifests use. A plan needs no more than this.
+/// Directory of models by the names that manifests use. A plan needs no more than this.
 pub trait ModelDirectory {
     /// Returns the identity of the model called `name`.
     ///

@@ -1,4 +1,4 @@
-//! Where models come from.
+//! Local models and endpoints by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::manifest::read::nearest;
 use crate::models::directory::ModelDirectory;
 use crate::models::loader::ModelLoader;
 
-/// Models that run in this process, and endpoints.
+/// Models of this process, and endpoints.
 #[derive(Debug)]
 pub struct Models {
     files: Files,
@@ -52,8 +52,8 @@ impl Models {
         }
     }
 
-    /// The same for plans alone: registered models are known by their entry if their files are not
-    /// here.
+    /// Returns a directory for plans alone: a registered model without files is known by its entry.
+
     #[must_use]
     pub fn for_plans(self) -> Self {
         Self { absent: Some(BTreeSet::new()), ..self }
@@ -104,7 +104,7 @@ impl Models {
     }
 }
 
-/// The variable `name` of the environment: the only place where keys stand.
+/// Returns the variable `name` of the environment, which is the only source of keys.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -138,7 +138,7 @@ impl ModelDirectory for Models {
     }
 
     fn takes_chats(&self, identity: &ModelIdentity) -> bool {
-        // What runs elsewhere has a template there; what is not here yet is not known.
+        // A remote model has a template there; a model that is not downloaded is unknown.
         !identity.attested || identity.template.is_some()
     }
 

@@ -8,7 +8,7 @@ use preceptor_models::Model;
 use crate::Error;
 use crate::models::directory::ModelDirectory;
 
-/// Opens models by the names that manifests use.
+/// Loader of models by the names that manifests use.
 pub trait ModelLoader: ModelDirectory {
     /// Opens the model: loads it, or prepares calls to its endpoint, which takes the key.
     ///

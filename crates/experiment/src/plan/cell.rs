@@ -17,7 +17,7 @@ use crate::plan::stages::{
     CellJudge, EvalJudge, RewardTerm, StageInputs, Stages, Writer, grader_id, needs_of,
 };
 
-/// One cell: a point of the matrix with a seed.
+/// Cell: a point of the matrix with a seed.
 #[derive(Clone, Debug)]
 pub struct Cell {
     pub(crate) id: Digest,
@@ -26,20 +26,20 @@ pub struct Cell {
     pub(crate) benchmark: String,
     pub(crate) tasks: Rc<TaskSet>,
     pub(crate) model_name: String,
-    /// What the policy is called where models are opened: a trained one is not its initial one.
+    /// Name under which the policy is opened. A trained policy has another name than the initial one.
     pub(crate) policy_name: String,
     pub(crate) model: ModelIdentity,
     pub(crate) sampling: Sampling,
     pub(crate) group_size: u32,
     pub(crate) aggregator: AggregatorSettings,
-    /// Of the prompt that the aggregator's model is shown.
+    /// Digest of the prompt that the aggregator's model is shown.
     pub(crate) aggregator_prompt: Option<Digest>,
     pub(crate) anchor: Writer,
     pub(crate) judge: Option<CellJudge>,
     pub(crate) eval_judge: Option<EvalJudge>,
     pub(crate) reward: Vec<RewardTerm>,
     pub(crate) grader: Grader,
-    /// Those of the policy after training, where there is a training.
+    /// Stages; those of the policy after training, if it is trained.
     pub(crate) stages: Stages,
     pub(crate) training: Option<Rc<Training>>,
     pub(crate) settings: String,
@@ -51,7 +51,7 @@ impl Cell {
         &self.id
     }
 
-    /// The cell's value on each axis, and its seed, for people.
+    /// Returns the cell's value on each axis, and its seed, for people.
     pub fn label(&self) -> String {
         let axes = self.axes.iter().map(|(key, value)| format!("{key}={value}"));
         axes.chain([format!("seed={}", self.seed)]).collect::<Vec<_>>().join(" ")
@@ -83,7 +83,7 @@ impl Cell {
         Ok(())
     }
 
-    /// The cell with the policy after `step`, which is the result of its training run.
+    /// Returns the cell with the policy after `step`, which is the result of its training run.
     pub(crate) fn settled(&self, training: &Training, step: u64) -> Result<Self, Error> {
         let mut cell = self.clone();
         cell.take_policy(training, training.identity(step))?;
@@ -102,12 +102,12 @@ impl Cell {
         ])
     }
 
-    /// What its aggregator and its reward need.
+    /// Returns the inputs that its aggregator or its reward needs.
     pub(crate) fn needs(&self) -> Needs {
         self.aggregator.entry().needs.union(needs_of(&self.reward))
     }
 
-    /// The reward's name: that of its value on the axis, else the kinds of its terms.
+    /// Returns the reward's name: that of its value on the axis, otherwise the kinds of its terms.
     pub(crate) fn reward_name(&self) -> Option<String> {
         let kinds = self.reward.iter().map(|term| term.settings.entry().name);
         let kinds = kinds.collect::<Vec<_>>().join(" + ");
@@ -158,7 +158,7 @@ pub(crate) struct RolloutDemand {
 }
 
 impl RolloutDemand {
-    /// Benchmark, model and seed.
+    /// Returns benchmark, model and seed, for people.
     pub(crate) fn label(&self) -> String {
         let Cell { benchmark, model_name, seed, training, .. } = &self.cell;
         match training {
@@ -167,14 +167,14 @@ impl RolloutDemand {
         }
     }
 
-    /// Every key that is wanted.
+    /// Returns every key that is wanted.
     pub(crate) fn keys(&self) -> BTreeSet<String> {
         let prompts = self.cell.tasks.tasks.iter().map(|task| &task.prompt.id);
         prompts.flat_map(|id| (0..self.group_size).map(|i| rollout_key(id, i))).collect()
     }
 }
 
-/// The training of a cell, resolved.
+/// Training run of a cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Training {
     pub(crate) settings: TrainSettings,
@@ -192,7 +192,7 @@ pub(crate) struct Training {
     pub(crate) costs: StageSpec,
     /// By rising step; several of one step are of several splits.
     pub(crate) evaluations: Vec<Evaluation>,
-    /// Where the chosen step is recorded, where early stopping chooses one.
+    /// Stage with the chosen step, if early stopping chooses one.
     pub(crate) choice: Option<StageSpec>,
     pub(crate) losses: Option<ValidationLosses>,
 }
@@ -207,12 +207,12 @@ pub(crate) struct ValidationLosses {
     pub(crate) aggregation: sft::Aggregation,
 }
 
-/// One evaluation: the policy after some steps on the prompts of a split.
+/// Evaluation of the policy after some steps on the prompts of a split.
 #[derive(Clone, Debug)]
 pub(crate) struct Evaluation {
     pub(crate) step: u64,
     pub(crate) split: Split,
-    /// Its rollouts; the cell in it has the policy of that step and the split's tasks.
+    /// Rollouts of the evaluation. Its cell has the policy of that step and the tasks of the split.
     pub(crate) demand: RolloutDemand,
 }
 

@@ -1,7 +1,7 @@
-//! The course of a training run as far as the store knows it: what is evaluated, and which step is the result.
+//! The course of a training run according to the store: the evaluations, and the step that is the result.
 //!
 //! With early stopping, the step that is reported is decided by the evaluations on the validation
-//! prompts, in their order. While one of them is missing the decision is open, and nothing is drawn,
+//! prompts, in their order. While one of them is missing the decision is open, and nothing is sampled,
 //! graded or reported for a final policy. The decision is a function of stored records alone, so a
 //! rerun decides as an undisturbed run does.
 
@@ -39,7 +39,7 @@ pub(crate) enum Decision {
 }
 
 impl Decision {
-    /// The best step as far as metrics are there.
+    /// Returns the best step as far as metrics are known.
     pub(crate) fn best(self) -> Option<u64> {
         match self {
             Self::Open { best, .. } => best,
@@ -48,7 +48,7 @@ impl Decision {
     }
 }
 
-/// A training run beside the store that holds its records.
+/// Training run with the store of its records.
 #[derive(Clone, Copy)]
 pub(crate) struct Course<'c> {
     pub(crate) training: &'c Training,
@@ -85,7 +85,7 @@ impl Course<'_> {
         let mut of_step = self.training.evaluations_of(step);
         match of_step.find(|known| known.split == Split::Validation) {
             None => Ok(None),
-            // Where no rollout could be scored, any other step is better.
+            // If no rollout could be scored, any other step is better.
             Some(evaluation) => Ok(self
                 .scores(evaluation)?
                 .map(|scores| mean(&scores).unwrap_or(f64::NEG_INFINITY))),
@@ -234,7 +234,7 @@ mod tests {
         let found = decision(2, &[Some(0.3), None, Some(0.9), Some(0.1)]);
         assert_eq!(found, Decision::Open { at: 10, best: Some(0) });
         assert_eq!(decision(2, &[None]), Decision::Open { at: 0, best: None });
-        // What comes after the end is not asked for.
+        // Metrics after the end are not needed.
         let found = decision(1, &[Some(0.3), Some(0.2), None]);
         assert_eq!(found, Decision::Made { last: 10, best: 0 });
     }

@@ -1,9 +1,9 @@
-//! What a plan will ask of models, before anything is asked: calls, tokens, money.
+//! The price of a plan: calls, tokens and cost in USD, before any call is made.
 //!
-//! Calls are counted. Tokens are guessed, from above, for somebody who has to pay for them: every rollout
+//! Calls are counted. Tokens are bounded from above, for somebody who has to pay for them: every rollout
 //! and every reply is taken to be as long as it may be, a token to be four characters, and our own part
-//! of a question to have the length of our longest prompt file. What is asked again because it failed
-//! or could not be read is not in it, nor is it taken off that equal questions are asked once.
+//! of a question to have the length of our longest prompt file. Repeated calls after failures
+//! or unreadable replies are not included, nor is the saving from equal questions subtracted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ const CHARACTERS_A_TOKEN: u64 = 4;
 /// Tokens of our longest prompt file, without what is filled in.
 const TOKENS_AN_INSTRUCTION: u64 = 250;
 
-/// Who is asked, and how long a reply may be.
+/// Model that is asked, with the longest reply.
 #[derive(Clone, Copy, Debug)]
 struct Asked<'a> {
     model: &'a str,
@@ -41,7 +41,7 @@ impl Cell {
         self.reward.iter().map(|term| term.settings.calls(self.group_shape())).sum()
     }
 
-    /// Returns who writes or scores for the aggregator.
+    /// Returns the model that writes or scores for the aggregator.
     fn aggregator_asks(&self) -> Asked<'_> {
         let max_new_tokens = self.aggregator.max_new_tokens();
         let max_new_tokens = max_new_tokens.unwrap_or(self.anchor.sampling.max_new_tokens);
@@ -50,7 +50,7 @@ impl Cell {
         Asked { model, max_new_tokens }
     }
 
-    /// Who writes rubrics.
+    /// Returns the model that writes rubrics.
     fn reward_asks(&self) -> Asked<'_> {
         let max_new_tokens = self.anchor.sampling.max_new_tokens;
         Asked { model: &self.anchor.name, max_new_tokens }
@@ -68,7 +68,7 @@ impl Cell {
         Some(Asked { model: &judge.settings.model, max_new_tokens })
     }
 
-    /// The mean tokens of a prompt.
+    /// Returns the mean number of tokens of a prompt.
     pub(crate) fn prompt_tokens(&self) -> u64 {
         let texts = self.tasks.tasks.iter().map(|task| task.prompt.display_text());
         let num_characters: usize = texts.map(|text| text.chars().count()).sum();
@@ -76,7 +76,7 @@ impl Cell {
         (num_characters as u64).div_ceil(num_prompts * CHARACTERS_A_TOKEN)
     }
 
-    /// Tokens of `calls`, by model.
+    /// Returns the tokens of `calls`, by model.
     fn usage(
         &self,
         calls: Calls,
@@ -94,7 +94,7 @@ impl Cell {
             tokens.num_prompt_tokens += num_questions * a_question + num_texts * a_text;
             tokens.num_generated_tokens += num_replies * u64::from(asked.max_new_tokens);
         };
-        // Where there is a judge it is the one who reads rollouts; who writes rubrics reads a
+        // A judge, if there is one, reads the rollouts; the writer of rubrics reads a
         // pseudo-reference.
         let is_judged = calls.judged > 0;
         let num_texts = if is_judged { calls.replies } else { calls.rollouts_read };
@@ -106,10 +106,10 @@ impl Cell {
     }
 }
 
-/// What a plan will take from one endpoint: see the head of this module for how rough it is.
+/// Demand of a plan on one endpoint; the head of this module tells how rough it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expense {
-    /// Its name.
+    /// Name of the endpoint.
     pub endpoint: String,
     /// Tokens to be read and written.
     pub usage: Usage,
@@ -131,7 +131,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The name in tables.
+    /// Returns the name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::PseudoReferences => "pseudo-references",
@@ -142,16 +142,16 @@ impl Purpose {
     }
 }
 
-/// A stage beyond the rollouts for which models are asked.
+/// Stage, beyond the rollouts, for which models are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallDemand {
     /// The purpose of the calls.
     pub purpose: Purpose,
-    /// What it is, for people.
+    /// Label for people.
     pub label: String,
-    /// How full it is, in groups (for grades of rollouts, in rollouts).
+    /// Present and wanted records, in groups (for grades of rollouts, in rollouts).
     pub state: StageState,
-    /// Replies of the policy or the anchor that are still to be asked for, at least.
+    /// Missing replies of the policy or the anchor, at least.
     pub num_replies: u64,
     /// Answers of a judge, at least.
     pub num_judged: u64,
@@ -159,12 +159,12 @@ pub struct CallDemand {
     pub num_scored: u64,
     /// Rollouts that are read for it, each as often as it is read.
     pub num_rollouts_read: u64,
-    /// Tokens of all that, by model, guessed from above.
+    /// Tokens of these calls by model, bounded from above.
     pub usage: BTreeMap<String, Usage>,
 }
 
 impl CallDemand {
-    /// Adds what is of the same kind.
+    /// Adds a demand of the same kind.
     fn add(&mut self, other: Self) {
         self.state.num_present += other.state.num_present;
         self.state.num_wanted += other.state.num_wanted;
@@ -179,7 +179,7 @@ impl CallDemand {
 }
 
 impl Plan {
-    /// The tokens of what is still to be asked, by model, guessed from above; its keys are the models
+    /// Returns the tokens of missing calls by model, bounded from above; its keys are the models
     /// that will be asked.
     pub(crate) fn usage(
         &self,
@@ -202,7 +202,7 @@ impl Plan {
         Ok(usage)
     }
 
-    /// What is still to be taken from each endpoint.
+    /// Returns the demand on each endpoint.
     ///
     /// # Errors
     ///
@@ -221,7 +221,7 @@ impl Plan {
         Ok(remote.map(expense).collect())
     }
 
-    /// The stages for which models are asked beyond the rollouts, each once.
+    /// Returns the stages, beyond the rollouts, for which models are asked, each once.
     ///
     /// # Errors
     ///
@@ -270,7 +270,7 @@ impl Plan {
             let of_groups = |calls: Calls| cell.usage(calls, cell.reward_asks(), judge);
             if let Some(training) = &cell.training {
                 let settings = &training.settings;
-                // The stage has a record a step.
+                // The stage has a record per step.
                 let prompts = u64::from(settings.prompts_per_step);
                 let steps = || (1..=u64::from(settings.steps)).map(step_key).collect();
                 if training.record(&cell.reward).uses_references {
@@ -299,8 +299,8 @@ impl Plan {
     }
 }
 
-/// What is asked of the benchmark's judge about the rollouts of a training's evaluations, but for those
-/// that other trainings share.
+/// Returns the calls of the benchmark's judge for the evaluations of a training run, except those
+/// that other training runs share.
 fn evaluations(
     cell: &Cell,
     training: &Training,
@@ -330,13 +330,13 @@ fn evaluations(
     Ok(all)
 }
 
-/// The name under which a stage's calls are counted once. A training run's steps hold the calls for
+/// Returns the key under which a stage's calls are counted once. A training run's steps hold the calls for
 /// pseudo-references beside those for rewards.
 fn seen_as(spec: &StageSpec, purpose: Purpose) -> (Digest, bool) {
     (spec.digest().clone(), purpose == Purpose::PseudoReferences)
 }
 
-/// The mean number of items of the labels' rubrics, rounded up.
+/// Returns the mean number of items of the labels' rubrics, rounded up.
 fn mean_items(cell: &Cell) -> u64 {
     let rubrics = cell.tasks.tasks.iter().filter_map(|task| task.label.rubric());
     let sizes: Vec<u64> = rubrics.map(|label| label.rubric.criteria.len() as u64).collect();

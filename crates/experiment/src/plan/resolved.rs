@@ -26,10 +26,10 @@ pub struct Plan {
     pub(crate) contrasts: Vec<ContrastRecord>,
 }
 
-/// How full a stage is.
+/// Number of records of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageState {
-    /// Records that are there.
+    /// Stored records.
     pub num_present: u64,
     /// Records that the plan needs.
     pub num_wanted: u64,
@@ -42,37 +42,37 @@ pub struct StageSummary {
     pub label: String,
     /// The stage's name.
     pub digest: Digest,
-    /// How full it is.
+    /// Present and wanted records.
     pub state: StageState,
-    /// The most tokens that drawing what is missing can take.
+    /// The most tokens that sampling the missing rollouts can take.
     pub max_new_tokens: u64,
-    /// What is missing, in seconds, by the speed of earlier runs of this stage's model; none if
-    /// there were none.
+    /// Seconds for the missing records, at the speed of earlier runs of this stage's model; none if
+    /// there are none.
     pub estimated_secs: Option<f64>,
 }
 
 impl Plan {
-    /// The experiment's name.
+    /// Returns the experiment's name.
     pub fn experiment(&self) -> &str {
         &self.experiment
     }
 
-    /// Its title.
+    /// Returns the title.
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// Every cell.
+    /// Returns every cell.
     pub fn cells(&self) -> &[Cell] {
         &self.cells
     }
 
-    /// What can't run here, and why.
+    /// Returns the parts that can't run here, with reasons.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 
-    /// What the user should know: settings without effect, prompts that are passed over.
+    /// Returns notices for the user: settings without effect, prompts that are skipped.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
@@ -110,13 +110,13 @@ impl Plan {
         });
     }
 
-    /// The cells that use the rollouts of `demand`.
+    /// Returns the cells that use the rollouts of `demand`.
     pub(crate) fn cells_of(&self, demand: &RolloutDemand) -> impl Iterator<Item = &Cell> {
         let stage = demand.cell.stages.rollouts.digest().clone();
         self.cells.iter().filter(move |cell| *cell.stages.rollouts.digest() == stage)
     }
 
-    /// The distinct stages of rollouts, in the order of the cells.
+    /// Returns the distinct stages of rollouts, in the order of the cells.
     pub(crate) fn rollout_demands(&self) -> Vec<RolloutDemand> {
         let mut demands: Vec<RolloutDemand> = Vec::new();
         for cell in &self.cells {
@@ -139,7 +139,7 @@ impl Plan {
         demands
     }
 
-    /// What each stage of rollouts has and lacks.
+    /// Returns the present and missing records of each stage of rollouts.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl Plan {
         Ok(summaries)
     }
 
-    /// Seconds a rollout by benchmark, from what runs on this store have spent so far.
+    /// Returns the seconds per rollout by benchmark, from the runs on this store so far.
     fn speed(&self, store: &Store) -> Result<BTreeMap<String, f64>, Error> {
         let mut spent: BTreeMap<String, (f64, u64)> = BTreeMap::new();
         for demand in self.rollout_demands() {
@@ -178,7 +178,7 @@ impl Plan {
         Ok(spent.into_iter().map(|(name, (secs, n))| (name, secs / n as f64)).collect())
     }
 
-    /// The plan as reports read it.
+    /// Returns the record of the plan, which reports read.
     pub fn record(&self) -> PlanRecord {
         let mut inputs = BTreeMap::new();
         for cell in &self.cells {

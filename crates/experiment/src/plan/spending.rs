@@ -1,6 +1,6 @@
-//! What runs of an experiment paid for, kept beside the records so that reports can add it up.
+//! Spending of the runs of an experiment, stored beside the records so that reports can add it up.
 //!
-//! One stage for each role of one experiment, by its name; each run adds what it spent. So a call is counted
+//! Each role of an experiment has a stage, to which each run adds its spending. So a call is counted
 //! by the run that made it, and by no condition that finds it in the store. Runs with other settings of the
 //! same experiment count too: they were paid for.
 
@@ -35,7 +35,7 @@ impl Plan {
         StageSpec::new("spending", &spec).expect("names are plain data")
     }
 
-    /// Where runs note what they spent, by role.
+    /// Returns the stages in which runs note their spending, by role.
     pub(crate) fn spending_stages(&self) -> BTreeMap<String, Digest> {
         let stage = |role: &str| (role.to_owned(), self.spending_spec(role).digest().clone());
         ROLES.into_iter().map(stage).collect()

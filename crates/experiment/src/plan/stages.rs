@@ -1,8 +1,8 @@
-//! What each stage's records depend on.
+//! Specifications of stages: everything that their records depend on.
 //!
 //! The specifications here are the store's keys: a field that is missing lets two different runs
-//! share records, a field too many draws them again. Limits, paths, devices and worker counts are
-//! no fields. Labels enter grading and the stages of aggregators that see them, nothing else.
+//! share records, and a superfluous field samples them again. Limits, paths, devices and worker counts are
+//! no fields. Labels enter only grading and the stages of components that see them.
 
 use preceptor_answers::GraderProfile;
 use preceptor_benchmarks::{Grader, TaskSet, healthbench_strict};
@@ -23,11 +23,11 @@ pub(crate) struct Stages {
     pub(crate) answer_classes: StageSpec,
     pub(crate) aggregates: StageSpec,
     pub(crate) grades: StageSpec,
-    /// Where the cell derives rewards.
+    /// The stage of rewards, if the cell derives any.
     pub(crate) rewards: Option<StageSpec>,
 }
 
-/// A model that writes, with the sampling of its role.
+/// Model that writes, with the sampling of its role.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Writer {
     pub(crate) name: String,
@@ -35,13 +35,13 @@ pub(crate) struct Writer {
     pub(crate) sampling: Sampling,
 }
 
-/// A model that judges, and how it is asked.
+/// Model that judges, with its settings.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CellJudge {
     pub(crate) name: String,
     pub(crate) identity: ModelIdentity,
     pub(crate) settings: JudgeSettings,
-    /// Of the prompts that its model is shown.
+    /// Digest of the prompts that its model is shown.
     pub(crate) prompt: Digest,
 }
 
@@ -53,14 +53,14 @@ pub(crate) struct EvalJudge {
     pub(crate) sampling: Sampling,
 }
 
-/// One term of a reward.
+/// Term of a reward.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct RewardTerm {
     pub(crate) weight: f64,
     #[serde(flatten)]
     pub(crate) settings: RewardSettings,
-    /// Of the prompt that a model is shown.
+    /// Digest of the prompt that a model is shown.
     #[serde(skip)]
     pub(crate) prompt: Option<Digest>,
 }
@@ -74,12 +74,12 @@ impl RewardTerm {
     }
 }
 
-/// What all terms together need.
+/// Returns the inputs that any of the terms needs.
 pub(crate) fn needs_of(terms: &[RewardTerm]) -> Needs {
     terms.iter().fold(Needs::default(), |needs, term| needs.union(term.settings.entry().needs))
 }
 
-/// What decides a cell's stages.
+/// Inputs of a cell's stages.
 #[derive(Clone, Copy)]
 pub(crate) struct StageInputs<'a> {
     pub(crate) tasks: &'a TaskSet,
@@ -88,7 +88,7 @@ pub(crate) struct StageInputs<'a> {
     pub(crate) group_size: u32,
     pub(crate) seed: u64,
     pub(crate) aggregator: &'a AggregatorSettings,
-    /// Of the prompt that the aggregator's model is shown.
+    /// Digest of the prompt that the aggregator's model is shown.
     pub(crate) aggregator_prompt: Option<&'a Digest>,
     pub(crate) anchor: &'a Writer,
     pub(crate) judge: Option<&'a CellJudge>,
@@ -176,7 +176,7 @@ struct RewardsSpec<'a> {
     labels: Option<(&'a Digest, String)>,
 }
 
-/// What the rewards of a training depend on, whatever the policy.
+/// Inputs of the rewards of a training run, apart from the policy.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct TrainingData<'a> {
@@ -234,7 +234,7 @@ impl<'a> StageInputs<'a> {
         })
     }
 
-    /// What a training that derives its rewards so depends on; `uses_reference` where it needs
+    /// Returns the inputs of a training run that derives its rewards so; `uses_reference` if it needs
     /// pseudo-references in any case.
     pub(crate) fn training_data(&self, uses_reference: bool) -> TrainingData<'a> {
         let reward = needs_of(self.reward);

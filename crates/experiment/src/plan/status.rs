@@ -1,4 +1,4 @@
-//! How far an experiment is, from the store alone.
+//! Progress of an experiment, from the store alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -12,16 +12,16 @@ use crate::plan::cell::Cell;
 use crate::plan::cell::Training;
 use crate::plan::resolved::{Plan, StageState};
 
-/// How far a cell is.
+/// State of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CellState {
-    /// Every record is there.
+    /// Every record is stored.
     Done,
-    /// Every record is there or was tried and could not be made; running again tries it again.
+    /// Every record is stored or has failed; another run retries the failed ones.
     Failed,
-    /// Some rollouts are there.
+    /// Some rollouts are stored.
     Partial,
-    /// No rollout is there.
+    /// No rollout is stored.
     Missing,
 }
 
@@ -39,26 +39,26 @@ impl CellState {
         }
     }
 
-    /// Whether a run has reached the cell's end, so that there is something to report.
+    /// Returns true if a run has reached the end of the cell, so that it can be reported.
     pub fn is_finished(self) -> bool {
         matches!(self, Self::Done | Self::Failed)
     }
 }
 
-/// One cell's state.
+/// Status of one cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CellStatus {
     /// The cell, for people.
     pub label: String,
-    /// How far it is.
+    /// State.
     pub state: CellState,
-    /// Its rollouts.
+    /// Rollouts.
     pub rollouts: StageState,
-    /// Its grades.
+    /// Grades.
     pub grades: StageState,
-    /// Its rewards, where it derives any.
+    /// Rewards, if the cell derives any.
     pub rewards: Option<StageState>,
-    /// Its steps of training, where the policy is trained.
+    /// Training steps, if the policy is trained.
     pub steps: Option<StageState>,
     /// Records in all its stages that could not be made.
     pub num_failed: u64,
@@ -74,7 +74,7 @@ pub fn status(plan: &Plan, store: &Store) -> Result<Vec<CellStatus>, Error> {
     plan.cells().iter().map(|cell| cell_status(cell, &mut stages)).collect()
 }
 
-/// What stages hold; those that cells share are read once.
+/// Keys of stages. A stage that cells share is read once.
 struct Stages<'s> {
     store: &'s Store,
     read: BTreeMap<Digest, StageKeys>,
@@ -86,7 +86,7 @@ struct StageKeys {
     failed: BTreeSet<String>,
 }
 
-/// What one cell wants of one stage.
+/// Keys that a cell wants of a stage.
 #[derive(Default)]
 struct Wanted {
     present: BTreeSet<String>,
@@ -140,7 +140,7 @@ fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error
     // An early end leaves steps undone that are not needed.
     let must_step = |training: &Rc<Training>| training.settings.early_stopping.is_none();
     let needed_steps = steps.iter().filter(|_| cell.training.as_ref().is_some_and(must_step));
-    // Only rollouts that are there are graded.
+    // Only stored rollouts are graded.
     let others = [
         stages.wanted(&specs.prompts, &prompts)?,
         stages.wanted(&specs.rollout_grades, &rollouts.present)?,

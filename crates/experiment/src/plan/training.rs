@@ -1,4 +1,4 @@
-//! The training run of a cell, resolved: its stages, its policies by step, its evaluations.
+//! Training runs of a plan: their stages, their policies by step, their evaluations.
 
 use std::rc::Rc;
 
@@ -40,7 +40,7 @@ struct ChoiceSpec<'a> {
     metrics: Vec<(u64, &'a Digest)>,
 }
 
-/// Names `tasks` by their ids, in their order.
+/// Returns a digest of the ids of `tasks`, in their order.
 fn prompts_of(tasks: &TaskSet) -> Digest {
     Digest::of_parts(tasks.tasks.iter().map(|task| task.prompt.id.as_str().as_bytes()))
 }
@@ -48,12 +48,12 @@ fn prompts_of(tasks: &TaskSet) -> Digest {
 /// Version of [`super::order`].
 const ORDER_VERSION: u32 = 2;
 
-/// Returns whether sampling takes tokens of small probability out of the distribution.
+/// Returns true if sampling removes tokens of small probability from the distribution.
 fn cuts(sampling: &Sampling) -> bool {
     sampling.top_k > 0 || sampling.top_p < 1.0 || sampling.min_p > 0.0
 }
 
-/// Temperature of the log-probabilities of the policy gradient.
+/// Returns the temperature of the log-probabilities of the policy gradient.
 fn logprob_temperature(objective: &ObjectiveSettings, sampling: &Sampling) -> f64 {
     match objective {
         ObjectiveSettings::Grpo(config) if config.temperature == LogprobTemperature::Sampling => {
@@ -90,21 +90,21 @@ struct TrainingSpec<'a> {
     optimizer: &'a AdamWConfig,
     schedule: &'a ScheduleConfig,
     lora: Option<&'a LoraConfig>,
-    /// Only where it is not 1.
+    /// Present if it is not 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     logprob_temperature: Option<f64>,
-    /// Only where it was named: by default it follows from the device.
+    /// Present if the manifest names it: by default it follows from the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     old_logprobs: Option<OldLogprobs>,
-    /// Only where steps do not divide an epoch: the version of the order of prompts.
+    /// Version of the order of prompts; present if steps do not divide an epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<u32>,
-    /// Only where the learning rate depends on it: else a longer training begins as a shorter one.
+    /// Present if the learning rate depends on it: otherwise a longer run begins as a shorter one.
     num_steps: Option<u32>,
 }
 
 impl Training {
-    /// The training of a cell; `stages` are its inputs with the initial policy.
+    /// Creates the training run of a cell; `stages` are its inputs with the initial policy.
     pub(crate) fn new(train: &Train, stages: &StageInputs<'_>) -> Result<Self, StoreError> {
         let Train { settings, objective } = train;
         let temperature = logprob_temperature(objective, stages.sampling);
@@ -145,7 +145,7 @@ impl Training {
         })
     }
 
-    /// The policy after `step` steps.
+    /// Returns the identity of the policy after `step` steps.
     pub(crate) fn identity(&self, step: u64) -> ModelIdentity {
         if step == 0 {
             return self.initial.clone();
@@ -202,23 +202,23 @@ impl Training {
         Ok(())
     }
 
-    /// The losses on the validation targets, where they decide when to stop.
+    /// Returns the losses on the validation targets, if they decide when to stop.
     pub(crate) fn losses(&self) -> Option<&ValidationLosses> {
         self.losses.as_ref()
     }
 
-    /// The cell with the initial policy on the prompts that are trained on.
+    /// Returns the cell with the initial policy on the prompts that are trained on.
     pub(crate) fn untrained(&self) -> &Cell {
         self.untrained.as_ref().expect("it is set when the plan is made")
     }
 
-    /// The evaluations after `step`, one a split.
+    /// Returns the evaluations after `step`, one per split.
     pub(crate) fn evaluations_of(&self, step: u64) -> impl Iterator<Item = &Evaluation> {
         self.evaluations.iter().filter(move |known| known.step == step)
     }
 
-    /// The policy that the plan reports before anything is trained. With early stopping it is a name
-    /// for a choice that is still open; nothing is drawn under it.
+    /// Returns the policy that the plan reports before training. With early stopping it is a name
+    /// for a choice that is still open; no rollout is sampled under it.
     pub(crate) fn planned_identity(&self) -> ModelIdentity {
         match &self.choice {
             None => self.identity(u64::from(self.settings.steps)),
@@ -237,7 +237,7 @@ impl Training {
         }
     }
 
-    /// The steps before which or after which the policy is evaluated.
+    /// Returns the steps after which the policy is evaluated; 0 is the initial policy.
     pub(crate) fn evaluated_steps(&self) -> Vec<u64> {
         let last = u64::from(self.settings.steps);
         let every = u64::from(self.settings.evaluate_every);
@@ -245,7 +245,7 @@ impl Training {
         [0].into_iter().chain(between).chain([last]).collect()
     }
 
-    /// Settings that have no effect together.
+    /// Returns warnings about settings that have no effect together.
     pub(crate) fn warnings(&self, group_size: u32, sampling: &Sampling) -> Vec<String> {
         let updates = self.settings.updates_per_step();
         let mut found = match &self.objective {
@@ -272,7 +272,7 @@ impl Training {
         found
     }
 
-    /// The training of a cell with `reward` as reports read it.
+    /// Returns the record of the training run of a cell with `reward`.
     pub(crate) fn record(&self, reward: &[RewardTerm]) -> TrainingRecord {
         let needs = self.objective.entry().needs.union(needs_of(reward));
         TrainingRecord {

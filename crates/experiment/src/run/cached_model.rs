@@ -25,7 +25,7 @@ use crate::progress::Unit;
 use crate::run::session::Session;
 use crate::run::stage_filler::StageFiller;
 
-/// Score requests that are asked and written together.
+/// Number of texts that are scored and written together.
 const SCORES_PER_BATCH: usize = 64;
 
 /// A model in a role, every call of which is stored.
@@ -209,7 +209,7 @@ struct Missing {
     keys: BTreeSet<String>,
     /// Number of distinct questions with a stored reply.
     num_found: u64,
-    /// Number of questions that need no call: answered before, or asked twice.
+    /// Number of questions that need no call: answered before, or repeated.
     num_reused: u64,
 }
 
@@ -226,7 +226,7 @@ fn missing_calls(requests: &[GenerationRequest], known: &BTreeMap<String, Rollou
                 found.insert(key);
                 return false;
             }
-            // The same question in the same call is asked once.
+            // Equal questions in one call are asked once.
             keys.insert(key)
         });
         if !rollouts.is_empty() {

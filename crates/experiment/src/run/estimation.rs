@@ -1,4 +1,4 @@
-//! What a cell's aggregator and reward make of groups, whatever policy answered.
+//! Aggregates and rewards of groups, for any policy.
 
 use preceptor_core::{
     Aggregate, AggregateRequest, Group, GroupReward, Judge, LanguageModel, PromptId,
@@ -13,18 +13,18 @@ use crate::run::cached_model::CachedModel;
 use crate::run::seeds::prompt_seed;
 use crate::run::session::Session;
 
-/// The aggregator and the reward of a cell, with everybody they ask.
+/// Aggregator and reward of a cell, with the models that they ask.
 pub(crate) struct Estimation<'c, 'a> {
     pub(crate) cell: &'c Cell,
     pub(crate) session: &'c Session<'a>,
-    /// Who answered, for what asks the policy itself.
+    /// The policy, for components that ask it.
     pub(crate) policy: &'c dyn LanguageModel,
-    /// Keeps the draws for rollouts of different policies apart.
+    /// Keeps the random streams for rollouts of different policies apart.
     pub(crate) stage_prefix: &'c str,
 }
 
 impl Estimation<'_, '_> {
-    /// Builds what is asked and hands it on.
+    /// Builds the context of the components and passes it on.
     fn with_context<T>(
         &self,
         build: impl FnOnce(&Context<'_>) -> Result<T, Error>,
@@ -55,10 +55,10 @@ impl Estimation<'_, '_> {
         })
     }
 
-    /// One aggregate for each group.
+    /// Returns an aggregate for each group.
     pub(crate) fn aggregates(&self, groups: &[&Group]) -> Result<Vec<Aggregate>, Error> {
         let Self { cell, stage_prefix, .. } = self;
-        // The aggregator's name keeps the draws of two aggregators apart.
+        // The aggregator's name keeps the random streams of two aggregators apart.
         let stage = format!("{stage_prefix}aggregate/{}", cell.aggregator.entry().name);
         let requests: Vec<_> = groups
             .iter()
@@ -73,7 +73,7 @@ impl Estimation<'_, '_> {
         })
     }
 
-    /// The rewards of each group.
+    /// Returns the rewards of each group.
     pub(crate) fn rewards<'r>(
         &self,
         groups: &[&Group],

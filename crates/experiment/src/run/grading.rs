@@ -1,4 +1,4 @@
-//! Measuring texts against labels: final answers by computing, rubrics by asking the benchmark's judge.
+//! Grading texts against labels: final answers by computation, rubrics by the benchmark's judge.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::run::cached_model::CachedModel;
 use crate::run::session::Session;
 use crate::run::stage_filler::{Outcome, fill};
 
-/// A text to measure; none where there is no pseudo-reference.
+/// Task with a text to grade; none if there is no pseudo-reference.
 pub(crate) type TextToGrade<'a> = (&'a Task, Option<&'a str>);
 
 /// Grades each text as the cell's grader does.
@@ -100,7 +100,7 @@ fn record(
     }
 }
 
-/// The record of a judged text. While a verdict may still be had it is none.
+/// Returns the record of a judged text. It fails while a missing verdict may still be had.
 fn judged_record(task: &Task, grade: healthbench_strict::Graded) -> Outcome<GradeRecord> {
     let healthbench_strict::Graded { score, judged, failures } = grade;
     if let Some(failure) = failures.iter().find(|failure| failure.is_transient()) {

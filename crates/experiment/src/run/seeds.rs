@@ -2,7 +2,7 @@
 
 use preceptor_core::{PromptId, Seed};
 
-/// Returns the stream of every draw for one prompt in one stage of one run.
+/// Returns the random stream of one prompt in one stage of one run.
 pub(crate) fn prompt_seed(run_seed: u64, stage: &str, prompt: &PromptId) -> Seed {
     Seed::root(run_seed).derive(stage).derive(prompt.as_str())
 }

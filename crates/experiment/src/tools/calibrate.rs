@@ -1,13 +1,13 @@
-//! How good a judge is, from cases that people have labelled.
+//! Quality of a judge on cases that people have labelled.
 //!
 //! - **balanced F1** and accuracy against the labels; where several people have labelled a case, each
 //!   label makes a pair (HealthBench's meta-evaluation);
-//! - **coverage**: verdicts that could be had;
-//! - **test-retest**: the share of cases on which all repeats, drawn from other streams, agree, of those
+//! - **coverage**: the share of cases with a verdict;
+//! - **test-retest**: the share of cases on which all repeats, sampled from other streams, agree, of those
 //!   on which every repeat has a verdict;
 //! - **agreement between judges**: Krippendorff's alpha over their first verdicts;
 //! - **length slope**: how much likelier a wrong "met" gets with a hundred more words in the response,
-//!   **position slope**: with one more place in the list of criteria. Both are least-squares slopes of
+//!   **position slope**: with one position further down the list of criteria. Both are least-squares slopes of
 //!   verdict minus label, so that what labels explain is no bias;
 //! - **probes**: orders hidden in responses, see [`preceptor_judges::run_probes`].
 //!
@@ -48,32 +48,32 @@ use preceptor_core::Needs;
 /// Tokens of a probe's synthesis, where the manifest sets no limit.
 const PROBE_TOKENS: u32 = 512;
 
-/// What one judge showed.
+/// Quality of one judge.
 #[derive(Clone, Debug)]
 pub struct JudgeQuality {
     /// The manifest's name and the model's.
     pub name: String,
     /// Verdicts against labels.
     pub confusion: Confusion,
-    /// Cases that were asked.
+    /// Number of cases.
     pub num_cases: usize,
     /// Cases with a verdict.
     pub num_judged: usize,
-    /// Why the others have none.
+    /// Failures of the others, by kind.
     pub failures: BTreeMap<JudgeFailure, u64>,
     /// The share of cases with a verdict in every repeat on which all agree; none with one repeat.
     pub retest: Option<f64>,
     /// A wrong "met" per hundred words.
     pub length_slope: Option<f64>,
-    /// A wrong "met" per place.
+    /// Slope of a wrong "met" per position.
     pub position_slope: Option<f64>,
-    /// What hidden orders did.
+    /// Results of the probes with hidden orders.
     pub probes: ProbeReport,
-    /// What it cost.
+    /// Cost of the calls.
     pub cost: RoleCost,
 }
 
-/// How an anchor stands up to orders hidden in rollouts.
+/// Results of an anchor on orders hidden in rollouts.
 #[derive(Clone, Debug)]
 pub struct AnchorQuality {
     /// The manifest's name and the model's.
@@ -82,10 +82,10 @@ pub struct AnchorQuality {
     pub probes: OrderReport,
 }
 
-/// What calibration showed.
+/// Result of a calibration.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    /// One for each judge.
+    /// Quality of each judge.
     pub judges: Vec<JudgeQuality>,
     /// The anchors, in the order of the manifests that name one.
     pub anchors: Vec<AnchorQuality>,
@@ -93,7 +93,7 @@ pub struct Calibration {
     pub alpha: Option<f64>,
 }
 
-/// One line of the file of cases.
+/// Line of the file of cases.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -104,7 +104,7 @@ struct Case {
     label: Labels,
 }
 
-/// One person's label, or several people's.
+/// Label of one person, or labels of several.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "serde_json::Value")]
 struct Labels(Vec<bool>);
@@ -234,7 +234,7 @@ fn read_cases(path: &Path) -> Result<Vec<Case>, Error> {
     Ok(cases)
 }
 
-/// The cases with the same prompt and response, which are asked together: their places.
+/// Returns the indices of cases with the same prompt and response, which are asked together.
 fn grouped(cases: &[Case]) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<(Option<&str>, &str), Vec<usize>> = BTreeMap::new();
     for (place, case) in cases.iter().enumerate() {

@@ -12,20 +12,20 @@ use crate::error::ManifestError;
 use crate::plan::cell::Cell;
 use crate::plan::resolved::Plan;
 
-/// One condition of a comparison.
+/// Condition of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Side {
     /// The condition, for people.
     pub label: String,
-    /// Its score over prompts, as reports have it; none without a score.
+    /// Score over prompts, as in reports; none without a score.
     pub mean: Option<Estimate>,
-    /// Scores that are there.
+    /// Number of scores.
     pub num_scored: usize,
     /// Scores that there should be.
     pub num_wanted: usize,
 }
 
-/// What pairing two conditions by prompt shows.
+/// Comparison of two conditions, paired by prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The first condition.

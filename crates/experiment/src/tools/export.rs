@@ -12,7 +12,7 @@ use crate::run::session::Session;
 use crate::run::summary::RunOptions;
 use crate::training::run::{TrainRun, fresh};
 
-/// What was written.
+/// Exported policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
     /// The cell, for people.
@@ -28,7 +28,7 @@ pub struct Exported {
 ///
 /// # Errors
 ///
-/// [`Error::Export`] if the plan is not one cell with a finished training, if `folder` is there already, or if
+/// [`Error::Export`] if the plan is not one cell with a finished training run, if `folder` exists, or if
 /// an adapter is wanted of a model that has none; errors of reading and writing.
 pub fn export(
     plan: &Plan,

@@ -16,12 +16,12 @@ use crate::catalog::BenchmarkSettings;
 use crate::error::ManifestError;
 use crate::{Entry, Error};
 
-/// What grading a file found.
+/// Grades of a file.
 #[derive(Clone, Debug)]
 pub struct FileGrade {
     /// The grader that was used.
     pub grader: GraderProfile,
-    /// One grade for each response, in the file's order.
+    /// Grades of the responses, in the order of the file.
     pub grades: Vec<GradeRecord>,
     /// Accuracy, clustered by prompt; none for an empty file.
     pub accuracy: Option<Estimate>,
@@ -29,7 +29,7 @@ pub struct FileGrade {
     pub num_unanswered: usize,
 }
 
-/// One line of a file of responses.
+/// Line of a file of responses.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 struct Response {
@@ -105,7 +105,7 @@ pub fn grade_responses(
     Ok(FileGrade { grader, grades, accuracy: clustered_proportion(&clusters), num_unanswered })
 }
 
-/// The benchmark of kind `kind` with `settings` of the form `key=value`.
+/// Creates the benchmark of kind `kind` with `settings` of the form `key=value`.
 ///
 /// # Errors
 ///
@@ -137,7 +137,7 @@ pub fn benchmark_settings(kind: &str, settings: &[String]) -> Result<BenchmarkSe
     read.map_err(|wrong| error(format!("`{kind}`: {}", wrong.message()), None).into())
 }
 
-/// Every task of a benchmark.
+/// Loads every task of a benchmark.
 pub(crate) fn load(settings: &BenchmarkSettings, files: &Files) -> Result<TaskSet, Error> {
     let data = match settings.data_set() {
         None => None,

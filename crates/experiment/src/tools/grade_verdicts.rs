@@ -1,4 +1,4 @@
-//! Scores from recorded verdicts: what another judge, or people, said about each criterion.
+//! Scores from recorded verdicts of another judge, or of people, about each criterion.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ use crate::catalog::BenchmarkSettings;
 use crate::error::ManifestError;
 use crate::tools::grade_responses::load;
 
-/// What recorded verdicts amount to.
+/// Scores of recorded verdicts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerdictGrade {
     /// Every metric: `overall_score` and each tag.
@@ -30,7 +30,7 @@ pub struct VerdictGrade {
     pub num_unscored: usize,
 }
 
-/// One line of the file.
+/// Line of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {

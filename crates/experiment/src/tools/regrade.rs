@@ -1,4 +1,4 @@
-//! What another grader, judge or reward makes of rollouts that are there.
+//! Another grader, judge or reward over stored rollouts.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 use crate::plan::resolved::Plan;
 
-/// How one kind of number moved from one plan to another over the same rollouts.
+/// Change of one kind of value between two plans over the same rollouts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Moved {
     /// Numbers that both plans have.
     pub num_compared: u64,
-    /// Of these, those that differ.
+    /// Values that differ.
     pub num_changed: u64,
     /// Their mean before.
     pub mean_before: f64,
@@ -36,7 +36,7 @@ impl Moved {
     }
 }
 
-/// What regrading changed.
+/// Changes by regrading.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Regraded {
     /// Scores of single rollouts.
@@ -96,7 +96,7 @@ pub fn regraded(before: &Plan, after: &Plan, store: &Store) -> Result<Regraded, 
     })
 }
 
-/// How many rewards stand on another side of their group's mean than before.
+/// Returns the number of rewards on the other side of their group's mean than before.
 fn flipped(pairs: &[(f64, f64)]) -> u64 {
     let mean =
         |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / pairs.len().max(1) as f64;

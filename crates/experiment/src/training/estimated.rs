@@ -10,20 +10,20 @@ use preceptor_trainer::{Group as TrainedGroup, GroupAdvantages, Learner, Sampled
 
 use crate::Error;
 
-/// A group with what was made of it.
+/// Group with its pseudo-reference and rewards.
 pub(super) struct Estimated<'t> {
     pub(super) task: &'t Task,
     pub(super) group: Group,
     pub(super) aggregate: Option<Aggregate>,
     pub(super) reward: GroupReward,
-    /// Records of each rollout's tokens; empty ones where the rollout's own log-probabilities suffice.
+    /// Records of each rollout's tokens; empty if the rollout's own log-probabilities suffice.
     pub(super) traces: Vec<RolloutTrace>,
-    /// Log-probabilities of each rollout under the KL reference, where there is one.
+    /// Log-probabilities of each rollout under the KL reference, if there is one.
     pub(super) reference_logprobs: Option<Vec<Vec<f32>>>,
 }
 
 impl Estimated<'_> {
-    /// The sampler's log-probabilities of a rollout's tokens under the distribution of the policy gradient.
+    /// Returns the sampler's log-probabilities of a rollout's tokens under the distribution of the policy gradient.
     pub(super) fn sampler_logprobs(&self, index: usize) -> &[f32] {
         match self.traces[index].logprobs.as_slice() {
             [] => &self.group.rollouts[index].logprobs,
@@ -31,14 +31,14 @@ impl Estimated<'_> {
         }
     }
 
-    /// Returns whether a call failed whose answer the next run may get.
+    /// Returns true if a call failed that the next run may repeat with success.
     pub(super) fn is_transient(&self) -> bool {
         let abstained = self.aggregate.as_ref().is_some_and(is_transient);
         abstained || self.reward.is_transient()
     }
 }
 
-/// The group as the learner takes it; none where no rollout takes part. `old` has the log-probabilities
+/// Returns the group for the learner; none if no rollout takes part. `old` has the log-probabilities
 /// of each rollout under the policy that sampled it.
 pub(super) fn trained_group(
     policy: &LocalModel,
@@ -70,7 +70,7 @@ pub(super) fn trained_group(
     Ok(Some(TrainedGroup { prompt, rollouts, sequences }))
 }
 
-/// The records of a group's traces; none where sampling recorded nothing.
+/// Returns the records of a group's traces; none if sampling recorded nothing.
 pub(super) fn token_traces(traces: Vec<RolloutTrace>) -> Vec<TokenTraceRecord> {
     let is_traced = |trace: &RolloutTrace| !trace.logprobs.is_empty();
     if !traces.iter().any(is_traced) {
@@ -81,12 +81,12 @@ pub(super) fn token_traces(traces: Vec<RolloutTrace>) -> Vec<TokenTraceRecord> {
     traces.into_iter().map(record).collect()
 }
 
-/// The ids that the sampler kept, where tokens are scored over them.
+/// Returns the ids that the sampler kept, if tokens are scored over them.
 fn kept(trace: &RolloutTrace) -> Option<Arc<Vec<Vec<u32>>>> {
     (!trace.kept.is_empty()).then(|| Arc::new(trace.kept.clone()))
 }
 
-/// The log-probabilities of every rollout under the weights of `learner`, by the operations of an update.
+/// Computes the log-probabilities of every rollout under the weights of `learner`, by the operations of an update.
 pub(super) fn recomputed(
     estimated: &[Estimated<'_>],
     policy: &LocalModel,
@@ -128,7 +128,7 @@ pub(super) fn recomputed(
     Ok(estimated.iter().map(of_group).collect())
 }
 
-/// Returns whether a call for the pseudo-reference failed whose answer the next run may get.
+/// Returns true if a call for the pseudo-reference failed that the next run may repeat with success.
 pub(super) fn is_transient(aggregate: &Aggregate) -> bool {
     match &aggregate.outcome {
         AggregateOutcome::Abstained(reason) => reason.is_transient(),
@@ -136,7 +136,7 @@ pub(super) fn is_transient(aggregate: &Aggregate) -> bool {
     }
 }
 
-/// The pseudo-reference of an aggregate, if it has one.
+/// Returns the pseudo-reference of an aggregate, if it has one.
 pub(super) fn reference_of(aggregate: &Aggregate) -> Option<&PseudoReference> {
     match &aggregate.outcome {
         AggregateOutcome::Estimated(reference) => Some(reference),

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use preceptor_store::replace_file;
 
-/// The scalars of each step, by name.
+/// Scalars of each step, by name.
 pub(crate) type Scalars = BTreeMap<u64, BTreeMap<String, f64>>;
 
 /// Writes `scalars` as the only event file in `folder`.
@@ -70,7 +70,7 @@ fn put_record(out: &mut Vec<u8>, data: &[u8]) {
     out.extend(masked_crc(data).to_le_bytes());
 }
 
-/// CRC-32C, rotated and shifted as the format asks.
+/// CRC-32C, rotated and shifted as the format requires.
 fn masked_crc(bytes: &[u8]) -> u32 {
     let mut crc = !0_u32;
     for byte in bytes {

@@ -1,4 +1,4 @@
-//! What is measured of a step: the numbers named in [`STEP_MEASURES`].
+//! Measures of a step: those named in [`STEP_MEASURES`].
 //!
 //! [`STEP_MEASURES`]: preceptor_core::record::STEP_MEASURES
 
@@ -125,7 +125,7 @@ pub(super) fn measure_logprobs(
     }
 }
 
-/// The measures of a step's updates.
+/// Returns the measures of a step's updates.
 pub(super) fn measures_of(reports: &[Report]) -> BTreeMap<String, f64> {
     let mut measures = BTreeMap::new();
     let (Some(first), Some(last)) = (reports.first(), reports.last()) else { return measures };
@@ -159,7 +159,7 @@ fn mean(numbers: &[f64]) -> Option<f64> {
     (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
 }
 
-/// With n - 1 in its denominator.
+/// Sample standard deviation, with n - 1 in its denominator.
 fn standard_deviation(numbers: &[f64]) -> Option<f64> {
     let mean = mean(numbers)?;
     let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();

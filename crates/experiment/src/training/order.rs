@@ -1,6 +1,6 @@
 //! The prompts of each step: all of them in a seeded order, then again in another.
 //!
-//! A step that begins at the end of one epoch goes on at the start of the next. The prompts that it has
+//! A step that begins at the end of one epoch continues at the start of the next. Prompts that it has
 //! already taken come later in that epoch, so no step has a prompt twice and every epoch has every
 //! prompt once.
 
@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 
 use preceptor_core::Seed;
 
-/// The positions, from 0, of the prompts that step `step` (from 1) takes out of `num_prompts`: a
+/// Returns the indices, from 0, of the prompts that step `step` (from 1) takes out of `num_prompts`: a
 /// function of its arguments alone, so that a run resumes where it was.
 ///
 /// # Panics
 ///
-/// If a step takes no prompt or more than there are.
+/// If a step takes no prompt or more prompts than there are.
 pub(crate) fn prompts_of_step(
     run_seed: u64,
     num_prompts: usize,
@@ -44,8 +44,8 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-/// The order of an epoch after the one with the order `last`. What the step that spans both has taken
-/// from `last` moves behind the part of that step in the new epoch.
+/// Returns the order of an epoch after one with the order `last`. Prompts that the step across both took
+/// from `last` come after the part of that step in the new epoch.
 fn next_epoch(run_seed: u64, last: &[usize], prompts_per_step: usize, epoch: u64) -> Vec<usize> {
     let order = shuffled(run_seed, last.len(), epoch);
     let num_taken = (epoch * last.len() as u64 % prompts_per_step as u64) as usize;

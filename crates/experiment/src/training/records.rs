@@ -1,4 +1,4 @@
-//! The records of a training run, appended step by step.
+//! Records of a training run, appended step by step.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use crate::plan::cell::Training;
 use crate::run::session::Session;
 use crate::training::step::Outcome;
 
-/// The stages that a step adds to.
+/// Stages that a step adds to.
 pub(crate) struct StepRecords {
     steps: KeyedStage,
     groups: KeyedStage,
     costs: KeyedStage,
 }
 
-/// A stage with the keys it has.
+/// Stage with its keys.
 struct KeyedStage {
     stage: Stage,
     writer: Writer,
@@ -47,7 +47,7 @@ impl StepRecords {
         })
     }
 
-    /// Keeps a step. The record of the step comes last: where it is, the others are.
+    /// Writes a step. The record of the step comes last: if it exists, so do the others.
     pub(crate) fn keep(
         &mut self,
         session: &Session<'_>,

@@ -1,10 +1,10 @@
 //! The loop: from the initial policy, or the last checkpoint, to the last step.
 //!
 //! A step is a function of the weights before it, of the settings and of named random streams, so a run
-//! that resumes from a checkpoint repeats what was lost bit for bit. Records of steps that are there
-//! already stay as they are.
+//! that resumes from a checkpoint repeats the lost steps bit-for-bit. Records of steps that exist
+//! stay as they are.
 //!
-//! A call that failed must not become another policy. A step whose rewards or pseudo-references lack an
+//! A failed call must not lead to another policy. A step whose rewards or pseudo-references lack an
 //! answer, and a decision whose grades are missing, halt the training run: its weights are kept, and
 //! the next run asks for what is missing and resumes there. Missing grades of evaluations are asked for
 //! from the stored rollouts, without the policy.
@@ -39,11 +39,11 @@ pub(crate) struct TrainRun<'c, 'a> {
     pub(crate) session: &'c Session<'a>,
 }
 
-/// How a training run ended.
+/// End of a training run.
 pub(crate) enum Trained {
-    /// The policy that is the result, and its step.
+    /// The resulting policy and its step.
     Policy(Rc<LocalModel>, u64),
-    /// Calls that failed must be answered first.
+    /// The run waits for calls that failed, for this reason.
     Halted(String),
 }
 
@@ -52,7 +52,7 @@ impl<'c> TrainRun<'c, '_> {
         Course { training: self.training, store: self.session.store }
     }
 
-    /// Trains as far as is missing.
+    /// Makes the steps that are missing.
     pub(crate) fn run(&self) -> Result<Trained, Error> {
         self.evaluate_checkpoints()?;
         let decision = self.course().decide()?;
@@ -73,7 +73,7 @@ impl<'c> TrainRun<'c, '_> {
         }
     }
 
-    /// Asks for the grades that evaluations with stored rollouts lack. No policy is loaded.
+    /// Grades evaluations with stored rollouts that lack grades. No policy is loaded.
     pub(crate) fn regrade(&self) -> Result<(), Error> {
         let course = self.course();
         for evaluation in &self.training.evaluations {
@@ -84,7 +84,7 @@ impl<'c> TrainRun<'c, '_> {
         Ok(())
     }
 
-    /// The last step, as far as it is decided.
+    /// Returns the last step, as far as it is decided.
     fn last_step(&self, decision: Decision) -> u64 {
         match decision {
             Decision::Made { last, .. } => last,
@@ -92,15 +92,15 @@ impl<'c> TrainRun<'c, '_> {
         }
     }
 
-    /// Explains a decision that stays open although the rollouts it needs are stored.
+    /// Explains a decision that stays open although its rollouts are stored.
     fn halted_at(&self, decision: Decision) -> Result<Option<String>, Error> {
         let Decision::Open { at, .. } = decision else { return Ok(None) };
         let missing = self.course().steps_to_evaluate(at)?;
         Ok((!missing.contains(&at)).then(|| open(at)))
     }
 
-    /// The first step whose weights are still needed, or the step before it; none where everything is
-    /// there.
+    /// Returns the first step whose weights are still needed, or the step before it; none if nothing is
+    /// missing.
     fn needed_from(&self, decision: Decision) -> Result<Option<u64>, Error> {
         let course = self.course();
         let last = self.last_step(decision);
@@ -115,8 +115,8 @@ impl<'c> TrainRun<'c, '_> {
         Ok([unrecorded.map(|step| step - 1), unevaluated, result].into_iter().flatten().min())
     }
 
-    /// Evaluates the policies that are stored as checkpoints and were not evaluated: nothing is trained
-    /// again for them.
+    /// Evaluates policies that are stored as checkpoints and were not evaluated, without training
+    /// anything again.
     fn evaluate_checkpoints(&self) -> Result<(), Error> {
         let course = self.course();
         let mut missing = course.steps_to_evaluate(self.last_step(course.decide()?))?;
@@ -145,7 +145,7 @@ impl<'c> TrainRun<'c, '_> {
         Ok(Ok(()))
     }
 
-    /// Trains from a checkpoint at or before `from` to `last` or an earlier end; says why it halted, if
+    /// Trains from a checkpoint at or before `from` to `last` or an earlier end. Returns why it halted, if
     /// it did.
     fn train(&self, from: u64, last: u64) -> Result<Option<String>, Error> {
         let Self { training, session, .. } = self;
@@ -155,7 +155,7 @@ impl<'c> TrainRun<'c, '_> {
         let mut trainable = fresh(&model, training, self.cell.seed)?;
         self.check_memory(&trainable, &model)?;
         let mut policy = LocalModel::new(model, self.session.options.generation);
-        // After the last step nothing is updated: its weights are enough.
+        // After the last step no update follows, so the weights are enough.
         let start = match from == last && checkpoints.steps()?.contains(&from) {
             true => from,
             false => {
@@ -196,7 +196,7 @@ impl<'c> TrainRun<'c, '_> {
         Ok(halted)
     }
 
-    /// The steps after `start`, with the evaluations between them.
+    /// Makes the steps after `start`, with the evaluations between them.
     fn steps(
         &self,
         start: u64,
@@ -220,7 +220,7 @@ impl<'c> TrainRun<'c, '_> {
         let evaluated = training.evaluated_steps();
         let mut records = StepRecords::open(session.store, training)?;
         let (mut step, mut best) = (start, self.course().decide()?.best());
-        // What happens between two steps belongs to the second.
+        // Time between two steps belongs to the second.
         let mut phases = Phases::default();
         loop {
             if evaluated.contains(&step) {
@@ -337,7 +337,7 @@ impl<'c> TrainRun<'c, '_> {
         policy.set_replicas(trainable.merged(), self.training.identity(step).weights);
     }
 
-    /// Where checkpoints and metrics of this training run are.
+    /// Returns the folder of checkpoints and metrics of this training run.
     fn folder(&self) -> PathBuf {
         self.session.store.root().join("training").join(self.training.steps.digest().as_str())
     }
@@ -441,7 +441,7 @@ fn open(at: u64) -> String {
     format!("validation grades after step {at} are missing, so early stopping can't decide")
 }
 
-/// What is trained of `model`, before the first step.
+/// Returns the trained parameters of `model` before the first step.
 pub(crate) fn fresh(model: &Model, training: &Training, seed: u64) -> Result<Trainable, Error> {
     Ok(match &training.settings.lora {
         None => Trainable::full(model),
@@ -449,7 +449,7 @@ pub(crate) fn fresh(model: &Model, training: &Training, seed: u64) -> Result<Tra
     })
 }
 
-/// Whether the initial policy is asked beside the current one.
+/// Returns true if the initial policy is asked beside the current one.
 fn needs_another_policy(cell: &Cell, training: &Training) -> bool {
     let is_kl_reference = match &training.objective {
         ObjectiveSettings::Grpo(config) => config.needs_reference(),
@@ -458,7 +458,7 @@ fn needs_another_policy(cell: &Cell, training: &Training) -> bool {
     is_kl_reference || cell.needs().anchor
 }
 
-/// The numbers of a step that people look at first.
+/// Formats the measures of a step that people look at first.
 fn in_short(outcome: &Outcome) -> String {
     let shown = ["loss", "reward-mean", "score-mean", "reference-score", "kl", "entropy"];
     let number = |name: &&str| {
