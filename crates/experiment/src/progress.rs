@@ -1,20 +1,20 @@
-//! What a run tells whoever watches.
+//! Progress of a run.
 
 use preceptor_core::Usage;
 
-/// What is counted while a stage is filled.
+/// Records that are counted while a stage is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Rollouts of the policy.
     Rollouts,
     /// Replies of an anchor or a judge.
     Replies,
-    /// Texts whose log-probabilities are wanted.
+    /// Texts to score by log-probability.
     Texts,
 }
 
 impl Unit {
-    /// The plural.
+    /// Returns the plural.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rollouts => "rollouts",
@@ -24,14 +24,14 @@ impl Unit {
     }
 }
 
-/// Hears how a run goes on. Nothing of it reaches a record.
+/// Observer of a run. No record depends on it.
 pub trait Progress {
-    /// A stage is about to be filled: `num_present` of `num_wanted` records are there.
+    /// A stage is about to be filled: `num_present` of `num_wanted` records are stored.
     fn stage_started(&mut self, label: &str, unit: Unit, num_present: u64, num_wanted: u64) {
         let _ = (label, unit, num_present, num_wanted);
     }
 
-    /// One more record of the stage is there.
+    /// The stage has one more record.
     fn record_added(&mut self) {}
 
     /// Tokens were read or written.
@@ -39,21 +39,21 @@ pub trait Progress {
         let _ = usage;
     }
 
-    /// The stage is as full as it gets now.
+    /// The stage is finished, apart from records that failed.
     fn stage_finished(&mut self) {}
 
-    /// A step of training has ended: its number, how many there are, what was measured.
+    /// A training step has ended: `step` of `num_steps`, with its measures as text.
     fn step_ended(&mut self, label: &str, step: u64, num_steps: u64, text: &str) {
         let _ = (label, step, num_steps, text);
     }
 
-    /// Something the user should know, for example a part that is left out.
+    /// A notice for the user, for example about a part that is left out.
     fn notice(&mut self, text: &str) {
         let _ = text;
     }
 }
 
-/// Tells nobody.
+/// Observer that ignores everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoProgress;
 

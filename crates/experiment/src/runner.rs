@@ -22,7 +22,7 @@ use crate::run::grading::grade_rollouts;
 use crate::run::rollouts::{fill_prompts, fill_rollouts, load_rollouts};
 use crate::run::session::Session;
 use crate::run::summary::{RoleCost, RunOptions, RunSummary};
-use crate::training::run::{TrainRun, Trained};
+use crate::training::run::{TrainRun, TrainingEnd};
 
 /// Fills every stage of `plan` that is not full.
 ///
@@ -161,8 +161,8 @@ fn fill_trained(demand: &RolloutDemand, plan: &Plan, session: &Session<'_>) -> R
             return Err(Error::NoRollouts { label, num_missing });
         }
         match train.run()? {
-            Trained::Halted(reason) => return halt(demand, session, &reason),
-            Trained::Policy(trained, result) => {
+            TrainingEnd::Halted(reason) => return halt(demand, session, &reason),
+            TrainingEnd::Policy(trained, result) => {
                 (step, policy) = (Some(result), Some(trained));
             }
         }

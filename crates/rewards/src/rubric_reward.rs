@@ -33,7 +33,7 @@ pub(crate) enum Source {
 }
 
 /// Answer to the request for a rubric.
-type Written = Judged<Answer<Rubric>>;
+type RubricAnswer = Judged<Answer<Rubric>>;
 
 /// Differences between the rubric rewards.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +131,10 @@ impl RewardDeriver for RubricReward<'_> {
 
 impl RubricReward<'_> {
     /// Asks for a rubric for each group; none if there is no text to write it from or no rollout to check.
-    fn write(&self, requests: &[RewardRequest<'_>]) -> Result<Vec<Option<Written>>, PortError> {
+    fn write(
+        &self,
+        requests: &[RewardRequest<'_>],
+    ) -> Result<Vec<Option<RubricAnswer>>, PortError> {
         let RubricConfig { num_criteria, min_criteria, max_criteria, attempts, .. } = self.config;
         let limits = Limits { min: min_criteria as usize, max: max_criteria as usize };
         let question = |request: &RewardRequest<'_>| {
@@ -163,7 +166,7 @@ impl RubricReward<'_> {
     fn check(
         &self,
         requests: &[RewardRequest<'_>],
-        written: &[Option<Written>],
+        written: &[Option<RubricAnswer>],
     ) -> Result<Vec<Vec<Cell>>, PortError> {
         let with_rubric = requests.iter().zip(written).filter_map(|(request, written)| {
             Some((request.group, written.as_ref()?.answer.as_ref().ok()?))
@@ -186,7 +189,7 @@ impl RubricReward<'_> {
 }
 
 /// `rubric-attempts` (replies asked for) and `malformed-rubrics` (replies without a rubric).
-fn writing_measures(written: &Written) -> BTreeMap<String, f64> {
+fn writing_measures(written: &RubricAnswer) -> BTreeMap<String, f64> {
     let num_attempts = written.evidence.num_attempts;
     let num_malformed = match written.answer {
         Err(JudgeFailure::Unreadable | JudgeFailure::Contradictory | JudgeFailure::CutOff) => {

@@ -180,7 +180,7 @@ impl Price {
                 state.num_present.to_string(),
                 (state.num_wanted - state.num_present).to_string(),
                 stage.max_new_tokens.to_string(),
-                stage.estimated_secs.map_or_else(unknown, in_time),
+                stage.estimated_secs.map_or_else(unknown, format_secs),
             ]
         };
         let header = ["rollouts", "wanted", "in store", "missing", "new tokens <=", "time"];
@@ -256,7 +256,7 @@ impl Price {
                 demand.max_new_tokens.to_string(),
                 demand.max_trained_tokens.to_string(),
                 max_flops.map_or_else(unknown, |flops| format!("{flops:.1e}")),
-                estimate.map_or_else(unknown, |secs| format!("{at_most}{}", in_time(secs))),
+                estimate.map_or_else(unknown, |secs| format!("{at_most}{}", format_secs(secs))),
             ]
         };
         let header = [
@@ -288,7 +288,7 @@ impl Price {
             output.text(format!(
                 "All training runs take up to {flops:.1e} FLOPs: {} on a GPU at {ASSUMED_TFLOPS} TFLOP/s, \
                  which this program does not reach.",
-                in_time(flops / (ASSUMED_TFLOPS * 1e12))
+                format_secs(flops / (ASSUMED_TFLOPS * 1e12))
             ));
         }
         let open = self.trainings.iter().filter(|t| t.demand.num_present < t.demand.num_steps);
@@ -314,7 +314,7 @@ impl Price {
         match self.estimated_secs() {
             _ if self.num_missing() == 0 => output.text("All rollouts are in the store."),
             Some(secs) => {
-                output.text(format!("About {} at the speed of earlier runs.", in_time(secs)));
+                output.text(format!("About {} at the speed of earlier runs.", format_secs(secs)));
             }
             None => output.text(
                 "No time estimate yet: sample a few rollouts first, for example with `--limit 2`.",
@@ -343,7 +343,7 @@ impl Price {
     }
 }
 
-fn in_time(secs: f64) -> String {
+fn format_secs(secs: f64) -> String {
     time(Duration::from_secs_f64(secs))
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use preceptor_experiment::{Moved, RunOptions};
+use preceptor_experiment::{RunOptions, ValueChange};
 use preceptor_models::GenerationOptions;
 use serde_json::json;
 
@@ -35,7 +35,7 @@ pub(crate) fn regrade(arguments: &RegradeArguments, output: &Output) -> Result<E
         Some(folder) => Some(write_report(&session, folder)?),
         None => None,
     };
-    let as_json = |moved: &Moved| {
+    let as_json = |moved: &ValueChange| {
         json!({"compared": moved.num_compared, "changed": moved.num_changed,
                "mean-before": moved.mean_before, "mean-after": moved.mean_after})
     };

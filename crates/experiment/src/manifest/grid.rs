@@ -1,4 +1,4 @@
-//! The matrix of a manifest: its axes, and the points that are left after `exclude` and `include`.
+//! The matrix of a manifest: its axes, and the points that remain after `exclude` and `include`.
 
 use preceptor_core::record::AxisRecord;
 use toml::{Table, Value};
@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use crate::error::ManifestError;
 use crate::manifest::document::{Document, set_path};
 
-/// The key of rules that exclude single seeds.
+/// Key of rules that exclude single seeds.
 const SEED: &str = "seed";
 
 /// Value on an axis.
@@ -23,7 +23,7 @@ struct Axis {
     values: Vec<AxisValue>,
 }
 
-/// The axes of a manifest.
+/// Axes of a manifest.
 #[derive(Clone, Debug)]
 pub(crate) struct Grid {
     axes: Vec<Axis>,
@@ -110,7 +110,7 @@ impl Grid {
         Ok(grid)
     }
 
-    /// The axes for the plan's record.
+    /// Returns the axes for the plan's record.
     pub(crate) fn axes(&self) -> Vec<AxisRecord> {
         let record = |axis: &Axis| AxisRecord {
             key: axis.key.clone(),
@@ -119,7 +119,7 @@ impl Grid {
         self.axes.iter().map(record).collect()
     }
 
-    /// Every point, the last axis running fastest.
+    /// Returns every point; the last axis varies fastest.
     pub(crate) fn points(&self, document: &Document) -> Result<Vec<Point>, ManifestError> {
         let mut points = vec![Point { names: Vec::new(), values: Vec::new() }];
         for axis in &self.axes {

@@ -25,7 +25,7 @@ const TOKENS_AN_INSTRUCTION: u64 = 250;
 
 /// Model that is asked, with the longest reply.
 #[derive(Clone, Copy, Debug)]
-struct Asked<'a> {
+struct AskedModel<'a> {
     model: &'a str,
     max_new_tokens: u32,
 }
@@ -42,30 +42,30 @@ impl Cell {
     }
 
     /// Returns the model that writes or scores for the aggregator.
-    fn aggregator_asks(&self) -> Asked<'_> {
+    fn aggregator_asks(&self) -> AskedModel<'_> {
         let max_new_tokens = self.aggregator.max_new_tokens();
         let max_new_tokens = max_new_tokens.unwrap_or(self.anchor.sampling.max_new_tokens);
         let is_policy = self.aggregator.entry().needs.policy;
         let model = if is_policy { &self.model_name } else { &self.anchor.name };
-        Asked { model, max_new_tokens }
+        AskedModel { model, max_new_tokens }
     }
 
     /// Returns the model that writes rubrics.
-    fn reward_asks(&self) -> Asked<'_> {
+    fn reward_asks(&self) -> AskedModel<'_> {
         let max_new_tokens = self.anchor.sampling.max_new_tokens;
-        Asked { model: &self.anchor.name, max_new_tokens }
+        AskedModel { model: &self.anchor.name, max_new_tokens }
     }
 
-    fn judge_asks(&self) -> Option<Asked<'_>> {
+    fn judge_asks(&self) -> Option<AskedModel<'_>> {
         let judge = self.judge.as_ref()?;
         let max_new_tokens = judge.settings.max_new_tokens()?;
-        Some(Asked { model: &judge.name, max_new_tokens })
+        Some(AskedModel { model: &judge.name, max_new_tokens })
     }
 
-    fn eval_judge_asks(&self) -> Option<Asked<'_>> {
+    fn eval_judge_asks(&self) -> Option<AskedModel<'_>> {
         let judge = self.eval_judge.as_ref().filter(|judge| judge.settings.rules.is_none())?;
         let max_new_tokens = judge.sampling.max_new_tokens;
-        Some(Asked { model: &judge.settings.model, max_new_tokens })
+        Some(AskedModel { model: &judge.settings.model, max_new_tokens })
     }
 
     /// Returns the mean number of tokens of a prompt.
@@ -80,20 +80,21 @@ impl Cell {
     fn usage(
         &self,
         calls: Calls,
-        writer: Asked<'_>,
-        judge: Option<Asked<'_>>,
+        writer: AskedModel<'_>,
+        judge: Option<AskedModel<'_>>,
     ) -> BTreeMap<String, Usage> {
         let mut usage = BTreeMap::new();
-        let mut add = |asked: Asked<'_>, num_questions: u64, num_texts: u64, num_replies: u64| {
-            if num_questions == 0 {
-                return;
-            }
-            let a_question = TOKENS_AN_INSTRUCTION + self.prompt_tokens();
-            let a_text = u64::from(self.sampling.max_new_tokens);
-            let tokens: &mut Usage = usage.entry(asked.model.to_owned()).or_default();
-            tokens.num_prompt_tokens += num_questions * a_question + num_texts * a_text;
-            tokens.num_generated_tokens += num_replies * u64::from(asked.max_new_tokens);
-        };
+        let mut add =
+            |asked: AskedModel<'_>, num_questions: u64, num_texts: u64, num_replies: u64| {
+                if num_questions == 0 {
+                    return;
+                }
+                let a_question = TOKENS_AN_INSTRUCTION + self.prompt_tokens();
+                let a_text = u64::from(self.sampling.max_new_tokens);
+                let tokens: &mut Usage = usage.entry(asked.model.to_owned()).or_default();
+                tokens.num_prompt_tokens += num_questions * a_question + num_texts * a_text;
+                tokens.num_generated_tokens += num_replies * u64::from(asked.max_new_tokens);
+            };
         // A judge, if there is one, reads the rollouts; the writer of rubrics reads a
         // pseudo-reference.
         let is_judged = calls.judged > 0;

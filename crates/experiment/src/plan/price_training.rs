@@ -1,4 +1,4 @@
-//! What a plan's trainings will take: tokens, arithmetic, time.
+//! The price of a plan's training runs: tokens, FLOPs, time.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -21,53 +21,53 @@ use crate::plan::resolved::Plan;
 
 /// Rollouts, and tokens of each, that a calibration samples.
 const SAMPLED: (u32, u32) = (8, 24);
-/// Bytes a weight of a calibration: weights, gradients, moments, and the weights of a pass.
+/// Bytes per weight of a calibration: weights, gradients, moments, and the weights of a pass.
 const BYTES_A_WEIGHT: u64 = 20;
 /// Tokens that a calibration trains on.
 const TRAINED: usize = 256;
 
-/// How fast a model samples and trains on this machine.
+/// Speed of a model on this machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speed {
-    /// Tokens sampled in a second.
+    /// Tokens sampled per second.
     pub sampled_per_sec: f64,
-    /// Tokens that go forward and backward in a second, the optimiser's step with them.
+    /// Tokens trained on per second: forward, backward and the optimizer step.
     pub trained_per_sec: f64,
 }
 
-/// A training of a plan.
+/// Training run of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainDemand {
     /// The cell, for people.
     pub label: String,
     /// The model that is trained.
     pub model: String,
-    /// Steps that are recorded.
+    /// Stored steps.
     pub num_present: u64,
-    /// Steps of the whole training.
+    /// Steps of the whole training run.
     pub num_steps: u64,
-    /// Rollouts that are still to be drawn, evaluations with them.
+    /// Missing rollouts, including evaluations.
     pub num_rollouts: u64,
     /// The most tokens that they can have.
     pub max_new_tokens: u64,
-    /// The most tokens that are still to be trained on, prompts with them.
+    /// The most tokens that are still to be trained on, including prompts.
     pub max_trained_tokens: u64,
-    /// Bytes that its checkpoints keep for a weight, once it is finished and while the next is written;
-    /// none where adapters alone are trained, which are small.
+    /// Bytes of checkpoints per weight, after the run and while the next one is written;
+    /// none if only adapters are trained, which are small.
     pub checkpoint_bytes: Option<[u64; 2]>,
-    /// Seconds a step by what earlier steps took here, if there were any.
+    /// Seconds per step, from earlier steps on this machine.
     pub secs_per_step: Option<f64>,
 }
 
 impl TrainDemand {
-    /// Floating-point operations of what is missing, at most, for a model of `num_parameters`: 2 a
+    /// Returns the most FLOPs of the missing steps for a model of `num_parameters`: 2 per
     /// parameter and token sampled, 6 trained, and 2 for the KL reference.
     pub fn max_flops(&self, num_parameters: u64) -> f64 {
         let per_parameter = 2 * self.max_new_tokens + 8 * self.max_trained_tokens;
         per_parameter as f64 * num_parameters as f64
     }
 
-    /// Seconds of what is missing: by earlier steps, else at most, by a calibration.
+    /// Returns the seconds of the missing steps, from earlier steps, otherwise an upper bound by a calibration.
     pub fn estimated_secs(&self, speed: Option<Speed>) -> Option<f64> {
         let missing = (self.num_steps - self.num_present) as f64;
         if let Some(secs) = self.secs_per_step {
@@ -81,7 +81,7 @@ impl TrainDemand {
 }
 
 impl Plan {
-    /// The trainings of the plan, each once.
+    /// Returns the training runs of the plan, each once.
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ fn demand(cell: &Cell, store: &Store) -> Result<TrainDemand, Error> {
     })
 }
 
-/// Measures a model for a few seconds: some rollouts, and an update of all its weights. Nothing, where the
-/// host lacks the memory that such an update takes.
+/// Measures a model for a few seconds: some rollouts, and an update of all its weights. Returns none if the
+/// host lacks the memory for such an update.
 ///
 /// # Errors
 ///

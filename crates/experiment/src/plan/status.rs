@@ -88,14 +88,14 @@ struct StageKeys {
 
 /// Keys that a cell wants of a stage.
 #[derive(Default)]
-struct Wanted {
+struct WantedKeys {
     present: BTreeSet<String>,
     num_failed: u64,
     num_wanted: u64,
 }
 
 impl Stages<'_> {
-    fn wanted(&mut self, spec: &StageSpec, keys: &BTreeSet<String>) -> Result<Wanted, Error> {
+    fn wanted(&mut self, spec: &StageSpec, keys: &BTreeSet<String>) -> Result<WantedKeys, Error> {
         if !self.read.contains_key(spec.digest()) {
             let stage = self.store.stage(spec);
             let failed = stage.failures()?.into_keys().collect();
@@ -104,7 +104,7 @@ impl Stages<'_> {
         }
         let StageKeys { present, failed } = &self.read[spec.digest()];
         let there: BTreeSet<String> = keys.intersection(present).cloned().collect();
-        Ok(Wanted {
+        Ok(WantedKeys {
             num_failed: keys.difference(present).filter(|key| failed.contains(*key)).count() as u64,
             num_wanted: keys.len() as u64,
             present: there,
@@ -112,7 +112,7 @@ impl Stages<'_> {
     }
 }
 
-impl Wanted {
+impl WantedKeys {
     fn state(&self) -> StageState {
         StageState { num_present: self.present.len() as u64, num_wanted: self.num_wanted }
     }
@@ -165,8 +165,8 @@ fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error
         state,
         rollouts: rollouts.state(),
         grades: grades.state(),
-        rewards: rewards.as_ref().map(Wanted::state),
-        steps: steps.as_ref().map(Wanted::state),
+        rewards: rewards.as_ref().map(WantedKeys::state),
+        steps: steps.as_ref().map(WantedKeys::state),
         num_failed,
     })
 }

@@ -83,7 +83,7 @@ impl CachedModel<'_, '_> {
                 loaded.records.into_iter().map(|(key, record)| (key, record.rollout)).collect()
             }
         };
-        let Missing { requests: missing, indices, keys: mut asked, num_found, num_reused } =
+        let MissingCalls { requests: missing, indices, keys: mut asked, num_found, num_reused } =
             missing_calls(requests, &known);
         self.session.add_cost(self.role, |cost| cost.num_reused += num_reused);
         let answered = if missing.is_empty() {
@@ -202,7 +202,7 @@ impl CachedModel<'_, '_> {
 }
 
 /// Questions without a stored reply.
-struct Missing {
+struct MissingCalls {
     requests: Vec<GenerationRequest>,
     /// Index of each request among all.
     indices: Vec<usize>,
@@ -213,7 +213,10 @@ struct Missing {
     num_reused: u64,
 }
 
-fn missing_calls(requests: &[GenerationRequest], known: &BTreeMap<String, Rollout>) -> Missing {
+fn missing_calls(
+    requests: &[GenerationRequest],
+    known: &BTreeMap<String, Rollout>,
+) -> MissingCalls {
     let (mut found, mut keys) = (BTreeSet::new(), BTreeSet::new());
     let (mut missing, mut indices) = (Vec::new(), Vec::new());
     let mut num_requested = 0;
@@ -235,7 +238,7 @@ fn missing_calls(requests: &[GenerationRequest], known: &BTreeMap<String, Rollou
         }
     }
     let num_reused = num_requested - keys.len() as u64;
-    Missing { requests: missing, indices, keys, num_found: found.len() as u64, num_reused }
+    MissingCalls { requests: missing, indices, keys, num_found: found.len() as u64, num_reused }
 }
 
 impl Generator for CachedModel<'_, '_> {

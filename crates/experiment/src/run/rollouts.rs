@@ -16,7 +16,7 @@ use crate::plan::spending::ROLLOUTS;
 use crate::progress::Unit;
 use crate::run::seeds::prompt_seed;
 use crate::run::session::Session;
-use crate::run::stage_filler::{Filled, Outcome, StageFiller, fill};
+use crate::run::stage_filler::{FillReport, Outcome, StageFiller, fill};
 
 /// Loads the rollouts of a stage by prompt, each list by rising index.
 pub(crate) fn load_rollouts(stage: &Stage) -> Result<BTreeMap<PromptId, Vec<Rollout>>, Error> {
@@ -80,7 +80,7 @@ pub(crate) fn fill_rollouts(demand: &RolloutDemand, session: &Session<'_>) -> Re
         request.rollouts.iter().map(key).collect::<Vec<_>>()
     };
     let tried: Vec<String> = requests.iter().flat_map(keys).collect();
-    let Filled { cost, num_failed } =
+    let FillReport { cost, num_failed } =
         observer.filler.finish(tried.iter().map(String::as_str), generated.is_err())?;
     let usage = Usage {
         num_prompt_tokens: cost.num_prompt_tokens,

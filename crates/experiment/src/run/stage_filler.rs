@@ -88,7 +88,7 @@ impl<'s, 'a> StageFiller<'s, 'a> {
         mut self,
         tried: impl IntoIterator<Item = &'k str>,
         is_interrupted: bool,
-    ) -> Result<Filled, Error> {
+    ) -> Result<FillReport, Error> {
         self.writer.sync()?;
         drop(self.writer);
         if let Some((model, before, since)) = &self.asked {
@@ -104,7 +104,7 @@ impl<'s, 'a> StageFiller<'s, 'a> {
         if self.is_shown && !is_interrupted {
             self.session.report(|progress| progress.stage_finished());
         }
-        Ok(Filled { cost: self.cost, num_failed: self.failures.len() as u64 })
+        Ok(FillReport { cost: self.cost, num_failed: self.failures.len() as u64 })
     }
 }
 
@@ -114,7 +114,7 @@ fn now() -> Instant {
 }
 
 /// Cost of filling a stage, and the number of records that failed.
-pub(crate) struct Filled {
+pub(crate) struct FillReport {
     pub(crate) cost: CostRecord,
     pub(crate) num_failed: u64,
 }

@@ -250,7 +250,8 @@ fn with_judge<T>(
     use_it: impl FnOnce(&dyn preceptor_core::Judge) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let (name, identity) = (judge.name.clone(), judge.identity.clone());
-    let model = Repeated { inner: CachedModel { session, role: "judge", name, identity }, repeat };
+    let model =
+        RepeatedModel { inner: CachedModel { session, role: "judge", name, identity }, repeat };
     let built = judge.settings.build(&model)?;
     use_it(built.as_ref())
 }
@@ -352,12 +353,12 @@ fn retest(repeats: &[Vec<Verdict>]) -> Option<f64> {
 }
 
 /// A model whose streams are those of another repeat of the same questions.
-struct Repeated<'b, 'a> {
+struct RepeatedModel<'b, 'a> {
     inner: CachedModel<'b, 'a>,
     repeat: u32,
 }
 
-impl Generator for Repeated<'_, '_> {
+impl Generator for RepeatedModel<'_, '_> {
     fn identity(&self) -> &ModelIdentity {
         self.inner.identity()
     }
@@ -379,7 +380,7 @@ impl Generator for Repeated<'_, '_> {
     }
 }
 
-impl Scorer for Repeated<'_, '_> {
+impl Scorer for RepeatedModel<'_, '_> {
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError> {
         self.inner.score(requests)
     }

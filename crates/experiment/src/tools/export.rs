@@ -12,9 +12,9 @@ use crate::run::session::Session;
 use crate::run::summary::RunOptions;
 use crate::training::run::{TrainRun, fresh};
 
-/// Exported policy.
+/// ExportedPolicy policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exported {
+pub struct ExportedPolicy {
     /// The cell, for people.
     pub label: String,
     /// The step whose weights they are.
@@ -37,7 +37,7 @@ pub fn export(
     folder: &Path,
     only_adapter: bool,
     progress: &mut dyn Progress,
-) -> Result<Exported, Error> {
+) -> Result<ExportedPolicy, Error> {
     let refuse = |detail: String, hint: &'static str| Err(Error::Export { detail, hint });
     let [cell] = plan.cells() else {
         let detail = format!("there are {} cells", plan.cells().len());
@@ -68,5 +68,5 @@ pub fn export(
         model.set_replicas(trainable.merged(), training.identity(step).weights);
         model.save(folder)?;
     }
-    Ok(Exported { label: cell.label(), step, folder: folder.to_owned() })
+    Ok(ExportedPolicy { label: cell.label(), step, folder: folder.to_owned() })
 }

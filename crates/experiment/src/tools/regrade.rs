@@ -11,7 +11,7 @@ use crate::plan::resolved::Plan;
 
 /// Change of one kind of value between two plans over the same rollouts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Moved {
+pub struct ValueChange {
     /// Numbers that both plans have.
     pub num_compared: u64,
     /// Values that differ.
@@ -22,7 +22,7 @@ pub struct Moved {
     pub mean_after: f64,
 }
 
-impl Moved {
+impl ValueChange {
     fn of(pairs: &[(f64, f64)]) -> Self {
         let mean = |of: fn(&(f64, f64)) -> f64| {
             pairs.iter().map(of).sum::<f64>() / pairs.len().max(1) as f64
@@ -38,13 +38,13 @@ impl Moved {
 
 /// Changes by regrading.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Regraded {
+pub struct RegradeReport {
     /// Scores of single rollouts.
-    pub rollout_scores: Moved,
+    pub rollout_scores: ValueChange,
     /// Scores of pseudo-references.
-    pub scores: Moved,
+    pub scores: ValueChange,
     /// Rewards.
-    pub rewards: Moved,
+    pub rewards: ValueChange,
     /// Group-normalised advantages that change their sign (or become or stop being 0).
     pub num_flipped_advantages: u64,
 }
@@ -54,7 +54,7 @@ pub struct Regraded {
 /// # Errors
 ///
 /// [`Error::Store`] if the store can't be read.
-pub fn regraded(before: &Plan, after: &Plan, store: &Store) -> Result<Regraded, Error> {
+pub fn regraded(before: &Plan, after: &Plan, store: &Store) -> Result<RegradeReport, Error> {
     let (mut rollouts, mut references, mut rewards) = (Vec::new(), Vec::new(), Vec::new());
     let mut num_flipped_advantages = 0;
     let mut seen = std::collections::BTreeSet::new();
@@ -88,10 +88,10 @@ pub fn regraded(before: &Plan, after: &Plan, store: &Store) -> Result<Regraded, 
             rewards.extend(both);
         }
     }
-    Ok(Regraded {
-        rollout_scores: Moved::of(&rollouts),
-        scores: Moved::of(&references),
-        rewards: Moved::of(&rewards),
+    Ok(RegradeReport {
+        rollout_scores: ValueChange::of(&rollouts),
+        scores: ValueChange::of(&references),
+        rewards: ValueChange::of(&rewards),
         num_flipped_advantages,
     })
 }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_moved_is_counted() {
-        let moved = Moved::of(&[(1.0, 1.0), (0.0, 1.0)]);
+        let moved = ValueChange::of(&[(1.0, 1.0), (0.0, 1.0)]);
         assert_eq!((moved.num_compared, moved.num_changed), (2, 1));
         assert_eq!((moved.mean_before, moved.mean_after), (0.5, 1.0));
     }

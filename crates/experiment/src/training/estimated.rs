@@ -11,7 +11,7 @@ use preceptor_trainer::{Group as TrainedGroup, GroupAdvantages, Learner, Sampled
 use crate::Error;
 
 /// Group with its pseudo-reference and rewards.
-pub(super) struct Estimated<'t> {
+pub(super) struct EstimatedGroup<'t> {
     pub(super) task: &'t Task,
     pub(super) group: Group,
     pub(super) aggregate: Option<Aggregate>,
@@ -22,7 +22,7 @@ pub(super) struct Estimated<'t> {
     pub(super) reference_logprobs: Option<Vec<Vec<f32>>>,
 }
 
-impl Estimated<'_> {
+impl EstimatedGroup<'_> {
     /// Returns the sampler's log-probabilities of a rollout's tokens under the distribution of the policy gradient.
     pub(super) fn sampler_logprobs(&self, index: usize) -> &[f32] {
         match self.traces[index].logprobs.as_slice() {
@@ -42,7 +42,7 @@ impl Estimated<'_> {
 /// of each rollout under the policy that sampled it.
 pub(super) fn trained_group(
     policy: &LocalModel,
-    group: &Estimated<'_>,
+    group: &EstimatedGroup<'_>,
     normalised: &GroupAdvantages,
     old: &[Vec<f32>],
 ) -> Result<Option<TrainedGroup>, Error> {
@@ -88,12 +88,12 @@ fn kept(trace: &RolloutTrace) -> Option<Arc<Vec<Vec<u32>>>> {
 
 /// Computes the log-probabilities of every rollout under the weights of `learner`, by the operations of an update.
 pub(super) fn recomputed(
-    estimated: &[Estimated<'_>],
+    estimated: &[EstimatedGroup<'_>],
     policy: &LocalModel,
     learner: &Learner,
 ) -> Result<Vec<Vec<Vec<f32>>>, Error> {
     let mut groups = Vec::new();
-    for Estimated { group, traces, .. } in estimated {
+    for EstimatedGroup { group, traces, .. } in estimated {
         let drawn = group.rollouts.iter().zip(traces);
         let drawn: Vec<_> = drawn.filter(|(rollout, _)| !rollout.token_ids.is_empty()).collect();
         if drawn.is_empty() {
@@ -122,7 +122,7 @@ pub(super) fn recomputed(
             found.next().expect("one for each rollout with tokens")
         }
     };
-    let of_group = |group: &Estimated<'_>| -> Vec<Vec<f32>> {
+    let of_group = |group: &EstimatedGroup<'_>| -> Vec<Vec<f32>> {
         group.group.rollouts.iter().map(&mut of_rollout).collect()
     };
     Ok(estimated.iter().map(of_group).collect())

@@ -9,11 +9,11 @@ use preceptor_core::record::{Score, TrainGroupRecord};
 use preceptor_trainer::{GroupAdvantages, Report, Signal};
 
 use crate::manifest::train_settings::OldLogprobs;
-use crate::training::estimated::{Estimated, reference_of};
+use crate::training::estimated::{EstimatedGroup, reference_of};
 
 /// Measures rewards, groups and advantages.
 pub(super) fn measure_rewards(
-    estimated: &[Estimated<'_>],
+    estimated: &[EstimatedGroup<'_>],
     with_kl: &[Vec<Option<f64>>],
     normalised: &[GroupAdvantages],
     measures: &mut BTreeMap<String, f64>,
@@ -96,7 +96,7 @@ pub(super) fn measure_groups(
 /// Measures the KL divergence, the mass that sampling kept, and with recomputed log-probabilities their
 /// distance from the sampler's.
 pub(super) fn measure_logprobs(
-    estimated: &[Estimated<'_>],
+    estimated: &[EstimatedGroup<'_>],
     old: &[Vec<Vec<f32>>],
     source: OldLogprobs,
     measures: &mut BTreeMap<String, f64>,

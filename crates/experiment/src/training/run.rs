@@ -30,7 +30,7 @@ use crate::run::grading::grade_rollouts;
 use crate::run::rollouts::{fill_prompts, fill_rollouts, load_rollouts};
 use crate::run::session::Session;
 use crate::training::records::StepRecords;
-use crate::training::step::{Done, Outcome, Phases, Step};
+use crate::training::step::{Outcome, Phases, Step, StepEnd};
 
 /// A cell whose policy is trained.
 pub(crate) struct TrainRun<'c, 'a> {
@@ -40,7 +40,7 @@ pub(crate) struct TrainRun<'c, 'a> {
 }
 
 /// End of a training run.
-pub(crate) enum Trained {
+pub(crate) enum TrainingEnd {
     /// The resulting policy and its step.
     Policy(Rc<LocalModel>, u64),
     /// The run waits for calls that failed, for this reason.
@@ -53,22 +53,24 @@ impl<'c> TrainRun<'c, '_> {
     }
 
     /// Makes the steps that are missing.
-    pub(crate) fn run(&self) -> Result<Trained, Error> {
+    pub(crate) fn run(&self) -> Result<TrainingEnd, Error> {
         self.evaluate_checkpoints()?;
         let decision = self.course().decide()?;
         if let Some(reason) = self.halted_at(decision)? {
-            return Ok(Trained::Halted(reason));
+            return Ok(TrainingEnd::Halted(reason));
         }
         let from = self.needed_from(decision)?;
         if let (None, Decision::Made { best, .. }) = (from, decision) {
-            return Ok(Trained::Policy(self.policy_after(best)?, best));
+            return Ok(TrainingEnd::Policy(self.policy_after(best)?, best));
         }
         let last = self.last_step(decision);
         match self.train(from.unwrap_or(last), last)? {
-            Some(reason) => Ok(Trained::Halted(reason)),
+            Some(reason) => Ok(TrainingEnd::Halted(reason)),
             None => match self.course().decide()? {
-                Decision::Made { best, .. } => Ok(Trained::Policy(self.policy_after(best)?, best)),
-                Decision::Open { at, .. } => Ok(Trained::Halted(open(at))),
+                Decision::Made { best, .. } => {
+                    Ok(TrainingEnd::Policy(self.policy_after(best)?, best))
+                }
+                Decision::Open { at, .. } => Ok(TrainingEnd::Halted(open(at))),
             },
         }
     }
@@ -244,15 +246,15 @@ impl<'c> TrainRun<'c, '_> {
             let this = Step { cell: training.untrained(), training, session, number: step + 1 };
             let done = session.without_progress(|| match &training.objective {
                 ObjectiveSettings::Grpo(config) => this.grpo(config, policy, learner),
-                ObjectiveSettings::Sft(_) => this.sft(&targets, policy, learner).map(Done::Step),
+                ObjectiveSettings::Sft(_) => this.sft(&targets, policy, learner).map(StepEnd::Step),
             });
-            if !matches!(done, Ok(Done::Step(_))) {
+            if !matches!(done, Ok(StepEnd::Step(_))) {
                 // The weights are those of the last step, which is complete.
                 keep_new(step, best, learner)?;
             }
             let mut outcome = match done? {
-                Done::Step(outcome) => outcome,
-                Done::Halted(reason) => return Ok(Some(reason)),
+                StepEnd::Step(outcome) => outcome,
+                StepEnd::Halted(reason) => return Ok(Some(reason)),
             };
             step += 1;
             phases.time("weights", || {
@@ -271,7 +273,7 @@ impl<'c> TrainRun<'c, '_> {
                 summary.num_steps += 1;
             });
             session.report(|progress| {
-                let text = in_short(&outcome);
+                let text = summary_line(&outcome);
                 progress.step_ended(&cell.label(), step, u64::from(settings.steps), &text);
             });
         }
@@ -459,7 +461,7 @@ fn needs_another_policy(cell: &Cell, training: &Training) -> bool {
 }
 
 /// Formats the measures of a step that people look at first.
-fn in_short(outcome: &Outcome) -> String {
+fn summary_line(outcome: &Outcome) -> String {
     let shown = ["loss", "reward-mean", "score-mean", "reference-score", "kl", "entropy"];
     let number = |name: &&str| {
         outcome.measures.get(*name).map(|value| format!("{} {value:.4}", name.replace("-mean", "")))

@@ -1,4 +1,4 @@
-//! One step of training: rollouts or targets, what they are worth, the updates.
+//! Training steps: rollouts or targets, their rewards, the updates.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -25,24 +25,24 @@ use crate::run::estimation::Estimation;
 use crate::run::seeds::prompt_seed;
 use crate::run::session::Session;
 use crate::training::estimated::{
-    Estimated, is_transient, recomputed, reference_of, token_traces, trained_group,
+    EstimatedGroup, is_transient, recomputed, reference_of, token_traces, trained_group,
 };
 use crate::training::measures::{
     measure_groups, measure_lengths, measure_logprobs, measure_rewards, measures_of, share,
 };
 use crate::training::order::prompts_of_step;
 
-/// A step that is about to be done.
+/// Step to be made.
 #[derive(Clone, Copy)]
 pub(crate) struct Step<'s, 'a> {
     pub(crate) cell: &'s Cell,
     pub(crate) training: &'s Training,
     pub(crate) session: &'s Session<'a>,
-    /// From 1.
+    /// Number of the step, from 1.
     pub(crate) number: u64,
 }
 
-/// What a step was.
+/// Records of a step.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) measures: BTreeMap<String, f64>,
@@ -50,16 +50,16 @@ pub(crate) struct Outcome {
     pub(crate) cost: TrainCostRecord,
 }
 
-/// How an attempt at a step ended.
+/// End of an attempt at a step.
 #[derive(Debug)]
-pub(crate) enum Done {
-    /// The weights are those after it.
+pub(crate) enum StepEnd {
+    /// The step is made, and the weights are those after it.
     Step(Outcome),
     /// Calls failed, for this reason: the weights are those before it.
     Halted(String),
 }
 
-/// The wall-clock time of the phases of a step.
+/// Wall-clock time of the phases of a step.
 #[derive(Debug, Default)]
 pub(crate) struct Phases(BTreeMap<String, f64>);
 
@@ -77,7 +77,7 @@ impl Phases {
     }
 }
 
-/// Counts tokens.
+/// Observer that counts tokens.
 #[derive(Default)]
 struct Count(Usage);
 
@@ -96,7 +96,7 @@ impl GenerationObserver for Count {
 }
 
 impl<'s> Step<'s, '_> {
-    /// The tasks of the step.
+    /// Returns the tasks of the step.
     fn tasks(&self) -> Vec<&'s Task> {
         let tasks = &self.cell.tasks.tasks;
         let prompts_per_step = self.training.settings.prompts_per_step as usize;
@@ -106,18 +106,18 @@ impl<'s> Step<'s, '_> {
             .collect()
     }
 
-    /// The name of the step's random streams.
+    /// Returns the name of the step's random streams.
     fn stage_prefix(&self) -> String {
         format!("train/{}/", self.number)
     }
 
-    /// A step of GRPO with `policy`, whose weights are those of `learner`.
+    /// Makes a step of GRPO with `policy`, whose weights are those of `learner`.
     pub(crate) fn grpo(
         &self,
         config: &grpo::Config,
         policy: &LocalModel,
         learner: &mut Learner,
-    ) -> Result<Done, Error> {
+    ) -> Result<StepEnd, Error> {
         let Self { cell, training, .. } = self;
         let mut phases = Phases::default();
         let mut count = Count::default();
@@ -125,7 +125,7 @@ impl<'s> Step<'s, '_> {
         let rollouts = phases.time("rollouts", || self.draw(&tasks, policy, &mut count))?;
         let estimated = self.estimate(config, &tasks, rollouts, policy, &mut phases)?;
         if let Some(reason) = self.failed_calls(&estimated) {
-            return Ok(Done::Halted(reason));
+            return Ok(StepEnd::Halted(reason));
         }
 
         let source = training.settings.old_logprobs.unwrap_or_else(|| {
@@ -183,12 +183,12 @@ impl<'s> Step<'s, '_> {
             pairs.map(|(group, normalised)| self.record(group, normalised)).collect()
         });
         measure_groups(&records, self.cell.grader.profile().is_some(), &mut measures);
-        Ok(Done::Step(self.outcome(measures, records, &reports, phases, count)))
+        Ok(StepEnd::Step(self.outcome(measures, records, &reports, phases, count)))
     }
 
-    /// The groups whose calls failed for now, in words; none where every answer is final. Training
+    /// Describes the groups whose calls failed for now; none if every answer is final. Training
     /// without them would give another policy.
-    fn failed_calls(&self, estimated: &[Estimated<'_>]) -> Option<String> {
+    fn failed_calls(&self, estimated: &[EstimatedGroup<'_>]) -> Option<String> {
         let num_failed = estimated.iter().filter(|group| group.is_transient()).count();
         (num_failed > 0).then(|| {
             let (step, num) = (self.number, estimated.len());
@@ -196,7 +196,7 @@ impl<'s> Step<'s, '_> {
         })
     }
 
-    /// A step of supervised fine-tuning on pseudo-references, by prompt.
+    /// Makes a step of supervised fine-tuning on pseudo-references, by prompt.
     pub(crate) fn sft(
         &self,
         targets: &BTreeMap<PromptId, Vec<u32>>,
@@ -249,7 +249,7 @@ impl<'s> Step<'s, '_> {
         Ok(policy.generate_traced(&requests, &self.cell.sampling, trace, count)?)
     }
 
-    /// Pseudo-references, rewards and log-probabilities of the KL reference.
+    /// Computes pseudo-references, rewards and log-probabilities of the KL reference.
     fn estimate<'t>(
         &self,
         config: &grpo::Config,
@@ -257,7 +257,7 @@ impl<'s> Step<'s, '_> {
         drawn: Vec<Vec<Traced>>,
         policy: &LocalModel,
         phases: &mut Phases,
-    ) -> Result<Vec<Estimated<'t>>, Error> {
+    ) -> Result<Vec<EstimatedGroup<'t>>, Error> {
         let Self { cell, session, .. } = *self;
         let (mut groups, mut traces) = (Vec::new(), Vec::new());
         for (task, drawn) in tasks.iter().zip(drawn) {
@@ -302,7 +302,7 @@ impl<'s> Step<'s, '_> {
         let estimated = tasks.iter().zip(aggregates).zip(rewards);
         Ok(estimated
             .zip(groups.into_iter().zip(traces))
-            .map(|(((task, aggregate), reward), (group, traces))| Estimated {
+            .map(|(((task, aggregate), reward), (group, traces))| EstimatedGroup {
                 task,
                 group,
                 aggregate,
@@ -313,8 +313,8 @@ impl<'s> Step<'s, '_> {
             .collect())
     }
 
-    /// Log-probabilities of every rollout under the initial policy, of the distributions that the policy
-    /// gradient has.
+    /// Computes the log-probabilities of every rollout under the initial policy, for the distributions of the
+    /// policy gradient.
     fn kl_reference(
         &self,
         groups: &[Group],
@@ -345,7 +345,7 @@ impl<'s> Step<'s, '_> {
             .collect())
     }
 
-    /// The updates of the step, pass after pass, mini-batch after mini-batch.
+    /// Makes the updates of the step, pass after pass, mini-batch after mini-batch.
     fn update(
         &self,
         groups: &[TrainedGroup],
@@ -369,8 +369,8 @@ impl<'s> Step<'s, '_> {
         Ok(reports)
     }
 
-    fn record(&self, group: Estimated<'_>, normalised: GroupAdvantages) -> TrainGroupRecord {
-        let Estimated { task, group, aggregate, reward, traces, .. } = group;
+    fn record(&self, group: EstimatedGroup<'_>, normalised: GroupAdvantages) -> TrainGroupRecord {
+        let EstimatedGroup { task, group, aggregate, reward, traces, .. } = group;
         let score = |text: &str| Some(grade(self.cell.grader.profile()?, &task.label, text).score);
         let scores = group.rollouts.iter().filter_map(|rollout| score(&rollout.text)).collect();
         let reference_score = aggregate.as_ref().and_then(|aggregate| {

@@ -22,11 +22,11 @@ use crate::run::cell_run::CellRun;
 use crate::run::rollouts::{fill_prompts, fill_rollouts, load_rollouts};
 use crate::training::run::TrainRun;
 
-/// Targets by prompt, or why they can't be had now.
+/// Targets by prompt, or the reason that they are missing.
 pub(crate) type Targets = Result<BTreeMap<PromptId, Vec<u32>>, String>;
 
 impl TrainRun<'_, '_> {
-    /// The targets of the prompts that are trained on; none where rewards are used.
+    /// Returns the targets of the prompts that are trained on; none if rewards are used.
     pub(crate) fn targets(&self, policy: &Rc<LocalModel>) -> Result<Targets, Error> {
         match self.training.objective {
             ObjectiveSettings::Sft(_) => self.targets_of(self.training.untrained(), policy),
@@ -34,7 +34,7 @@ impl TrainRun<'_, '_> {
         }
     }
 
-    /// The targets of `cell`, whose policy is the initial one.
+    /// Returns the targets of `cell`, whose policy is the initial one.
     fn targets_of(&self, cell: &Cell, policy: &Rc<LocalModel>) -> Result<Targets, Error> {
         let session = self.session;
         let demand = RolloutDemand { cell: cell.clone(), group_size: cell.group_size };
@@ -72,7 +72,7 @@ impl TrainRun<'_, '_> {
         })
     }
 
-    /// The targets of the validation prompts, where their loss decides when to stop.
+    /// Returns the targets of the validation prompts, if their loss decides when to stop.
     pub(crate) fn validation_targets(&self, policy: &Rc<LocalModel>) -> Result<Targets, Error> {
         match self.training.losses() {
             None => Ok(Ok(BTreeMap::new())),
@@ -124,7 +124,7 @@ impl TrainRun<'_, '_> {
     }
 }
 
-/// The loss of [`sft`] for the log-probabilities of each target's tokens, in nats.
+/// Returns the loss of [`sft`] for the log-probabilities of each target's tokens, in nats.
 fn cross_entropy(logprobs: &[&[f32]], aggregation: sft::Aggregation) -> f64 {
     let sum = |logprobs: &[f32]| logprobs.iter().copied().map(f64::from).sum::<f64>();
     let num_tokens: usize = logprobs.iter().map(|logprobs| logprobs.len()).sum();
@@ -139,8 +139,8 @@ fn cross_entropy(logprobs: &[&[f32]], aggregation: sft::Aggregation) -> f64 {
     }
 }
 
-/// The tokens of the pseudo-reference `reference` of `group` as a target: as they were sampled where it
-/// is a rollout, else the text's, with what ends it.
+/// Returns the tokens of the pseudo-reference `reference` of `group` as a target: as they were sampled if it
+/// is a rollout, otherwise those of the text with its end.
 fn target(
     policy: &LocalModel,
     group: &[Rollout],
