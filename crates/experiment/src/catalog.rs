@@ -5,34 +5,19 @@
 //! ([`preceptor_core::Settings`]); the lists below make of it the serde enums of the manifest, `build`,
 //! and the `ALL` tables that help texts, documents and tests walk.
 
-use preceptor_aggregators::{
-    JudgeBon, Majority, Medoid, MinPpl, MutualPredictability, SelfBon, Single, Synthesis,
-    WeightedMajority, judge_bon, majority, medoid, min_ppl, mutual_predictability, self_bon,
-    single, synthesis, weighted_majority,
-};
+use preceptor_aggregators as aggregators;
 use preceptor_answers::GraderProfile;
-use preceptor_benchmarks::oracle::{
-    BestOfGroup, GroundTruth, PhysicianRubric, best_of_group, ground_truth, physician_rubric,
-};
-use preceptor_benchmarks::pocket_rules::PocketRules;
 use preceptor_benchmarks::{
-    Benchmark, Data, Error as BenchmarkError, Grader, TaskSet, aime, amc, arithmetic, gsm8k,
-    healthbench, jsonl, math500, pocket_health, pocket_math, pocket_rules,
+    self as benchmarks, Benchmark, Data, Error as BenchmarkError, Grader, TaskSet, oracle,
 };
 use preceptor_core::{
     Aggregator, Calls, CellFacts, Digest, GroupShape, Judge, LanguageModel, ModelIdentity, Needs,
     OutOfRange, PromptError, RewardDeriver, Sampling, Settings,
 };
-use preceptor_judges::{JudgeConfig, LlmJudge, MarginJudge, llm_judge, margin_judge};
-use preceptor_rewards::{
-    AnswerMatch, Constant, Form, Format, JudgeEquivalence, JudgeScalar, LengthPenalty, Random,
-    RubricConfig, RubricReward, answer_match, constant, format, judge_equivalence, judge_scalar,
-    length_penalty, random, rubric, rubric_from_question, rubric_likert,
-};
+use preceptor_judges::{self as judges, JudgeConfig};
+use preceptor_rewards::{self as rewards, Form, RubricConfig, RubricReward};
 use preceptor_text::TemplateError;
-use preceptor_trainer::Objective;
-use preceptor_trainer::objective::grpo::{self, Grpo};
-use preceptor_trainer::objective::sft::{self, Sft};
+use preceptor_trainer::{Objective, objective};
 use serde::{Deserialize, Serialize};
 
 /// Component of a list.
@@ -161,65 +146,65 @@ components! {
     /// The `[aggregator]` table: `kind` and the settings of that kind.
     AggregatorSettings, $ each_aggregator;
     build<'a>(config, context: &Context<'a>) -> dyn Aggregator + 'a;
-    Single: single::Config => Single::new(config);
-    Majority: majority::Config => Majority::new(config);
-    WeightedMajority: weighted_majority::Config => WeightedMajority::new(config);
-    MinPpl: min_ppl::Config => MinPpl::new(config);
-    MutualPredictability: mutual_predictability::Config => MutualPredictability::new(config, context.policy(), context.policy().identity())?;
-    SelfBon: self_bon::Config => SelfBon::new(config, context.policy())?;
-    JudgeBon: judge_bon::Config => JudgeBon::new(config, context.judge());
-    Medoid: medoid::Config => Medoid::new(config);
-    Synthesis: synthesis::Config => Synthesis::new(config, context.anchor().model, context.anchor().sampling)?;
-    Oracle: best_of_group::Config => BestOfGroup::new(config, context.tasks(), context.profile());
+    Single: aggregators::single::Config => aggregators::Single::new(config);
+    Majority: aggregators::majority::Config => aggregators::Majority::new(config);
+    WeightedMajority: aggregators::weighted_majority::Config => aggregators::WeightedMajority::new(config);
+    MinPpl: aggregators::min_ppl::Config => aggregators::MinPpl::new(config);
+    MutualPredictability: aggregators::mutual_predictability::Config => aggregators::MutualPredictability::new(config, context.policy(), context.policy().identity())?;
+    SelfBon: aggregators::self_bon::Config => aggregators::SelfBon::new(config, context.policy())?;
+    JudgeBon: aggregators::judge_bon::Config => aggregators::JudgeBon::new(config, context.judge());
+    Medoid: aggregators::medoid::Config => aggregators::Medoid::new(config);
+    Synthesis: aggregators::synthesis::Config => aggregators::Synthesis::new(config, context.anchor().model, context.anchor().sampling)?;
+    Oracle: oracle::best_of_group::Config => oracle::BestOfGroup::new(config, context.tasks(), context.profile());
 }
 
 components! {
     /// Term of the `[reward]` table: `kind` and the settings of that kind.
     RewardSettings, $ each_reward;
     build<'a>(config, context: &Context<'a>) -> dyn RewardDeriver + 'a;
-    AnswerMatch: answer_match::Config => AnswerMatch::new(config);
-    Rubric: rubric::Config => rubric_reward(rubric::FORM, &config.0, context)?;
-    RubricFromQuestion: rubric_from_question::Config => rubric_reward(rubric_from_question::FORM, &config.0, context)?;
-    RubricLikert: rubric_likert::Config => rubric_reward(rubric_likert::FORM, &config.0, context)?;
-    Judge: judge_equivalence::Config => JudgeEquivalence::new(config, context.judge());
-    JudgeScalar: judge_scalar::Config => JudgeScalar::new(config, context.judge());
-    LengthPenalty: length_penalty::Config => LengthPenalty::new(config);
-    Format: format::Config => Format::new(config);
-    Constant: constant::Config => Constant::new(config);
-    Random: random::Config => Random::new(config);
-    GroundTruth: ground_truth::Config => GroundTruth::new(config, context.tasks(), context.profile());
-    PhysicianRubric: physician_rubric::Config => PhysicianRubric::new(config, context.tasks(), context.judge());
+    AnswerMatch: rewards::answer_match::Config => rewards::AnswerMatch::new(config);
+    Rubric: rewards::rubric::Config => rubric_reward(rewards::rubric::FORM, &config.0, context)?;
+    RubricFromQuestion: rewards::rubric_from_question::Config => rubric_reward(rewards::rubric_from_question::FORM, &config.0, context)?;
+    RubricLikert: rewards::rubric_likert::Config => rubric_reward(rewards::rubric_likert::FORM, &config.0, context)?;
+    Judge: rewards::judge_equivalence::Config => rewards::JudgeEquivalence::new(config, context.judge());
+    JudgeScalar: rewards::judge_scalar::Config => rewards::JudgeScalar::new(config, context.judge());
+    LengthPenalty: rewards::length_penalty::Config => rewards::LengthPenalty::new(config);
+    Format: rewards::format::Config => rewards::Format::new(config);
+    Constant: rewards::constant::Config => rewards::Constant::new(config);
+    Random: rewards::random::Config => rewards::Random::new(config);
+    GroundTruth: oracle::ground_truth::Config => oracle::GroundTruth::new(config, context.tasks(), context.profile());
+    PhysicianRubric: oracle::physician_rubric::Config => oracle::PhysicianRubric::new(config, context.tasks(), context.judge());
 }
 
 components! {
     /// The loss that training minimises: the `[train.objective]` table with the `kind` of `[train]`.
     ObjectiveSettings, $ each_objective;
     build<'a>(config, max_new_tokens: u32) -> dyn Objective;
-    Grpo: grpo::Config => Grpo::new(config, max_new_tokens);
-    Sft: sft::Config => Sft::new(config);
+    Grpo: objective::grpo::Config => objective::grpo::Grpo::new(config, max_new_tokens);
+    Sft: objective::sft::Config => objective::sft::Sft::new(config);
 }
 
 components! {
     /// The judge, or how its model is asked: the `[judge]` table less its `model`.
     JudgeSettings, $ each_judge;
     build<'a>(config, model: &'a dyn LanguageModel) -> dyn Judge + 'a;
-    Llm: llm_judge::Config => LlmJudge::new(config, model)?;
-    Margin: margin_judge::Config => MarginJudge::new(config, model)?;
-    PocketRules: pocket_rules::Config => PocketRules::new(config);
+    Llm: judges::llm_judge::Config => judges::LlmJudge::new(config, model)?;
+    Margin: judges::margin_judge::Config => judges::MarginJudge::new(config, model)?;
+    PocketRules: benchmarks::pocket_rules::Config => benchmarks::pocket_rules::PocketRules::new(config);
 }
 
 components! {
     /// The `[benchmark]` table: `kind` and the settings of that kind.
     BenchmarkSettings, $ each_benchmark;
-    Math500: math500::Config;
-    Gsm8k: gsm8k::Config;
-    Aime: aime::Config;
-    Amc: amc::Config;
-    Healthbench: healthbench::Config;
-    Jsonl: jsonl::Config;
-    Arithmetic: arithmetic::Config;
-    PocketMath: pocket_math::Config;
-    PocketHealth: pocket_health::Config;
+    Math500: benchmarks::math500::Config;
+    Gsm8k: benchmarks::gsm8k::Config;
+    Aime: benchmarks::aime::Config;
+    Amc: benchmarks::amc::Config;
+    Healthbench: benchmarks::healthbench::Config;
+    Jsonl: benchmarks::jsonl::Config;
+    Arithmetic: benchmarks::arithmetic::Config;
+    PocketMath: benchmarks::pocket_math::Config;
+    PocketHealth: benchmarks::pocket_health::Config;
 }
 
 fn rubric_reward<'a>(
@@ -387,7 +372,7 @@ mod tests {
     fn every_component_is_built_from_what_it_declares() {
         let model = ScriptedModel::new("model", |_, _| "1".to_owned(), |_, _| vec![0.0]);
         let judge = ScriptedJudge::new(|_, _| Verdict::Met);
-        let tasks = arithmetic::Config::default().load(None, Some(1)).unwrap();
+        let tasks = benchmarks::arithmetic::Config::default().load(None, Some(1)).unwrap();
         let sampling = Sampling::default();
         let context = Context {
             tasks: Some(&tasks),
@@ -409,7 +394,7 @@ mod tests {
     #[test]
     fn a_tree_asks_once_for_each_chunk_of_each_level() {
         let replies = |num_rollouts: u64, fan_in: Option<u32>| {
-            let config = synthesis::Config { fan_in, ..synthesis::Config::default() };
+            let config = aggregators::synthesis::Config { fan_in, ..Default::default() };
             config.calls(GroupShape { num_rollouts, num_label_criteria: 0 }).replies
         };
         assert_eq!(replies(8, None), 1);
@@ -421,7 +406,7 @@ mod tests {
 
     #[test]
     fn mutual_predictability_reads_every_rollout_as_often_as_there_are_rollouts() {
-        let calls = mutual_predictability::Config::default().calls(SHAPE);
+        let calls = aggregators::mutual_predictability::Config::default().calls(SHAPE);
         assert_eq!((calls.scored, calls.rollouts_read), (7, 49));
     }
 }

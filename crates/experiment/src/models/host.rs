@@ -53,7 +53,6 @@ impl Models {
     }
 
     /// Returns a directory for plans alone: a registered model without files is known by its entry.
-
     #[must_use]
     pub fn for_plans(self) -> Self {
         Self { absent: Some(BTreeSet::new()), ..self }
