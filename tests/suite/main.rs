@@ -5,6 +5,8 @@ mod faults;
 mod firewall;
 mod laboratory;
 mod layering;
+mod links;
+mod manifest_reference;
 mod prompts;
 mod selectors;
 mod whole_runs;

@@ -20,7 +20,7 @@ use crate::order;
 use crate::outcome::{chosen, free};
 
 /// Settings of [`JudgeBon`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Show the question to the judge. Default: true (our choice).

@@ -23,7 +23,9 @@ use crate::outcome::{abstained, chosen, flag, free};
 use crate::similarity::Features;
 
 /// Part of two rollouts that is compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Agreement {
     /// Their words.
@@ -34,7 +36,7 @@ pub enum Agreement {
 }
 
 /// Settings of [`Medoid`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Part of two rollouts that is compared: `text` or `answer`. Default: `text` (our choice).

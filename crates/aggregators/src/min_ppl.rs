@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::confidence::{lowest_perplexity, mean_logprob};
 
 /// Settings of [`MinPpl`]: there are none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
 

@@ -31,7 +31,7 @@ const PROMPT: &str = include_str!("../prompts/mutual-predictability-v1.md");
 const PLACES: &[&str] = &["question", "rollouts"];
 
 /// Settings of [`MutualPredictability`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// A prompt of your own with the places `{{question}}` and `{{rollouts}}`.

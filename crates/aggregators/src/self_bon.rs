@@ -29,7 +29,9 @@ const PROMPT: &str = include_str!("../prompts/self-bon-v1.md");
 const PLACES: &[&str] = &["question", "count", "rollouts"];
 
 /// Treatment of a group whose reply names no rollout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnUnreadable {
     /// There is no pseudo-reference.
@@ -40,7 +42,7 @@ pub enum OnUnreadable {
 }
 
 /// Settings of [`SelfBon`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Show the question to the policy. Default: true (our choice).

@@ -15,7 +15,7 @@ use preceptor_core::{
 use serde::{Deserialize, Serialize};
 
 /// Settings of [`Single`]: there are none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
 

@@ -25,7 +25,7 @@ use crate::confidence::mean_logprob;
 use crate::outcome::{abstained, chosen, flag, free};
 
 /// Settings of [`WeightedMajority`]: there are none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
 

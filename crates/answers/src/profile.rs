@@ -10,7 +10,9 @@ use crate::grade::Grade;
 use crate::{dapo, hendrycks, minerva, prm800k, string, verify};
 
 /// A grader by name.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[derive(
+    Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum GraderProfile {
     /// Equality of the trimmed strings.

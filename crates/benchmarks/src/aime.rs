@@ -15,7 +15,9 @@ const CANONICAL_2024: &str = "c2da8ea003e818092945086151faba67f31732ffe60ca523a9
 const CANONICAL_2025: &str = "2e471868257923c3d636e50b04fa9624a4c1c23651f33e09cfccbbb76bad60f6";
 
 /// Which contest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub enum Year {
     /// AIME 2024 I and II.
     #[serde(rename = "2024")]
@@ -27,7 +29,7 @@ pub enum Year {
 }
 
 /// Settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// The contest's year: `"2024"` or `"2025"`.

@@ -32,7 +32,7 @@ const DEFAULT_NUM_TASKS: usize = 200;
 const PROMPT: &str = include_str!("../prompts/sum.md");
 
 /// Settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Numbers to add, 2 to 8.

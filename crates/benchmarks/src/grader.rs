@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use preceptor_answers::GraderProfile;
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// A grader: for final answers a profile, for rubrics the way the benchmark's judge is asked.
@@ -14,6 +16,17 @@ pub enum Grader {
     Answer(GraderProfile),
     /// HealthBench's own rules; see [`crate::healthbench_strict`].
     HealthBenchStrict,
+}
+
+impl schemars::JsonSchema for Grader {
+    fn schema_name() -> Cow<'static, str> {
+        "Grader".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names: Vec<&str> = Self::all().map(Self::name).collect();
+        schemars::json_schema!({ "type": "string", "enum": names })
+    }
 }
 
 /// A name that no grader has.

@@ -20,7 +20,7 @@ const DATA_SET: &str = "gsm8k";
 const CANONICAL: &str = "06ec853fb00f3a7b2056a1a11b0b52aef35e9603569d923e608a153a38867da0";
 
 /// Settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.

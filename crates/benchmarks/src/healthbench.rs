@@ -37,7 +37,9 @@ const TEST_IDS: &str = include_str!("../splits/healthbench-test.txt");
 const VALIDATION_BELOW: u8 = 26;
 
 /// Which file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Set {
     /// The main file, 5,000 rows.
@@ -58,7 +60,9 @@ pub enum Set {
 }
 
 /// Which part of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// Held out for scores.
@@ -73,7 +77,7 @@ pub enum Split {
 }
 
 /// Settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Which file: `main`, `hard`, `consensus`, or the subset `random500`, `posttrainbench245`,

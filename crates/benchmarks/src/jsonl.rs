@@ -14,7 +14,7 @@ use crate::rows::{Problem, load_problems};
 use crate::{Benchmark, Data, Error, TaskSet};
 
 /// Settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// The file, relative to the working directory.

@@ -25,7 +25,7 @@ const DATA_SET: &str = "math500";
 const CANONICAL: &str = "de916cc46a24249ac8cc922835454c7b508d4f9108a3d6d03753cdaaff57754b";
 
 /// Settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.

@@ -40,7 +40,19 @@ const TEST_TIME_BELOW: u8 = 32;
 const HELD_OUT_BELOW: u8 = 64;
 
 /// Which chains.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// Questions that a model may be trained on, without their labels.
@@ -51,7 +63,7 @@ pub enum Split {
 }
 
 /// Settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// `test-time` or `held-out`. Default: `test-time`.

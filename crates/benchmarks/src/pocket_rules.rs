@@ -35,7 +35,7 @@ const VERSION: u32 = 1;
 const RESOLUTION: u64 = 1_000_000;
 
 /// Settings of [`PocketRules`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Share of verdicts that are turned, 0 to 0.5. Default: 0.

@@ -11,7 +11,7 @@ use crate::request::{OWN_KEYS, sorted};
 use crate::{Dialect, Error, Secret};
 
 /// Settings of an [`Endpoint`](crate::Endpoint).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Where the interface lies, for example `http://localhost:8000/v1`: `http://` or `https://`,

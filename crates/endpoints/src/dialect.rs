@@ -27,7 +27,9 @@ use crate::endpoint::COMPONENT;
 const OPENAI_STOP_STRINGS: usize = 4;
 
 /// Whose reading of the OpenAI interface a server speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dialect {
     /// OpenAI itself and services that follow it to the letter.

@@ -96,7 +96,7 @@ macro_rules! components {
         $($variant:ident: $config:ty;)*
     ) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(tag = "kind", rename_all = "kebab-case")]
         pub enum $list {
             $(#[doc = concat!("Settings of ", stringify!($config), ".")] $variant($config),)*

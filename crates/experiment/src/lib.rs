@@ -32,6 +32,7 @@ pub use manifest::resolve::{ResolveOptions, resolve};
 pub use manifest::settings::{
     AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
 };
+pub use manifest::tasks::BenchmarkScope;
 pub use manifest::train_settings::{
     EarlyStopping, Metric, OldLogprobs, Split, TrainSettings, Truncated,
 };

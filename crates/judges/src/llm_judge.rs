@@ -24,7 +24,7 @@ use crate::prompts::Prompts;
 use crate::reply::{self, Style};
 
 /// Settings of [`LlmJudge`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// The form of the reply: `json` (a reason, then the answer), `xml` (the same in tags) or `yes-no`

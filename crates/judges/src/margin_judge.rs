@@ -29,7 +29,7 @@ const PROMPT: &str = include_str!("../prompts/margin-v1.md");
 const PLACES: &[&str] = &["conversation", "reference", "response", "criterion", "yes", "no"];
 
 /// Settings of [`MarginJudge`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// A criterion is met if the margin is above this, in natural log-probability, -1000 to 1000.

@@ -24,7 +24,9 @@ use serde_json::Value;
 use crate::ask::Reading;
 
 /// The form of a judge's reply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Style {
     /// A JSON object with a reason and the answer.

@@ -13,7 +13,7 @@ use crate::Error;
 use crate::adapter::ends_with_name;
 
 /// What is adapted, and how.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LoraConfig {
     /// Rows of `A` and columns of `B`.

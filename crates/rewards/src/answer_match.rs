@@ -24,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{free, mean, measure, rewarded};
 
 /// The part of a text that is its final answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum AnswerExtraction {
     /// As the grader finds it.
@@ -35,7 +37,7 @@ pub enum AnswerExtraction {
 }
 
 /// Settings of [`AnswerMatch`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Grader that finds and compares answers: `string`, `hendrycks`, `prm800k`, `minerva`, `dapo` or

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{free, rewarded};
 
 /// Settings of [`Constant`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// The reward, -1000 to 1000. Default: 0 (our choice).

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{free, rewarded};
 
 /// Settings of [`Format`]: there are none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
 

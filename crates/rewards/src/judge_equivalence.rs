@@ -24,7 +24,7 @@ use crate::outcome::judged;
 const CRITERION: &str = include_str!("../prompts/equivalence-v1.md");
 
 /// Settings of [`JudgeEquivalence`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// A statement of your own that the judge checks; it may speak of "the response" and "the

@@ -27,7 +27,7 @@ const CRITERION: &str = include_str!("../prompts/quality-v1.md");
 const SCALE: Scale = Scale { low: 1, high: 10 };
 
 /// Settings of [`JudgeScalar`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// A statement of your own; the judge grades how far a response satisfies it. Default: a built-in

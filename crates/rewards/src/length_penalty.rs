@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{free, mean, measure, rewarded};
 
 /// Settings of [`LengthPenalty`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// The longest rollout without a penalty, in tokens, from 1. Default: 750 (paper, on HealthBench).

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{free, rewarded};
 
 /// Settings of [`Random`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// Distribution: `binary` (0 or 1) or `uniform` (any number from 0 to 1). Default: `binary` (our
@@ -31,7 +31,9 @@ impl Settings for Config {
 }
 
 /// Distribution of the rewards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Values {
     /// 0 or 1, each with probability 1/2.

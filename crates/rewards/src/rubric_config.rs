@@ -4,7 +4,7 @@ use preceptor_core::{Calls, GroupShape, OutOfRange};
 use serde::{Deserialize, Serialize};
 
 /// Settings of a self-proposed rubric.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct RubricConfig {
     /// Number of criteria that the anchor is asked for, 1 to 100. Default: 5 (paper: at least 5).

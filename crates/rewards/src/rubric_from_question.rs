@@ -33,7 +33,7 @@ pub const FORM: Form = Form {
 };
 
 /// Settings of this reward.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Config(pub RubricConfig);
 

@@ -27,7 +27,7 @@ use crate::{Form, rubric};
 pub const FORM: Form = Form { grading: Grading::Likert, ..rubric::FORM };
 
 /// Settings of this reward.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Config(pub RubricConfig);
 

@@ -30,7 +30,9 @@ use crate::Error;
 const EPSILON: f64 = 1e-6;
 
 /// What a reward is compared with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Baseline {
     /// The mean of the group's rewards.

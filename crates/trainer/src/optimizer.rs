@@ -23,7 +23,7 @@ use crate::Error;
 const CHUNK: usize = 1 << 14;
 
 /// Settings of [`AdamW`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct AdamWConfig {
     /// Decay of the mean gradient, from 0, below 1. Default: 0.9 (verl 0.5).

@@ -17,7 +17,9 @@ use preceptor_core::OutOfRange;
 use serde::{Deserialize, Serialize};
 
 /// The course of the rate after the warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decay {
     /// None.
@@ -30,7 +32,7 @@ pub enum Decay {
 }
 
 /// Settings of a [`Schedule`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct ScheduleConfig {
     /// The course after the warm-up: `constant`, `linear` or `cosine`. Default: `constant` (paper, for

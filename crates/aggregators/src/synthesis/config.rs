@@ -13,7 +13,7 @@ const FREEFORM: &str = include_str!("../../prompts/synthesis-freeform-v2.md");
 const PLACES: &[&str] = &["question", "rollouts"];
 
 /// Built-in prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Style {
     /// For problems with a final answer.
@@ -33,7 +33,7 @@ impl Style {
 }
 
 /// Treatment of a reply that reached its token limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnCutOff {
     /// The text under the heading counts, if there is some.
@@ -43,7 +43,7 @@ pub enum OnCutOff {
 }
 
 /// Settings of [`Synthesis`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// `reasoning` or `freeform`. Default: `reasoning` where the benchmark has final answers, else

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Label, Task, TaskSet, grade};
 
 /// Settings of [`GroundTruth`]: there are none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {}
 

@@ -1,6 +1,7 @@
 //! The command as a process: what it prints, how it exits, what it leaves behind.
 
 mod comparing;
+mod documents;
 mod endpoints;
 mod errors;
 mod failed_calls;

@@ -1,13 +1,13 @@
-//! `docs/commands.md` is what the program says of itself.
+//! `docs/reference/commands.md` is the help of the program.
 
 use std::fs;
 
 use crate::process::Folder;
 
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/commands.md");
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/commands.md");
 const HEAD: &str = "# Commands
 
-What `preceptor help COMMAND` says, for every command; a test writes this page (`PRECEPTOR_WRITE_DOCS=1 cargo test --package preceptor reference`).
+The help of every command (`preceptor help COMMAND`). A test writes this page: `PRECEPTOR_WRITE_DOCS=1 cargo test --workspace reference`.
 ";
 
 /// The help of a command and of those below it.
@@ -28,7 +28,7 @@ fn describe(folder: &Folder, command: &[&str], out: &mut String) {
 }
 
 #[test]
-fn the_page_of_commands_is_what_the_program_says() {
+fn the_page_of_commands_is_the_help_of_the_program() {
     let mut page = HEAD.to_owned();
     describe(&Folder::new(), &[], &mut page);
     if std::env::var_os("PRECEPTOR_WRITE_DOCS").is_some() {

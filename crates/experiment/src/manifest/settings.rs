@@ -6,7 +6,7 @@ use preceptor_files::SamplingDefaults;
 use serde::{Deserialize, Serialize};
 
 /// The `[policy]` table: the model that answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PolicySettings {
     /// Name of a registered model, or the path of a Hugging Face folder or GGUF file.
@@ -15,7 +15,7 @@ pub struct PolicySettings {
 
 /// The `[sampling]` table. Missing keys come from the model's registry entry (temperature,
 /// top-k, top-p, min-p), the benchmark (stop) or the defaults of [`Sampling`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct SamplingSettings {
     /// Rollouts in a group, 1 to 4096. Default: 8 (paper).
@@ -64,7 +64,7 @@ impl SamplingSettings {
 }
 
 /// The `[grader]` table: how final answers are compared with labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct GraderSettings {
     /// The profile. Default: the benchmark's own.
@@ -73,7 +73,7 @@ pub struct GraderSettings {
 
 /// The `[anchor]` table: the frozen initial policy, which writes syntheses and rubrics. A key that is
 /// missing is as in the policy's sampling.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct AnchorSettings {
     /// Name of a registered model or endpoint, or a path. Default: the policy (paper).
@@ -107,7 +107,7 @@ impl AnchorSettings {
 }
 
 /// The `[eval-judge]` table: the judge of the benchmark's own criteria.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct EvalJudgeSettings {
     /// Name of a registered model or endpoint, or a path. Required where a benchmark is graded by a

@@ -19,15 +19,17 @@ use crate::manifest::read::{names_of, read, read_kind};
 const SCOPE_KEYS: [&str; 3] = ["limit", "skip", "if-available"];
 
 /// Keys that every `[benchmark]` table may have, beside those of its kind.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct BenchmarkScope {
-    /// At most this many tasks.
-    limit: Option<usize>,
-    /// Pass over this many tasks before the first.
-    skip: usize,
-    /// Skip the cells, instead of stopping, if the data is missing.
-    if_available: bool,
+pub struct BenchmarkScope {
+    /// Use at most this many prompts, at least 1. A smaller limit is a subset of a larger one. Default:
+    /// all (`arithmetic`: 200, `pocket-math`: 256, `pocket-health`: 100).
+    pub limit: Option<usize>,
+    /// Skip this many prompts before the first.
+    pub skip: usize,
+    /// Skip the cells with a notice, instead of stopping, if the data is missing or the policy lacks a
+    /// chat template that the prompts need.
+    pub if_available: bool,
 }
 
 /// A split of a cell, for its identity.

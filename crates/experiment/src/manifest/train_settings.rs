@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::ObjectiveSettings;
 
 /// Treatment of rollouts that were cut off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Truncated {
     /// They are trained on like the others, with their reward.
@@ -20,7 +22,7 @@ pub enum Truncated {
 }
 
 /// Source of the log-probabilities under the policy that sampled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OldLogprobs {
     /// The sampler's records.
@@ -30,7 +32,9 @@ pub enum OldLogprobs {
 }
 
 /// The metric on the validation prompts that early stopping compares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
     /// The mean score of the policy's rollouts; the higher, the better.
@@ -51,7 +55,7 @@ impl Metric {
 }
 
 /// Early stopping: the step with the best metric is the one that is reported.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct EarlyStopping {
     /// Evaluations without a better metric after which training stops, 1 to 1000. The weights of the
@@ -69,7 +73,7 @@ impl Default for EarlyStopping {
 }
 
 /// The `[train]` table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct TrainSettings {
     /// Steps, 1 to 1000000. Each samples rollouts, or takes targets, and updates the weights. Default:
@@ -221,7 +225,7 @@ pub(crate) struct Train {
 }
 
 /// Prompts that a policy is evaluated on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// The prompts that the policy is trained on, without their labels.

@@ -22,6 +22,7 @@
 //! Differs from the paper: GRPO has its KL term in the loss; here it is in the reward by default, as
 //! in *Compute as Teacher*. The ratio is not bounded before it is clipped: one that overflows is an error.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use burn::tensor::Tensor;
@@ -35,7 +36,9 @@ use crate::Error;
 use crate::advantages::{Baseline, Normalization};
 
 /// How the terms of tokens become one number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aggregation {
     /// The mean over rollouts of the mean over tokens.
@@ -48,7 +51,9 @@ pub enum Aggregation {
 }
 
 /// What the probability ratio is of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ratio {
     /// Each token.
@@ -59,7 +64,9 @@ pub enum Ratio {
 }
 
 /// An estimator of the KL divergence from the reference at one token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum KlEstimator {
     /// The log-ratio. Its gradient does not depend on the reference.
@@ -118,8 +125,18 @@ impl<'de> Deserialize<'de> for LogprobTemperature {
     }
 }
 
+impl schemars::JsonSchema for LogprobTemperature {
+    fn schema_name() -> Cow<'static, str> {
+        "LogprobTemperature".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "enum": ["sampling", 1.0] })
+    }
+}
+
 /// The KL term of the loss.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct LossKl {
     /// Estimator: `k1`, `k2` or `k3`. Default: `k3` (GRPO).
@@ -135,7 +152,7 @@ impl Default for LossKl {
 }
 
 /// Settings of [`Grpo`], and of the advantages it is given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// How the terms of tokens become one number: `sequence-mean-token-mean`, `token-mean` or

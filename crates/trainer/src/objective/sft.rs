@@ -18,7 +18,9 @@ use super::{Batch, Loss, Metrics, Objective};
 use crate::Error;
 
 /// How the terms of tokens become one number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aggregation {
     /// The mean over sequences of the mean over tokens.
@@ -29,7 +31,7 @@ pub enum Aggregation {
 }
 
 /// Settings of [`Sft`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
     /// How the terms of tokens become one number: `sequence-mean-token-mean` or `token-mean`.
