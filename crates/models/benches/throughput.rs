@@ -14,7 +14,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use preceptor_core::{Sampling, Seed};
 use preceptor_models::{
-    Decoder, Device, KvCache, Model, SequenceId, Span, draw_token, new_cache, ops, rows_a_pass,
+    Decoder, Device, KvCache, Model, SequenceId, Span, draw_token, new_cache, rows_per_pass, to_vec,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
@@ -56,20 +56,20 @@ fn forward(
 fn prefill(
     decoder: &dyn Decoder,
     cache: &mut dyn KvCache,
-    rows_a_pass: usize,
+    rows_per_pass: usize,
     [count, len]: [usize; 2],
 ) -> (Vec<SequenceId>, Vec<f32>) {
     let sequences: Vec<_> = (0..count).map(|_| cache.open(None)).collect();
     let mut logits = Vec::new();
-    for (chunk, ids) in sequences.chunks(rows_a_pass / len).enumerate() {
+    for (chunk, ids) in sequences.chunks(rows_per_pass / len).enumerate() {
         let tokens = |i: usize| {
-            let sequence = chunk * (rows_a_pass / len) + i;
+            let sequence = chunk * (rows_per_pass / len) + i;
             (0..len).map(|position| made_up_token(sequence, position)).collect()
         };
         let rows: Vec<_> = ids.iter().enumerate().map(|(i, id)| (*id, tokens(i))).collect();
         let hidden = forward(decoder, cache, &rows);
         let last = (1..=ids.len()).map(|end| hidden.clone().narrow(0, end * len - 1, 1));
-        logits.extend(ops::to_vec(decoder.logits(&Tensor::cat(last.collect(), 0))));
+        logits.extend(to_vec(decoder.logits(&Tensor::cat(last.collect(), 0))));
     }
     (sequences, logits)
 }
@@ -94,7 +94,7 @@ fn decode(
         let rows: Vec<_> =
             sequences.iter().zip(&drawn).map(|(id, token)| (*id, vec![*token])).collect();
         let hidden = forward(decoder, cache, &rows);
-        logits = ops::to_vec(decoder.logits(&hidden));
+        logits = to_vec(decoder.logits(&hidden));
     }
 }
 
@@ -160,7 +160,7 @@ fn main() {
     // Everything runs on a worker thread, as in the sampler.
     let model: &'static Model = Box::leak(Box::new(model));
     let decoder = model.decoder();
-    let rows_a_pass = rows_a_pass(model.device());
+    let rows_per_pass = rows_per_pass(model.device());
     let on_worker = |work: Box<dyn FnOnce() + Send>| -> Box<dyn FnOnce()> {
         Box::new(move || {
             rayon::join(work, || ());
@@ -170,7 +170,7 @@ fn main() {
     let result = measured(repeats, count * len, || {
         on_worker(Box::new(move || {
             let mut cache = new_cache(&model.replicas()[0]);
-            prefill(decoder, &mut *cache, rows_a_pass, [count, len]);
+            prefill(decoder, &mut *cache, rows_per_pass, [count, len]);
         }))
     });
     results.insert(format!("prefill {count}x{len}"), result);
@@ -178,7 +178,7 @@ fn main() {
         let result = measured(repeats, batch * DECODE_STEPS, || {
             let mut cache = new_cache(&model.replicas()[0]);
             let (sequences, logits) =
-                prefill(decoder, &mut *cache, rows_a_pass, [batch, DECODE_CONTEXT]);
+                prefill(decoder, &mut *cache, rows_per_pass, [batch, DECODE_CONTEXT]);
             on_worker(Box::new(move || decode(decoder, &mut *cache, &sequences, logits)))
         });
         results.insert(format!("decode {batch}"), result);

@@ -11,14 +11,9 @@
 
 use std::fmt;
 
-use burn::tensor::{DType, Tensor};
-use burn_flex::Flex;
+use burn::tensor::DType;
 
 use crate::Error;
-use crate::attention::AttentionShape;
-use crate::logits_in_parts;
-use crate::padded_attention::PaddedAttention;
-use crate::targets::Targets;
 
 /// Where a model computes, and in which format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,32 +255,4 @@ fn cuda(number: usize) -> Result<burn::tensor::Device, Absent> {
         let look = "`nvidia-smi` lists the cards of NVIDIA's driver";
         Err(Absent::Number { kind: "cuda", count, look })
     }
-}
-
-/// [`crate::ops::token_logprobs`] under autodiff, as one node.
-pub(crate) fn token_logprobs(
-    hidden: &Tensor<2>,
-    head: &Tensor<2>,
-    targets: &Targets,
-) -> Option<(Tensor<1>, Vec<f32>)> {
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    if let Some(found) =
-        logits_in_parts::token_logprobs::<burn::backend::Cube>(hidden, head, targets)
-    {
-        return Some(found);
-    }
-    logits_in_parts::token_logprobs::<Flex>(hidden, head, targets)
-}
-
-/// Attention of the sequences of a pass under autodiff, as one node.
-pub(crate) fn attend(
-    attention: &mut PaddedAttention,
-    shape: &AttentionShape,
-    inputs: [&Tensor<2>; 3],
-) -> Option<Tensor<2>> {
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    if let Some(mixed) = attention.attend::<burn::backend::Cube>(shape, inputs) {
-        return Some(mixed);
-    }
-    attention.attend::<Flex>(shape, inputs)
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use preceptor_core::PortError;
+
 /// Why a model can't be loaded or used.
 ///
 /// Messages name the file, the tensor or key, what was found and what is allowed; a hint comes last.
@@ -186,4 +188,12 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+}
+
+/// The component's name in port errors.
+pub(crate) const COMPONENT: &str = "the local model";
+
+/// Converts to the error of a port.
+pub(crate) fn port_error(error: Error) -> PortError {
+    PortError::Failed { component: COMPONENT, source: Box::new(error) }
 }

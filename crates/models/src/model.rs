@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use preceptor_core::{Digest, ModelIdentity, Prompt, PromptBody};
 use serde_json::Value;
 
-use crate::chat_template::ChatTemplate;
-use crate::device::Device;
-use crate::gguf::{GgufFile, GgufValue, read_tokenizer};
-use crate::hf_folder::{HfWeights, JsonFile};
-use crate::special_tokens::SpecialTokens;
-use crate::tokenizer::Tokenizer;
-use crate::{Decoder, DecoderSpec, Error, Replica, families};
+use crate::decoder::{Decoder, DecoderSpec, find_family};
+use crate::format::{
+    ChatTemplate, GgufFile, GgufValue, HfWeights, JsonFile, SpecialTokens, Tokenizer,
+    read_tokenizer,
+};
+use crate::{Device, Error, Replica};
 
 /// A model in memory.
 pub struct Model {
@@ -90,7 +89,7 @@ impl Model {
         let name = config.text("model_type")?.ok_or_else(|| {
             config.config_error("model_type", "nothing", "an architecture's name")
         })?;
-        let family = families::find(&config_path, name)?;
+        let family = find_family(&config_path, name)?;
         let tokenizer_path =
             need("tokenizer.json", "slow tokenizers can't be read; save it with a fast one")?;
         let tokenizer_json = fs::read(&tokenizer_path)
@@ -140,7 +139,7 @@ impl Model {
         let name = file
             .text(key)?
             .ok_or_else(|| file.config_error(key, "nothing", "an architecture's name"))?;
-        let family = families::find(path, name)?;
+        let family = find_family(path, name)?;
         let load = |device: &Device| family.load_gguf(&file, device);
         let ((replicas, tokenizer), digest) = rayon::join(
             || {

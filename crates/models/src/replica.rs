@@ -3,7 +3,8 @@
 use std::fmt;
 use std::thread;
 
-use crate::{Decoder, Device};
+use crate::Device;
+use crate::decoder::Decoder;
 
 /// A device and a decoder whose weights lie there.
 pub struct Replica {

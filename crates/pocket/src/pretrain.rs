@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use preceptor_core::{Digest, Seed};
-use preceptor_models::{Device, GroupBatch, Model, TokenGroup, Trainable, ops};
+use preceptor_models::{Device, GroupBatch, Model, TokenGroup, Trainable, to_vec};
 use preceptor_trainer::objective::sft::{self, Aggregation, Sft};
 use preceptor_trainer::{
     Checkpoints, Decay, Group, Learner, MuonConfig, Schedule, ScheduleConfig, Sequence,
@@ -291,7 +291,7 @@ fn mean_loss(trainable: &Trainable, groups: &[Group]) -> f64 {
     let of = |group: &Group| {
         let tokens = TokenGroup { prompt: &group.prompt, rollouts: &group.rollouts };
         let (logprobs, _) = GroupBatch::new(&[tokens]).token_logprobs(decoder);
-        let logprobs = ops::to_vec(logprobs);
+        let logprobs = to_vec(logprobs);
         -logprobs.iter().copied().map(f64::from).sum::<f64>() / logprobs.len() as f64
     };
     groups.iter().map(of).sum::<f64>() / groups.len() as f64

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use preceptor_models::{
-    GradientSums, GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, ops,
-    side_by_side,
+    GradientSums, GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, side_by_side,
+    to_vec,
 };
 
 use crate::muon::{Muon, MuonConfig};
@@ -236,7 +236,7 @@ impl Learner {
                 let batch = self.batch(micro_batch);
                 // Layers keep nothing: there is no way back.
                 let pass = Pass::new(&self.trainable, replica, &batch, LayerStates::Recomputed);
-                ops::to_vec(pass.token_logprobs().0.without_autodiff())
+                to_vec(pass.token_logprobs().0.without_autodiff())
             });
             for (micro_batch, found) in round.iter().zip(found) {
                 let mut rest = found.into_iter();

@@ -16,7 +16,7 @@
 //! change a bit.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use preceptor_models::ops::{self, Linear};
+use preceptor_models::{Linear, to_vec};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -195,7 +195,7 @@ fn orthogonal(mut x: Vec<f32>, rows: usize, columns: usize) -> Vec<f32> {
 fn product(left: &[f32], right: &[f32], [m, k, n]: [usize; 3]) -> Vec<f32> {
     let left = TensorData::new(left.to_vec(), [m, k]);
     let left = Tensor::<2>::from_data(left, &Device::flex());
-    ops::to_vec(Linear::packed(right, n, k).forward(&left))
+    to_vec(Linear::packed(right, n, k).forward(&left))
 }
 
 fn transposed(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use preceptor_models::{
-    Device, GroupBatch, Model, Precision, TokenGroup, Trainable, ops, sequence_logits,
+    Device, GroupBatch, Model, Precision, TokenGroup, Trainable, sequence_logits, to_vec,
     token_logprob,
 };
 use serde::Deserialize;
@@ -479,7 +479,7 @@ fn sequence_logprobs(trainable: &Trainable, training: &Training) -> Vec<Vec<f32>
         .map(|(group, rollouts)| TokenGroup { prompt: &group.prompt_ids, rollouts })
         .collect();
     let (logprobs, _) = GroupBatch::new(&groups).token_logprobs(graph.decoder());
-    let mut rest = ops::to_vec(logprobs.without_autodiff());
+    let mut rest = to_vec(logprobs.without_autodiff());
     rollouts
         .iter()
         .flatten()

@@ -5,7 +5,10 @@
 //! changes the chain. A decode step (few rows) streams every panel once from memory; a prefill
 //! (many rows) keeps a block of rows in the second-level cache and runs all panels past it.
 
-use super::{Isa, LANES, PanelsView, RowsMut, RowsRef, for_each_task};
+use super::isa::Isa;
+use super::lanes::LANES;
+use super::panels::{Packed, PanelsView};
+use super::parallel::{RowsMut, RowsRef, for_each_task};
 
 /// Inputs of one block: a panel block of 128 KiB stays in the second-level cache.
 const INNER_BLOCK: usize = 2048;
@@ -83,6 +86,13 @@ pub(crate) fn product(a: RowsRef<'_>, weights: PanelsView<'_>) -> Vec<f32> {
     // SAFETY: `gemm` has written every number of every row.
     unsafe { data.set_len(rows * columns) };
     data
+}
+
+impl Packed {
+    /// Multiplies the rows of `a` with the packed matrix: `[m, inner]` to `[m, rows]`.
+    pub(crate) fn times(&self, a: RowsRef<'_>) -> Vec<f32> {
+        product(a, self.view())
+    }
 }
 
 /// Some rows times one panel.

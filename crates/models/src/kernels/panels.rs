@@ -2,10 +2,8 @@
 
 use std::cell::RefCell;
 
-use super::{RowsMut, RowsRef, for_each_task, product};
-
-/// Output columns of a panel: one vector of AVX-512, two of AVX2.
-pub(crate) const LANES: usize = 16;
+use super::lanes::LANES;
+use super::parallel::{RowsMut, RowsRef, for_each_task};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -139,7 +137,8 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    fn view(&self) -> PanelsView<'_> {
+    /// Returns the panels.
+    pub(crate) fn view(&self) -> PanelsView<'_> {
         let len = self.rows.div_ceil(LANES) * self.inner * LANES;
         PanelsView::new(&self.data[self.start..][..len], self.rows, self.inner)
     }
@@ -160,11 +159,6 @@ impl Packed {
     pub(crate) fn transposed(panels: PanelsView<'_>) -> Self {
         let (data, start) = pack_transposed(spare(), panels);
         Self { data, start, rows: panels.inner(), inner: panels.rows() }
-    }
-
-    /// `a` times the packed matrix: `[m, inner]` to `[m, rows]`.
-    pub(crate) fn times(&self, a: RowsRef<'_>) -> Vec<f32> {
-        product(a, self.view())
     }
 
     /// Outputs.

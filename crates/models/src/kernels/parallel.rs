@@ -2,6 +2,9 @@
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
+/// Values a task should have at least.
+pub(crate) const TASK_SIZE: usize = 1 << 14;
+
 /// Read-only rows at a fixed distance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowsRef<'a> {
@@ -110,6 +113,17 @@ pub(crate) fn for_each_task(num_tasks: usize, parallel: bool, task: impl Fn(usiz
     } else {
         (0..num_tasks).for_each(task);
     }
+}
+
+/// Runs `run` for every row, several rows per task.
+pub(crate) fn by_rows(rows: usize, cols: usize, run: impl Fn(usize) + Sync + Send) {
+    let rows_per_task = (TASK_SIZE / cols.max(1)).max(1);
+    let tasks = rows.div_ceil(rows_per_task);
+    for_each_task(tasks, tasks > 1, |task| {
+        for row in task * rows_per_task..((task + 1) * rows_per_task).min(rows) {
+            run(row);
+        }
+    });
 }
 
 /// The columns of `x` as rows.

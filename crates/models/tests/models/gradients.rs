@@ -1,7 +1,7 @@
 //! Gradients of the kernels against burn's own in double precision, on the small random checkpoint.
 
 use burn::tensor::{DType, Tensor};
-use preceptor_models::{Decoder, Segment, SegmentAttention, Targets, WeightMut, ops};
+use preceptor_models::{Decoder, Linear, Segment, SegmentAttention, Targets, WeightMut, to_vec};
 
 use crate::support::{llama_folder, load};
 
@@ -33,7 +33,7 @@ fn gradients(
         match weight {
             WeightMut::Matrix { parts, linear } => {
                 let leaf = linear.to_tensor().cast(dtype).autodiff().require_grad();
-                *linear = ops::Linear::from_tensor(leaf.clone());
+                *linear = Linear::from_tensor(leaf.clone());
                 leaves.push((parts[0].0.clone(), Leaf::Matrix(leaf)));
             }
             WeightMut::Vector { name, tensor } => {
@@ -56,8 +56,8 @@ fn gradients(
         Tensor::<1>::from_data(weights.as_slice(), &logprobs.device().inner()).cast(dtype);
     let grads = (logprobs * weights).sum().backward();
     let of = |leaf: &Leaf| match leaf {
-        Leaf::Matrix(leaf) => ops::to_vec(leaf.grad(&grads).expect("every weight takes part")),
-        Leaf::Vector(leaf) => ops::to_vec(leaf.grad(&grads).expect("every weight takes part")),
+        Leaf::Matrix(leaf) => to_vec(leaf.grad(&grads).expect("every weight takes part")),
+        Leaf::Vector(leaf) => to_vec(leaf.grad(&grads).expect("every weight takes part")),
     };
     leaves.iter().map(|(name, leaf)| (name.clone(), of(leaf))).collect()
 }

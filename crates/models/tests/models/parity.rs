@@ -2,12 +2,12 @@
 
 use burn::tensor::{DType, Tensor};
 use preceptor_core::{Continuation, Generator, Message, Role, Sampling, ScoreRequest, Scorer};
-use preceptor_models::families::gemma3::Gemma3Config;
-use preceptor_models::families::llama::LlamaConfig;
-use preceptor_models::families::qwen3::Qwen3Config;
+use preceptor_models::Gemma3Config;
+use preceptor_models::LlamaConfig;
+use preceptor_models::Qwen3Config;
 use preceptor_models::{
-    Decoder, Device, HfWeights, JsonFile, KvCache, Layers, SegmentAttention, Span, Stack,
-    TensorKvCache, ops, token_logprob,
+    Decoder, Device, HfWeights, JsonFile, KvCache, Layers, Linear, SegmentAttention, Span, Stack,
+    TensorKvCache, to_vec, token_logprob,
 };
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ fn check_hidden_states<L: Layers>(family: &str, stack: &Stack<L>) {
     let last = tokens.len() - 1;
     let check = |name: &str, hidden: &Tensor<2>| {
         let wanted = floats(&expected["hidden_last_position"][name]);
-        let got = ops::to_vec(hidden.clone().narrow(0, last, 1).narrow(1, 0, wanted.len()));
+        let got = to_vec(hidden.clone().narrow(0, last, 1).narrow(1, 0, wanted.len()));
         let difference = largest_difference(&got, &wanted);
         assert!(difference < HIDDEN_TOLERANCE, "{family}, {name}: {difference}");
     };
@@ -110,8 +110,8 @@ fn hidden_states_agree_after_every_layer() {
 
 /// There are no kernels for double precision: this is the path of other devices.
 fn check_plain_operations<L: Layers>(family: &str, mut stack: Stack<L>) {
-    let plain = |linear: &mut ops::Linear| {
-        *linear = ops::Linear::from_tensor(linear.to_tensor().cast(DType::F64));
+    let plain = |linear: &mut Linear| {
+        *linear = Linear::from_tensor(linear.to_tensor().cast(DType::F64));
     };
     let vector = |x: &mut Tensor<1>| *x = x.clone().cast(DType::F64);
     plain(&mut stack.embedding);
@@ -130,7 +130,7 @@ fn check_plain_operations<L: Layers>(family: &str, mut stack: Stack<L>) {
     let positions: Vec<u32> = (0..).take(tokens.len()).collect();
     let mut attention = SegmentAttention::sequences([tokens.len()]);
     let hidden = stack.forward(&tokens, &positions, &mut attention);
-    let logits = ops::to_vec(stack.logits(&hidden));
+    let logits = to_vec(stack.logits(&hidden));
     let rows: Vec<Vec<f32>> = logits.chunks(vocab_size).map(<[f32]>::to_vec).collect();
     check_logits(family, &rows);
 
@@ -142,7 +142,7 @@ fn check_plain_operations<L: Layers>(family: &str, mut stack: Stack<L>) {
         cache.begin(&[Span { sequence, len: to - from }]);
         let hidden = stack.forward(&tokens[from..to], &positions[from..to], &mut cache);
         cache.commit();
-        let logits = ops::to_vec(stack.logits(&hidden));
+        let logits = to_vec(stack.logits(&hidden));
         rows.extend(logits.chunks(vocab_size).map(<[f32]>::to_vec));
         sequence = cache.open(Some(sequence));
     }

@@ -10,7 +10,7 @@ use preceptor_core::{
 };
 use preceptor_models::{
     CpuKvCache, Decoder, Device, GenerationOptions, KvCache, LocalModel, Model, SequenceId, Span,
-    ops,
+    to_vec,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -159,7 +159,7 @@ impl<'a> Session<'a> {
         let hidden = self.decoder.forward(tokens, &positions, &mut self.cache);
         self.cache.commit();
         let vocab_size = self.decoder.spec().vocab_size;
-        let logits = ops::to_vec(self.decoder.logits(&hidden));
+        let logits = to_vec(self.decoder.logits(&hidden));
         logits.chunks(vocab_size).map(<[f32]>::to_vec).collect()
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use preceptor_core::{Continuation, ScoreRequest, Scorer, Seed};
 use preceptor_models::{
     Error, GenerationOptions, GroupBatch, LayerStates, LocalModel, LoraConfig, Model, Pass,
-    SegmentAttention, Targets, TokenGroup, Trainable, ops, sequence_logits,
+    SegmentAttention, Targets, TokenGroup, Trainable, sequence_logits, to_vec,
 };
 
 use crate::support::{FAMILIES, fixtures, floats, ids, json, llama_folder, load, text_prompt};
@@ -76,7 +76,7 @@ fn a_pass_over_groups_gives_the_log_probabilities_of_the_scorer() {
     let read: usize = tokenized.iter().map(Vec::len).sum::<usize>() + 2 * (2 + 59);
     assert_eq!(batch.num_rows(), read, "a prompt is read once");
     let (logprobs, entropies) = batch.token_logprobs(graph.decoder());
-    let logprobs = ops::to_vec(logprobs.without_autodiff());
+    let logprobs = to_vec(logprobs.without_autodiff());
     assert_eq!((logprobs.len(), entropies.len()), (2 * 64, 2 * 64));
 
     let requests: Vec<_> = prompts

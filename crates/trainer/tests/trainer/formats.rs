@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use preceptor_models::{Device, GroupBatch, LayerStates, Model, TokenGroup, Trainable, ops};
+use preceptor_models::{Device, GroupBatch, LayerStates, Model, TokenGroup, Trainable, to_vec};
 use preceptor_trainer::objective::grpo::{self, Grpo};
 use preceptor_trainer::objective::sft::{self, Sft};
 use preceptor_trainer::objective::{Sampled, Sequence};
@@ -38,7 +38,7 @@ fn logprobs(model: &Model, rollout: &[u32]) -> Vec<f32> {
     let rollouts = [rollout.to_vec()];
     let group = TokenGroup { prompt: &[1, 2, 3], rollouts: &rollouts };
     let batch = GroupBatch::new(&[group]);
-    ops::to_vec(batch.token_logprobs(model.decoder()).0)
+    to_vec(batch.token_logprobs(model.decoder()).0)
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! Low-rank adapters: `y = x · Wᵀ + scale · (x · Aᵀ) · Bᵀ` with a frozen `W`.
+//!
+//! The product is never added to `W` while training, so no gradient of the size of `W` is made.
+//! Source: Hu et al., LoRA (arXiv 2106.09685); names and files as peft writes them.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// What is adapted, and how.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Rows of `A` and columns of `B`.
+    pub rank: usize,
+    /// The product is multiplied by `alpha / rank`; none: twice the rank.
+    #[serde(default)]
+    pub alpha: Option<f64>,
+    /// Projections by the end of their name, for example `q_proj`, or `layers.1.self_attn.q_proj` for one
+    /// layer's; all of every layer by default.
+    #[serde(default = "LoraConfig::all_projections")]
+    pub targets: BTreeSet<String>,
+}
+
+impl LoraConfig {
+    /// The seven projections of a layer.
+    pub fn all_projections() -> BTreeSet<String> {
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+            .map(str::to_owned)
+            .into()
+    }
+
+    /// What multiplies the product.
+    pub fn scale(&self) -> f32 {
+        (self.alpha() / self.rank as f64) as f32
+    }
+
+    /// The `alpha` in use.
+    pub fn alpha(&self) -> f64 {
+        self.alpha.unwrap_or(2.0 * self.rank as f64)
+    }
+
+    /// Whether a weight of this name is adapted.
+    pub(crate) fn adapts(&self, name: &str) -> bool {
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        module.ends_with("_proj")
+            && self.targets.iter().any(|target| ends_with_name(module, target))
+    }
+
+    /// Checks the settings against the projections that a model has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lora`] for a rank of zero, an `alpha` that is no number above zero, or targets that
+    /// the model lacks.
+    pub(crate) fn check(&self, names: &[String]) -> Result<(), Error> {
+        let error =
+            |key, found: String, expected: String| Err(Error::Lora { key, found, expected });
+        if self.rank == 0 {
+            return error("rank", "0".to_owned(), "a whole number above 0".to_owned());
+        }
+        if !(self.alpha().is_finite() && self.alpha() > 0.0) {
+            return error("alpha", self.alpha().to_string(), "a number above 0".to_owned());
+        }
+        let there: BTreeSet<&str> = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(".weight")?.rsplit('.').next())
+            .filter(|name| name.ends_with("_proj"))
+            .collect();
+        let allowed = || there.iter().map(|t| format!("`{t}`")).collect::<Vec<_>>().join(", ");
+        let is_there = |target: &&String| {
+            let mut modules = names.iter().filter_map(|name| name.strip_suffix(".weight"));
+            let is_last = there.contains(target.rsplit('.').next().unwrap_or(target));
+            is_last && modules.any(|module| ends_with_name(module, target))
+        };
+        match self.targets.iter().find(|target| !is_there(target)) {
+            Some(target) => error("targets", format!("`{target}`"), allowed()),
+            None if self.targets.is_empty() => error("targets", "nothing".to_owned(), allowed()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns true if a dotted name is `name` or ends with it after a dot.
+pub(crate) fn ends_with_name(module: &str, name: &str) -> bool {
+    module.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
