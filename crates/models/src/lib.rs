@@ -1,19 +1,19 @@
 //! Decoder models on this machine: loading, sampling and scoring.
 //!
-//! [`Model::load`] reads a Hugging Face folder or a GGUF file; [`LocalModel`] draws rollouts
-//! ([`preceptor_core::Generator`]) and gives log-probabilities ([`preceptor_core::Scorer`]) with it.
-//! Weights and activations are burn tensors. On the CPU the operations of a layer run as kernels of
-//! our own on the tensors' storage; elsewhere, and under autodiff, as burn operations.
+//! [`Model::load`] reads a Hugging Face folder or a GGUF file; [`LocalModel`] samples rollouts
+//! ([`preceptor_core::Generator`]) and computes log-probabilities ([`preceptor_core::Scorer`]) with it.
+//! Weights and activations are burn tensors. The operations of a layer run as our own kernels on the CPU
+//! and on GPUs, and as burn operations in other formats.
 //!
-//! On the CPU a rollout is a function of model, prompt, sampling and its random stream, to the bit:
-//! neither batch size nor the other sequences of a batch, neither thread count nor the order of
-//! requests can reach it. The private module `kernels` says how.
+//! On the CPU, sampling is batch invariant: a rollout is a function of model, prompt, sampling settings
+//! and its random stream. Batch size, the other sequences of a batch, thread count and the order of
+//! requests do not change a bit of it. The private module `kernels` explains how.
 //!
-//! Everything in a model's files that changes its numbers is computed or refused by its name: tensors
+//! Everything in a model's files that changes its output is computed or rejected by its name: tensors
 //! that no layer uses, unknown metadata, settings of adapters. Weights and log-probabilities that are
 //! NaN or infinite are errors.
 //!
-//! A model family is one file and one line in [`FAMILIES`].
+//! A model family is a file and a line in [`FAMILIES`].
 
 mod attention;
 mod decoder;
@@ -33,8 +33,9 @@ pub use attention::{
     SlotKvCache, Span, TensorKvCache,
 };
 pub use decoder::{
-    Decoder, DecoderSpec, FAMILIES, Family, Gemma3Config, Layer, Layers, LlamaConfig, LoraConfig,
-    Norm, Products, Qwen3Config, RopeConfig, RopeScaling, SizeDefaults, Sizes, Stack, WeightMut,
+    Decoder, DecoderSpec, FAMILIES, Family, Gemma3Config, Layer, LayerNorms, Layers, LlamaConfig,
+    LoraConfig, Norm, ProductParts, Products, Qwen3Config, RopeConfig, RopeScaling, SizeDefaults,
+    Sizes, Slot, Stack, WeightMut,
 };
 pub use device::{Device, Precision};
 pub use error::Error;
@@ -47,8 +48,8 @@ pub use model::Model;
 pub use ops::{Activation, Adapter, Linear, RopeAngles, Targets, to_vec};
 pub use replica::{Replica, side_by_side};
 pub use sampling::{
-    CounterValues, Draw, GenerationOptions, LocalModel, RolloutTrace, Trace, Traced, draw_token,
-    new_cache, rows_per_pass, token_logprob,
+    CounterValues, GenerationOptions, LocalModel, RolloutTrace, SampledToken, Trace, TracedRollout,
+    new_cache, rows_per_pass, sample_token, token_logprob,
 };
 pub use training::{
     GradientSums, Graph, GroupBatch, LayerStates, Parameter, Pass, TokenGroup, Trainable,

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use super::shape::AttentionShape;
-use crate::ops::widened;
+use crate::ops::widen;
 
 /// The masks of a pass, one for each number of rows, number of keys and window.
 ///
@@ -60,7 +60,7 @@ pub(crate) fn causal_attention(
     };
     let format = q.dtype();
     let products = heads(q, rows, num_heads).matmul(shared(k).swap_dims(1, 2));
-    let scores = widened(products) * scale;
+    let scores = widen(products) * scale;
     let mask = masks.get((rows, keys, window), &device).cast(scores.dtype());
     let mixed = activation::softmax(scores + mask, 2).cast(format).matmul(shared(v));
     mixed.swap_dims(0, 1).reshape([rows, num_heads * head_dim])

@@ -1,8 +1,8 @@
 //! Attention of whole sequences in burn operations, for devices where a few large operations are faster
 //! than many small ones.
 //!
-//! The rows of a pass are laid out in padded blocks. A block is attended at once, so that the number of
-//! operations does not depend on the number of sequences. Under autodiff it is one node that stores its
+//! The rows of a pass are laid out in padded blocks. A block is attended at once, so that the index of
+//! operations does not depend on the index of sequences. Under autodiff it is one node that stores its
 //! inputs and the logarithm of each row's sum; weights are computed again for the gradient, block by block
 //! (Dao et al. 2022, section 3.1). With `S = scale · q kᵀ`, `P = softmax(S)` and `o = P v`,
 //!
@@ -103,7 +103,7 @@ pub(crate) struct PaddedAttention {
 }
 
 impl PaddedAttention {
-    /// Lays out the sequences of groups, for the number of heads of `shape`.
+    /// Lays out the sequences of groups, for the index of heads of `shape`.
     pub(crate) fn new(groups: Vec<PromptGroup>, shape: &AttentionShape, device: &Device) -> Self {
         let layout = PaddedLayout::new(groups, shape.num_heads, WEIGHTS_AT_ONCE, device);
         Self { layout: Arc::new(layout), masks: Vec::new() }
@@ -309,19 +309,15 @@ mod tests {
     fn one_by_one(shape: &AttentionShape, [q, k, v]: [&Tensor<2>; 3]) -> Tensor<2> {
         let attention = SegmentAttention::new(segments());
         let mut masks = CausalMasks::default();
-        let parts = attention.segments().iter().enumerate().map(|(number, segment)| {
-            let rows = |x: &Tensor<2>, number: usize| {
-                x.clone().narrow(
-                    0,
-                    attention.first_rows()[number],
-                    attention.segments()[number].len,
-                )
+        let parts = attention.segments().iter().enumerate().map(|(index, segment)| {
+            let rows = |x: &Tensor<2>, index: usize| {
+                x.clone().narrow(0, attention.first_rows()[index], attention.segments()[index].len)
             };
             let seen = |x: &Tensor<2>| match segment.parent {
-                Some(parent) => Tensor::cat(vec![rows(x, parent), rows(x, number)], 0),
-                None => rows(x, number),
+                Some(parent) => Tensor::cat(vec![rows(x, parent), rows(x, index)], 0),
+                None => rows(x, index),
             };
-            causal_attention(shape, &mut masks, rows(q, number), seen(k), seen(v))
+            causal_attention(shape, &mut masks, rows(q, index), seen(k), seen(v))
         });
         Tensor::cat(parts.collect(), 0)
     }
@@ -340,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_give_the_values_and_gradients_of_sequences_one_by_one() {
+    fn blocks_agree_with_sequences_one_by_one() {
         let rows = segments().iter().map(|segment| segment.len).sum();
         let normal = Distribution::Normal(0.0, 1.0);
         let device = Device::flex();

@@ -134,9 +134,9 @@ impl PaddedLayout {
         while let Some(first) = rest.first() {
             // Prompts up to twice as long as the shortest, as many as there is room for.
             let bound = (2 * first.prompt.len).max(64);
-            let fits = |(number, group): &(usize, &PromptGroup)| {
+            let fits = |(index, group): &(usize, &PromptGroup)| {
                 let len = group.prompt.len;
-                len <= bound && num_heads * (number + 1) * len * len <= at_once
+                len <= bound && num_heads * (index + 1) * len * len <= at_once
             };
             let count = rest.iter().enumerate().take_while(fits).count().max(1);
             let groups;
@@ -205,5 +205,44 @@ impl PaddedLayout {
     /// Joins the blocks and removes the padding, `[p, ..]` to `[r, ..]`.
     pub(crate) fn unpadded(&self, blocks: Vec<Tensor<2>>) -> Tensor<2> {
         Tensor::cat(blocks, 0).select(0, self.row_indices.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::to_vec;
+
+    fn rows(first_row: usize, len: usize) -> RowSpan {
+        RowSpan { first_row, len }
+    }
+
+    #[test]
+    fn continuations_are_padded_to_the_longest_and_unpadded_again() {
+        let device = Device::flex();
+        let groups = vec![
+            PromptGroup { prompt: rows(0, 2), continuations: vec![rows(2, 1), rows(3, 2)] },
+            PromptGroup { prompt: rows(5, 1), continuations: vec![rows(6, 2)] },
+        ];
+        let layout = PaddedLayout::new(groups, 1, WEIGHTS_AT_ONCE, &device);
+        let blocks: Vec<_> = layout.buckets.iter().flat_map(Bucket::blocks).collect();
+        let shapes: Vec<_> = blocks.iter().map(|block| (block.sequences, block.len)).collect();
+        assert_eq!(shapes, [(2, 2), (4, 2)], "prompts, then two continuations of each group");
+        let x = Tensor::<1>::from_data([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], &device);
+        let padded = layout.padded(&x.clone().reshape([8, 1]));
+        assert_eq!(padded.dims()[0], 12);
+        assert_eq!(to_vec(layout.is_row.clone()).iter().sum::<f32>(), 8.0);
+        assert_eq!(to_vec(layout.unpadded(vec![padded])), to_vec(x));
+    }
+
+    #[test]
+    fn a_window_hides_older_keys_and_padding_hides_all() {
+        let device = Device::flex();
+        let groups = vec![PromptGroup { prompt: rows(0, 3), continuations: Vec::new() }];
+        let layout = PaddedLayout::new(groups, 1, WEIGHTS_AT_ONCE, &device);
+        let mask = layout.buckets[0].prompts.mask(Some(2));
+        let visible: Vec<bool> = to_vec(mask).iter().map(|value| *value == 0.0).collect();
+        let expected = [true, false, false, true, true, false, false, true, true];
+        assert_eq!(visible, expected);
     }
 }

@@ -280,7 +280,7 @@ mod tests {
     const SHAPE: AttentionShape =
         AttentionShape { num_heads: 6, num_kv_heads: 2, head_dim: 8, scale: 0.3, window: None };
 
-    /// One pass of two layers through both caches; they must agree.
+    /// Runs a pass of two layers through both caches, which must agree.
     fn pass(caches: &mut [Box<dyn KvCache>; 2], spans: &[Span], window: Option<usize>) {
         let shape = AttentionShape { window, ..SHAPE };
         let rows: usize = spans.iter().map(|span| span.len).sum();

@@ -1,4 +1,4 @@
-//! What the sampler and the scorer need of a model, whatever its family.
+//! The interface of a decoder, which the sampler, the scorer and training use for every family.
 
 use std::ops::Range;
 
@@ -8,65 +8,65 @@ use crate::attention::Attend;
 use crate::ops;
 use crate::ops::{Linear, Targets};
 
-/// The numbers that callers outside of a family need.
+/// The sizes of a decoder, whatever its family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecoderSpec {
-    /// Tokens of the vocabulary.
+    /// Number of tokens in the vocabulary.
     pub vocab_size: usize,
-    /// Tokens that fit into the context window.
+    /// Number of tokens that fit into the context window.
     pub context_length: usize,
-    /// Numbers of a hidden state.
+    /// Values per hidden state.
     pub hidden_size: usize,
-    /// Layers.
+    /// Number of layers.
     pub num_layers: usize,
-    /// Numbers of an attention head.
+    /// Values per attention head.
     pub head_dim: usize,
-    /// Numbers of a token's keys and values, of all layers together.
+    /// Values per token of keys and values, over all layers.
     pub key_value_width: usize,
-    /// All weights, tied ones counted once.
+    /// Number of weights; tied ones count once.
     pub num_parameters: u64,
 }
 
 /// A decoder-only language model.
 pub trait Decoder: Send + Sync {
-    /// Its numbers.
+    /// Returns its sizes.
     fn spec(&self) -> &DecoderSpec;
 
-    /// The configuration in one canonical text, however the files spelt it.
+    /// Returns the configuration in canonical form, which does not depend on the format of the files.
     fn canonical_config(&self) -> String;
 
-    /// The `config.json` that makes it, as transformers 5 writes it; none where that has no words for
-    /// the configuration.
+    /// Returns its `config.json` as transformers 5 writes it, or none if `config.json` can't express the
+    /// configuration.
     fn hf_config(&self) -> Option<serde_json::Value>;
 
-    /// The embeddings of tokens, as the first layer takes them.
+    /// Computes the input of the first layer from token ids.
     ///
     /// # Shapes
     ///
     /// `r` ids to `[r, hidden_size]`.
     fn embed(&self, ids: &[u32]) -> Tensor<2>;
 
-    /// Consecutive layers, applied to rows at the given positions.
+    /// Applies consecutive layers to rows at the given positions.
     ///
     /// # Shapes
     ///
     /// `[r, hidden_size]` and `r` positions to `[r, hidden_size]`.
     fn layers(
         &self,
-        numbers: Range<usize>,
+        range: Range<usize>,
         hidden: Tensor<2>,
         positions: &[u32],
         attend: &mut dyn Attend,
     ) -> Tensor<2>;
 
-    /// The norm after the last layer.
+    /// Applies the norm after the last layer.
     ///
     /// # Shapes
     ///
     /// `[r, hidden_size]` to the same.
     fn norm(&self, hidden: &Tensor<2>) -> Tensor<2>;
 
-    /// Final hidden states of the given tokens.
+    /// Computes the final hidden states of the given tokens.
     ///
     /// # Shapes
     ///
@@ -76,43 +76,43 @@ pub trait Decoder: Send + Sync {
         self.norm(&self.layers(all, self.embed(ids), positions, attend))
     }
 
-    /// Logits of hidden states.
+    /// Computes the logits of hidden states.
     ///
     /// # Shapes
     ///
     /// `[r, hidden_size]` to `[r, vocab_size]`.
     fn logits(&self, hidden: &Tensor<2>) -> Tensor<2>;
 
-    /// The log-probabilities of `targets`, one for each hidden state, and the entropy (in nats) of
-    /// each of their distributions; under autodiff without more logits in memory than needed.
+    /// Computes the log-probabilities of `targets`, one for each hidden state, and the entropy (in nats) of
+    /// each of their distributions. Under autodiff, logits of only a part of the rows are in memory at once.
     ///
     /// # Shapes
     ///
-    /// `[r, hidden_size]` to `[r]` and `r` numbers.
+    /// `[r, hidden_size]` to `[r]` and `r` values.
     fn token_logprobs(&self, hidden: &Tensor<2>, targets: &Targets) -> (Tensor<1>, Vec<f32>) {
         ops::plain_token_logprobs(self.logits(hidden), targets)
     }
 
-    /// Its weights, always in the same order, a tied one once.
+    /// Returns its weights, always in the same order; a tied weight appears once.
     fn weights_mut(&mut self) -> Vec<WeightMut<'_>>;
 
-    /// The same decoder, its numbers shared until one of the two gets others.
+    /// Clones the decoder. The weights are shared until one of the two is changed.
     fn clone_box(&self) -> Box<dyn Decoder>;
 }
 
-/// A weight in its place.
+/// A weight of a decoder.
 #[derive(Debug)]
 pub enum WeightMut<'a> {
-    /// A matrix, or several of a checkpoint above one another.
+    /// A matrix, or several matrices of a checkpoint stacked on one another.
     Matrix {
-        /// The checkpoint's names with their numbers of rows, from the top.
+        /// The names in the checkpoint with their numbers of rows, from the top.
         parts: Vec<(String, usize)>,
         /// The matrix `[out, in]`.
         linear: &'a mut Linear,
     },
     /// The weight of a norm.
     Vector {
-        /// The checkpoint's name.
+        /// The name in the checkpoint.
         name: String,
         /// `[d]`.
         tensor: &'a mut Tensor<1>,
@@ -120,7 +120,7 @@ pub enum WeightMut<'a> {
 }
 
 impl WeightMut<'_> {
-    /// The layer that it is of; none for what comes before and after the layers.
+    /// Returns the index of its layer; none for weights before and after the layers.
     pub fn layer(&self) -> Option<usize> {
         let name = match self {
             Self::Matrix { parts, .. } => &parts.first()?.0,

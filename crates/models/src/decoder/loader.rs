@@ -1,4 +1,4 @@
-//! Tensors from named weights, with a record of what was read.
+//! Tensors from named weights, with a record of the names read.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -9,11 +9,11 @@ use crate::format::WeightSource;
 use crate::ops::Linear;
 use crate::{Device, Error};
 
-/// Makes tensors of weights.
+/// Loads weights as tensors.
 pub(crate) struct Loader<'a> {
     weights: &'a dyn WeightSource,
     device: &'a Device,
-    /// Names that were read.
+    /// The names read so far.
     read: RefCell<BTreeSet<String>>,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Loader<'a> {
         Ok(numbers)
     }
 
-    /// Matrices above one another, each with its name and rows.
+    /// Loads matrices stacked on one another, each with its name and number of rows.
     pub(crate) fn linear(&self, parts: &[(String, usize)], inner: usize) -> Result<Linear, Error> {
         let mut all = Vec::new();
         for (name, out) in parts {
@@ -49,13 +49,13 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// A vector.
+    /// Loads a vector.
     pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Tensor<1>, Error> {
         let data = TensorData::new(self.numbers(name, &[len])?, [len]);
         Ok(Tensor::from_data(data, self.device.burn()))
     }
 
-    /// Refuses two tensors that the configuration calls one and that differ.
+    /// Rejects two tensors that differ although the configuration ties them.
     pub(crate) fn check_equal(&self, name: &str, tied: &str, shape: &[usize]) -> Result<(), Error> {
         if self.numbers(name, shape)? == self.numbers(tied, shape)? {
             return Ok(());
@@ -69,7 +69,7 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// Refuses weights that were not read: they would change what the model computes.
+    /// Rejects weights that were not read, since they would change the output of the model.
     pub(crate) fn check_all_read(&self) -> Result<(), Error> {
         match self.weights.first_unread(&self.read.borrow()) {
             None => Ok(()),
@@ -78,7 +78,7 @@ impl<'a> Loader<'a> {
                 what: "the tensor".to_owned(),
                 found,
                 allowed: "those of the layers that this family implements".to_owned(),
-                hint: "it may be a bias, a layer more than the configuration names, or another model's",
+                hint: "it may be a bias, an additional layer, or belong to another model",
             }),
         }
     }

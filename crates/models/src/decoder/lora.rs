@@ -1,6 +1,6 @@
 //! Low-rank adapters: `y = x · Wᵀ + scale · (x · Aᵀ) · Bᵀ` with a frozen `W`.
 //!
-//! The product is never added to `W` while training, so no gradient of the size of `W` is made.
+//! In training the product is never added to `W`, so there is no gradient of the size of `W`.
 //! Source: Hu et al., LoRA (arXiv 2106.09685); names and files as peft writes them.
 
 use std::collections::BTreeSet;
@@ -9,40 +9,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What is adapted, and how.
+/// Settings of low-rank adapters.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LoraConfig {
-    /// Rows of `A` and columns of `B`.
+    /// The number of rows of `A` and of columns of `B`.
     pub rank: usize,
-    /// The product is multiplied by `alpha / rank`; none: twice the rank.
+    /// The numerator of the product's factor `alpha / rank`; none: twice the rank.
     #[serde(default)]
     pub alpha: Option<f64>,
-    /// Projections by the end of their name, for example `q_proj`, or `layers.1.self_attn.q_proj` for one
-    /// layer's; all of every layer by default.
+    /// The adapted projections by the end of their name, for example `q_proj`, or
+    /// `layers.1.self_attn.q_proj` for a single layer; by default all projections of every layer.
     #[serde(default = "LoraConfig::all_projections")]
     pub targets: BTreeSet<String>,
 }
 
 impl LoraConfig {
-    /// The seven projections of a layer.
+    /// Returns the seven projections of a layer.
     pub fn all_projections() -> BTreeSet<String> {
         ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
             .map(str::to_owned)
             .into()
     }
 
-    /// What multiplies the product.
+    /// Returns the factor of the product.
     pub fn scale(&self) -> f32 {
         (self.alpha() / self.rank as f64) as f32
     }
 
-    /// The `alpha` in use.
+    /// Returns `alpha`, or its default.
     pub fn alpha(&self) -> f64 {
         self.alpha.unwrap_or(2.0 * self.rank as f64)
     }
 
-    /// Whether a weight of this name is adapted.
+    /// Returns true if a weight of this name is adapted.
     pub(crate) fn adapts(&self, name: &str) -> bool {
         let module = name.strip_suffix(".weight").unwrap_or(name);
         module.ends_with("_proj")
@@ -53,8 +53,8 @@ impl LoraConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Lora`] for a rank of zero, an `alpha` that is no number above zero, or targets that
-    /// the model lacks.
+    /// [`Error::Lora`] for a rank of zero, an `alpha` that is not above zero, or targets that the model
+    /// lacks.
     pub(crate) fn check(&self, names: &[String]) -> Result<(), Error> {
         let error =
             |key, found: String, expected: String| Err(Error::Lora { key, found, expected });

@@ -1,4 +1,4 @@
-//! Frequencies of the rotary embedding, with the scalings that checkpoints ask for.
+//! Frequencies of the rotary embedding, with the scalings of checkpoints.
 
 use serde::Serialize;
 
@@ -7,38 +7,38 @@ use serde::Serialize;
 pub struct RopeConfig {
     /// The base, `rope_theta`.
     pub theta: f64,
-    /// How frequencies are stretched to longer contexts.
+    /// The scaling of frequencies to longer contexts.
     pub scaling: RopeScaling,
 }
 
-/// How frequencies are stretched.
+/// A scaling of frequencies.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RopeScaling {
-    /// Not at all.
+    /// No scaling.
     None,
-    /// All divided by one factor.
+    /// All frequencies are divided by a factor.
     Linear {
         /// The factor.
         factor: f64,
     },
-    /// Llama 3.1: long waves are divided by `factor`, short ones kept, those between blended.
+    /// Llama 3.1: long waves are divided by `factor`, short ones stay, those between are blended.
     Llama3 {
-        /// Divides the long waves.
+        /// The divisor of long waves.
         factor: f64,
         /// Waves longer than `original_context / low_freq_factor` are long.
         low_freq_factor: f64,
         /// Waves shorter than `original_context / high_freq_factor` are short.
         high_freq_factor: f64,
-        /// The context length the model was first trained with.
+        /// The context length of pretraining.
         original_context: f64,
     },
-    /// One divisor for each frequency, as GGUF files carry them.
+    /// A divisor for each frequency, as GGUF files store them.
     Divisors(Vec<f32>),
 }
 
 impl RopeConfig {
-    /// The `head_dim / 2` frequencies, in radians a position.
+    /// Computes the `head_dim / 2` frequencies, in radians per position.
     pub fn frequencies(&self, head_dim: usize) -> Vec<f32> {
         let frequency = |i: usize| {
             let base = (1.0 / self.theta.powf(2.0 * i as f64 / head_dim as f64)) as f32;

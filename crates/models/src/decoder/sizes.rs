@@ -3,52 +3,53 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::products::{ProductParts, Products};
 use crate::Error;
 use crate::format::{GgufFile, JsonFile};
 
-/// The sizes that every family has.
+/// The sizes of a decoder.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sizes {
-    /// Tokens of the vocabulary.
+    /// Number of tokens in the vocabulary.
     pub vocab_size: usize,
-    /// Numbers of a hidden state.
+    /// Values per hidden state.
     pub hidden_size: usize,
-    /// Numbers between the feed-forward products.
+    /// Values between the feed-forward products.
     pub intermediate_size: usize,
-    /// Layers.
+    /// Number of layers.
     pub num_layers: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub num_heads: usize,
-    /// Key and value heads.
+    /// Number of key and value heads.
     pub num_kv_heads: usize,
-    /// Numbers of a head.
+    /// Values per head.
     pub head_dim: usize,
-    /// Tokens that fit into the context window.
+    /// Number of tokens that fit into the context window.
     pub context_length: usize,
-    /// Added to the mean square in norms.
+    /// The epsilon of norms, added to the mean square.
     pub norm_eps: f64,
 }
 
-/// What a family takes for keys that a configuration lacks; none: the key is needed, or follows from
+/// A family's defaults for keys that a configuration lacks. None: the key is required, or follows from
 /// others.
 #[derive(Clone, Copy, Debug)]
 pub struct SizeDefaults {
-    /// Tokens of the vocabulary.
+    /// Number of tokens in the vocabulary.
     pub vocab_size: Option<usize>,
-    /// Query heads.
+    /// Number of query heads.
     pub num_heads: Option<usize>,
-    /// Key and value heads; none: as many as query heads.
+    /// Number of key and value heads; none: as many as query heads.
     pub num_kv_heads: Option<usize>,
-    /// Numbers of a head; none: the hidden size over the heads.
+    /// Values per head; none: the hidden size divided by the number of heads.
     pub head_dim: Option<usize>,
-    /// Tokens that fit into the context window.
+    /// Number of tokens that fit into the context window.
     pub context_length: Option<usize>,
-    /// Added to the mean square in norms.
+    /// The epsilon of norms, added to the mean square.
     pub norm_eps: f64,
 }
 
 impl SizeDefaults {
-    /// None but this one.
+    /// Creates defaults with this epsilon only.
     pub const fn norm_eps(norm_eps: f64) -> Self {
         Self {
             vocab_size: None,
@@ -66,7 +67,7 @@ impl Sizes {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a key that is missing or can't be.
+    /// [`Error::Config`] for a key that is missing or invalid.
     pub fn from_json(config: &JsonFile, defaults: SizeDefaults) -> Result<Self, Error> {
         let or_default = |key: &str, default: Option<usize>| {
             config
@@ -99,7 +100,7 @@ impl Sizes {
     ///
     /// # Errors
     ///
-    /// As [`Self::from_json`].
+    /// See [`Self::from_json`].
     pub fn from_gguf(
         file: &GgufFile,
         architecture: &str,
@@ -147,38 +148,34 @@ impl Sizes {
         Ok(())
     }
 
-    /// Numbers of all query heads.
+    /// Returns the number of values of all query heads.
     pub fn q_width(&self) -> usize {
         self.num_heads * self.head_dim
     }
 
-    /// Numbers of all key heads, and of all value heads.
+    /// Returns the number of values of all key heads, which is also that of all value heads.
     pub fn kv_width(&self) -> usize {
         self.num_kv_heads * self.head_dim
     }
 
-    /// The products of a layer, each with the parts of a checkpoint that lie above one another in it
-    /// and the numbers they take.
-    pub fn products(&self, layer: usize) -> [(Vec<(String, usize)>, usize); 4] {
-        let part = |name: &str, rows: usize| (layer_name(layer, name), rows);
+    /// Returns the matrices of a checkpoint that form the products of a layer.
+    pub fn products(&self, layer: usize) -> Products<ProductParts> {
         let (q, kv, d, inner) =
             (self.q_width(), self.kv_width(), self.hidden_size, self.intermediate_size);
-        [
-            (
-                vec![
-                    part("self_attn.q_proj", q),
-                    part("self_attn.k_proj", kv),
-                    part("self_attn.v_proj", kv),
-                ],
-                d,
-            ),
-            (vec![part("self_attn.o_proj", d)], q),
-            (vec![part("mlp.gate_proj", inner), part("mlp.up_proj", inner)], d),
-            (vec![part("mlp.down_proj", d)], inner),
-        ]
+        let product = |parts: &[(&str, usize)], inner: usize| ProductParts {
+            parts: parts.iter().map(|(name, rows)| (layer_name(layer, name), *rows)).collect(),
+            inner,
+        };
+        let qkv = [("self_attn.q_proj", q), ("self_attn.k_proj", kv), ("self_attn.v_proj", kv)];
+        Products {
+            qkv: product(&qkv, d),
+            output: product(&[("self_attn.o_proj", d)], q),
+            gate_up: product(&[("mlp.gate_proj", inner), ("mlp.up_proj", inner)], d),
+            down: product(&[("mlp.down_proj", d)], inner),
+        }
     }
 
-    /// The keys of a `config.json`, as transformers 5 writes them.
+    /// Returns the keys of a `config.json`, as transformers 5 writes them.
     pub fn hf_config(&self) -> Value {
         serde_json::json!({
             "dtype": "float32",
@@ -196,7 +193,7 @@ impl Sizes {
     }
 }
 
-/// The Hugging Face name of a layer's weight.
+/// Returns the Hugging Face name of a layer's weight.
 pub(crate) fn layer_name(layer: usize, part: &str) -> String {
     format!("model.layers.{layer}.{part}.weight")
 }

@@ -1,7 +1,7 @@
-//! Decoders that are a stack of like layers between an embedding and a head: what families share.
+//! Decoders that are a stack of similar layers between an embedding and a head.
 //!
-//! A family says what its layer is ([`Layers`]); loading, the pass from bottom to top, the list of
-//! weights and their Hugging Face names are here.
+//! A family defines its layers ([`Layers`]). Loading, the forward pass, the list of weights and their
+//! Hugging Face names are shared.
 //!
 //! Shapes: `r` rows, `d` hidden size, `v` vocabulary.
 
@@ -13,100 +13,66 @@ use serde_json::Value;
 
 use super::interface::{Decoder, DecoderSpec, WeightMut};
 use super::loader::Loader;
+use super::norms::{LayerNorms, Norm, Slot};
+use super::products::{ProductParts, Products};
 use super::sizes::{Sizes, layer_name};
 use crate::attention::Attend;
 use crate::format::WeightSource;
 use crate::ops::{Linear, Targets};
 use crate::{Device, Error, ops};
 
-/// The four products of a layer.
+/// A layer: its products and its norms.
 #[derive(Clone, Debug)]
-pub struct Products {
-    /// Queries, keys and values, `[(heads + 2 · kv_heads) · h, d]`.
-    pub qkv: Linear,
-    /// Output of attention, `[d, heads · h]`.
-    pub output: Linear,
-    /// Gate and up, `[2 · intermediate, d]`.
-    pub gate_up: Linear,
-    /// Back to the hidden size, `[d, intermediate]`.
-    pub down: Linear,
-}
-
-/// A layer: its products and its norms, in an order of the family's own.
-#[derive(Clone, Debug)]
-pub struct Layer {
+pub struct Layer<N> {
     /// The products.
-    pub products: Products,
+    pub products: Products<Linear>,
     /// The norms' weights.
-    pub norms: Vec<Tensor<1>>,
+    pub norms: N,
 }
 
-/// A norm of a layer.
-#[derive(Clone, Copy, Debug)]
-pub struct Norm {
-    /// Its name in a layer of a checkpoint, for example `input_layernorm`.
-    pub name: &'static str,
-    /// Whether it is of a head and not of a hidden state.
-    pub is_of_head: bool,
-    /// The product before which it stands in lists of weights, 0 to 4.
-    pub before: usize,
-}
-
-impl Norm {
-    /// A norm of hidden states.
-    pub const fn hidden(name: &'static str, before: usize) -> Self {
-        Self { name, is_of_head: false, before }
-    }
-
-    /// A norm of heads.
-    pub const fn head(name: &'static str, before: usize) -> Self {
-        Self { name, is_of_head: true, before }
-    }
-}
-
-/// What a family's layers are and do.
+/// The layers of a family.
 pub trait Layers: Clone + Serialize + Send + Sync + 'static {
-    /// What depends on the positions of a pass's rows alone.
+    /// The values that depend only on the positions of a pass's rows.
     type Positions;
 
-    /// Its norms, in the order of [`Layer::norms`].
-    const NORMS: &'static [Norm];
+    /// The norms of a layer.
+    type Norms: LayerNorms;
 
-    /// The sizes.
+    /// Returns the sizes.
     fn sizes(&self) -> &Sizes;
 
-    /// Whether the embedding is the output matrix too.
+    /// Returns true if the embedding is also the output matrix.
     fn has_tied_embeddings(&self) -> bool;
 
-    /// The rotary angles and the like.
+    /// Computes the values that depend only on positions, such as rotary angles.
     fn positions(&self, positions: &[u32], device: &burn::tensor::Device) -> Self::Positions;
 
-    /// What embeddings are before the first layer, `[r, d]` to `[r, d]`.
+    /// Converts embeddings to the input of the first layer, `[r, d]` to `[r, d]`.
     fn embedded(&self, x_rd: Tensor<2>) -> Tensor<2> {
         x_rd
     }
 
-    /// A layer applied to hidden states, `[r, d]` to `[r, d]`.
+    /// Applies a layer to hidden states, `[r, d]` to `[r, d]`.
     fn forward(
         &self,
-        layer: &Layer,
-        number: usize,
+        layer: &Layer<Self::Norms>,
+        index: usize,
         x_rd: Tensor<2>,
         positions: &Self::Positions,
         attend: &mut dyn Attend,
     ) -> Tensor<2>;
 
-    /// A norm of hidden states or of heads, each a row.
+    /// Applies a norm to hidden states or heads, each a row.
     fn norm(&self, x_rd: &Tensor<2>, weight_d: &Tensor<1>) -> Tensor<2> {
         ops::rms_norm(x_rd, weight_d, self.sizes().norm_eps)
     }
 
-    /// The bound of logits, `cap · tanh(logits / cap)`; none: they have none.
+    /// Returns the bound of logits, `cap · tanh(logits / cap)`, if there is one.
     fn logit_cap(&self) -> Option<f64> {
         None
     }
 
-    /// See [`Decoder::hf_config`].
+    /// Returns the `config.json`; see [`Decoder::hf_config`].
     fn hf_config(&self) -> Option<Value>;
 }
 
@@ -116,13 +82,13 @@ const HEAD: &str = "lm_head.weight";
 
 /// A decoder of a family.
 #[derive(Clone, Debug)]
-pub struct Stack<L> {
-    /// What shapes it.
+pub struct Stack<L: Layers> {
+    /// The configuration.
     pub config: L,
     /// Token embeddings, `[v, d]`.
     pub embedding: Linear,
     /// The layers.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Layer<L::Norms>>,
     /// Norm after the last layer, `[d]`.
     pub norm: Tensor<1>,
     /// Output matrix `[v, d]`; none where the embedding is tied.
@@ -132,30 +98,35 @@ pub struct Stack<L> {
 }
 
 impl<L: Layers> Stack<L> {
-    /// Loads the weights that `config` asks for, under their Hugging Face names: packed for the CPU
-    /// kernels where `device` has them, as plain tensors elsewhere.
+    /// Loads the weights of `config` under their Hugging Face names: packed if `device` has CPU kernels, as
+    /// plain tensors otherwise.
     ///
     /// # Errors
     ///
-    /// What [`WeightSource::read`] says; [`Error::Unsupported`] for a tensor that the layers don't use.
+    /// See [`WeightSource::read`]; [`Error::Unsupported`] for a tensor that the layers don't use.
     pub fn load(config: L, weights: &dyn WeightSource, device: &Device) -> Result<Self, Error> {
         let loader = Loader::new(weights, device);
         let sizes = config.sizes();
         let (d, vocab_size) = (sizes.hidden_size, sizes.vocab_size);
         let mut layers = Vec::new();
         let mut num_parameters = 0;
-        for number in 0..sizes.num_layers {
-            let [qkv, output, gate_up, down] = sizes.products(number).map(|(parts, inner)| {
-                num_parameters += parts.iter().map(|(_, rows)| rows * inner).sum::<usize>();
-                loader.linear(&parts, inner)
-            });
-            let products = Products { qkv: qkv?, output: output?, gate_up: gate_up?, down: down? };
-            let norm = |norm: &Norm| {
-                let len = if norm.is_of_head { sizes.head_dim } else { d };
-                num_parameters += len;
-                loader.vector(&layer_name(number, norm.name), len)
+        for index in 0..sizes.num_layers {
+            let mut load = |parts: &ProductParts| {
+                num_parameters += parts.rows() * parts.inner;
+                loader.linear(&parts.parts, parts.inner)
             };
-            let norms = L::NORMS.iter().map(norm).collect::<Result<_, _>>()?;
+            let parts = sizes.products(index);
+            let products = Products {
+                qkv: load(&parts.qkv)?,
+                output: load(&parts.output)?,
+                gate_up: load(&parts.gate_up)?,
+                down: load(&parts.down)?,
+            };
+            let norms = L::Norms::load(|norm: &Norm| {
+                let len = if norm.is_per_head { sizes.head_dim } else { d };
+                num_parameters += len;
+                loader.vector(&layer_name(index, norm.name), len)
+            })?;
             layers.push(Layer { products, norms });
         }
         let head = if config.has_tied_embeddings() {
@@ -183,7 +154,7 @@ impl<L: Layers> Stack<L> {
         Ok(Self { config, embedding, layers, norm, head, spec, device })
     }
 
-    /// What depends on positions alone.
+    /// Computes the values that depend only on positions.
     pub fn positions(&self, positions: &[u32]) -> L::Positions {
         self.config.positions(positions, &self.device)
     }
@@ -212,15 +183,15 @@ impl<L: Layers> Decoder for Stack<L> {
 
     fn layers(
         &self,
-        numbers: Range<usize>,
+        range: Range<usize>,
         hidden: Tensor<2>,
         positions: &[u32],
         attend: &mut dyn Attend,
     ) -> Tensor<2> {
         let positions = self.positions(positions);
         let mut x_rd = hidden;
-        for number in numbers {
-            x_rd = self.config.forward(&self.layers[number], number, x_rd, &positions, attend);
+        for index in range {
+            x_rd = self.config.forward(&self.layers[index], index, x_rd, &positions, attend);
         }
         x_rd
     }
@@ -230,7 +201,7 @@ impl<L: Layers> Decoder for Stack<L> {
     }
 
     fn logits(&self, hidden: &Tensor<2>) -> Tensor<2> {
-        let logits = ops::widened(self.output_matrix().forward(hidden));
+        let logits = ops::widen(self.output_matrix().forward(hidden));
         match self.config.logit_cap() {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,
@@ -249,23 +220,27 @@ impl<L: Layers> Decoder for Stack<L> {
         let matrix = |parts: Vec<(String, usize)>, linear| WeightMut::Matrix { parts, linear };
         let mut weights =
             vec![matrix(vec![(EMBEDDING.to_owned(), sizes.vocab_size)], &mut self.embedding)];
-        for (number, Layer { products, norms }) in self.layers.iter_mut().enumerate() {
+        for (index, Layer { products, norms }) in self.layers.iter_mut().enumerate() {
             let Products { qkv, output, gate_up, down } = products;
-            let linears = [qkv, output, gate_up, down];
-            let vector = |norm: &Norm, tensor| WeightMut::Vector {
-                name: layer_name(number, norm.name),
-                tensor,
-            };
-            let mut norms = L::NORMS.iter().zip(norms).peekable();
-            for (place, ((parts, _), linear)) in
-                sizes.products(number).into_iter().zip(linears).enumerate()
-            {
-                while let Some((norm, tensor)) = norms.next_if(|(norm, _)| norm.before <= place) {
-                    weights.push(vector(norm, tensor));
+            let parts = sizes.products(index);
+            let products = [
+                (Slot::BeforeOutput, parts.qkv, qkv),
+                (Slot::BeforeGateUp, parts.output, output),
+                (Slot::BeforeDown, parts.gate_up, gate_up),
+                (Slot::AfterDown, parts.down, down),
+            ];
+            let mut norms = norms.weights_mut();
+            let mut push_norms = |weights: &mut Vec<_>, slot: Slot| {
+                for (norm, tensor) in norms.extract_if(.., |(norm, _)| norm.slot == slot) {
+                    let name = layer_name(index, norm.name);
+                    weights.push(WeightMut::Vector { name, tensor });
                 }
-                weights.push(matrix(parts, linear));
+            };
+            push_norms(&mut weights, Slot::BeforeQkv);
+            for (slot, parts, linear) in products {
+                weights.push(matrix(parts.parts, linear));
+                push_norms(&mut weights, slot);
             }
-            weights.extend(norms.map(|(norm, tensor)| vector(norm, tensor)));
         }
         weights.push(WeightMut::Vector { name: NORM.to_owned(), tensor: &mut self.norm });
         if let Some(head) = &mut self.head {
@@ -276,5 +251,88 @@ impl<L: Layers> Decoder for Stack<L> {
 
     fn clone_box(&self) -> Box<dyn Decoder> {
         Box::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::decoder::{Qwen3Config, RopeConfig, RopeScaling};
+
+    /// Weights whose values are all equal.
+    struct Constant;
+
+    impl WeightSource for Constant {
+        fn path(&self) -> &Path {
+            Path::new("constant")
+        }
+
+        fn contains(&self, name: &str) -> bool {
+            name != HEAD
+        }
+
+        fn read(&self, _: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+            Ok(vec![0.5; shape.iter().product()])
+        }
+
+        fn first_unread(&self, _: &BTreeSet<String>) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn weights_are_listed_in_the_order_of_the_forward_pass() {
+        let sizes = Sizes {
+            vocab_size: 20,
+            hidden_size: 32,
+            intermediate_size: 48,
+            num_layers: 2,
+            num_heads: 2,
+            num_kv_heads: 1,
+            head_dim: 16,
+            context_length: 64,
+            norm_eps: 1e-6,
+        };
+        let rope = RopeConfig { theta: 1e4, scaling: RopeScaling::None };
+        let config = Qwen3Config { sizes, rope, tied_embeddings: true };
+        let mut stack = Stack::load(config, &Constant, &Device::cpu()).expect("loads");
+        let mut count = 0;
+        let mut names = Vec::new();
+        for weight in stack.weights_mut() {
+            match weight {
+                WeightMut::Matrix { parts, linear } => {
+                    count += linear.shape().iter().product::<usize>();
+                    names.extend(parts.into_iter().map(|(name, _)| name));
+                }
+                WeightMut::Vector { name, tensor } => {
+                    count += tensor.dims()[0];
+                    names.push(name);
+                }
+            }
+        }
+        assert_eq!(count as u64, stack.spec().num_parameters);
+        let layer = |index: usize| {
+            [
+                "input_layernorm",
+                "self_attn.q_proj",
+                "self_attn.k_proj",
+                "self_attn.v_proj",
+                "self_attn.q_norm",
+                "self_attn.k_norm",
+                "self_attn.o_proj",
+                "post_attention_layernorm",
+                "mlp.gate_proj",
+                "mlp.up_proj",
+                "mlp.down_proj",
+            ]
+            .map(|part| layer_name(index, part))
+        };
+        let mut expected = vec![EMBEDDING.to_owned()];
+        expected.extend([layer(0), layer(1)].concat());
+        expected.push(NORM.to_owned());
+        assert_eq!(names, expected);
     }
 }

@@ -17,7 +17,7 @@ use crate::Error;
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// One JSON file, with messages that name it.
+/// A JSON file whose errors name it.
 #[derive(Clone, Debug)]
 pub struct JsonFile {
     path: PathBuf,
@@ -44,34 +44,34 @@ impl JsonFile {
     ///
     /// # Errors
     ///
-    /// As [`Self::read`], but not for a missing file.
+    /// See [`Self::read`]; a missing file is not an error.
     pub fn read_if_there(path: &Path) -> Result<Option<Self>, Error> {
         if path.is_file() { Self::read(path).map(Some) } else { Ok(None) }
     }
 
-    /// The file's path.
+    /// Returns the file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The table at `key` as a file of its own; messages name the same path.
+    /// Returns the table at `key` as a file of its own, with the same path.
     pub fn part(&self, key: &str) -> Option<Self> {
         let value = self.get(key).filter(|value| value.is_object())?.clone();
         Some(Self { path: self.path.clone(), value })
     }
 
-    /// Returns true if the key is there, with any value or null.
+    /// Returns true if the file has the key, with any value or null.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.value.get(key).is_some()
     }
 
-    /// The keys with their values, null among them; none where the file is no table.
+    /// Returns the keys with their values, null included; none if the file is not a table.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
         let table = self.value.as_object().into_iter().flatten();
         table.map(|(key, value)| (key.as_str(), value))
     }
 
-    /// The value at a dotted path; none if it is missing or null.
+    /// Returns the value at a dotted path; none if it is missing or null.
     pub fn get(&self, key: &str) -> Option<&Value> {
         let mut value = &self.value;
         for part in key.split('.') {
@@ -80,38 +80,38 @@ impl JsonFile {
         (!value.is_null()).then_some(value)
     }
 
-    /// An integer, if the key is there.
+    /// Reads a whole number, if the key is present.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is no count.
+    /// [`Error::Config`] if it is not a whole number.
     pub fn integer(&self, key: &str) -> Result<Option<usize>, Error> {
         self.read_as(key, "a whole number", |v| v.as_u64().and_then(|n| usize::try_from(n).ok()))
     }
 
-    /// A number, if the key is there.
+    /// Reads a number, if the key is present.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is no number.
+    /// [`Error::Config`] if it is not a number.
     pub fn float(&self, key: &str) -> Result<Option<f64>, Error> {
         self.read_as(key, "a number", Value::as_f64)
     }
 
-    /// A text, if the key is there.
+    /// Reads a string, if the key is present.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is no text.
+    /// [`Error::Config`] if it is not a string.
     pub fn text(&self, key: &str) -> Result<Option<&str>, Error> {
         self.read_as(key, "a text", Value::as_str)
     }
 
-    /// A truth value, if the key is there.
+    /// Reads a boolean, if the key is present.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is none.
+    /// [`Error::Config`] if it is not a boolean.
     pub fn boolean(&self, key: &str) -> Result<Option<bool>, Error> {
         self.read_as(key, "true or false", Value::as_bool)
     }
@@ -129,7 +129,7 @@ impl JsonFile {
         }
     }
 
-    /// The error for a key with the wrong value; `found` is `nothing` where it is missing.
+    /// Creates the error for a key with an invalid value; `found` is `nothing` if it is missing.
     pub fn config_error(&self, key: &str, found: &str, expected: &str) -> Error {
         Error::Config {
             path: self.path.clone(),
@@ -145,7 +145,7 @@ impl JsonFile {
 pub struct HfWeights {
     folder: PathBuf,
     shards: Vec<(PathBuf, Mmap)>,
-    /// Which shard holds a tensor.
+    /// The shard of each tensor.
     owners: BTreeMap<String, usize>,
 }
 
@@ -164,7 +164,7 @@ impl HfWeights {
                 index.config_error("weight_map", "nothing", "a table of tensors and files")
             })?;
             for (tensor, file) in map {
-                // A shard lies beside its index; anything else is refused.
+                // A shard is beside its index; other paths are rejected.
                 let file = file.as_str().filter(|f| !f.contains(['/', '\\'])).ok_or_else(|| {
                     index.config_error(
                         &format!("weight_map.{tensor}"),
@@ -204,12 +204,12 @@ impl HfWeights {
         Ok(this)
     }
 
-    /// The names of all tensors.
+    /// Returns the names of all tensors.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.owners.keys().map(String::as_str)
     }
 
-    /// The bytes of every weights file, in the order of their names.
+    /// Returns the bytes of every weights file, in the order of their names.
     pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.shards.iter().map(|(_, map)| &map[..])
     }
@@ -251,7 +251,7 @@ impl WeightSource for HfWeights {
         check_finite(path, name, numbers(path, name, &tensor)?)
     }
 
-    /// Rotary frequencies, which old checkpoints keep beside the weights, follow from the
+    /// Ignores rotary frequencies, which old checkpoints store beside the weights: they follow from the
     /// configuration.
     fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
         let is_unread = |name: &&String| !read.contains(*name) && !name.ends_with(".inv_freq");
@@ -259,7 +259,7 @@ impl WeightSource for HfWeights {
     }
 }
 
-/// The numbers of a tensor in single precision.
+/// Converts the values of a tensor to single precision.
 fn numbers(path: &Path, name: &str, tensor: &TensorView<'_>) -> Result<Vec<f32>, Error> {
     let data = tensor.data();
     Ok(match tensor.dtype() {
@@ -284,10 +284,10 @@ fn numbers(path: &Path, name: &str, tensor: &TensorView<'_>) -> Result<Vec<f32>,
     })
 }
 
-/// Tensors by name: shape and numbers.
+/// Tensors by name: shape and values.
 pub type NamedTensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Shapes and numbers of every tensor in a safetensors file.
+/// Reads the shape and values of every tensor in a safetensors file.
 ///
 /// # Errors
 ///
@@ -307,4 +307,42 @@ fn map(path: &Path) -> Result<Mmap, Error> {
     let handle = File::open(path).map_err(read_error)?;
     // SAFETY: read only; see `GgufFile::open`.
     unsafe { Mmap::map(&handle) }.map_err(read_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn file(value: Value) -> JsonFile {
+        JsonFile { path: PathBuf::from("config.json"), value }
+    }
+
+    #[test]
+    fn keys_are_dotted_paths_and_null_is_missing() {
+        let config = file(json!({ "rope": { "theta": 1e4, "kind": null }, "layers": 4 }));
+        assert_eq!(config.float("rope.theta").expect("a number"), Some(1e4));
+        assert_eq!(config.text("rope.kind").expect("missing"), None);
+        assert_eq!(config.integer("layers").expect("a whole number"), Some(4));
+        assert_eq!(config.integer("rope.layers").expect("missing"), None);
+        let part = config.part("rope").expect("a table");
+        assert_eq!(part.float("theta").expect("a number"), Some(1e4));
+        assert!(config.part("layers").is_none());
+    }
+
+    #[test]
+    fn values_of_another_type_are_errors_that_name_the_key() {
+        let config = file(json!({ "layers": -1, "theta": "1", "bias": 0, "name": 1 }));
+        for error in [
+            config.integer("layers").expect_err("negative"),
+            config.float("theta").expect_err("a string"),
+            config.boolean("bias").expect_err("a number"),
+            config.text("name").expect_err("a number"),
+        ] {
+            let Error::Config { key, expected, .. } = &error else { panic!("{error}") };
+            assert!(["layers", "theta", "bias", "name"].contains(&key.as_str()), "{key}");
+            assert!(!expected.is_empty());
+        }
+    }
 }

@@ -1,16 +1,16 @@
-//! The tokens that begin and end a text in a Hugging Face folder, and whether a tokenizer adds them.
+//! Start and end tokens of a Hugging Face folder.
 //!
 //! **Names** (`bos_token`, `eos_token`) are read as transformers 4 and 5 read them. Where
-//! `tokenizer_config.json` has `added_tokens_decoder`, it alone counts. In older folders
-//! `special_tokens_map.json` counts, and `tokenizer_config.json` for what that file lacks. A token that
-//! a newer folder names in `special_tokens_map.json` alone is refused: transformers would not read it,
+//! `tokenizer_config.json` has `added_tokens_decoder`, only that file counts. In older folders
+//! `special_tokens_map.json` counts, and `tokenizer_config.json` for keys that it lacks. A token that
+//! a newer folder names only in `special_tokens_map.json` is rejected: transformers would not read it,
 //! other programs do. A named token of the vocabulary is always matched whole.
 //!
-//! **`add_bos_token`, `add_eos_token`** say what stands around a plain text, as in transformers 4 for its
+//! **`add_bos_token`, `add_eos_token`** set the tokens around plain text, as transformers 4 does for its
 //! Llama tokenizers: `true` adds the token whether or not `tokenizer.json` does (never twice), `false`
-//! leaves it out even where `tokenizer.json` adds it, and without the key `tokenizer.json` decides.
-//! (transformers 5 ignores both keys beside a `tokenizer.json`.) Chats are not concerned: their
-//! template writes such tokens.
+//! omits it even if `tokenizer.json` adds it, and without the key `tokenizer.json` decides.
+//! (transformers 5 ignores both keys beside a `tokenizer.json`.) Chats are not affected: their
+//! template writes these tokens.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ use crate::Error;
 const CONFIG: &str = "tokenizer_config.json";
 const MAP: &str = "special_tokens_map.json";
 
-/// The settings of a folder about the tokens around a text.
+/// A folder's settings of start and end tokens.
 #[derive(Debug)]
 pub(crate) struct SpecialTokens {
     config: Option<JsonFile>,
@@ -32,11 +32,11 @@ pub(crate) struct SpecialTokens {
     pub(crate) bos: Option<String>,
     /// The token that ends a text.
     pub(crate) eos: Option<String>,
-    /// True if [`MAP`] names one of them otherwise than [`CONFIG`].
+    /// True if [`MAP`] names another token than [`CONFIG`].
     is_from_map: bool,
 }
 
-/// A token is a text, or a table whose `content` is one.
+/// Reads a token: a string, or a table with a string as `content`.
 fn read_token(file: Option<&JsonFile>, key: &str) -> Result<Option<String>, Error> {
     let Some((file, value)) = file.and_then(|file| Some((file, file.get(key)?))) else {
         return Ok(None);
@@ -52,8 +52,8 @@ impl SpecialTokens {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], [`Error::Malformed`], or [`Error::Config`] for a token that is no text or that
-    /// only a file names which transformers would not read.
+    /// [`Error::Read`], [`Error::Malformed`], or [`Error::Config`] for a token that is not a string or
+    /// that is named only in a file that transformers would not read.
     pub(crate) fn read(folder: &Path) -> Result<Self, Error> {
         let config = JsonFile::read_if_there(&folder.join(CONFIG))?;
         let map = JsonFile::read_if_there(&folder.join(MAP))?;
@@ -63,7 +63,7 @@ impl SpecialTokens {
             let (in_config, in_map) =
                 (read_token(config.as_ref(), key)?, read_token(map.as_ref(), key)?);
             if is_new && in_config.is_none() && in_map.is_some() {
-                // A null says that there is none.
+                // Null means that there is no token.
                 let is_said = config.as_ref().is_some_and(|file| file.has(key));
                 if let Some(map) = map.as_ref().filter(|_| !is_said) {
                     let expected = "it in `tokenizer_config.json` too, as that file has `added_tokens_decoder`";
@@ -80,7 +80,7 @@ impl SpecialTokens {
         Ok(Self { config, bos, eos, is_from_map })
     }
 
-    /// `tokenizer_config.json`, where there is one.
+    /// Returns `tokenizer_config.json`, if the folder has one.
     pub(crate) fn config(&self) -> Option<&JsonFile> {
         self.config.as_ref()
     }
@@ -151,7 +151,7 @@ impl SpecialTokens {
     }
 }
 
-/// Builds the part of a `tokenizer.json` that puts tokens around a text.
+/// Builds the part of a `tokenizer.json` that adds tokens around a text.
 fn build_post_processor(
     tokenizer: &Tokenizer,
     before: &[u32],

@@ -13,21 +13,21 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     path: PathBuf,
     digest: Digest,
-    /// Tokens that it puts before and after a text by itself.
+    /// Tokens that it adds before and after a text.
     around: [Vec<u32>; 2],
 }
 
 impl Tokenizer {
-    /// From the text of a `tokenizer.json`; `path` is where it came from.
+    /// Parses a `tokenizer.json` that was read from `path`.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] if it makes no sense.
+    /// [`Error::Tokenizer`] if it is invalid.
     pub fn from_json(json: &[u8], path: &Path) -> Result<Self, Error> {
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|error| {
             Error::Tokenizer { path: path.to_owned(), detail: error.to_string() }
         })?;
-        // Some published files cut or pad texts; a prompt is never cut here.
+        // Some published files truncate or pad texts; prompts are never truncated here.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| Error::Tokenizer {
             path: path.to_owned(),
@@ -39,7 +39,7 @@ impl Tokenizer {
         Ok(this)
     }
 
-    /// The tokens around a text, from one that is encoded with and without them.
+    /// Finds the tokens around a text by encoding one with and without them.
     fn tokens_around(&self) -> Result<[Vec<u32>; 2], Error> {
         let (bare, whole) = (self.encode("a", false)?, self.encode("a", true)?);
         let len = bare.len().max(1);
@@ -48,17 +48,17 @@ impl Tokenizer {
         Ok([before.to_vec(), rest.get(bare.len()..).unwrap_or(&[]).to_vec()])
     }
 
-    /// The tokens that it puts before a text by itself.
+    /// Returns the tokens that it adds before a text.
     pub(crate) fn before(&self) -> &[u32] {
         &self.around[0]
     }
 
-    /// The tokens that it puts after a text by itself.
+    /// Returns the tokens that it adds after a text.
     pub(crate) fn after(&self) -> &[u32] {
         &self.around[1]
     }
 
-    /// Takes tokens of the vocabulary for special ones, which are matched whole in texts.
+    /// Marks tokens of the vocabulary as special, so that they are matched whole in texts.
     ///
     /// # Errors
     ///
@@ -78,12 +78,12 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Names the tokenizer by what it was made from beside its `tokenizer.json`.
+    /// Adds settings from beside its `tokenizer.json` to the digest.
     pub(crate) fn set_digest(&mut self, digest: Digest) {
         self.digest = digest;
     }
 
-    /// The spelling of a token.
+    /// Returns the spelling of a token.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Tokenizer {
         self.inner.id_to_token(id).ok_or_else(|| self.error(&unknown()))
     }
 
-    /// The text of a `tokenizer.json` that makes this tokenizer.
+    /// Writes the tokenizer as a `tokenizer.json`.
     ///
     /// # Errors
     ///
@@ -102,37 +102,37 @@ impl Tokenizer {
         self.inner.to_string(true).map_err(|e| self.error(&e))
     }
 
-    /// The digest of the `tokenizer.json`.
+    /// Returns the digest of the `tokenizer.json`.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// The tokens of `text`. Special tokens that are spelt out in it are recognised;
-    /// `add_special` adds those that the tokenizer puts around a text by itself (a start token).
+    /// Encodes `text`. Special tokens that are spelt out in it are recognised;
+    /// `add_special` adds those that the tokenizer adds around a text (a start token).
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] if the library refuses the text.
+    /// [`Error::Tokenizer`] if the library rejects the text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode_fast(text, add_special).map_err(|e| self.error(&e))?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The text of tokens, special ones left out or spelt out.
+    /// Decodes tokens, with special tokens omitted or spelt out.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] if the library refuses a token.
+    /// [`Error::Tokenizer`] if the library rejects a token.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
         self.inner.decode(ids, skip_special).map_err(|e| self.error(&e))
     }
 
-    /// The id of a token that is spelt exactly so.
+    /// Returns the id of the token with this exact spelling.
     pub fn id_of(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
 
-    /// Decodes tokens one by one.
+    /// Returns a decoder of tokens one by one.
     pub(crate) fn stream(&self) -> TextStream<'_> {
         TextStream { tokenizer: self, ids: Vec::new(), settled: 0, shown: 0, text: String::new() }
     }
@@ -144,7 +144,7 @@ impl Tokenizer {
 
 /// The growing text of a rollout. Bytes of an unfinished character wait until it is complete.
 ///
-/// The tokens from `settled` on are decoded with and without the newest ones; what differs is new
+/// The tokens from `settled` on are decoded with and without the newest ones; the difference is the new
 /// text. So a step costs as much as the last few tokens, not the whole rollout.
 #[derive(Debug)]
 pub(crate) struct TextStream<'a> {
@@ -156,7 +156,7 @@ pub(crate) struct TextStream<'a> {
 }
 
 impl TextStream<'_> {
-    /// Takes one more token.
+    /// Appends a token.
     pub(crate) fn push(&mut self, id: u32) -> Result<(), Error> {
         self.ids.push(id);
         let before = self.tokenizer.decode(&self.ids[self.settled..self.shown], true)?;
@@ -172,7 +172,7 @@ impl TextStream<'_> {
         Ok(())
     }
 
-    /// All complete text so far.
+    /// Returns all complete text so far.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

@@ -1,4 +1,4 @@
-//! Where a decoder's weights come from.
+//! The interface of files with weights.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,26 +7,26 @@ use crate::Error;
 
 /// Named tensors in a file or folder.
 pub trait WeightSource {
-    /// The file or folder, for messages.
+    /// Returns the file or folder, for messages.
     fn path(&self) -> &Path;
 
-    /// Whether there is a tensor of that name.
+    /// Returns true if there is a tensor of that name.
     fn contains(&self, name: &str) -> bool;
 
-    /// The numbers of a tensor, the last dimension dense.
+    /// Reads the values of a tensor in row-major order.
     ///
     /// # Errors
     ///
     /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::Unsupported`] for a number type
-    /// that can't be read, [`Error::Malformed`] where the data is cut off, [`Error::NotFinite`].
+    /// that can't be read, [`Error::Malformed`] for truncated data, [`Error::NotFinite`].
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error>;
 
-    /// The source's own name of a tensor that changes the computation and is not among `read`, the
-    /// names that were handed to [`Self::read`].
+    /// Finds a tensor that changes the output and is not among `read`, the names passed to
+    /// [`Self::read`]. Returns the source's own name of it.
     fn first_unread(&self, read: &BTreeSet<String>) -> Option<String>;
 }
 
-/// Returns the numbers of a tensor if none is NaN or infinite.
+/// Returns the values of a tensor if none is NaN or infinite.
 ///
 /// # Errors
 ///

@@ -3,7 +3,7 @@
 use super::exp::exp_f64;
 use super::isa::{Isa, per_isa};
 
-/// What turns a logit into a log-probability.
+/// The terms that turn a logit into a log-probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LogSumExp {
     largest: f64,
@@ -11,26 +11,26 @@ pub(crate) struct LogSumExp {
 }
 
 impl LogSumExp {
-    /// The natural log-probability of a token with this logit.
+    /// Returns the natural log-probability of a token with this logit.
     pub(crate) fn logprob(&self, logit: f32) -> f32 {
         (f64::from(logit) - self.largest - self.log_sum) as f32
     }
 
-    /// What is taken from a logit before the exponential that makes it a probability.
+    /// Returns the value to subtract from a logit before exponentiation.
     pub(crate) fn shift(&self) -> f32 {
         (self.largest + self.log_sum) as f32
     }
 
-    /// The largest logit.
+    /// Returns the largest logit.
     pub(crate) fn largest(&self) -> f64 {
         self.largest
     }
 }
 
-/// The log of the sum of exponentials of `logits`, in double precision. With a logit that is NaN or
+/// Computes the log of the sum of exponentials of `logits` in double precision. With a logit that is NaN or
 /// infinite, every log-probability is NaN.
 pub(crate) fn log_sum_exp(isa: Isa, logits: &[f32]) -> LogSumExp {
-    // The smallest is found in the shadow of the largest: the chains don't wait for each other.
+    // Finding the smallest costs nothing beside the largest: the chains are independent.
     let first = (f32::NEG_INFINITY, f32::INFINITY);
     let (largest, smallest) =
         logits.iter().fold(first, |(most, least), x| (most.max(*x), least.min(*x)));
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn one_logit_that_is_not_finite_makes_every_log_probability_nan() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for place in [0, 5, 16, 102] {
+            for index in [0, 5, 16, 102] {
                 let mut logits: Vec<f32> = (0..103).map(|i| (i % 7) as f32).collect();
-                logits[place] = value;
+                logits[index] = value;
                 for isa in Isa::available() {
                     let lse = log_sum_exp(isa, &logits);
                     assert!(logits.iter().all(|logit| lse.logprob(*logit).is_nan()), "{value}");

@@ -5,7 +5,7 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 
 use super::cpu_support::{filled_rows, on_cpu, rows_of};
-use crate::kernels::{Isa, RowsMut, RowsRef, TASK_SIZE, by_rows, per_isa};
+use crate::kernels::{Isa, RowsMut, RowsRef, TASK_SIZE, for_each_row, per_isa};
 
 /// Computes `x + y`, the sum of the residual stream and the output of a block.
 ///
@@ -33,7 +33,7 @@ pub(crate) fn add_gradient(sum: &mut Vec<f32>, gradient: Vec<f32>) {
 /// `out = x + y`.
 fn add_rows(isa: Isa, x: RowsRef<'_>, y: RowsRef<'_>, out: RowsMut) {
     assert_eq!((x.rows(), x.cols()), (y.rows(), y.cols()), "summands differ in shape");
-    by_rows(x.rows(), x.cols(), |row| {
+    for_each_row(x.rows(), x.cols(), |row| {
         // SAFETY: each row is written by one task.
         let out = unsafe { out.slice(row, 0, x.cols()) };
         add_row(isa, x.row(row), y.row(row), out);

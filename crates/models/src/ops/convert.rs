@@ -9,7 +9,7 @@ pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// Converts half precision to single precision, for sums of many values.
-pub(crate) fn widened<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub(crate) fn widen<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match x.dtype() {
         DType::F16 | DType::BF16 => x.cast(DType::F32),
         _ => x,

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 
 use super::autodiff_node;
-use crate::kernels::{Packed, RowsMut, RowsRef, transpose};
+use crate::kernels::{PackedMatrix, RowsMut, RowsRef, transpose};
 
 /// Returns the tensor's CPU storage if it is in single precision and outside of autodiff.
 pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
@@ -95,7 +95,7 @@ pub(crate) fn primitive<const D: usize>(tensor: &Tensor<D>) -> FlexTensor {
 }
 
 /// Computes `a · bᵀ` for a packed `b`: `[m, k]` and `[n, k]` to `[m, n]`.
-pub(crate) fn packed_product(a: RowsRef<'_>, packed: &Packed) -> Tensor<2> {
+pub(crate) fn packed_product(a: RowsRef<'_>, packed: &PackedMatrix) -> Tensor<2> {
     from_vec(packed.times(a), [a.rows(), packed.outputs()], 0)
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn packed_product(a: RowsRef<'_>, packed: &Packed) -> Tensor<2> {
 pub(crate) fn weight_gradient(grad: RowsRef<'_>, x: RowsRef<'_>) -> Tensor<2> {
     let transposed = transpose(grad);
     let a = RowsRef::new(&transposed, grad.cols(), grad.rows(), grad.rows());
-    packed_product(a, &Packed::columns(x))
+    packed_product(a, &PackedMatrix::columns(x))
 }
 
 #[cfg(test)]

@@ -20,18 +20,18 @@ pub(crate) const UNITS: u32 = 128;
 const CUBES_PER_ROW: usize = 32_768;
 
 /// Returns the device's own tensor.
-pub(crate) fn bare<const D: usize>(tensor: &Burn<D>) -> Option<CubeTensor> {
+pub(crate) fn cube_tensor<const D: usize>(tensor: &Burn<D>) -> Option<CubeTensor> {
     tensor.clone().try_into_primitive::<Cube>().ok()
 }
 
 /// Wraps a device's own tensor.
-pub(crate) fn wrapped<const D: usize>(tensor: CubeTensor) -> Burn<D> {
+pub(crate) fn burn_tensor<const D: usize>(tensor: CubeTensor) -> Burn<D> {
     Burn::from_primitive::<Cube>(tensor)
 }
 
 /// Returns the same values in rows that are dense and evenly spaced. On some devices burn pads the rows of
 /// new tensors, and a part of a matrix has gaps between its rows.
-pub(crate) fn in_rows(tensor: CubeTensor) -> CubeTensor {
+pub(crate) fn with_dense_rows(tensor: CubeTensor) -> CubeTensor {
     let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
     let last = shape.num_dims() - 1;
     let is_even = |dim: usize| strides[dim] == strides[dim + 1] * shape[dim + 1];
@@ -42,7 +42,7 @@ pub(crate) fn in_rows(tensor: CubeTensor) -> CubeTensor {
 }
 
 /// Allocates a contiguous tensor on the device of `like`, without initialising it.
-pub(crate) fn empty<const D: usize>(
+pub(crate) fn allocate<const D: usize>(
     like: &CubeTensor,
     shape: [usize; D],
     format: DType,

@@ -23,7 +23,7 @@ mod token_logprobs;
 
 pub(crate) use add::{add, add_gradient, add_to_chunk};
 pub use convert::to_vec;
-pub(crate) use convert::{indices, widened};
+pub(crate) use convert::{indices, widen};
 pub use gated::Activation;
 pub(crate) use gated::gated;
 pub use linear::{Adapter, Linear};

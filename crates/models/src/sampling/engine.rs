@@ -9,31 +9,31 @@ use crate::kernels::LANES;
 use crate::ops::to_vec;
 use crate::{Device, Model, Replica};
 
-/// Rows of one forward pass while prompts are read: what stays in the caches of a processor, and enough
-/// to keep a card at work.
+/// Returns the number of rows per forward pass while prompts are read: on a CPU as many as fit its caches, on
+/// a GPU enough to keep it busy.
 pub fn rows_per_pass(device: &Device) -> usize {
     if device.has_kernels() { 512 } else { 4096 }
 }
 
-/// Rows whose logits are held at once.
+/// Number of rows whose logits are in memory at once.
 const LOGIT_ROWS: usize = 64;
 
-/// What a model has done so far.
+/// Counts of the work of a model so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CounterValues {
-    /// Prompts read; one for a whole group.
+    /// Prompts read; one per group.
     pub prompts_prefilled: u64,
     /// Tokens of those prompts.
     pub prompt_tokens: u64,
     /// Tokens sampled.
     pub generated_tokens: u64,
-    /// Forward passes of one token a sequence.
+    /// Forward passes of one token per sequence.
     pub decode_steps: u64,
-    /// Tokens whose log-probability was asked for.
+    /// Tokens scored.
     pub scored_tokens: u64,
 }
 
-/// Counts of what a model has done.
+/// Counters of the work of a model.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) prompts_prefilled: AtomicU64,
@@ -60,7 +60,7 @@ impl Counters {
     }
 }
 
-/// An empty cache that suits the model and its device.
+/// Creates an empty cache of the kind that suits the model and its device.
 pub fn new_cache(replica: &Replica) -> Box<dyn KvCache + Send> {
     if !replica.device().has_kernels() {
         Box::new(SlotKvCache::new())
@@ -78,22 +78,22 @@ pub(crate) struct Engine<'a> {
     pub(crate) cache: Box<dyn KvCache + Send>,
 }
 
-/// Tokens to be read by a sequence and what is wanted of them.
+/// Tokens that a sequence reads.
 #[derive(Debug)]
-pub(crate) struct Reading<'a> {
+pub(crate) struct ReadRequest<'a> {
     pub(crate) sequence: SequenceId,
     pub(crate) tokens: &'a [u32],
-    /// Logits are wanted from this token on.
+    /// The index of the first token whose logits are wanted.
     pub(crate) logits_from: usize,
 }
 
 impl<'a> Engine<'a> {
-    /// On one of the model's devices.
+    /// Creates an engine on one of the model's devices.
     pub(crate) fn new(model: &'a Model, replica: &'a Replica) -> Self {
         Self { model, replica, cache: new_cache(replica) }
     }
 
-    /// One forward pass; the hidden states of all rows.
+    /// Runs a forward pass and returns the hidden states of all rows.
     pub(crate) fn forward(&mut self, rows: &[(SequenceId, &[u32])]) -> Tensor<2> {
         let (mut ids, mut positions, mut spans) = (Vec::new(), Vec::new(), Vec::new());
         for (sequence, tokens) in rows {
@@ -104,7 +104,7 @@ impl<'a> Engine<'a> {
             spans.push(Span { sequence: *sequence, len: tokens.len() });
         }
         let (decoder, cache) = (self.replica.decoder(), &mut *self.cache);
-        // Joining with nothing moves the pass onto a worker thread, where handing out work is cheap.
+        // Joining with an empty task moves the pass to a worker thread, where spawning work is cheap.
         rayon::join(
             || {
                 cache.begin(&spans);
@@ -117,17 +117,17 @@ impl<'a> Engine<'a> {
         .0
     }
 
-    /// Logits of hidden states, row by row.
+    /// Computes the logits of hidden states, row by row.
     pub(crate) fn logits(&self, hidden: &Tensor<2>) -> Vec<f32> {
         let decoder = self.replica.decoder();
         to_vec(rayon::join(|| decoder.logits(hidden), || ()).0)
     }
 
-    /// Reads tokens in passes of at most [`rows_per_pass`] rows and hands the logits that are wanted
-    /// to `take(reading, token, logits)`, reading by reading in the order of their ends.
+    /// Reads tokens in passes of at most [`rows_per_pass`] rows and passes the wanted logits to
+    /// `take(reading, token, logits)`, reading by reading in the order of their ends.
     pub(crate) fn read(
         &mut self,
-        readings: &[Reading<'_>],
+        readings: &[ReadRequest<'_>],
         mut take: impl FnMut(usize, usize, &[f32]),
     ) {
         let vocab_size = self.model.spec().vocab_size;
@@ -138,7 +138,7 @@ impl<'a> Engine<'a> {
             let mut wanted = Vec::new();
             let mut used = 0;
             while reading < readings.len() && used < rows_per_pass {
-                let Reading { sequence, tokens, logits_from } = &readings[reading];
+                let ReadRequest { sequence, tokens, logits_from } = &readings[reading];
                 let len = (tokens.len() - at).min(rows_per_pass - used);
                 if len > 0 {
                     rows.push((*sequence, &tokens[at..at + len]));

@@ -1,10 +1,10 @@
-//! Drawing rollouts: prompts read once a group, then decoding with continuous batching.
+//! Sampling of rollouts: prompts are read once per group, then decoded with continuous batching.
 //!
-//! At most `max_batch` sequences decode together, and no more than whose keys and values fit into memory
-//! at their longest. As one ends the next waiting rollout joins; a
-//! prompt is read when the first of its rollouts joins, and forgotten with its last. A rollout's
-//! tokens depend on the prompt, the sampling and its own random stream alone: every row of a pass is
-//! computed by itself (see [`crate::kernels`]) and draws from its own stream.
+//! At most `max_batch` sequences decode together, and only as many as have keys and values that fit into
+//! memory at their maximum length. When one ends, the next waiting rollout joins. A prompt is read when the
+//! first of its rollouts joins, and freed with its last. A rollout's tokens depend only on the prompt, the
+//! sampling settings and its own random stream: every row of a pass is computed independently (see
+//! [`crate::kernels`]) and draws from its own stream.
 
 use std::collections::VecDeque;
 
@@ -16,26 +16,44 @@ use rand_chacha::ChaCha8Rng;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
 
-use super::engine::{Counters, Engine, Reading};
-use super::local_model::GenerationOptions;
-use super::sampler::{Draw, RolloutTrace, Trace, draw_token, draw_traced};
+use super::engine::{Counters, Engine, ReadRequest};
+use super::sampler::{RolloutTrace, SampledToken, Trace, sample_token, sample_traced};
 use crate::attention::SequenceId;
 use crate::error::{COMPONENT, port_error};
 use crate::format::TextStream;
 use crate::{Error, Model, Replica};
 
-/// The prompt of a request and what its rollouts share.
+/// Limits on the memory and batch size of sampling. They do not change the rollouts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GenerationOptions {
+    /// The maximum number of sequences that decode together. None: 32 on the CPU, whose kernels gain little with
+    /// more, else 128.
+    pub max_batch: Option<usize>,
+    /// Maximum bytes of keys and values on each device. None: half of the free memory at the start of
+    /// a call, if the device reports it. A sequence joins if it fits at its maximum length; one
+    /// sequence always runs.
+    pub cache_bytes: Option<u64>,
+}
+
+impl GenerationOptions {
+    /// Creates options that limit a batch to this many sequences.
+    pub fn with_max_batch(max_batch: usize) -> Self {
+        Self { max_batch: Some(max_batch), ..Self::default() }
+    }
+}
+
+/// The prompt of a request and the state that its rollouts share.
 struct Group {
     tokens: Vec<u32>,
     sequence: Option<SequenceId>,
     /// Logits after the prompt, kept until the last rollout has joined.
     logits: Vec<f32>,
-    /// Rollouts that have not ended.
+    /// Number of rollouts that have not ended.
     left: usize,
 }
 
-/// A rollout that is being drawn.
-struct Running<'a> {
+/// A rollout that is being sampled.
+struct ActiveRollout<'a> {
     request: usize,
     index: u32,
     stream: ChaCha8Rng,
@@ -44,24 +62,24 @@ struct Running<'a> {
     tokens: Vec<u32>,
     logprobs: Vec<f32>,
     trace: RolloutTrace,
-    /// The text so far, where stop strings are looked for.
+    /// The text so far, if there are stop strings to find in it.
     text: Option<TextStream<'a>>,
     finish: Option<FinishReason>,
 }
 
-/// Numbers of keys and values that are reserved for each that is used: tables grow by doubling.
+/// Memory reserved per value used: tables of keys and values grow by doubling.
 const RESERVED: u64 = 2;
 
-/// The rule by which waiting rollouts join.
+/// The rule that admits waiting rollouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Admission {
     max_batch: usize,
-    /// Tokens whose keys and values fit into memory, where that is known.
+    /// Number of tokens whose keys and values fit into memory, if that is known.
     max_tokens: Option<u64>,
 }
 
 impl Admission {
-    /// The rule for a device that is at work on nothing else.
+    /// Creates the rule for a device that does no other work.
     pub(crate) fn new(options: GenerationOptions, replica: &Replica) -> Self {
         let (device, spec) = (replica.device(), replica.decoder().spec());
         let usual = if device.has_kernels() { 32 } else { 128 };
@@ -73,8 +91,8 @@ impl Admission {
         }
     }
 
-    /// How many rollouts of `waiting` join `num_running`, whose longest forms have `held` tokens. Each
-    /// has the tokens that it may add.
+    /// Returns how many rollouts of `waiting` join `num_running`, which have `held` tokens at their maximum
+    /// length. `waiting` has the number of tokens that each may add.
     fn num_joining(
         self,
         num_running: usize,
@@ -95,7 +113,7 @@ impl Admission {
     }
 }
 
-/// One call of the generator.
+/// A call of the generator.
 pub(crate) struct Generation<'a> {
     engine: Engine<'a>,
     counters: &'a Counters,
@@ -104,7 +122,7 @@ pub(crate) struct Generation<'a> {
     admission: Admission,
     groups: Vec<Group>,
     waiting: VecDeque<(usize, RolloutSeed)>,
-    running: Vec<Running<'a>>,
+    running: Vec<ActiveRollout<'a>>,
     done: Vec<Vec<(Rollout, RolloutTrace)>>,
 }
 
@@ -121,11 +139,11 @@ impl<'a> Generation<'a> {
         check(sampling)?;
         let mut groups = Vec::with_capacity(requests.len());
         let mut waiting = VecDeque::new();
-        for (number, request) in requests.iter().enumerate() {
+        for (index, request) in requests.iter().enumerate() {
             let tokens = model.prompt_tokens(&request.prompt).map_err(port_error)?;
             let left = request.rollouts.len();
             groups.push(Group { tokens, sequence: None, logits: Vec::new(), left });
-            waiting.extend(request.rollouts.iter().map(|rollout| (number, *rollout)));
+            waiting.extend(request.rollouts.iter().map(|rollout| (index, *rollout)));
         }
         Ok(Self {
             engine: Engine::new(model, replica),
@@ -158,7 +176,7 @@ impl<'a> Generation<'a> {
         Ok(self.done)
     }
 
-    /// Lets waiting rollouts into free places, reading their prompts first.
+    /// Admits waiting rollouts, after reading their prompts.
     fn join_waiting(&mut self, observer: &mut dyn GenerationObserver) -> Result<(), PortError> {
         let num_joining = self.num_joining();
         let joining: Vec<_> = self.waiting.drain(..num_joining).collect();
@@ -170,7 +188,7 @@ impl<'a> Generation<'a> {
         self.prefill(&prompts, observer);
 
         for (request, seed) in joining {
-            let mut running = Running {
+            let mut running = ActiveRollout {
                 request,
                 index: seed.index,
                 stream: seed.seed.rng(),
@@ -185,8 +203,8 @@ impl<'a> Generation<'a> {
             };
             if running.finish.is_none() {
                 let group = &self.groups[request];
-                let draw = running.draw(&group.logits, self.sampling, self.trace);
-                running.take(draw, self.engine.model, self.sampling).map_err(port_error)?;
+                let draw = running.sample(&group.logits, self.sampling, self.trace);
+                running.append(draw, self.engine.model, self.sampling).map_err(port_error)?;
                 Counters::add(&self.counters.generated_tokens, 1);
                 observer.on_tokens(Usage { num_prompt_tokens: 0, num_generated_tokens: 1 });
                 if running.finish.is_none() {
@@ -198,7 +216,7 @@ impl<'a> Generation<'a> {
         Ok(())
     }
 
-    /// How many of the waiting rollouts join now.
+    /// Returns the number of waiting rollouts that join now.
     fn num_joining(&self) -> usize {
         let of_rollout = u64::from(self.sampling.max_new_tokens);
         let of_prompt = |group: &Group| group.tokens.len() as u64;
@@ -214,7 +232,7 @@ impl<'a> Generation<'a> {
         self.admission.num_joining(self.running.len(), held, waiting)
     }
 
-    /// Why nothing can be drawn for a request, if so.
+    /// Returns the reason why a request can't be sampled, if there is one.
     fn cut_off(&self, request: usize) -> Option<FinishReason> {
         if self.groups[request].tokens.len() >= self.engine.model.context_length() {
             Some(FinishReason::PromptTooLong)
@@ -229,12 +247,12 @@ impl<'a> Generation<'a> {
         for request in requests {
             self.groups[*request].sequence = Some(self.engine.cache.open(None));
         }
-        let readings: Vec<Reading<'_>> = requests
+        let readings: Vec<ReadRequest<'_>> = requests
             .iter()
             .map(|request| {
                 let Group { tokens, sequence, .. } = &self.groups[*request];
                 let sequence = sequence.expect("opened above");
-                Reading { sequence, tokens, logits_from: tokens.len() - 1 }
+                ReadRequest { sequence, tokens, logits_from: tokens.len() - 1 }
             })
             .collect();
         let mut logits = vec![Vec::new(); requests.len()];
@@ -249,7 +267,7 @@ impl<'a> Generation<'a> {
         }
     }
 
-    /// One token for every running sequence.
+    /// Samples a token for every running sequence.
     fn step(&mut self, observer: &mut dyn GenerationObserver) -> Result<(), PortError> {
         let rows: Vec<(SequenceId, &[u32])> = self
             .running
@@ -266,8 +284,8 @@ impl<'a> Generation<'a> {
             .par_iter_mut()
             .zip(logits.par_chunks(model.spec().vocab_size))
             .try_for_each(|(running, logits)| {
-                let draw = running.draw(logits, sampling, trace);
-                running.take(draw, model, sampling)
+                let draw = running.sample(logits, sampling, trace);
+                running.append(draw, model, sampling)
             })
             .map_err(port_error)?;
         let count = self.running.len();
@@ -277,15 +295,15 @@ impl<'a> Generation<'a> {
         Ok(())
     }
 
-    /// Hands out the rollouts that have ended and forgets what nobody needs any more.
+    /// Reports the rollouts that have ended and frees their state.
     fn retire(&mut self, observer: &mut dyn GenerationObserver) -> Result<(), PortError> {
-        let mut place = 0;
-        while place < self.running.len() {
-            let Some(finish) = self.running[place].finish else {
-                place += 1;
+        let mut index = 0;
+        while index < self.running.len() {
+            let Some(finish) = self.running[index].finish else {
+                index += 1;
                 continue;
             };
-            let mut running = self.running.remove(place);
+            let mut running = self.running.remove(index);
             if let Some(sequence) = running.sequence {
                 self.engine.cache.close(sequence);
             }
@@ -309,19 +327,29 @@ impl<'a> Generation<'a> {
     }
 }
 
-impl Running<'_> {
-    /// Draws the next token.
-    fn draw(&mut self, logits: &[f32], sampling: &Sampling, trace: Option<Trace>) -> Draw {
+impl ActiveRollout<'_> {
+    /// Samples the next token.
+    fn sample(
+        &mut self,
+        logits: &[f32],
+        sampling: &Sampling,
+        trace: Option<Trace>,
+    ) -> SampledToken {
         match trace {
-            None => draw_token(logits, sampling, &mut self.stream),
+            None => sample_token(logits, sampling, &mut self.stream),
             Some(wanted) => {
-                draw_traced(logits, sampling, &mut self.stream, wanted, &mut self.trace)
+                sample_traced(logits, sampling, &mut self.stream, wanted, &mut self.trace)
             }
         }
     }
 
-    /// Takes a drawn token and sees whether the rollout ends with it.
-    fn take(&mut self, draw: Draw, model: &Model, sampling: &Sampling) -> Result<(), Error> {
+    /// Appends a sampled token and ends the rollout if it is the last.
+    fn append(
+        &mut self,
+        draw: SampledToken,
+        model: &Model,
+        sampling: &Sampling,
+    ) -> Result<(), Error> {
         // A logit that is NaN or infinite makes every log-probability of its row NaN.
         let traced = self.trace.logprobs.last().copied().filter(|logprob| !logprob.is_finite());
         let logprob = traced.unwrap_or(draw.logprob);
@@ -365,7 +393,7 @@ impl Running<'_> {
         if finish == FinishReason::StopString {
             match first_stop(&text, &sampling.stop) {
                 Some(at) => text.truncate(at),
-                // Decoding at once may treat spaces differently from decoding bit by bit.
+                // Decoding all tokens at once may treat spaces differently from decoding them one by one.
                 None => {
                     text = self.text.map_or(text, |stream| stream.text().to_owned());
                     text.truncate(first_stop(&text, &sampling.stop).unwrap_or(text.len()));
@@ -384,7 +412,7 @@ impl Running<'_> {
     }
 }
 
-/// Where the first stop string begins.
+/// Returns the start of the first stop string.
 fn first_stop(text: &str, stop: &[String]) -> Option<usize> {
     stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str())).min()
 }
@@ -412,7 +440,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sequences_join_while_their_longest_forms_fit() {
+    fn sequences_join_while_their_maximum_lengths_fit() {
         let rule = Admission { max_batch: 4, max_tokens: Some(100) };
         let joining = |running, held, waiting: &[u64]| {
             rule.num_joining(running, held, waiting.iter().copied())

@@ -1,7 +1,7 @@
-//! A loaded model as the ports see it: a generator and a scorer.
+//! A loaded model behind the ports: a generator and a scorer.
 //!
-//! Where a model lies on n devices, each draws the rollouts of every n-th prompt and scores an n-th of the
-//! continuations, all at once.
+//! On n devices, each samples the rollouts of every n-th prompt and scores an n-th of the continuations, in
+//! parallel.
 
 use std::error::Error as StdError;
 use std::sync::mpsc::{self, Sender};
@@ -13,29 +13,10 @@ use preceptor_core::{
 };
 
 use super::engine::{CounterValues, Counters};
-use super::generate::{Admission, Generation};
+use super::generate::{Admission, Generation, GenerationOptions};
 use super::sampler::{RolloutTrace, Trace};
 use super::score::score;
 use crate::{Model, Replica, side_by_side};
-
-/// How rollouts are drawn; none of it changes what they say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GenerationOptions {
-    /// Sequences that decode together at most. None: 32 on the CPU, whose kernels gain little with
-    /// more, else 128.
-    pub max_batch: Option<usize>,
-    /// Bytes that keys and values may take on each device. None: half of what is free when a call
-    /// begins, where the device tells. A sequence joins while its longest possible form fits; one
-    /// always does.
-    pub cache_bytes: Option<u64>,
-}
-
-impl GenerationOptions {
-    /// Limits a batch to this many sequences.
-    pub fn of_batch(max_batch: usize) -> Self {
-        Self { max_batch: Some(max_batch), ..Self::default() }
-    }
-}
 
 /// A model on this machine.
 #[derive(Debug)]
@@ -51,87 +32,86 @@ impl LocalModel {
         Self { model, options, counters: Counters::default() }
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// Takes other weights of the same shape; see [`Model::set_replicas`].
+    /// Replaces the weights by others of the same shape; see [`Model::set_replicas`].
     pub fn set_replicas(&mut self, replicas: Vec<Replica>, weights: Digest) {
         self.model.set_replicas(replicas, weights);
     }
 
-    /// What it has done so far.
+    /// Returns the counts of its work so far.
     pub fn counters(&self) -> CounterValues {
         self.counters.values()
     }
-}
 
-impl LocalModel {
-    /// Draws on one device.
-    fn draw(
+    /// Samples on one device.
+    fn sample(
         &self,
         replica: &Replica,
         requests: &[GenerationRequest],
         sampling: &Sampling,
         trace: Option<Trace>,
         observer: &mut dyn GenerationObserver,
-    ) -> Result<Vec<Vec<Traced>>, PortError> {
+    ) -> Result<Vec<Vec<TracedRollout>>, PortError> {
         let Self { model, options, counters } = self;
         let admission = Admission::new(*options, replica);
-        let drawing =
+        let generation =
             Generation::new(model, replica, counters, sampling, trace, admission, requests)?;
-        drawing.run(observer)
+        generation.run(observer)
     }
 
-    /// [`Generator::generate`], with a record of every token where `trace` asks for it.
+    /// Samples like [`Generator::generate`], with a record of every token if `trace` is set.
     ///
     /// # Errors
     ///
-    /// As [`Generator::generate`].
+    /// See [`Generator::generate`].
     pub fn generate_traced(
         &self,
         requests: &[GenerationRequest],
         sampling: &Sampling,
         trace: Option<Trace>,
         observer: &mut dyn GenerationObserver,
-    ) -> Result<Vec<Vec<Traced>>, PortError> {
+    ) -> Result<Vec<Vec<TracedRollout>>, PortError> {
         let replicas = self.model.replicas();
         if let [replica] = replicas {
-            return self.draw(replica, requests, sampling, trace, observer);
+            return self.sample(replica, requests, sampling, trace, observer);
         }
-        let share = |number: usize| requests.iter().skip(number).step_by(replicas.len()).cloned();
+        let share = |replica: usize| requests.iter().skip(replica).step_by(replicas.len()).cloned();
         let shares: Vec<Vec<GenerationRequest>> =
-            (0..replicas.len()).map(|number| share(number).collect()).collect();
+            (0..replicas.len()).map(|replica| share(replica).collect()).collect();
         let (sender, events) = mpsc::channel();
-        let drawn = thread::scope(|scope| {
+        let sampled = thread::scope(|scope| {
             let shares = shares.iter().zip(replicas).enumerate();
             let started: Vec<_> = shares
                 .map(|(first, (requests, replica))| {
                     let events = sender.clone();
-                    let mut forward = Forward { first, step: replicas.len(), events };
-                    scope.spawn(move || self.draw(replica, requests, sampling, trace, &mut forward))
+                    let mut sender = EventSender { first, step: replicas.len(), events };
+                    scope
+                        .spawn(move || self.sample(replica, requests, sampling, trace, &mut sender))
                 })
                 .collect();
             drop(sender);
-            let told = tell(events, observer);
-            let drawn: Vec<_> = started
+            let forwarded = forward_events(events, observer);
+            let sampled: Vec<_> = started
                 .into_iter()
                 .map(|thread| {
                     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
                 })
                 .collect();
-            told.map_err(PortError::Stopped)?;
-            drawn.into_iter().collect::<Result<Vec<_>, PortError>>()
+            forwarded.map_err(PortError::Stopped)?;
+            sampled.into_iter().collect::<Result<Vec<_>, PortError>>()
         })?;
-        let mut drawn: Vec<_> = drawn.into_iter().map(Vec::into_iter).collect();
+        let mut sampled: Vec<_> = sampled.into_iter().map(Vec::into_iter).collect();
         let num = replicas.len();
-        Ok((0..requests.len()).filter_map(|request| drawn[request % num].next()).collect())
+        Ok((0..requests.len()).filter_map(|request| sampled[request % num].next()).collect())
     }
 }
 
-/// A rollout with the record of its tokens, which is empty where none was asked for.
-pub type Traced = (Rollout, RolloutTrace);
+/// A rollout with the record of its tokens, which is empty without tracing.
+pub type TracedRollout = (Rollout, RolloutTrace);
 
 impl Generator for LocalModel {
     fn identity(&self) -> &ModelIdentity {
@@ -144,21 +124,22 @@ impl Generator for LocalModel {
         sampling: &Sampling,
         observer: &mut dyn GenerationObserver,
     ) -> Result<Vec<Vec<Rollout>>, PortError> {
-        let drawn = self.generate_traced(requests, sampling, None, observer)?;
-        let rollouts = |group: Vec<Traced>| group.into_iter().map(|(rollout, _)| rollout).collect();
-        Ok(drawn.into_iter().map(rollouts).collect())
+        let sampled = self.generate_traced(requests, sampling, None, observer)?;
+        let rollouts =
+            |group: Vec<TracedRollout>| group.into_iter().map(|(rollout, _)| rollout).collect();
+        Ok(sampled.into_iter().map(rollouts).collect())
     }
 }
 
-/// What happens while rollouts are drawn.
+/// Progress of sampling.
 enum Event {
     Rollout(usize, Box<Rollout>),
     Tokens(Usage),
 }
 
-/// Tells `observer` what happens, up to its first error: then nobody listens any more, and what is
-/// still at work stops at its next event.
-fn tell(
+/// Passes events to `observer` up to its first error. Then the receiver is dropped, and each device stops
+/// at its next event.
+fn forward_events(
     events: mpsc::Receiver<Event>,
     observer: &mut dyn GenerationObserver,
 ) -> Result<(), Box<dyn StdError + Send + Sync>> {
@@ -171,14 +152,14 @@ fn tell(
     Ok(())
 }
 
-/// Sends what happens to the requests `first`, `first + step`, ..
-struct Forward {
+/// Sends the events of the requests `first`, `first + step`, ..
+struct EventSender {
     first: usize,
     step: usize,
     events: Sender<Event>,
 }
 
-impl GenerationObserver for Forward {
+impl GenerationObserver for EventSender {
     fn on_rollout(
         &mut self,
         request: usize,
@@ -190,7 +171,7 @@ impl GenerationObserver for Forward {
     }
 
     fn on_tokens(&mut self, usage: Usage) {
-        // Where nobody listens, the next rollout says so.
+        // If the receiver is gone, the next rollout reports it.
         let _ = self.events.send(Event::Tokens(usage));
     }
 }

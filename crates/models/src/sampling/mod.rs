@@ -7,5 +7,6 @@ mod sampler;
 mod score;
 
 pub use engine::{CounterValues, new_cache, rows_per_pass};
-pub use local_model::{GenerationOptions, LocalModel, Traced};
-pub use sampler::{Draw, RolloutTrace, Trace, draw_token, token_logprob};
+pub use generate::GenerationOptions;
+pub use local_model::{LocalModel, TracedRollout};
+pub use sampler::{RolloutTrace, SampledToken, Trace, sample_token, token_logprob};

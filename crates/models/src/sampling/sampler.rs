@@ -1,9 +1,9 @@
-//! Draws one token from logits.
+//! Sampling of a token from logits.
 //!
 //! Everything is computed on the raw slice in double precision. Filters apply in the order of
-//! [`Sampling`]: temperature, top-k, top-p, min-p, each on what the one before left. Tokens of equal
-//! probability are ordered by id, so every filter and draw is a function of the logits alone. One
-//! uniform number is drawn a token.
+//! [`Sampling`]: temperature, top-k, top-p, min-p, each on the tokens that the previous one kept. Tokens of
+//! equal probability are ordered by id, so every filter and draw is a function of the logits. Each token
+//! takes one uniform random number.
 
 use preceptor_core::Sampling;
 use rand_chacha::ChaCha8Rng;
@@ -12,26 +12,26 @@ use rand_chacha::rand_core::Rng;
 use crate::kernels::{Isa, log_sum_exp, weights_at_temperature};
 use crate::ops::shape_row;
 
-/// Weights are summed in blocks of this many, then block by block.
+/// Weights per block: they are summed in blocks, then block by block.
 const BLOCK: usize = 256;
-/// Tokens that top-p looks at first; more if they don't reach it.
+/// Tokens that top-p sorts first; more if they don't reach it.
 const FIRST_LOOK: usize = 512;
 
-/// A drawn token.
+/// A sampled token.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Draw {
+pub struct SampledToken {
     /// Its id.
     pub token: u32,
     /// Its natural log-probability under the unmodified distribution.
     pub logprob: f32,
 }
 
-/// The record that is kept of every drawn token for a policy gradient.
+/// The record of every sampled token for a policy gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trace {
     /// Temperature of the recorded log-probabilities, above 0.
     pub temperature: f64,
-    /// True if they are under the distribution that the filters cut, whose tokens are then kept too.
+    /// True to record under the distribution after the filters, together with the tokens that they kept.
     pub cut: bool,
 }
 
@@ -46,13 +46,13 @@ pub struct RolloutTrace {
     pub kept: Vec<Vec<u32>>,
 }
 
-/// Natural log-probability of `token` under the softmax of `logits`.
+/// Computes the natural log-probability of `token` under the softmax of `logits`.
 pub fn token_logprob(logits: &[f32], token: u32) -> f32 {
     log_sum_exp(Isa::best(), logits).logprob(logits[token as usize])
 }
 
-/// Returns the log-probability under the distribution of [`Targets`](crate::Targets): logits are
-/// divided by `temperature`, and where there is a set, only its tokens are possible.
+/// Computes the log-probability under the distribution of [`Targets`](crate::Targets): logits are
+/// divided by `temperature`, and with a set, only its tokens are possible.
 pub(crate) fn token_logprob_under(
     logits: &[f32],
     token: u32,
@@ -67,19 +67,19 @@ pub(crate) fn token_logprob_under(
     token_logprob(&shaped, token)
 }
 
-/// Draws a token; temperature 0 takes the most likely one, the lowest id of equals.
-pub fn draw_token(logits: &[f32], sampling: &Sampling, stream: &mut ChaCha8Rng) -> Draw {
+/// Samples a token; temperature 0 takes the most likely token, with the lowest id among equals.
+pub fn sample_token(logits: &[f32], sampling: &Sampling, stream: &mut ChaCha8Rng) -> SampledToken {
     draw(logits, sampling, stream).0
 }
 
-/// [`draw_token`], and the token's record at the end of `trace`.
-pub(crate) fn draw_traced(
+/// Samples like [`sample_token`] and appends the token's record to `trace`.
+pub(crate) fn sample_traced(
     logits: &[f32],
     sampling: &Sampling,
     stream: &mut ChaCha8Rng,
     wanted: Trace,
     trace: &mut RolloutTrace,
-) -> Draw {
+) -> SampledToken {
     let (draw, kept) = draw(logits, sampling, stream);
     let cut = kept.ids.as_deref().filter(|_| wanted.cut);
     trace.logprobs.push(token_logprob_under(logits, draw.token, wanted.temperature, cut));
@@ -91,14 +91,18 @@ pub(crate) fn draw_traced(
     draw
 }
 
-/// The tokens that the filters kept: their ids where something was cut, and their probability.
-struct Kept {
+/// The tokens that the filters kept: their ids if any was cut, and their probability.
+struct KeptTokens {
     ids: Option<Vec<u32>>,
     mass: f32,
 }
 
-fn draw(logits: &[f32], sampling: &Sampling, stream: &mut ChaCha8Rng) -> (Draw, Kept) {
-    let mut all = Kept { ids: None, mass: 1.0 };
+fn draw(
+    logits: &[f32],
+    sampling: &Sampling,
+    stream: &mut ChaCha8Rng,
+) -> (SampledToken, KeptTokens) {
+    let mut all = KeptTokens { ids: None, mass: 1.0 };
     let isa = Isa::best();
     let lse = log_sum_exp(isa, logits);
     let token = if sampling.temperature == 0.0 {
@@ -124,10 +128,10 @@ fn draw(logits: &[f32], sampling: &Sampling, stream: &mut ChaCha8Rng) -> (Draw, 
             token
         }
     };
-    (Draw { token, logprob: lse.logprob(logits[token as usize]) }, all)
+    (SampledToken { token, logprob: lse.logprob(logits[token as usize]) }, all)
 }
 
-/// The ids that the filters keep, most likely first.
+/// Returns the ids that the filters keep, most likely first.
 fn filter(weights: &[f64], sampling: &Sampling) -> Vec<u32> {
     let more_likely =
         |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b));
@@ -170,7 +174,7 @@ fn filter(weights: &[f64], sampling: &Sampling) -> Vec<u32> {
     ids
 }
 
-/// The first index at which the running sum of weights exceeds `uniform` of the total.
+/// Returns the first index at which the running sum of weights exceeds `uniform` of the total.
 fn pick(weights: &[f64], uniform: f64) -> u32 {
     let blocks: Vec<f64> = weights.chunks(BLOCK).map(|block| block.iter().sum()).collect();
     let target = uniform * blocks.iter().sum::<f64>();
@@ -209,7 +213,7 @@ mod tests {
         (0..700).map(|i| ((i * 7919) % 701) as f32 / 90.0).collect()
     }
 
-    /// The filters written as plainly as possible: sort everything, walk down, renormalise.
+    /// Applies the filters in the plainest way: sort all tokens, walk down, renormalise.
     fn oracle(logits: &[f32], sampling: &Sampling) -> Vec<u32> {
         let weight = |id: u32| (f64::from(logits[id as usize]) / sampling.temperature).exp();
         let mut kept: Vec<u32> = (0..u32::try_from(logits.len()).expect("small")).collect();
@@ -250,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn draws_follow_the_distribution() {
+    fn samples_follow_the_distribution() {
         let logits = [0.0_f32, 1.0, 2.0, -1.0, 0.5];
         let total: f64 = logits.iter().map(|x| f64::from(*x).exp()).sum();
         let mut stream = Seed::root(3).rng();
         let draws = 40_000;
         let mut counts = [0_u32; 5];
         for _ in 0..draws {
-            counts[draw_token(&logits, &Sampling::default(), &mut stream).token as usize] += 1;
+            counts[sample_token(&logits, &Sampling::default(), &mut stream).token as usize] += 1;
         }
         // Pearson's statistic with four degrees of freedom stays below 18.5 in 99.9 % of runs.
         let statistic: f64 = logits
@@ -277,20 +281,20 @@ mod tests {
         let sampling = Sampling { temperature: 0.3, top_k: 4, ..Sampling::default() };
         let mut stream = Seed::root(1).rng();
         for _ in 0..20 {
-            let draw = draw_token(&logits, &sampling, &mut stream);
+            let draw = sample_token(&logits, &sampling, &mut stream);
             assert_eq!(draw.logprob.to_bits(), token_logprob(&logits, draw.token).to_bits());
         }
     }
 
     #[test]
-    fn traces_hold_the_distribution_that_tokens_were_drawn_from() {
+    fn traces_record_the_sampled_distribution() {
         let logits = logits();
         let sampling = Sampling { temperature: 0.7, top_k: 5, ..Sampling::default() };
         let wanted = Trace { temperature: 0.7, cut: true };
         let (mut stream, mut trace) = (Seed::root(1).rng(), RolloutTrace::default());
         let weight = |id: u32| (f64::from(logits[id as usize]) / 0.7).exp();
         for row in 0..50 {
-            let draw = draw_traced(&logits, &sampling, &mut stream, wanted, &mut trace);
+            let draw = sample_traced(&logits, &sampling, &mut stream, wanted, &mut trace);
             let kept = &trace.kept[row];
             assert_eq!(kept.len(), 5);
             assert!(kept.contains(&draw.token));
@@ -302,7 +306,7 @@ mod tests {
         }
         let uncut = Trace { temperature: 1.0, cut: false };
         let (mut stream, mut trace) = (Seed::root(1).rng(), RolloutTrace::default());
-        let draw = draw_traced(&logits, &sampling, &mut stream, uncut, &mut trace);
+        let draw = sample_traced(&logits, &sampling, &mut stream, uncut, &mut trace);
         assert_eq!(trace.logprobs, [draw.logprob], "at temperature 1 it is the plain one");
         assert!(trace.kept.is_empty());
     }
@@ -310,12 +314,12 @@ mod tests {
     #[test]
     fn temperature_zero_takes_the_lowest_id_of_equals() {
         let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
-        let draw = draw_token(&[1.0, 3.0, 3.0, 2.0], &sampling, &mut Seed::root(0).rng());
+        let draw = sample_token(&[1.0, 3.0, 3.0, 2.0], &sampling, &mut Seed::root(0).rng());
         assert_eq!(draw.token, 1);
     }
 
     #[test]
-    fn a_draw_at_the_very_end_falls_on_a_possible_token() {
+    fn a_draw_at_the_upper_end_is_a_possible_token() {
         assert_eq!(pick(&[0.5, 0.5, 0.0], 1.0 - f64::EPSILON / 2.0), 1);
         assert_eq!(pick(&[0.0, 0.0, 0.25], 0.0), 2);
     }

@@ -1,15 +1,15 @@
-//! Log-probabilities of given continuations, batched.
+//! Batched log-probabilities of given continuations.
 //!
-//! Requests with the same prompt tokens read it once. Only the rows before a continuation's tokens
-//! get logits, a few rows at a time. On the CPU rows are computed as in sampling, so the numbers are
-//! those that the sampler kept with its tokens; on other devices a batch is one pass, as in an update,
-//! of which the log-probabilities alone come to the host.
+//! Requests with the same prompt tokens share one reading of it. Only the rows before a continuation's
+//! tokens get logits, a few rows at a time. On the CPU rows are computed as in sampling, so the values are
+//! those that the sampler recorded. On other devices a batch is one pass, as in an update, and only the
+//! log-probabilities are copied to the host.
 
 use std::collections::BTreeMap;
 
 use preceptor_core::{Continuation, PortError, ScoreRequest, TokenDistribution, TokenScores};
 
-use super::engine::{Counters, Engine, Reading};
+use super::engine::{Counters, Engine, ReadRequest};
 use super::sampler::token_logprob_under;
 use crate::attention::SequenceId;
 use crate::decoder::Decoder;
@@ -17,11 +17,11 @@ use crate::error::port_error;
 use crate::training::{GroupBatch, TokenGroup};
 use crate::{Error, Model, Replica, ops};
 
-/// Tokens whose keys and values are held at once; a single longer request still fits.
-const TOKENS_A_BATCH: usize = 8192;
+/// Tokens whose keys and values are in memory at once; a single longer request still fits.
+const TOKENS_PER_BATCH: usize = 8192;
 
 /// A prompt and the requests that share it.
-struct Shared {
+struct SharedPrompt {
     prompt: Vec<u32>,
     requests: Vec<usize>,
 }
@@ -33,10 +33,10 @@ pub(crate) fn score(
     requests: &[ScoreRequest],
     distributions: &[TokenDistribution],
 ) -> Result<Vec<TokenScores>, PortError> {
-    let mut shared: Vec<Shared> = Vec::new();
-    let mut places: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
+    let mut shared: Vec<SharedPrompt> = Vec::new();
+    let mut index_of: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
     let mut scores = Vec::with_capacity(requests.len());
-    for (number, request) in requests.iter().enumerate() {
+    for (request_index, request) in requests.iter().enumerate() {
         let prompt = model.prompt_tokens(&request.prompt).map_err(port_error)?;
         let token_ids = match &request.continuation {
             Continuation::Tokens(tokens) => tokens.clone(),
@@ -51,12 +51,12 @@ pub(crate) fn score(
         if !fits {
             continue;
         }
-        Counters::add(&counters.scored_tokens, scores[number].token_ids.len());
-        let place = *places.entry(prompt.clone()).or_insert_with(|| {
-            shared.push(Shared { prompt, requests: Vec::new() });
+        Counters::add(&counters.scored_tokens, scores[request_index].token_ids.len());
+        let index = *index_of.entry(prompt.clone()).or_insert_with(|| {
+            shared.push(SharedPrompt { prompt, requests: Vec::new() });
             shared.len() - 1
         });
-        shared[place].requests.push(number);
+        shared[index].requests.push(request_index);
     }
 
     let mut engine = Engine::new(model, replica);
@@ -64,7 +64,7 @@ pub(crate) fn score(
     while first < shared.len() {
         let mut tokens = 0;
         let mut end = first;
-        while end < shared.len() && (end == first || tokens < TOKENS_A_BATCH) {
+        while end < shared.len() && (end == first || tokens < TOKENS_PER_BATCH) {
             let continuations = shared[end].requests.iter().map(|r| scores[*r].token_ids.len());
             tokens += shared[end].prompt.len() + continuations.sum::<usize>();
             end += 1;
@@ -87,7 +87,7 @@ pub(crate) fn score(
     Ok(scores)
 }
 
-/// Refuses log-probabilities that are NaN or infinite: a logit is, or the distribution is none.
+/// Rejects log-probabilities that are NaN or infinite.
 fn check_finite(scores: &TokenScores) -> Result<(), Error> {
     let mut tokens = scores.token_ids.iter().zip(&scores.logprobs);
     match tokens.find(|(_, logprob)| !logprob.is_finite()) {
@@ -98,7 +98,7 @@ fn check_finite(scores: &TokenScores) -> Result<(), Error> {
     }
 }
 
-/// The log-probability of the token numbered `token` of a continuation.
+/// Computes the log-probability of the token at index `token` of a continuation.
 fn logprob(logits: &[f32], ids: &[u32], token: usize, distribution: &TokenDistribution) -> f32 {
     let kept = distribution.kept.as_ref().map(|kept| kept[token].as_slice());
     token_logprob_under(logits, ids[token], distribution.temperature, kept)
@@ -106,7 +106,7 @@ fn logprob(logits: &[f32], ids: &[u32], token: usize, distribution: &TokenDistri
 
 fn score_in_one_pass(
     decoder: &dyn Decoder,
-    batch: &[Shared],
+    batch: &[SharedPrompt],
     distributions: &[TokenDistribution],
     scores: &mut [TokenScores],
 ) {
@@ -134,7 +134,7 @@ fn score_in_one_pass(
         .flat_map(|shared| &shared.requests)
         .filter_map(|request| distributions[*request].kept.as_ref())
         .flat_map(|kept| kept.iter().cloned());
-    let passed = GroupBatch::new(&groups).under(temperature, kept.collect());
+    let passed = GroupBatch::new(&groups).with_distribution(temperature, kept.collect());
     let (logprobs, _) = passed.token_logprobs(decoder);
     let mut rest = ops::to_vec(logprobs).into_iter();
     for request in batch.iter().flat_map(|shared| &shared.requests) {
@@ -145,15 +145,15 @@ fn score_in_one_pass(
 
 fn score_batch(
     engine: &mut Engine<'_>,
-    batch: &[Shared],
+    batch: &[SharedPrompt],
     distributions: &[TokenDistribution],
     scores: &mut [TokenScores],
 ) {
     let prompts: Vec<SequenceId> = batch.iter().map(|_| engine.cache.open(None)).collect();
-    let readings: Vec<Reading<'_>> = batch
+    let readings: Vec<ReadRequest<'_>> = batch
         .iter()
         .zip(&prompts)
-        .map(|(shared, sequence)| Reading {
+        .map(|(shared, sequence)| ReadRequest {
             sequence: *sequence,
             tokens: &shared.prompt,
             logits_from: shared.prompt.len() - 1,
@@ -168,7 +168,7 @@ fn score_batch(
         }
     });
 
-    // The last token of a continuation is only predicted, never read.
+    // The last token of a continuation is predicted but not read.
     let mut continued = Vec::new();
     for (shared, prompt) in batch.iter().zip(&prompts) {
         for request in &shared.requests {
@@ -178,9 +178,9 @@ fn score_batch(
             }
         }
     }
-    let readings: Vec<Reading<'_>> = continued
+    let readings: Vec<ReadRequest<'_>> = continued
         .iter()
-        .map(|(sequence, _, tokens)| Reading {
+        .map(|(sequence, _, tokens)| ReadRequest {
             sequence: *sequence,
             tokens: &tokens[..tokens.len() - 1],
             logits_from: 0,

@@ -1,9 +1,8 @@
-//! Adapters as peft writes them: which settings are understood, and which modules they name.
+//! Adapters as peft writes them: the supported settings, and the modules that they name.
 //!
-//! Settings that change the base, add other weights or compute otherwise are refused by name, and so is
-//! every unknown key with a value that may say something. The names in the file of weights must be
-//! exactly those of the modules that the settings name. Source: `check_target_module_exists` and
-//! `LoraConfig` of peft 0.21.
+//! Settings that change the base, add other weights or change the formula are rejected by name, and so is
+//! every unknown key whose value may matter. The names in the weights file must be exactly those of the
+//! modules that the settings name. Source: `check_target_module_exists` and `LoraConfig` of peft 0.21.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,7 +29,7 @@ const READ: [&str; 8] = [
     "layers_to_transform",
     "layers_pattern",
 ];
-/// Keys that say nothing about what a trained adapter computes.
+/// Keys that do not affect the output of a trained adapter.
 const NOTES: [&str; 10] = [
     "auto_mapping",
     "base_model_name_or_path",
@@ -43,11 +42,11 @@ const NOTES: [&str; 10] = [
     "revision",
     "runtime_config",
 ];
-/// Keys with the values that plain LoRA has.
+/// Keys with the values of plain LoRA.
 const PLAIN: [(&str, &[&str]); 3] =
     [("peft_type", &["LORA"]), ("task_type", &["CAUSAL_LM"]), ("bias", &["none"])];
-/// Initialisations that leave the base as it is; PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA and MiCA do not,
-/// or keep a part of the adapter elsewhere.
+/// Initialisations that do not change the base. PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA and MiCA do, or
+/// store a part of the adapter elsewhere.
 const INITIALISATIONS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 
 fn unsupported(config: &JsonFile, key: &str, found: &Value, allowed: &str) -> Error {
@@ -60,7 +59,7 @@ fn unsupported(config: &JsonFile, key: &str, found: &Value, allowed: &str) -> Er
     }
 }
 
-/// Refuses settings that are not plain LoRA's.
+/// Rejects settings other than those of plain LoRA.
 fn check_settings(config: &JsonFile) -> Result<(), Error> {
     for (key, value) in config.entries() {
         if READ.contains(&key) || NOTES.contains(&key) {
@@ -98,14 +97,14 @@ fn check_settings(config: &JsonFile) -> Result<(), Error> {
     }
 }
 
-/// ModuleNames of modules: listed as they end, or one regular expression of whole names.
+/// Names of modules: a list of their ends, or a regular expression of whole names.
 enum ModuleNames {
     Listed(Vec<String>),
     Pattern(Regex),
 }
 
 impl ModuleNames {
-    /// None where the key says nothing.
+    /// Reads a key; none if it is missing or empty.
     fn read(config: &JsonFile, key: &str) -> Result<Option<Self>, Error> {
         let expected = "a list of names or a regular expression";
         let wrong = |value: &Value| config.config_error(key, &value.to_string(), expected);
@@ -141,12 +140,12 @@ fn compile(config: &JsonFile, key: &str, pattern: &str) -> Result<Regex, Error> 
 /// The layers that an adapter is restricted to.
 struct LayerChoice {
     layers: Vec<usize>,
-    /// Expressions that find a layer's number; none: the first number after two names.
+    /// Expressions that find the index of a layer; none: the first number after two names.
     patterns: Vec<Regex>,
 }
 
 impl LayerChoice {
-    /// None where all layers are meant.
+    /// Reads the restriction; none for all layers.
     fn read(config: &JsonFile) -> Result<Option<Self>, Error> {
         let (key, pattern_key) = ("layers_to_transform", "layers_pattern");
         let expected = "a number or a list of numbers";
@@ -197,7 +196,7 @@ impl LayerChoice {
     }
 }
 
-/// The modules, of those that the model has, that peft would adapt.
+/// Chooses the modules of the model that peft would adapt.
 fn choose_modules(config: &JsonFile, modules: &[String]) -> Result<BTreeSet<String>, Error> {
     let key = "target_modules";
     let layers = LayerChoice::read(config)?;
@@ -216,7 +215,7 @@ fn choose_modules(config: &JsonFile, modules: &[String]) -> Result<BTreeSet<Stri
         if excluded.as_ref().map_or(Ok(false), |names| names.has(module))? {
             return Ok(false);
         }
-        // A whole name is meant whatever its layer.
+        // A whole name is chosen whatever its layer.
         let is_whole =
             matches!(&named, ModuleNames::Listed(names) if names.iter().any(|n| n == module));
         if is_all || is_whole {
@@ -241,7 +240,7 @@ fn choose_modules(config: &JsonFile, modules: &[String]) -> Result<BTreeSet<Stri
     Ok(found)
 }
 
-/// Short names where all modules of a name are chosen, whole names elsewhere.
+/// Shortens the names of which all modules are chosen.
 fn shorten_targets(modules: &[String], chosen: &BTreeSet<String>) -> BTreeSet<String> {
     let last = |module: &str| module.rsplit('.').next().unwrap_or(module).to_owned();
     let is_partly = |name: &str| modules.iter().any(|m| last(m) == name && !chosen.contains(m));
@@ -249,7 +248,7 @@ fn shorten_targets(modules: &[String], chosen: &BTreeSet<String>) -> BTreeSet<St
     chosen.iter().map(|module| short(module).unwrap_or_else(|| module.clone())).collect()
 }
 
-/// The settings of an adapter of a model.
+/// Reads the settings of an adapter of a model.
 fn read_lora_config(config: &JsonFile, model: &Model) -> Result<LoraConfig, Error> {
     check_settings(config)?;
     let rank = config.integer("r")?.filter(|rank| *rank > 0).ok_or_else(|| {
@@ -259,7 +258,7 @@ fn read_lora_config(config: &JsonFile, model: &Model) -> Result<LoraConfig, Erro
     let alpha = config
         .float("lora_alpha")?
         .ok_or_else(|| config.config_error("lora_alpha", "nothing", "a number above 0"))?;
-    // rsLoRA divides by the root of the rank (Kalajdzievski, arXiv 2312.03732).
+    // rsLoRA divides by the square root of the rank (Kalajdzievski, arXiv 2312.03732).
     let is_rank_stabilised = config.boolean("use_rslora")?.unwrap_or(false);
     let alpha = if is_rank_stabilised { alpha * (rank as f64).sqrt() } else { alpha };
     let mut decoder = model.decoder().clone_box();
@@ -277,7 +276,7 @@ fn read_lora_config(config: &JsonFile, model: &Model) -> Result<LoraConfig, Erro
     Ok(LoraConfig { rank, alpha: Some(alpha), targets })
 }
 
-/// The weights of an adapter, all of them finite.
+/// Reads the weights of an adapter and checks that they are finite.
 fn read_weights(path: &Path) -> Result<NamedTensors, Error> {
     let check = |(name, (shape, values)): (String, (Vec<usize>, Vec<f32>))| {
         let values = check_finite(path, &name, values)?;
@@ -287,12 +286,12 @@ fn read_weights(path: &Path) -> Result<NamedTensors, Error> {
 }
 
 impl Trainable {
-    /// Continues with the adapters that peft or [`Self::save_adapter`] wrote.
+    /// Loads the adapters that peft or [`Self::save_adapter`] wrote.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for settings that are not plain LoRA's, [`Error::Config`] for targets that
-    /// the model lacks, [`Error::Parameters`] where the weights are not those of the targets,
+    /// [`Error::Unsupported`] for settings other than those of plain LoRA, [`Error::Config`] for targets
+    /// that the model lacks, [`Error::Parameters`] if the weights don't belong to the targets,
     /// [`Error::NotFinite`].
     pub fn load_adapter(model: &Model, folder: &Path) -> Result<Self, Error> {
         let file = |name: &str| {
@@ -323,7 +322,7 @@ mod tests {
         [1, 2, 11].into_iter().flat_map(layer).collect()
     }
 
-    /// The modules that a configuration with these keys names, without what all begin with.
+    /// Returns the modules that a configuration with these keys names, without their common prefix.
     fn names(keys: &Value) -> Result<Vec<String>, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join(ADAPTER_CONFIG);
@@ -333,7 +332,7 @@ mod tests {
         Ok(found.iter().map(|name| name.replace("model.layers.", "")).collect())
     }
 
-    /// Expectations are those of peft 0.21.
+    /// Expects the modules that peft 0.21 adapts.
     #[test]
     fn modules_are_named_as_peft_names_them() {
         let q = ["1.self_attn.q_proj", "11.self_attn.q_proj", "2.self_attn.q_proj"];
@@ -372,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_peft_refuses_or_matches_nothing_is_refused() {
+    fn names_that_peft_rejects_or_that_match_nothing_are_rejected() {
         for keys in [
             json!({"target_modules": null}),
             json!({"target_modules": "q_proj"}),
@@ -386,7 +385,7 @@ mod tests {
             json!({"target_modules": r".*\.q_proj", "layers_to_transform": [1]}),
             json!({"target_modules": "all-linear", "layers_to_transform": [1]}),
         ] {
-            let error = names(&keys).expect_err("refused");
+            let error = names(&keys).expect_err("rejected");
             assert!(error.contains("target_modules") || error.contains("layers_"), "{error}");
         }
     }

@@ -1,7 +1,7 @@
-//! Models as Hugging Face folders, adapters as peft's, weights in single precision.
+//! Export of models as Hugging Face folders and of adapters as peft folders, in single precision.
 //!
-//! A folder is written beside its place under another name and moved there when it is whole; what
-//! is there already is never overwritten.
+//! A folder is written under a temporary name beside its path and renamed when it is complete. Existing
+//! folders are never overwritten.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ impl View for Numbers {
     }
 }
 
-/// Writes named numbers as one safetensors file.
+/// Writes named tensors as a safetensors file.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ pub fn write_safetensors<'a>(
     })
 }
 
-/// A folder that appears under its name when it is whole.
+/// A folder that appears under its name when it is complete.
 struct NewFolder {
     partial: PathBuf,
     path: PathBuf,
@@ -77,7 +77,7 @@ impl NewFolder {
     fn begin(path: &Path) -> Result<Self, Error> {
         let error = |source| Error::Write { path: path.to_owned(), source };
         if path.exists() {
-            return Err(error(std::io::Error::other("it is there already; choose another place")));
+            return Err(error(std::io::Error::other("it already exists; choose another path")));
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".partial-{}", std::process::id()));
@@ -109,17 +109,17 @@ impl NewFolder {
 
 impl Drop for NewFolder {
     fn drop(&mut self) {
-        // Nothing half-written stays; after a success there is nothing to remove.
+        // Removes a partial folder; after a success there is nothing to remove.
         let _ = fs::remove_dir_all(&self.partial);
     }
 }
 
 impl Model {
-    /// The model whose adapter lies in `folder`, as peft names it; none where no adapter lies there.
+    /// Returns the base model of the adapter in `folder`, as peft names it; none if there is no adapter.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a configuration that names none.
+    /// [`Error::Config`] for a configuration that names no base model.
     pub fn base_of_adapter(folder: &Path) -> Result<Option<String>, Error> {
         let path = folder.join(ADAPTER_CONFIG);
         if !path.is_file() {
@@ -136,7 +136,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// As [`Trainable::load_adapter`].
+    /// See [`Trainable::load_adapter`].
     pub fn merge_adapter(&mut self, folder: &Path) -> Result<(), Error> {
         let replicas = Trainable::load_adapter(self, folder)?.merged();
         let mut parts = vec![self.identity().weights.as_str().as_bytes().to_vec()];
@@ -148,23 +148,23 @@ impl Model {
         Ok(())
     }
 
-    /// Writes the model as a Hugging Face folder that transformers and [`Model::load`] read.
+    /// Writes the model as a Hugging Face folder, which transformers and [`Model::load`] read.
     ///
     /// # Errors
     ///
-    /// [`Error::Write`], also where the folder is there already; [`Error::Unsupported`] for a
-    /// configuration that `config.json` has no words for.
+    /// [`Error::Write`], also for a folder that exists; [`Error::Unsupported`] for a configuration that
+    /// `config.json` can't express.
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         let config = self.decoder().hf_config().ok_or_else(|| Error::Unsupported {
             path: self.path().to_owned(),
             what: "exporting a rope scaling of".to_owned(),
-            found: "one divisor a frequency".to_owned(),
+            found: "one divisor per frequency".to_owned(),
             allowed: "scalings with a name".to_owned(),
             hint: "load the model from a Hugging Face folder instead of a GGUF file",
         })?;
         let new = NewFolder::begin(folder)?;
         let end_tokens: Vec<u32> = self.end_tokens().iter().copied().collect();
-        new.write_json("config.json", &with(config, "eos_token_id", json!(end_tokens)))?;
+        new.write_json("config.json", &with_key(config, "eos_token_id", json!(end_tokens)))?;
         new.write_json("generation_config.json", &json!({ "eos_token_id": end_tokens }))?;
         new.write("tokenizer.json", &self.tokenizer().to_json()?)?;
         let mut settings = json!({ "tokenizer_class": "PreTrainedTokenizerFast" });
@@ -183,17 +183,17 @@ impl Model {
     }
 }
 
-fn with(mut table: Value, key: &str, value: Value) -> Value {
+fn with_key(mut table: Value, key: &str, value: Value) -> Value {
     table[key] = value;
     table
 }
 
 impl Trainable {
-    /// Writes the adapters as peft does; `base` names the model they belong to.
+    /// Writes the adapters as peft does. `base` is the name of their base model.
     ///
     /// # Errors
     ///
-    /// [`Error::Lora`] where there are no adapters, [`Error::Write`].
+    /// [`Error::Lora`] if there are no adapters, [`Error::Write`].
     pub fn save_adapter(&self, folder: &Path, base: &str) -> Result<(), Error> {
         let lora = self.lora_config().ok_or_else(|| Error::Lora {
             key: "rank",
@@ -220,5 +220,31 @@ impl Trainable {
         )?;
         new.write_parameters(ADAPTER, self.parameters())?;
         new.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_appears_when_it_is_complete() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let path = parent.path().join("model");
+        let new = NewFolder::begin(&path).expect("begins");
+        new.write("a.txt", "a").expect("writes");
+        assert!(!path.exists());
+        new.finish().expect("renames");
+        assert_eq!(fs::read_to_string(path.join("a.txt")).expect("reads"), "a");
+        assert!(NewFolder::begin(&path).is_err(), "existing folders are not overwritten");
+    }
+
+    #[test]
+    fn an_incomplete_folder_is_removed() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let new = NewFolder::begin(&parent.path().join("model")).expect("begins");
+        new.write("a.txt", "a").expect("writes");
+        drop(new);
+        assert_eq!(fs::read_dir(parent.path()).expect("lists").count(), 0);
     }
 }

@@ -1,5 +1,5 @@
 //! Groups of a prompt and its rollouts, laid out for one pass: each prompt is read once, and only the
-//! rows that predict a rollout's tokens are asked for.
+//! rows that predict a rollout's tokens get logits.
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -8,11 +8,11 @@ use crate::decoder::Decoder;
 use crate::ops;
 use crate::ops::Targets;
 
-/// The logits after every token of a sequence that is read from its start, outside of autodiff.
+/// Computes the logits after every token of a sequence, outside of autodiff.
 ///
 /// # Shapes
 ///
-/// A row of `vocab_size` numbers for each token.
+/// A row of `vocab_size` values for each token.
 pub fn sequence_logits(decoder: &dyn Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut attention = SegmentAttention::sequences([tokens.len()]);
     let hidden = decoder.forward(tokens, &attention.positions(), &mut attention);
@@ -20,7 +20,7 @@ pub fn sequence_logits(decoder: &dyn Decoder, tokens: &[u32]) -> Vec<Vec<f32>> {
     logits.chunks(decoder.spec().vocab_size).map(<[f32]>::to_vec).collect()
 }
 
-/// A prompt and what follows it, as tokens.
+/// The tokens of a prompt and its rollouts.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenGroup<'a> {
     /// The prompt, at least one token.
@@ -70,36 +70,36 @@ impl GroupBatch {
         Self { ids, attention: SegmentAttention::new(segments), rows, targets }
     }
 
-    /// Scores the tokens under another distribution; see [`Targets::under`].
+    /// Scores the tokens under another distribution; see [`Targets::with_distribution`].
     #[must_use]
-    pub fn under(self, temperature: f64, kept: Vec<Vec<u32>>) -> Self {
-        Self { targets: self.targets.under(temperature, kept), ..self }
+    pub fn with_distribution(self, temperature: f64, kept: Vec<Vec<u32>>) -> Self {
+        Self { targets: self.targets.with_distribution(temperature, kept), ..self }
     }
 
-    /// Rows that the pass reads.
+    /// Returns the number of rows that the pass reads.
     pub fn num_rows(&self) -> usize {
         self.ids.len()
     }
 
-    /// The tokens that the pass reads.
+    /// Returns the tokens that the pass reads.
     pub(crate) fn ids(&self) -> &[u32] {
         &self.ids
     }
 
-    /// Attention among them.
+    /// Returns the attention of the pass.
     pub(crate) fn attention(&self) -> SegmentAttention {
         self.attention.clone()
     }
 
-    /// The log-probabilities of all rollout tokens, rollout after rollout, and the entropy (in nats)
-    /// of each distribution they were drawn from.
+    /// Computes the log-probabilities of all rollout tokens, rollout after rollout, and the entropy (in
+    /// nats) of the distribution of each.
     pub fn token_logprobs(&self, decoder: &dyn Decoder) -> (Tensor<1>, Vec<f32>) {
         let mut attention = self.attention();
         let hidden = decoder.forward(&self.ids, &attention.positions(), &mut attention);
         self.logprobs_after(decoder, hidden)
     }
 
-    /// The same after the final norm.
+    /// Computes log-probabilities and entropies from the hidden states after the final norm.
     pub(crate) fn logprobs_after(
         &self,
         decoder: &dyn Decoder,

@@ -1,6 +1,5 @@
-//! A model's weights while they are trained: values on the host, a decoder under autodiff made from
-//! them for every pass, gradients back by name. A device with memory of its own keeps a copy until they
-//! change.
+//! The trained weights of a model: values on the host, from which every pass builds a decoder under
+//! autodiff, and gradients by parameter. A device with its own memory keeps a copy until they change.
 
 use std::sync::OnceLock;
 
@@ -10,7 +9,7 @@ use preceptor_core::Seed;
 use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
-use super::gradient_sums::{GradientSums, Held};
+use super::gradient_sums::{GradientSums, ParameterSpans};
 use crate::decoder::{Decoder, LoraConfig, WeightMut};
 use crate::format::NamedTensors;
 use crate::ops::{Adapter, Linear};
@@ -19,38 +18,38 @@ use crate::{Device, Error, Model, Replica, ops};
 /// A weight that is trained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// The checkpoint's name of a weight; of an adapter's matrix, peft's.
+    /// The name of a weight in checkpoints, or of an adapter's matrix in peft files.
     pub name: String,
-    /// One or two sizes, the last one dense.
+    /// A length, or rows and columns; values are in row-major order.
     pub shape: Vec<usize>,
-    /// The numbers.
+    /// The values.
     pub values: Vec<f32>,
 }
 
-/// A weight of the decoder, as far as it is trained.
+/// The parameters of a weight of the decoder.
 #[derive(Clone, Debug)]
-enum Place {
-    /// All of it, part by part: indices of parameters.
+enum WeightParameters {
+    /// The whole weight is trained, part by part: indices of parameters.
     Whole {
         parameters: Vec<usize>,
     },
-    /// Adapters of some parts.
+    /// Adapters of some parts are trained.
     Adapted {
-        adapters: Vec<AdapterPlace>,
+        adapters: Vec<AdapterParameters>,
     },
     Frozen,
 }
 
 #[derive(Clone, Debug)]
-struct AdapterPlace {
+struct AdapterParameters {
     first_row: usize,
     a: usize,
     b: usize,
 }
 
-/// A weight on a device, as its [`Place`] says.
+/// The parameters of a weight as tensors on a device.
 #[derive(Clone, Debug)]
-enum Uploaded {
+enum WeightTensors {
     Matrix(Tensor<2>),
     Vector(Tensor<1>),
     /// `A` and `B` of each.
@@ -60,14 +59,14 @@ enum Uploaded {
 
 /// The trained weights of a model.
 pub struct Trainable {
-    /// What is not trained, one for each device, at least one.
+    /// The frozen weights on each device; at least one.
     replicas: Vec<Replica>,
     lora: Option<LoraConfig>,
     parameters: Vec<Parameter>,
-    /// One for each of the decoder's weights.
-    places: Vec<Place>,
-    /// The values of now on each device with memory of its own, once they were asked for.
-    uploaded: Vec<OnceLock<Vec<Uploaded>>>,
+    /// An entry for each of the decoder's weights.
+    weights: Vec<WeightParameters>,
+    /// The current values on each device with its own memory, uploaded at their first use.
+    uploaded: Vec<OnceLock<Vec<WeightTensors>>>,
 }
 
 impl std::fmt::Debug for Trainable {
@@ -81,10 +80,10 @@ impl std::fmt::Debug for Trainable {
 }
 
 impl Trainable {
-    /// All weights of a model.
+    /// Trains all weights of a model.
     pub fn full(model: &Model) -> Self {
         let mut decoder = model.decoder().clone_box();
-        let (mut parameters, mut places) = (Vec::new(), Vec::new());
+        let (mut parameters, mut weights) = (Vec::new(), Vec::new());
         for weight in decoder.weights_mut() {
             let first = parameters.len();
             match weight {
@@ -103,33 +102,35 @@ impl Trainable {
                     parameters.push(Parameter { name, shape: vec![values.len()], values });
                 }
             }
-            places.push(Place::Whole { parameters: (first..parameters.len()).collect() });
+            weights
+                .push(WeightParameters::Whole { parameters: (first..parameters.len()).collect() });
         }
-        Self::new(model, None, parameters, places)
+        Self::new(model, None, parameters, weights)
     }
 
     fn new(
         model: &Model,
         lora: Option<LoraConfig>,
         parameters: Vec<Parameter>,
-        places: Vec<Place>,
+        weights: Vec<WeightParameters>,
     ) -> Self {
         let replicas = model.replicas().to_vec();
         let uploaded = vec![OnceLock::new(); replicas.len()];
-        Self { replicas, lora, parameters, places, uploaded }
+        Self { replicas, lora, parameters, weights, uploaded }
     }
 
-    /// Adapters of a model: `A` uniform as peft begins it, `B` zero, so that nothing changes yet.
+    /// Trains adapters of a model. Initially `A` is uniform as in peft and `B` is zero, so that the output
+    /// does not change.
     ///
     /// # Errors
     ///
     /// [`Error::Lora`] for settings that don't fit the model.
     pub fn lora(model: &Model, config: &LoraConfig, seed: Seed) -> Result<Self, Error> {
         let mut decoder = model.decoder().clone_box();
-        let (mut parameters, mut places, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut parameters, mut weights, mut names) = (Vec::new(), Vec::new(), Vec::new());
         for weight in decoder.weights_mut() {
             let WeightMut::Matrix { parts, linear } = weight else {
-                places.push(Place::Frozen);
+                weights.push(WeightParameters::Frozen);
                 continue;
             };
             let [_, inner] = linear.shape();
@@ -149,7 +150,7 @@ impl Trainable {
                         bound * (2.0 * unit - 1.0)
                     };
                     let a = (0..config.rank * inner).map(uniform).collect();
-                    adapters.push(AdapterPlace {
+                    adapters.push(AdapterParameters {
                         first_row,
                         a: parameters.len(),
                         b: parameters.len() + 1,
@@ -164,48 +165,48 @@ impl Trainable {
                 first_row += rows;
                 names.push(name);
             }
-            places.push(if adapters.is_empty() {
-                Place::Frozen
+            weights.push(if adapters.is_empty() {
+                WeightParameters::Frozen
             } else {
-                Place::Adapted { adapters }
+                WeightParameters::Adapted { adapters }
             });
         }
         config.check(&names)?;
-        Ok(Self::new(model, Some(config.clone()), parameters, places))
+        Ok(Self::new(model, Some(config.clone()), parameters, weights))
     }
 
-    /// The settings of the adapters; none where all weights are trained.
+    /// Returns the settings of the adapters; none if all weights are trained.
     pub fn lora_config(&self) -> Option<&LoraConfig> {
         self.lora.as_ref()
     }
 
-    /// Where its passes are computed, and in which format; the first of several places.
+    /// Returns the device of its passes, the first of several.
     pub fn device(&self) -> &Device {
         self.replicas[0].device()
     }
 
-    /// On how many devices it lies.
+    /// Returns the number of its devices.
     pub fn num_replicas(&self) -> usize {
         self.replicas.len()
     }
 
-    /// What is trained, always in the same order.
+    /// Returns the parameters, always in the same order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// The same, to change the values. Shapes must stay.
+    /// Returns the parameters, to change their values. Shapes must not change.
     pub fn parameters_mut(&mut self) -> &mut [Parameter] {
         self.uploaded.fill(OnceLock::new());
         &mut self.parameters
     }
 
-    /// Takes the values of parameters by name.
+    /// Sets the values of parameters by name.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameters`] if a parameter is missing, unknown or of another shape; nothing is
-    /// changed then.
+    /// [`Error::Parameters`] if a parameter is missing, unknown or of another shape. No value is changed
+    /// then.
     pub fn set_values(&mut self, mut values: NamedTensors) -> Result<(), Error> {
         let mut found = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
@@ -222,7 +223,7 @@ impl Trainable {
         if let Some(name) = values.into_keys().next() {
             return Err(Error::Parameters {
                 name,
-                detail: "the model has none of that name".to_owned(),
+                detail: "the model has no parameter of that name".to_owned(),
             });
         }
         for (parameter, values) in self.parameters_mut().iter_mut().zip(found) {
@@ -231,54 +232,57 @@ impl Trainable {
         Ok(())
     }
 
-    /// The vector of a parameter.
+    /// Returns a parameter as a vector on a device.
     fn vector(&self, device: &Device, parameter: usize) -> Tensor<1> {
         let values = self.parameters[parameter].values.clone();
         let len = values.len();
         Tensor::from_data(TensorData::new(values, [len]), device.burn())
     }
 
-    /// Sums of gradients, all zero, of passes on the device with this number.
+    /// Creates sums of gradients, all zero, of passes on the device with this index.
     pub fn gradient_sums(&self, replica: usize) -> GradientSums {
         GradientSums::new(self.parameters.len(), self.replicas[replica].device())
     }
 
-    /// A decoder whose trained weights are leaves of a new autodiff graph, on the device with this
-    /// number.
+    /// Builds a decoder whose trained weights are leaves of a new autodiff graph, on the device with this
+    /// index.
     pub fn graph(&self, replica: usize) -> Graph {
         self.part(replica, |_| true, true)
     }
 
-    /// The same of the weights of a layer, or of those before and after the layers; all others are not
-    /// what they should be. Without `tracked` no gradients are recorded.
+    /// Builds a decoder in which only the weights of a layer, or those before and after the layers, have
+    /// their current values. Without `tracked` no gradients are recorded.
     pub(crate) fn section(&self, replica: usize, layer: Option<usize>, tracked: bool) -> Graph {
         self.part(replica, |weight| weight.layer() == layer, tracked)
     }
 
-    /// The values of a weight at its place, brought to the device.
-    fn upload(&self, device: &Device, place: &Place) -> Uploaded {
+    /// Copies the parameters of a weight to the device.
+    fn upload(&self, device: &Device, weight: &WeightParameters) -> WeightTensors {
         let matrix = |parameters: &[usize]| self.stacked(device, device.format(), parameters);
-        match place {
-            Place::Whole { parameters } => match self.parameters[parameters[0]].shape.len() {
-                1 => Uploaded::Vector(self.vector(device, parameters[0])),
-                _ => Uploaded::Matrix(matrix(parameters)),
-            },
-            Place::Adapted { adapters } => {
-                let pair = |place: &AdapterPlace| [matrix(&[place.a]), matrix(&[place.b])];
-                Uploaded::Adapters(adapters.iter().map(pair).collect())
+        match weight {
+            WeightParameters::Whole { parameters } => {
+                match self.parameters[parameters[0]].shape.len() {
+                    1 => WeightTensors::Vector(self.vector(device, parameters[0])),
+                    _ => WeightTensors::Matrix(matrix(parameters)),
+                }
             }
-            Place::Frozen => Uploaded::Nothing,
+            WeightParameters::Adapted { adapters } => {
+                let pair =
+                    |adapter: &AdapterParameters| [matrix(&[adapter.a]), matrix(&[adapter.b])];
+                WeightTensors::Adapters(adapters.iter().map(pair).collect())
+            }
+            WeightParameters::Frozen => WeightTensors::Nothing,
         }
     }
 
-    /// The same of weight `number`, from what is there already where the device has memory of its own.
-    fn uploaded(&self, replica: usize, number: usize) -> Uploaded {
+    /// Returns the parameters of weight `index` on a device, from its copy if it has its own memory.
+    fn uploaded(&self, replica: usize, index: usize) -> WeightTensors {
         let device = self.replicas[replica].device();
         if device.has_kernels() {
-            return self.upload(device, &self.places[number]);
+            return self.upload(device, &self.weights[index]);
         }
-        let all = || self.places.iter().map(|place| self.upload(device, place)).collect();
-        self.uploaded[replica].get_or_init(all)[number].clone()
+        let all = || self.weights.iter().map(|weight| self.upload(device, weight)).collect();
+        self.uploaded[replica].get_or_init(all)[index].clone()
     }
 
     fn part(
@@ -292,13 +296,13 @@ impl Trainable {
         };
         let mut decoder = self.replicas[replica].decoder().clone_box();
         let mut leaves = Vec::new();
-        let weights = decoder.weights_mut().into_iter().zip(&self.places).enumerate();
-        for (number, (weight, place)) in weights.filter(|(_, (weight, _))| is_wanted(weight)) {
-            match (weight, place, self.uploaded(replica, number)) {
+        let weights = decoder.weights_mut().into_iter().zip(&self.weights).enumerate();
+        for (index, (weight, parameters)) in weights.filter(|(_, (weight, _))| is_wanted(weight)) {
+            match (weight, parameters, self.uploaded(replica, index)) {
                 (
                     WeightMut::Matrix { linear, .. },
-                    Place::Whole { parameters },
-                    Uploaded::Matrix(uploaded),
+                    WeightParameters::Whole { parameters },
+                    WeightTensors::Matrix(uploaded),
                 ) => {
                     let leaf = matrix(uploaded);
                     *linear = Linear::from_tensor(leaf.clone());
@@ -306,8 +310,8 @@ impl Trainable {
                 }
                 (
                     WeightMut::Vector { tensor, .. },
-                    Place::Whole { parameters },
-                    Uploaded::Vector(uploaded),
+                    WeightParameters::Whole { parameters },
+                    WeightTensors::Vector(uploaded),
                 ) => {
                     let leaf = if tracked { uploaded.autodiff().require_grad() } else { uploaded };
                     *tensor = leaf.clone();
@@ -315,11 +319,13 @@ impl Trainable {
                 }
                 (
                     WeightMut::Matrix { linear, .. },
-                    Place::Adapted { adapters },
-                    Uploaded::Adapters(uploaded),
+                    WeightParameters::Adapted { adapters },
+                    WeightTensors::Adapters(uploaded),
                 ) => {
                     let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
-                    for (AdapterPlace { first_row, a, b }, pair) in adapters.iter().zip(uploaded) {
+                    for (AdapterParameters { first_row, a, b }, pair) in
+                        adapters.iter().zip(uploaded)
+                    {
                         let [a_leaf, b_leaf] = pair.map(matrix);
                         leaves.push((self.lengths(&[*a]), Leaf::Matrix(a_leaf.clone())));
                         leaves.push((self.lengths(&[*b]), Leaf::Matrix(b_leaf.clone())));
@@ -333,12 +339,12 @@ impl Trainable {
         Graph { decoder, leaves }
     }
 
-    /// Parameters with the lengths of their values.
-    fn lengths(&self, parameters: &[usize]) -> Held {
+    /// Returns parameters with the lengths of their values.
+    fn lengths(&self, parameters: &[usize]) -> ParameterSpans {
         parameters.iter().map(|p| (*p, self.parameters[*p].values.len())).collect()
     }
 
-    /// Parameters above one another: the whole matrix.
+    /// Stacks parameters on one another to a matrix.
     fn stacked(&self, device: &Device, format: DType, parameters: &[usize]) -> Tensor<2> {
         let inner = self.parameters[parameters[0]].shape[1];
         let slices: Vec<&[f32]> =
@@ -352,14 +358,14 @@ impl Trainable {
         Tensor::from_data(data, (device.burn(), format))
     }
 
-    /// Decoders to sample with, one for each device: the weights of now, adapters merged, packed where
-    /// there are kernels.
+    /// Builds decoders for sampling, one for each device, with the current weights: adapters are merged,
+    /// matrices are packed for the CPU kernels.
     pub fn merged(&self) -> Vec<Replica> {
         (0..self.replicas.len()).map(|replica| self.merged_at(replica)).collect()
     }
 
-    fn merged_at(&self, number: usize) -> Replica {
-        let replica = &self.replicas[number];
+    fn merged_at(&self, replica_index: usize) -> Replica {
+        let replica = &self.replicas[replica_index];
         let device = replica.device();
         let mut decoder = replica.decoder().clone_box();
         let pack = |matrix: Tensor<2>| {
@@ -370,24 +376,24 @@ impl Trainable {
                 Linear::from_tensor(matrix)
             }
         };
-        let weights = decoder.weights_mut().into_iter().zip(&self.places).enumerate();
-        for (weight_number, (weight, place)) in weights {
-            match (weight, place) {
-                (WeightMut::Matrix { linear, .. }, Place::Whole { .. }) => {
-                    if let Uploaded::Matrix(matrix) = self.uploaded(number, weight_number) {
+        let weights = decoder.weights_mut().into_iter().zip(&self.weights).enumerate();
+        for (index, (weight, parameters)) in weights {
+            match (weight, parameters) {
+                (WeightMut::Matrix { linear, .. }, WeightParameters::Whole { .. }) => {
+                    if let WeightTensors::Matrix(matrix) = self.uploaded(replica_index, index) {
                         *linear = pack(matrix);
                     }
                 }
-                (WeightMut::Vector { tensor, .. }, Place::Whole { .. }) => {
-                    if let Uploaded::Vector(vector) = self.uploaded(number, weight_number) {
+                (WeightMut::Vector { tensor, .. }, WeightParameters::Whole { .. }) => {
+                    if let WeightTensors::Vector(vector) = self.uploaded(replica_index, index) {
                         *tensor = vector;
                     }
                 }
-                (WeightMut::Matrix { linear, .. }, Place::Adapted { adapters }) => {
+                (WeightMut::Matrix { linear, .. }, WeightParameters::Adapted { adapters }) => {
                     let scale = self.lora.as_ref().map_or(1.0, LoraConfig::scale);
                     let [_, inner] = linear.shape();
                     let mut matrix = linear.to_tensor().cast(DType::F32);
-                    for AdapterPlace { first_row, a, b } in adapters {
+                    for AdapterParameters { first_row, a, b } in adapters {
                         let [a, b] = [*a, *b].map(|p| self.stacked(device, DType::F32, &[p]));
                         let product = b.matmul(a) * scale;
                         let rows = *first_row..first_row + product.dims()[0];
@@ -403,7 +409,7 @@ impl Trainable {
     }
 }
 
-/// All numbers, one slice after the other, in another format.
+/// Joins slices and converts their values to another format.
 fn joined<T: Send>(slices: &[&[f32]], format: impl Fn(f32) -> T + Sync) -> Vec<T> {
     let mut all = Vec::with_capacity(slices.iter().map(|values| values.len()).sum());
     for values in slices {
@@ -420,7 +426,7 @@ enum Leaf {
 /// A decoder under autodiff.
 pub struct Graph {
     decoder: Box<dyn Decoder>,
-    leaves: Vec<(Held, Leaf)>,
+    leaves: Vec<(ParameterSpans, Leaf)>,
 }
 
 impl std::fmt::Debug for Graph {
@@ -430,20 +436,24 @@ impl std::fmt::Debug for Graph {
 }
 
 impl Graph {
-    /// The decoder.
+    /// Returns the decoder.
     pub fn decoder(&self) -> &dyn Decoder {
         &*self.decoder
     }
 
     /// Adds the gradients of every parameter to `sums`.
     pub fn add_gradients(&self, gradients: &mut Gradients, sums: &mut GradientSums) {
-        for (held, leaf) in &self.leaves {
+        for (spans, leaf) in &self.leaves {
             match leaf {
                 Leaf::Matrix(leaf) => {
-                    leaf.grad_remove(gradients).into_iter().for_each(|found| sums.add(held, found));
+                    leaf.grad_remove(gradients)
+                        .into_iter()
+                        .for_each(|found| sums.add(spans, found));
                 }
                 Leaf::Vector(leaf) => {
-                    leaf.grad_remove(gradients).into_iter().for_each(|found| sums.add(held, found));
+                    leaf.grad_remove(gradients)
+                        .into_iter()
+                        .for_each(|found| sums.add(spans, found));
                 }
             }
         }

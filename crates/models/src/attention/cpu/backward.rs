@@ -29,7 +29,7 @@ pub(crate) struct AttentionGradients {
     pub(crate) v: RowsMut,
 }
 
-/// One key head and the query heads that share it.
+/// A key head and the query heads that share it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadGroup {
     /// The key head.
@@ -269,5 +269,55 @@ impl Panels<'_> {
             // SAFETY: the lengths of all three were just checked.
             unsafe { product.run(isa, c.as_mut_ptr(), c_stride, accumulate) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the gradients of queries, keys and values of a prompt with two continuations.
+    fn gradients(isa: Isa, window: Option<usize>) -> [Vec<f32>; 3] {
+        const ROWS: usize = 9;
+        let values = |width: usize, factor: usize| -> Vec<f32> {
+            (0..ROWS * width).map(|i| ((i * factor) % 23) as f32 / 8.0 - 1.4).collect()
+        };
+        let (q, k, v, grad) = (values(32, 7), values(16, 5), values(16, 11), values(32, 13));
+        let view = |data, width| RowsRef::new(data, ROWS, width, width);
+        let inputs = AttentionInputs {
+            q: view(&q, 32),
+            k: view(&k, 16),
+            v: view(&v, 16),
+            grad: view(&grad, 32),
+        };
+        let mut found = [vec![0.0; ROWS * 32], vec![0.0; ROWS * 16], vec![0.0; ROWS * 16]];
+        let [q, k, v] = &mut found;
+        let gradients = AttentionGradients {
+            q: RowsMut::new(q, 32),
+            k: RowsMut::new(k, 16),
+            v: RowsMut::new(v, 16),
+        };
+        let rows = |first_row, len| RowSpan { first_row, len };
+        let group = PromptGroup { prompt: rows(0, 4), continuations: vec![rows(4, 3), rows(7, 2)] };
+        let heads = HeadGroup { kv_head: 0, heads: 2, head_dim: 16, scale: 0.25, window };
+        attend_backward(isa, &group, heads, inputs, gradients);
+        found
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_gradients() {
+        for window in [None, Some(3)] {
+            let expected = gradients(Isa::Portable, window);
+            for isa in Isa::available() {
+                assert_eq!(gradients(isa, window), expected, "{isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_of_one_key_has_no_gradient_of_queries_and_keys() {
+        let [q, k, v] = gradients(Isa::best(), Some(1));
+        assert!(q.iter().chain(&k).all(|value| value.abs() < 1e-5));
+        assert!(v.iter().any(|value| *value != 0.0));
     }
 }

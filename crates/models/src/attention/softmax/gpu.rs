@@ -8,7 +8,7 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 
 use crate::ops::gpu_support::{
-    Burn, UNITS, bare, cube_fold, cube_row, cubes, empty, in_rows, wrapped,
+    Burn, UNITS, allocate, burn_tensor, cube_fold, cube_row, cube_tensor, cubes, with_dense_rows,
 };
 
 /// The score of a masked key, below every other.
@@ -78,9 +78,9 @@ pub(super) fn masked_softmax(
     scale: f32,
 ) -> Option<(Burn<4>, Burn<4>)> {
     let shape = products.dims();
-    let [products, mask] = [bare(products)?, bare(mask)?].map(in_rows);
-    let weights = empty(&products, shape, products.dtype);
-    let log_sums = empty(&products, [shape[0], shape[1], shape[2], 1], DType::F32);
+    let [products, mask] = [cube_tensor(products)?, cube_tensor(mask)?].map(with_dense_rows);
+    let weights = allocate(&products, shape, products.dtype);
+    let log_sums = allocate(&products, [shape[0], shape[1], shape[2], 1], DType::F32);
     let (client, format) = (products.client.clone(), dtype_to_storage_type(products.dtype));
     masked_softmax_kernel::launch(
         &client,
@@ -94,7 +94,7 @@ pub(super) fn masked_softmax(
         UNITS,
         format,
     );
-    Some((wrapped(weights), wrapped(log_sums)))
+    Some((burn_tensor(weights), burn_tensor(log_sums)))
 }
 
 #[cube(launch)]
@@ -142,10 +142,11 @@ pub(super) fn masked_softmax_backward(
     scale: f32,
 ) -> Option<[Burn<4>; 2]> {
     let shape = products.dims();
-    let [products, grad, mask] = [bare(products)?, bare(grad)?, bare(mask)?].map(in_rows);
-    let log_sums = into_contiguous(bare(log_sums)?);
-    let weights = empty(&products, shape, products.dtype);
-    let of_products = empty(&products, shape, products.dtype);
+    let [products, grad, mask] =
+        [cube_tensor(products)?, cube_tensor(grad)?, cube_tensor(mask)?].map(with_dense_rows);
+    let log_sums = into_contiguous(cube_tensor(log_sums)?);
+    let weights = allocate(&products, shape, products.dtype);
+    let of_products = allocate(&products, shape, products.dtype);
     let (client, format) = (products.client.clone(), dtype_to_storage_type(products.dtype));
     masked_softmax_backward_kernel::launch(
         &client,
@@ -161,7 +162,7 @@ pub(super) fn masked_softmax_backward(
         UNITS,
         format,
     );
-    Some([wrapped(weights), wrapped(of_products)])
+    Some([burn_tensor(weights), burn_tensor(of_products)])
 }
 
 #[cfg(test)]

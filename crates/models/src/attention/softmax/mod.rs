@@ -7,7 +7,7 @@ mod gpu;
 
 use burn::tensor::Tensor;
 
-use crate::ops::widened;
+use crate::ops::widen;
 
 /// Computes `softmax(scale · products + mask)` over the keys, in the format of `products`, and the logarithm of
 /// each row's sum of exponentials, in single precision. The mask is 0 for visible keys and minus
@@ -36,7 +36,7 @@ pub(crate) fn masked_softmax(
 ///
 /// # Shapes
 ///
-/// As of [`masked_softmax`].
+/// See [`masked_softmax`].
 pub(crate) fn masked_softmax_backward(
     [products, log_sums, grad]: [&Tensor<4>; 3],
     mask: &Tensor<3>,
@@ -48,7 +48,7 @@ pub(crate) fn masked_softmax_backward(
     }
     let format = products.dtype();
     let weights = (scores(products, mask, scale) - log_sums.clone()).exp();
-    let of_weights = widened(grad.clone()) * weights.clone();
+    let of_weights = widen(grad.clone()) * weights.clone();
     let means = of_weights.clone().sum_dim(3);
     let of_scores = of_weights - weights.clone() * means;
     [weights.cast(format), (of_scores * scale).cast(format)]
@@ -58,7 +58,7 @@ pub(crate) fn masked_softmax_backward(
 fn scores(products: &Tensor<4>, mask: &Tensor<3>, scale: f32) -> Tensor<4> {
     let ([sequences, _, stacked, keys], [_, rows, _]) = (products.dims(), mask.dims());
     let products_shape = products.dims();
-    let scores = widened(products.clone()) * scale;
+    let scores = widen(products.clone()) * scale;
     let mask = mask.clone().cast(scores.dtype()).unsqueeze_dim(1);
     let heads = products_shape[1] * stacked / rows;
     (scores.reshape([sequences, heads, rows, keys]) + mask).reshape(products_shape)

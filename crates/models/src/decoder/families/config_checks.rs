@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::attention::AttentionShape;
+use crate::decoder::products::Products;
 use crate::decoder::rope_config::{RopeConfig, RopeScaling};
 use crate::decoder::sizes::Sizes;
-use crate::decoder::stack::{Layers, Products};
+use crate::decoder::stack::Layers;
 use crate::format::JsonFile;
+use crate::ops::Linear;
 
-/// The error for what a family does not have.
+/// Creates the error for a feature that a family does not support.
 pub(super) fn unsupported(
     path: &Path,
     what: &str,
@@ -29,7 +31,7 @@ pub(super) fn unsupported(
     }
 }
 
-/// Refuses a configuration that has one of `keys`.
+/// Rejects a configuration in which one of `keys` is true.
 pub(super) fn refuse_biases(
     config: &JsonFile,
     keys: &[&str],
@@ -43,7 +45,7 @@ pub(super) fn refuse_biases(
     Ok(())
 }
 
-/// Refuses a gate's activation other than `allowed`.
+/// Rejects activations other than `allowed`.
 pub(super) fn check_activation(
     config: &JsonFile,
     key: &str,
@@ -59,8 +61,8 @@ pub(super) fn check_activation(
     }
 }
 
-/// Refuses kinds of layers other than `kinds`, a rotary embedding of a part of each head, and weights
-/// that are packed by a method of quantisation.
+/// Rejects kinds of layers other than `kinds`, a rotary embedding of only a part of each head, and
+/// quantised weights.
 pub(super) fn check_layers(
     config: &JsonFile,
     kinds: &[&str],
@@ -74,7 +76,7 @@ pub(super) fn check_layers(
     for table in ["", "rope_parameters.", "rope_scaling.", "rope_parameters.full_attention."] {
         let key = format!("{table}partial_rotary_factor");
         if let Some(factor) = config.float(&key)?.filter(|factor| *factor != 1.0) {
-            let (what, allowed) = (format!("`{key}`"), "1: all of a head is rotated");
+            let (what, allowed) = (format!("`{key}`"), "1: the whole head is rotated");
             return Err(unsupported(config.path(), &what, &factor.to_string(), allowed, hint));
         }
     }
@@ -89,7 +91,7 @@ pub(super) fn check_layers(
     Ok(())
 }
 
-/// The rope scaling that stands in `table`, whose kind is `rope_type`, or `type` in older files.
+/// Reads the rope scaling in `table`, whose kind is `rope_type`, or `type` in older files.
 pub(super) fn hf_rope(
     config: &JsonFile,
     table: &str,
@@ -122,8 +124,8 @@ pub(super) fn hf_rope(
     })
 }
 
-/// Version 5 keeps everything under `rope_parameters`, version 4 has `rope_theta` beside
-/// `rope_scaling` (whose kind is `rope_type`, or `type` in older files).
+/// Reads the rotary embedding. Version 5 of transformers stores everything under `rope_parameters`,
+/// version 4 has `rope_theta` beside `rope_scaling`.
 pub(super) fn rope_from_json(
     config: &JsonFile,
     default_theta: f64,
@@ -139,7 +141,7 @@ pub(super) fn rope_from_json(
     Ok(RopeConfig { theta, scaling: hf_rope(config, table, hint)? })
 }
 
-/// `rope_parameters` as transformers 5 writes it; none for scalings without a name.
+/// Writes `rope_parameters` as transformers 5 does; none for scalings without a name.
 pub(super) fn rope_to_json(rope: &RopeConfig) -> Option<Value> {
     let mut rope_parameters = match &rope.scaling {
         RopeScaling::None => json!({ "rope_type": "default" }),
@@ -159,7 +161,7 @@ pub(super) fn rope_to_json(rope: &RopeConfig) -> Option<Value> {
     Some(rope_parameters)
 }
 
-/// The shape of a layer's attention, whose scores are divided by the root of the head's numbers.
+/// Returns the shape of attention whose scores are divided by the square root of the head dimension.
 pub(super) fn plain_attention(sizes: &Sizes) -> AttentionShape {
     AttentionShape {
         num_heads: sizes.num_heads,
@@ -170,10 +172,10 @@ pub(super) fn plain_attention(sizes: &Sizes) -> AttentionShape {
     }
 }
 
-/// Queries, keys and values of normed hidden states, before the rotary embedding.
+/// Computes queries, keys and values of normed hidden states, before the rotary embedding.
 pub(super) fn split_qkv(
     config: &impl Layers,
-    products: &Products,
+    products: &Products<Linear>,
     normed: &Tensor<2>,
 ) -> [Tensor<2>; 3] {
     let (q_width, kv_width) = (config.sizes().q_width(), config.sizes().kv_width());
@@ -183,7 +185,7 @@ pub(super) fn split_qkv(
     [q, k, qkv.narrow(1, q_width + kv_width, kv_width)]
 }
 
-/// The family's norm of every head of every row, `[r, heads · h]` to the same.
+/// Applies the family's norm to every head of every row, `[r, heads · h]` to the same.
 pub(super) fn head_norm(config: &impl Layers, x_rd: Tensor<2>, weight: &Tensor<1>) -> Tensor<2> {
     let ([rows, cols], head_dim) = (x_rd.dims(), config.sizes().head_dim);
     let heads = x_rd.reshape([rows * cols / head_dim, head_dim]);

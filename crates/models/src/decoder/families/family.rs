@@ -4,24 +4,24 @@ use crate::decoder::interface::Decoder;
 use crate::format::{GgufFile, HfWeights, JsonFile};
 use crate::{Device, Error};
 
-/// Knows how to build the decoders of one family.
+/// A family of decoder models.
 pub trait Family: Sync {
-    /// `model_type` in a Hugging Face configuration, `general.architecture` in GGUF.
+    /// Returns `model_type` in a Hugging Face configuration, `general.architecture` in GGUF.
     fn name(&self) -> &'static str;
 
-    /// Other values of `model_type`.
+    /// Returns other values of `model_type`.
     fn other_names(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// One line for people.
+    /// Returns a summary in one line.
     fn summary(&self) -> &'static str;
 
-    /// From a Hugging Face folder.
+    /// Loads a decoder from a Hugging Face folder.
     ///
     /// # Errors
     ///
-    /// What the configuration or the weights lack.
+    /// See [`Error`] for configurations and weights that are incomplete or not supported.
     fn load_folder(
         &self,
         config: &JsonFile,
@@ -29,10 +29,10 @@ pub trait Family: Sync {
         device: &Device,
     ) -> Result<Box<dyn Decoder>, Error>;
 
-    /// From a GGUF file.
+    /// Loads a decoder from a GGUF file.
     ///
     /// # Errors
     ///
-    /// What the metadata or the weights lack.
+    /// See [`Error`] for metadata and weights that are incomplete or not supported.
     fn load_gguf(&self, file: &GgufFile, device: &Device) -> Result<Box<dyn Decoder>, Error>;
 }

@@ -1,13 +1,13 @@
-//! The Gemma 3 family, text alone.
+//! The Gemma 3 family, text only.
 //!
 //! Embeddings are scaled by `√d`. A layer is `x + norm(attention(norm(x)))`, then `x + norm(Wdown · (gelu(gate)
 //! · up))` of the normed sum: four norms, each `x / rms(x) · (1 + w)`. Heads of queries and keys are normed
-//! before the rotary embedding. Most layers see a window of the last keys and have a rotary base of their
-//! own; every sixth sees everything, and its positions may be stretched. Scores are divided by the root of
-//! `query_pre_attn_scalar`, not of the head's numbers.
+//! before the rotary embedding. Most layers attend to a window of the last keys and have their own rotary
+//! base; every sixth attends to all keys, and its positions may be scaled. Scores are divided by the square
+//! root of `query_pre_attn_scalar`, not of the head dimension.
 //!
-//! Checkpoints that see images too have the text's configuration under `text_config` and its weights under
-//! `language_model`. GGUF stores norms with the 1 added; it is taken off again. Source: `modeling_gemma3.py`
+//! Checkpoints that read images too have the text's configuration under `text_config` and its weights under
+//! `language_model`. GGUF stores norms with the 1 added; it is subtracted again. Source: `modeling_gemma3.py`
 //! of transformers; GGUF as llama.cpp reads it.
 
 use std::collections::BTreeSet;
@@ -25,9 +25,10 @@ use super::family::Family;
 use super::gguf_checks::{check_metadata, rope_scaling_from_gguf};
 use crate::attention::{Attend, AttentionShape};
 use crate::decoder::interface::Decoder;
+use crate::decoder::norms::layer_norms;
 use crate::decoder::rope_config::{RopeConfig, RopeScaling};
 use crate::decoder::sizes::{SizeDefaults, Sizes};
-use crate::decoder::stack::{Layer, Layers, Norm, Stack};
+use crate::decoder::stack::{Layer, Layers, Stack};
 use crate::format::{GgufFile, GgufNames, GgufValue, HfWeights, JsonFile, WeightSource};
 use crate::ops::{Activation, RopeAngles, add, gated, rope};
 use crate::{Device, Error, ops};
@@ -39,31 +40,31 @@ pub(crate) struct Gemma3Family;
 /// A Gemma 3 model.
 pub(crate) type Gemma3 = Stack<Gemma3Config>;
 
-/// What shapes a Gemma 3 model.
+/// Configuration of a Gemma 3 model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Gemma3Config {
     /// The sizes.
     #[serde(flatten)]
     pub sizes: Sizes,
-    /// Rotary embedding of layers that see everything.
+    /// Rotary embedding of layers without a window.
     pub global_rope: RopeConfig,
     /// Rotary embedding of layers with a window.
     pub local_rope: RopeConfig,
-    /// How many keys back such a layer sees, the token's own included.
+    /// The number of last keys that a token attends to in layers with a window, its own included.
     pub window: usize,
-    /// Whether each layer has a window.
+    /// True for layers with a window.
     pub is_local: Vec<bool>,
-    /// Scores are divided by its root.
+    /// The scalar whose square root divides the scores.
     pub query_scalar: f64,
     /// The bound of logits.
     pub logit_cap: Option<f64>,
-    /// Whether the embedding is the output matrix too.
+    /// True if the embedding is also the output matrix.
     pub tied_embeddings: bool,
 }
 
 const NAME: &str = "gemma3";
 const HINT: &str = "this family implements the text layers of Gemma 3";
-/// Of transformers' `Gemma3TextConfig`: published files leave out what equals it.
+/// Defaults of transformers' `Gemma3TextConfig`; published files omit equal values.
 const DEFAULTS: SizeDefaults = SizeDefaults {
     vocab_size: Some(262_208),
     num_heads: Some(8),
@@ -76,7 +77,7 @@ const QUERY_SCALAR: f64 = 256.0;
 const WINDOW: usize = 4096;
 const GLOBAL_THETA: f64 = 1_000_000.0;
 const LOCAL_THETA: f64 = 10_000.0;
-/// One layer of so many sees everything.
+/// Every layer of this period has no window.
 const PATTERN: usize = 6;
 
 fn by_pattern(num_layers: usize, pattern: usize) -> Vec<bool> {
@@ -84,12 +85,12 @@ fn by_pattern(num_layers: usize, pattern: usize) -> Vec<bool> {
 }
 
 impl Gemma3Config {
-    /// Reads `config.json` as transformers 4 and 5 write it, of the text model or of one that has it
-    /// as a part.
+    /// Reads `config.json` as transformers 4 and 5 write it, of the text model or of a model that
+    /// contains it.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for missing keys, [`Error::Unsupported`] for what is not implemented.
+    /// [`Error::Config`] for missing keys, [`Error::Unsupported`] for features that are not implemented.
     pub fn from_json(config: &JsonFile) -> Result<Self, Error> {
         let text = config.part("text_config");
         let config = text.as_ref().unwrap_or(config);
@@ -122,15 +123,15 @@ impl Gemma3Config {
     ///
     /// # Errors
     ///
-    /// As [`Self::from_json`].
+    /// See [`Self::from_json`].
     pub fn from_gguf(file: &GgufFile) -> Result<Self, Error> {
         let sizes = Sizes::from_gguf(file, NAME, DEFAULTS)?;
         check_metadata(file, NAME, &sizes, GGUF_KEYS, HINT)?;
         let scaling = rope_scaling_from_gguf(file, NAME, HINT)?;
         let theta = file.float("gemma3.rope.freq_base")?.unwrap_or(GLOBAL_THETA);
         let local_theta = file.float("gemma3.rope.freq_base_swa")?.unwrap_or(LOCAL_THETA);
-        // The largest of the family divides by the hidden size a head and not by the head's numbers;
-        // files don't say so, and it is known by its layers.
+        // The largest model divides by the hidden size per head and not by the head dimension. Files
+        // don't say so; the model is recognised by its number of layers.
         let query_scalar = match sizes.num_layers {
             62 => sizes.hidden_size as f64 / sizes.num_heads as f64,
             _ => sizes.head_dim as f64,
@@ -148,8 +149,9 @@ impl Gemma3Config {
     }
 }
 
-/// The rotary embeddings of layers that see everything and of those with a window: under
-/// `rope_parameters` by kind of layer in version 5; in version 4 apart, the scaling of the first alone.
+/// Reads the rotary embeddings of layers without and with a window. Version 5 of transformers stores them
+/// under `rope_parameters` by kind of layer; version 4 stores them separately, with a scaling of the first
+/// only.
 fn ropes_from_json(config: &JsonFile) -> Result<(RopeConfig, RopeConfig), Error> {
     let of_kind = |table: &str, default: f64| -> Result<RopeConfig, Error> {
         let theta = config.float(&format!("{table}.rope_theta"))?.unwrap_or(default);
@@ -167,7 +169,7 @@ fn ropes_from_json(config: &JsonFile) -> Result<(RopeConfig, RopeConfig), Error>
     ))
 }
 
-/// Whether each layer has a window: listed in `layer_types`, or by a pattern.
+/// Reads which layers have a window: listed in `layer_types`, or by a pattern.
 fn local_layers(config: &JsonFile, num_layers: usize) -> Result<Vec<bool>, Error> {
     let Some(kinds) = config.get("layer_types") else {
         let pattern = match config.integer("sliding_window_pattern")? {
@@ -187,24 +189,29 @@ fn local_layers(config: &JsonFile, num_layers: usize) -> Result<Vec<bool>, Error
     kinds.iter().map(is_local).collect()
 }
 
-/// Angles of both kinds of layers.
+/// Rotary angles of both kinds of layers.
 #[derive(Clone, Debug)]
 pub struct Gemma3Angles {
     global: RopeAngles,
     local: RopeAngles,
 }
 
+layer_norms! {
+    /// The norms of a Gemma 3 layer.
+    pub struct Gemma3Norms {
+        input: hidden("input_layernorm", BeforeQkv),
+        query: head("self_attn.q_norm", BeforeOutput),
+        key: head("self_attn.k_norm", BeforeOutput),
+        post_attention: hidden("post_attention_layernorm", BeforeGateUp),
+        pre_feedforward: hidden("pre_feedforward_layernorm", BeforeGateUp),
+        post_feedforward: hidden("post_feedforward_layernorm", AfterDown),
+    }
+}
+
 impl Layers for Gemma3Config {
     type Positions = Gemma3Angles;
 
-    const NORMS: &'static [Norm] = &[
-        Norm::hidden("input_layernorm", 0),
-        Norm::head("self_attn.q_norm", 1),
-        Norm::head("self_attn.k_norm", 1),
-        Norm::hidden("post_attention_layernorm", 2),
-        Norm::hidden("pre_feedforward_layernorm", 2),
-        Norm::hidden("post_feedforward_layernorm", 4),
-    ];
+    type Norms = Gemma3Norms;
 
     fn sizes(&self) -> &Sizes {
         &self.sizes
@@ -227,16 +234,17 @@ impl Layers for Gemma3Config {
 
     fn forward(
         &self,
-        layer: &Layer,
-        number: usize,
+        layer: &Layer<Gemma3Norms>,
+        index: usize,
         x_rd: Tensor<2>,
         angles: &Gemma3Angles,
         attend: &mut dyn Attend,
     ) -> Tensor<2> {
         let Layer { products, norms } = layer;
-        let (angles, window) = match self.is_local[number] {
-            true => (&angles.local, Some(self.window)),
-            false => (&angles.global, None),
+        let (angles, window) = if self.is_local[index] {
+            (&angles.local, Some(self.window))
+        } else {
+            (&angles.global, None)
         };
         let shape = AttentionShape {
             num_heads: self.sizes.num_heads,
@@ -245,14 +253,14 @@ impl Layers for Gemma3Config {
             scale: (1.0 / self.query_scalar.sqrt()) as f32,
             window,
         };
-        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &norms[0]));
-        let q = rope(&head_norm(self, q, &norms[1]), angles);
-        let k = rope(&head_norm(self, k, &norms[2]), angles);
-        let mixed = products.output.forward(&attend.attend(number, &shape, &q, &k, &v));
-        let x_rd = add(x_rd, self.norm(&mixed, &norms[3]));
-        let normed = self.norm(&x_rd, &norms[4]);
+        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &norms.input));
+        let q = rope(&head_norm(self, q, &norms.query), angles);
+        let k = rope(&head_norm(self, k, &norms.key), angles);
+        let mixed = products.output.forward(&attend.attend(index, &shape, &q, &k, &v));
+        let x_rd = add(x_rd, self.norm(&mixed, &norms.post_attention));
+        let normed = self.norm(&x_rd, &norms.pre_feedforward);
         let activated = gated(&products.gate_up.forward(&normed), Activation::GeluTanh);
-        add(x_rd, self.norm(&products.down.forward(&activated), &norms[5]))
+        add(x_rd, self.norm(&products.down.forward(&activated), &norms.post_feedforward))
     }
 
     fn norm(&self, x_rd: &Tensor<2>, weight_d: &Tensor<1>) -> Tensor<2> {
@@ -265,9 +273,8 @@ impl Layers for Gemma3Config {
 
     fn hf_config(&self) -> Option<Value> {
         let rope = |rope: &RopeConfig| rope_to_json(rope);
-        let kind = |is_local: &bool| match is_local {
-            true => "sliding_attention",
-            false => "full_attention",
+        let kind = |is_local: &bool| {
+            if *is_local { "sliding_attention" } else { "full_attention" }
         };
         let mut config = self.sizes.hf_config();
         config["architectures"] = json!(["Gemma3ForCausalLM"]);
@@ -290,7 +297,7 @@ impl Layers for Gemma3Config {
     }
 }
 
-/// Metadata that this family reads beside what all do.
+/// Metadata keys of this family.
 const GGUF_KEYS: &[&str] = &[
     "attention.sliding_window",
     "attention.sliding_window_pattern",
@@ -314,7 +321,7 @@ fn local_layers_from_gguf(file: &GgufFile, num_layers: usize) -> Result<Vec<bool
     })
 }
 
-/// Parts of layers that GGUF calls otherwise.
+/// Parts of layers whose names differ in GGUF.
 const GGUF_NAMES: &[(&str, &str)] = &[
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_norm", "attn_q_norm"),
@@ -324,10 +331,10 @@ const GGUF_NAMES: &[(&str, &str)] = &[
     ("post_feedforward_layernorm", "post_ffw_norm"),
 ];
 
-/// GGUF weights with the norms as checkpoints have them.
-struct WithoutOne<'a>(GgufNames<'a>);
+/// GGUF weights, with norms as in checkpoints.
+struct ShiftedNorms<'a>(GgufNames<'a>);
 
-impl WeightSource for WithoutOne<'_> {
+impl WeightSource for ShiftedNorms<'_> {
     fn path(&self) -> &Path {
         self.0.path()
     }
@@ -349,11 +356,11 @@ impl WeightSource for WithoutOne<'_> {
     }
 }
 
-/// Weights of the text part of a checkpoint that has others.
+/// Weights of the text part of a larger checkpoint.
 struct TextPart<'a>(&'a HfWeights);
 
 impl TextPart<'_> {
-    /// The name that the checkpoint has for a weight of the text model.
+    /// Returns the checkpoint's name of a weight of the text model.
     fn name(&self, name: &str) -> String {
         let rest = name.strip_prefix("model.").unwrap_or(name);
         let candidates = [
@@ -379,7 +386,7 @@ impl WeightSource for TextPart<'_> {
         self.0.read(&self.name(name), shape)
     }
 
-    /// Tensors that read images take no part in a text.
+    /// Ignores the tensors that read images.
     fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
         let sees_images = |name: &str| {
             let name = name.strip_prefix("model.").unwrap_or(name);
@@ -415,7 +422,7 @@ impl Family for Gemma3Family {
     }
 
     fn load_gguf(&self, file: &GgufFile, device: &Device) -> Result<Box<dyn Decoder>, Error> {
-        let weights = WithoutOne(GgufNames::new(file, GGUF_NAMES));
+        let weights = ShiftedNorms(GgufNames::new(file, GGUF_NAMES));
         Ok(Box::new(Gemma3::load(Gemma3Config::from_gguf(file)?, &weights, device)?))
     }
 }

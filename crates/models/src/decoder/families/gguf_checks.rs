@@ -1,14 +1,14 @@
-//! Metadata of a GGUF file that changes the computation: read, or refused by its name.
+//! Metadata of a GGUF file that changes the output: read, or rejected by its name.
 //!
 //! Keys that begin with the architecture's name are read here, in [`Sizes::from_gguf`] or by the
-//! family. A key that none of them knows may change what the model computes, so the file is refused.
+//! family. A key that none of them knows may change the output of the model, so the file is rejected.
 
 use crate::Error;
 use crate::decoder::rope_config::RopeScaling;
 use crate::decoder::sizes::Sizes;
 use crate::format::{GgufFile, GgufValue};
 
-/// Keys that every family reads, or that change nothing.
+/// Keys that every family reads, or that do not matter.
 const READ: [&str; 22] = [
     "attention.head_count",
     "attention.head_count_kv",
@@ -25,18 +25,18 @@ const READ: [&str; 22] = [
     "rope.scaling.factor",
     "rope.scaling.type",
     "vocab_size",
-    // Of YaRN alone, which is refused by its name.
+    // Keys of YaRN, which is rejected by its name.
     "rope.scaling.finetuned",
     "rope.scaling.original_context_length",
     "rope.scaling.yarn_beta_fast",
     "rope.scaling.yarn_beta_slow",
     "rope.scaling.yarn_ext_factor",
     "rope.scaling.yarn_log_multiplier",
-    // How the file was made.
+    // The layout of the file's own conversion.
     "tensor_data_layout",
 ];
 
-/// Keys with the one value that changes nothing.
+/// Keys with their neutral value.
 const NEUTRAL: [(&str, f64); 8] = [
     ("attention.causal", 1.0),
     ("attn_logit_softcapping", 0.0),
@@ -64,7 +64,7 @@ fn unsupported(
     }
 }
 
-/// Refuses a part of a split file.
+/// Rejects a part of a split file.
 pub(crate) fn check_whole(file: &GgufFile) -> Result<(), Error> {
     let hint = "join the parts with `llama-gguf-split --merge`";
     let name = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -89,7 +89,7 @@ fn is_part(name: &str) -> bool {
     is_number(number) && is_number(count) && count.trim_start_matches('0') != "1"
 }
 
-/// Refuses metadata of the architecture that nobody reads, `more` being what its family reads.
+/// Rejects metadata of the architecture that is not read. The family reads the keys `more`.
 pub(crate) fn check_metadata(
     file: &GgufFile,
     architecture: &str,
@@ -140,8 +140,8 @@ pub(crate) fn check_metadata(
     Ok(())
 }
 
-/// The scaling of positions, as llama.cpp reads it: a factor without a type is linear,
-/// `rope.scale_linear` is the factor's older key, and with type `none` there is no factor.
+/// Reads the scaling of positions as llama.cpp does: a factor without a type is linear,
+/// `rope.scale_linear` is an older key of the factor, and type `none` has no factor.
 pub(crate) fn rope_scaling_from_gguf(
     file: &GgufFile,
     architecture: &str,
@@ -165,7 +165,7 @@ pub(crate) fn rope_scaling_from_gguf(
         None => file.float(&old)?,
     };
     match factor {
-        // llama.cpp takes 0 for a missing factor.
+        // llama.cpp reads 0 as a missing factor.
         None | Some(0.0 | 1.0) => Ok(RopeScaling::None),
         Some(factor) if factor.is_finite() && factor > 0.0 => Ok(RopeScaling::Linear { factor }),
         Some(factor) => Err(file.config_error(&key, &factor.to_string(), "a number from 0 up")),

@@ -1,9 +1,9 @@
-//! The Llama family: Llama 2 and 3, SmolLM2 and what shares their layers.
+//! The Llama family: Llama 2 and 3, SmolLM2 and others with the same layers.
 //!
 //! A layer is `x + Wo · attention(rope(Wqkv · norm(x)))`, then `x + Wdown · (silu(gate) · up)` of
 //! the normed sum, where `gate` and `up` are one product. Norms are root-mean-square, the rotary
-//! embedding turns the two halves of a head (the Hugging Face layout), key heads are shared by
-//! groups of query heads. GGUF stores the rows of q and k for interleaved pairs; they are put back.
+//! embedding rotates the two halves of a head (the Hugging Face layout), and key heads are shared by
+//! groups of query heads. GGUF stores the rows of q and k as interleaved pairs; they are reordered.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,9 +20,10 @@ use super::family::Family;
 use super::gguf_checks::{check_metadata, rope_scaling_from_gguf};
 use crate::attention::Attend;
 use crate::decoder::interface::Decoder;
+use crate::decoder::norms::layer_norms;
 use crate::decoder::rope_config::{RopeConfig, RopeScaling};
 use crate::decoder::sizes::{SizeDefaults, Sizes};
-use crate::decoder::stack::{Layer, Layers, Norm, Stack};
+use crate::decoder::stack::{Layer, Layers, Stack};
 use crate::format::{GgufFile, GgufNames, HfWeights, JsonFile, WeightSource};
 use crate::ops::{Activation, RopeAngles, add, gated, rope};
 use crate::{Device, Error};
@@ -34,7 +35,7 @@ pub(crate) struct LlamaFamily;
 /// A Llama model.
 pub(crate) type Llama = Stack<LlamaConfig>;
 
-/// What shapes a Llama model.
+/// Configuration of a Llama model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LlamaConfig {
     /// The sizes.
@@ -42,7 +43,7 @@ pub struct LlamaConfig {
     pub sizes: Sizes,
     /// Rotary embedding.
     pub rope: RopeConfig,
-    /// Whether the embedding is the output matrix too.
+    /// True if the embedding is also the output matrix.
     pub tied_embeddings: bool,
 }
 
@@ -54,7 +55,7 @@ impl LlamaConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for missing keys, [`Error::Unsupported`] for what is not implemented.
+    /// [`Error::Config`] for missing keys, [`Error::Unsupported`] for features that are not implemented.
     pub fn from_json(config: &JsonFile) -> Result<Self, Error> {
         refuse_biases(config, &["attention_bias", "mlp_bias"], HINT)?;
         check_activation(config, "hidden_act", "silu", HINT)?;
@@ -70,7 +71,7 @@ impl LlamaConfig {
     ///
     /// # Errors
     ///
-    /// As [`Self::from_json`].
+    /// See [`Self::from_json`].
     pub fn from_gguf(file: &GgufFile) -> Result<Self, Error> {
         let sizes = Sizes::from_gguf(file, "llama", SizeDefaults::norm_eps(1e-5))?;
         check_metadata(file, "llama", &sizes, &[], HINT)?;
@@ -88,11 +89,18 @@ impl LlamaConfig {
     }
 }
 
+layer_norms! {
+    /// The norms of a Llama layer.
+    pub struct LlamaNorms {
+        input: hidden("input_layernorm", BeforeQkv),
+        post_attention: hidden("post_attention_layernorm", BeforeGateUp),
+    }
+}
+
 impl Layers for LlamaConfig {
     type Positions = RopeAngles;
 
-    const NORMS: &'static [Norm] =
-        &[Norm::hidden("input_layernorm", 0), Norm::hidden("post_attention_layernorm", 2)];
+    type Norms = LlamaNorms;
 
     fn sizes(&self) -> &Sizes {
         &self.sizes
@@ -108,18 +116,18 @@ impl Layers for LlamaConfig {
 
     fn forward(
         &self,
-        layer: &Layer,
-        number: usize,
+        layer: &Layer<LlamaNorms>,
+        index: usize,
         x_rd: Tensor<2>,
         angles: &RopeAngles,
         attend: &mut dyn Attend,
     ) -> Tensor<2> {
         let Layer { products, norms } = layer;
-        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &norms[0]));
+        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &norms.input));
         let shape = plain_attention(&self.sizes);
-        let mixed = attend.attend(number, &shape, &rope(&q, angles), &rope(&k, angles), &v);
+        let mixed = attend.attend(index, &shape, &rope(&q, angles), &rope(&k, angles), &v);
         let x_rd = add(x_rd, products.output.forward(&mixed));
-        let normed = self.norm(&x_rd, &norms[1]);
+        let normed = self.norm(&x_rd, &norms.post_attention);
         let activated = gated(&products.gate_up.forward(&normed), Activation::Silu);
         add(x_rd, products.down.forward(&activated))
     }
@@ -162,7 +170,7 @@ impl Family for LlamaFamily {
     }
 }
 
-/// Parts of layers that GGUF calls otherwise.
+/// Parts of layers whose names differ in GGUF.
 const NAMES: &[(&str, &str)] =
     &[("input_layernorm", "attn_norm"), ("post_attention_layernorm", "ffn_norm")];
 
@@ -187,7 +195,7 @@ impl WeightSource for InterleavedRows<'_> {
         Ok(if is_rotated { half_split_rows(&data, shape[1], self.head_dim) } else { data })
     }
 
-    /// The rotary divisors were read with the configuration.
+    /// Counts the rotary divisors as read: the configuration has them.
     fn first_unread(&self, read: &BTreeSet<String>) -> Option<String> {
         let mut read = read.clone();
         read.insert(ROPE_DIVISORS.to_owned());

@@ -17,7 +17,7 @@ pub use family::Family;
 pub static FAMILIES: &[&dyn Family] =
     &[&llama::LlamaFamily, &qwen3::Qwen3Family, &gemma3::Gemma3Family];
 
-/// The family of that name.
+/// Finds the family of that name.
 pub(crate) fn find(path: &Path, name: &str) -> Result<&'static dyn Family, Error> {
     let is_meant =
         |family: &&dyn Family| family.name() == name || family.other_names().contains(&name);

@@ -1,7 +1,7 @@
 //! The Qwen 3 family (dense): Llama's layers with norms of each query and key head.
 //!
-//! A layer is Llama's, but that every head of the queries and of the keys goes through a norm of its own
-//! numbers before the rotary embedding. Source: `modeling_qwen3.py` of transformers.
+//! A layer is Llama's, but every head of the queries and of the keys is normed before the rotary embedding.
+//! Source: `modeling_qwen3.py` of transformers.
 
 use burn::tensor::Tensor;
 use serde::Serialize;
@@ -15,9 +15,10 @@ use super::family::Family;
 use super::gguf_checks::{check_metadata, rope_scaling_from_gguf};
 use crate::attention::Attend;
 use crate::decoder::interface::Decoder;
+use crate::decoder::norms::layer_norms;
 use crate::decoder::rope_config::RopeConfig;
 use crate::decoder::sizes::{SizeDefaults, Sizes};
-use crate::decoder::stack::{Layer, Layers, Norm, Stack};
+use crate::decoder::stack::{Layer, Layers, Stack};
 use crate::format::{GgufFile, GgufNames, HfWeights, JsonFile, WeightSource as _};
 use crate::ops::{Activation, RopeAngles, add, gated, rope};
 use crate::{Device, Error};
@@ -29,7 +30,7 @@ pub(crate) struct Qwen3Family;
 /// A Qwen 3 model.
 pub(crate) type Qwen3 = Stack<Qwen3Config>;
 
-/// What shapes a Qwen 3 model.
+/// Configuration of a Qwen 3 model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Qwen3Config {
     /// The sizes.
@@ -37,7 +38,7 @@ pub struct Qwen3Config {
     pub sizes: Sizes,
     /// Rotary embedding.
     pub rope: RopeConfig,
-    /// Whether the embedding is the output matrix too.
+    /// True if the embedding is also the output matrix.
     pub tied_embeddings: bool,
 }
 
@@ -50,13 +51,13 @@ impl Qwen3Config {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for missing keys, [`Error::Unsupported`] for what is not implemented.
+    /// [`Error::Config`] for missing keys, [`Error::Unsupported`] for features that are not implemented.
     pub fn from_json(config: &JsonFile) -> Result<Self, Error> {
         refuse_biases(config, &["attention_bias"], HINT)?;
         check_activation(config, "hidden_act", "silu", HINT)?;
         check_layers(config, &["full_attention"], HINT)?;
         if config.boolean("use_sliding_window")?.unwrap_or(false) {
-            let (found, allowed) = ("`use_sliding_window`", "attention to everything before");
+            let (found, allowed) = ("`use_sliding_window`", "attention to all previous tokens");
             return Err(unsupported(config.path(), "the attention", found, allowed, HINT));
         }
         Ok(Self {
@@ -70,7 +71,7 @@ impl Qwen3Config {
     ///
     /// # Errors
     ///
-    /// As [`Self::from_json`].
+    /// See [`Self::from_json`].
     pub fn from_gguf(file: &GgufFile) -> Result<Self, Error> {
         let sizes = Sizes::from_gguf(file, NAME, DEFAULTS)?;
         check_metadata(file, NAME, &sizes, &[], HINT)?;
@@ -84,15 +85,20 @@ impl Qwen3Config {
     }
 }
 
+layer_norms! {
+    /// The norms of a Qwen 3 layer.
+    pub struct Qwen3Norms {
+        input: hidden("input_layernorm", BeforeQkv),
+        query: head("self_attn.q_norm", BeforeOutput),
+        key: head("self_attn.k_norm", BeforeOutput),
+        post_attention: hidden("post_attention_layernorm", BeforeGateUp),
+    }
+}
+
 impl Layers for Qwen3Config {
     type Positions = RopeAngles;
 
-    const NORMS: &'static [Norm] = &[
-        Norm::hidden("input_layernorm", 0),
-        Norm::head("self_attn.q_norm", 1),
-        Norm::head("self_attn.k_norm", 1),
-        Norm::hidden("post_attention_layernorm", 2),
-    ];
+    type Norms = Qwen3Norms;
 
     fn sizes(&self) -> &Sizes {
         &self.sizes
@@ -108,19 +114,19 @@ impl Layers for Qwen3Config {
 
     fn forward(
         &self,
-        layer: &Layer,
-        number: usize,
+        layer: &Layer<Qwen3Norms>,
+        index: usize,
         x_rd: Tensor<2>,
         angles: &RopeAngles,
         attend: &mut dyn Attend,
     ) -> Tensor<2> {
         let Layer { products, norms } = layer;
-        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &norms[0]));
-        let q = rope(&head_norm(self, q, &norms[1]), angles);
-        let k = rope(&head_norm(self, k, &norms[2]), angles);
-        let mixed = attend.attend(number, &plain_attention(&self.sizes), &q, &k, &v);
+        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &norms.input));
+        let q = rope(&head_norm(self, q, &norms.query), angles);
+        let k = rope(&head_norm(self, k, &norms.key), angles);
+        let mixed = attend.attend(index, &plain_attention(&self.sizes), &q, &k, &v);
         let x_rd = add(x_rd, products.output.forward(&mixed));
-        let normed = self.norm(&x_rd, &norms[3]);
+        let normed = self.norm(&x_rd, &norms.post_attention);
         let activated = gated(&products.gate_up.forward(&normed), Activation::Silu);
         add(x_rd, products.down.forward(&activated))
     }
@@ -137,7 +143,7 @@ impl Layers for Qwen3Config {
     }
 }
 
-/// Parts of layers that GGUF calls otherwise.
+/// Parts of layers whose names differ in GGUF.
 const GGUF_NAMES: &[(&str, &str)] = &[
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_norm", "attn_q_norm"),

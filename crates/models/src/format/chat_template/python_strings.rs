@@ -1,8 +1,8 @@
-//! Python's methods of texts, for templates.
+//! Python's string methods, for templates.
 //!
-//! What is not here is left to minijinja's own list; a method that neither has is an error that names
+//! Other methods are left to minijinja's own list; a method that neither has is an error that names
 //! it. Positions count characters, as in Python. Source: the Python library reference, "Text Sequence
-//! Type". Case folding equals Python's for every character, title case but for digraphs such as `ǆ`.
+//! Type". Case folding equals Python's for every character, title case except for digraphs such as `ǆ`.
 
 use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::{Kwargs, Tuple, ValueKind, from_args};
@@ -35,7 +35,7 @@ pub(crate) fn call_method(
     }
 }
 
-/// `text % values` of Python: a tuple gives several values, anything else is one.
+/// Computes Python's `text % values`: a tuple is several values, anything else a single one.
 pub(crate) fn percent(text: &str, values: &Value) -> Result<String, Error> {
     match values.downcast_object_ref::<Tuple>() {
         Some(values) => format(FormatStyle::Printf, text, values),
@@ -58,7 +58,7 @@ fn call_on_text(text: &str, method: &str, args: &[Value]) -> Option<Result<Value
         "ljust" => pad(text, args, |missing| (0, missing)),
         "rjust" => pad(text, args, |missing| (missing, 0)),
         "center" => from_args::<(i64, Option<&str>)>(args).and_then(|(width, _)| {
-            // Where both sides can't get as much, CPython gives the left one more in odd widths.
+            // If the sides differ, CPython gives the left side one more in odd widths.
             let is_odd = usize::from(width % 2 != 0);
             let left = |missing: usize| missing / 2 + (missing & is_odd);
             pad(text, args, |missing| (left(missing), missing - left(missing)))
@@ -98,7 +98,7 @@ fn strip_affix(
     Ok(Value::from(strip(text, affix).unwrap_or(text)))
 }
 
-/// The full case folding of a character: upper case brings variants together, lower case follows.
+/// Returns the full case folding of a character: upper case merges variants, then lower case.
 fn fold_case(c: char) -> Vec<char> {
     match c {
         'ı' => vec![c],
@@ -122,7 +122,7 @@ fn is_cased(c: char) -> bool {
     c.is_uppercase() || c.is_lowercase() || "ǅǈǋǲ".contains(c)
 }
 
-/// A letter after a character without case is upper case, the others lower case.
+/// Converts to title case: letters after a character without case are upper case, others lower case.
 fn title_case(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut is_inside = false;
@@ -143,7 +143,7 @@ fn is_title(text: &str) -> bool {
     text.chars().any(is_cased) && title_case(text) == text
 }
 
-/// Pads to a width, `sides` saying how many characters go left and right.
+/// Pads to a width; `sides` returns the number of characters on the left and on the right.
 fn pad(
     text: &str,
     args: &[Value],
@@ -159,7 +159,7 @@ fn pad(
     Ok(Value::from(format!("{}{text}{}", fill.repeat(left), fill.repeat(right))))
 }
 
-/// Refuses widths that would fill memory.
+/// Rejects widths that would fill memory.
 fn checked_width(width: usize) -> Result<usize, Error> {
     const MOST: usize = 1 << 20;
     if width <= MOST { Ok(width) } else { Err(invalid("a width is at most 1048576 characters")) }
@@ -247,7 +247,7 @@ fn split(text: &str, args: &[Value], from_end: bool) -> Result<Value, Error> {
     Ok(parts.into_iter().map(Value::from).collect())
 }
 
-/// Words between spaces, at most `limit` and what is left. From the end they come in reverse.
+/// Splits at white space into at most `limit` words and the rest. From the end, the order is reversed.
 fn split_at_spaces(text: &str, limit: usize, from_end: bool) -> Vec<&str> {
     let trimmed = |text| if from_end { str::trim_end(text) } else { str::trim_start(text) };
     let (mut parts, mut rest) = (Vec::new(), trimmed(text));
@@ -296,35 +296,35 @@ fn split_lines(text: &str, args: &[Value]) -> Result<Value, Error> {
     Ok(Value::from(lines))
 }
 
-/// Bytes of the first character.
+/// Returns the number of bytes of the first character.
 fn first_len(text: &str) -> usize {
     text.chars().next().map_or(0, char::len_utf8)
 }
 
-/// The part of a text that `[start:end]` gives in Python, with the position it starts at.
+/// Returns Python's `[start:end]` of a text, and the position of its start.
 fn slice(text: &str, start: Option<i64>, end: Option<i64>) -> Option<(usize, &str)> {
     let len = text.chars().count();
-    let place = |at: i64| {
+    let position = |at: i64| {
         let from_end = usize::try_from(at.unsigned_abs()).unwrap_or(usize::MAX);
         if at < 0 { len.saturating_sub(from_end) } else { from_end }
     };
-    let (start, end) = (start.map_or(0, place), end.map_or(len, place).min(len));
+    let (start, end) = (start.map_or(0, position), end.map_or(len, position).min(len));
     if start > end {
         return None;
     }
-    let byte = |place: usize| text.char_indices().nth(place).map_or(text.len(), |(at, _)| at);
+    let byte = |position: usize| text.char_indices().nth(position).map_or(text.len(), |(at, _)| at);
     Some((start, &text[byte(start)..byte(end)]))
 }
 
-/// A text to look for, and the part to look in.
+/// Reads the text to search for, and the part to search in.
 type Search<'a> = (&'a str, Option<i64>, Option<i64>);
 
 fn find_position(text: &str, args: &[Value], from_end: bool) -> Result<Option<i64>, Error> {
     let (needle, start, end): Search<'_> = from_args(args)?;
     let Some((first, part)) = slice(text, start, end) else { return Ok(None) };
     let at = if from_end { part.rfind(needle) } else { part.find(needle) };
-    let place = at.map(|at| first + part[..at].chars().count());
-    Ok(place.and_then(|place| i64::try_from(place).ok()))
+    let position = at.map(|at| first + part[..at].chars().count());
+    Ok(position.and_then(|position| i64::try_from(position).ok()))
 }
 
 fn count_parts(text: &str, args: &[Value]) -> Result<Value, Error> {
@@ -371,9 +371,9 @@ mod tests {
         environment.render_str(&source, minijinja::context! { who => "Ann", n => 7 })
     }
 
-    /// Expressions with what Python 3.11 makes of them.
+    /// Compares expressions with the results of Python 3.11.
     #[test]
-    fn methods_do_what_python_does() {
+    fn methods_agree_with_python() {
         for (expression, expected) in [
             ("'assistant'.removeprefix('ass')", "istant"),
             ("'a'.removeprefix('ab')", "a"),
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_refuses_is_refused() {
+    fn errors_of_python_are_errors() {
         for (expression, expected) in [
             ("'a'.index('b')", "substring not found"),
             ("'a'.partition('')", "empty separator"),

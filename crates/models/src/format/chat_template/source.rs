@@ -1,19 +1,19 @@
-//! Rewrites the source of a template where minijinja reads less than Jinja does.
+//! Rewrites parts of a template that Jinja supports and minijinja does not.
 //!
-//! - CR LF and CR are line feeds, as Jinja's lexer makes them.
-//! - `{% generation %}` .. `{% endgeneration %}`, which TRL uses to mark the tokens that are trained
-//!   on, is a block with a scope of its own that shows its contents: `{% with %}`.
-//! - `text % values` formats a text. The operands are handed to [`PERCENT`] where the left one is a
+//! - CR LF and CR become line feeds, as in Jinja's lexer.
+//! - `{% generation %}` .. `{% endgeneration %}`, with which TRL marks the tokens to train on, becomes
+//!   a block with its own scope that renders its contents: `{% with %}`.
+//! - `text % values` formats a text. The operands are passed to [`PERCENT`] if the left one is a
 //!   text; numbers keep the operator.
 //!
 //! Raw blocks, comments and strings stay as they are.
 
 use std::ops::Range;
 
-/// The function that formats a text with `%`.
+/// The name of the function that formats a text with `%`.
 pub(crate) const PERCENT: &str = "_percent_format";
 
-/// The source as minijinja reads it.
+/// Rewrites the source for minijinja.
 pub(crate) fn translate(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len());
@@ -31,7 +31,7 @@ pub(crate) fn translate(source: &str) -> String {
             Some(open + 1)
         };
         let Some(end) = end else {
-            // The compiler says what is wrong with it.
+            // The compiler reports the error.
             at = open;
             break;
         };
@@ -47,14 +47,14 @@ pub(crate) fn translate(source: &str) -> String {
     out
 }
 
-/// The word after the mark that begins a statement.
+/// Returns the word after the mark that begins a statement.
 fn first_word(tag: &str) -> &str {
     let rest = tag[2..].trim_start_matches(['-', '+']).trim_start();
     let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
     &rest[..end]
 }
 
-/// The end of a raw block that `text` begins with.
+/// Returns the end of a raw block at the start of `text`.
 fn raw_end(text: &str) -> Option<usize> {
     if !text.starts_with("{%") || first_word(text) != "raw" {
         return None;
@@ -69,7 +69,7 @@ fn raw_end(text: &str) -> Option<usize> {
     None
 }
 
-/// Parts of an expression, as far as they matter for `%`.
+/// A token of an expression, as far as it matters for `%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Open,
@@ -80,7 +80,7 @@ enum Kind {
     Separator,
     /// `*`, `/`, `//`, `%`.
     Product,
-    /// `.`, `|`, `**`: what follows belongs to the same operand.
+    /// `.`, `|`, `**`: the next token belongs to the same operand.
     Postfix,
 }
 
@@ -90,7 +90,7 @@ struct Part {
     at: Range<usize>,
 }
 
-/// Words that no operand of a product spans.
+/// Words that end an operand of a product.
 const WORDS: [&str; 14] = [
     "if",
     "else",
@@ -108,7 +108,7 @@ const WORDS: [&str; 14] = [
     "call",
 ];
 
-/// The next part of an expression at or after `from`; none at the end of the text.
+/// Returns the next token of an expression at or after `from`; none at the end of the text.
 fn next_part(text: &str, from: usize) -> Option<Part> {
     let start = from + text[from..].find(|c: char| !c.is_whitespace())?;
     let rest = &text[start..];
@@ -134,7 +134,7 @@ fn next_part(text: &str, from: usize) -> Option<Part> {
     Some(Part { kind, at: start..start + len })
 }
 
-/// Bytes of the string that `text` begins with.
+/// Returns the number of bytes of a string at the start of `text`.
 fn string_len(text: &str) -> Option<usize> {
     let quote = text.chars().next()?;
     let mut chars = text.char_indices().skip(1);
@@ -148,7 +148,7 @@ fn string_len(text: &str) -> Option<usize> {
     None
 }
 
-/// The end of the tag that `text` begins with: `close` outside of strings and brackets.
+/// Returns the end of a tag at the start of `text`: `close` outside of strings and brackets.
 fn tag_end(text: &str, close: &str) -> Option<usize> {
     let (mut at, mut depth) = (2, 0_usize);
     loop {
@@ -188,13 +188,13 @@ fn translate_tag(tag: &str) -> String {
     format!("{open}{}{body}{}{close}", &inner[..begin], &inner[end..])
 }
 
-/// An expression whose `%` also formats texts.
+/// Rewrites an expression so that `%` also formats texts.
 fn translate_expression(text: &str) -> String {
     let mut text = text.to_owned();
     let mut from = 0;
     while let Some((operator, left, right)) = find_percent(&text, from) {
         let (before, after) = (text[..left.start].to_owned(), text[right.end..].to_owned());
-        // What is nested in the right side has its own turn; the left side had it.
+        // The right side is still to be rewritten; the left side is done.
         let right = translate_expression(text[right].trim());
         let left = text[left].trim();
         let new = format!(
@@ -204,7 +204,7 @@ fn translate_expression(text: &str) -> String {
         let next = from + new.len();
         text = format!("{before}{new}{after}");
         debug_assert!(operator < text.len(), "the operator was in the text");
-        // A chain continues with the whole as its left side.
+        // In a chain, the result is the next left side.
         from = match next_part(&text, next) {
             Some(Part { kind: Kind::Product, at }) => at.start,
             _ => next,
@@ -213,9 +213,9 @@ fn translate_expression(text: &str) -> String {
     text
 }
 
-/// The next `%` at or after `from` with the places of its operands.
+/// Returns the next `%` at or after `from` with the ranges of its operands.
 fn find_percent(text: &str, from: usize) -> Option<(usize, Range<usize>, Range<usize>)> {
-    // The start of the product that each depth is in, as far as it has begun.
+    // The start of the current product at each depth.
     let mut starts = vec![None];
     let mut at = 0;
     let mut is_sign = true;
@@ -252,7 +252,7 @@ fn find_percent(text: &str, from: usize) -> Option<(usize, Range<usize>, Range<u
     None
 }
 
-/// The operand that begins at or after `from`.
+/// Returns the operand that begins at or after `from`.
 fn right_operand(text: &str, from: usize) -> Option<Range<usize>> {
     let first = next_part(text, from)?;
     let start = first.at.start;
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tag_stays() {
+    fn text_outside_of_tags_is_not_changed() {
         for source in [
             "{% raw %}{% generation %} {{ a % b }}{% endraw %}",
             "{%- raw -%}{% generation %}{%- endraw -%}",

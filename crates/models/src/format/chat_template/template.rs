@@ -1,8 +1,8 @@
-//! Chat templates: Jinja as `transformers` runs it.
+//! Chat templates: Jinja as `transformers` renders it.
 //!
-//! Blocks are trimmed on both sides, Python's string methods and `%` exist, `raise_exception` refuses a
-//! conversation, line ends are line feeds, and `{% generation %}` shows what is in it. There is no clock: `strftime_now` is not defined, and templates that ask
-//! whether it is fall back to a fixed date.
+//! Blocks are trimmed on both sides, Python's string methods and `%` exist, `raise_exception` rejects a
+//! conversation, line ends are line feeds, and `{% generation %}` renders its contents. There is no clock:
+//! `strftime_now` is not defined, and templates that test for it fall back to a fixed date.
 
 use std::path::{Path, PathBuf};
 
@@ -29,18 +29,18 @@ pub struct ChatTemplate {
 const NAME: &str = "chat";
 
 impl ChatTemplate {
-    /// Compiles `source`, which came from `path`.
+    /// Compiles `source`, which was read from `path`.
     ///
     /// # Errors
     ///
-    /// [`Error::Template`] if it is no valid template.
+    /// [`Error::Template`] if the template is invalid.
     pub fn new(
         source: String,
         path: &Path,
         bos_token: Option<String>,
         eos_token: Option<String>,
     ) -> Result<Self, Error> {
-        // Line ends don't reach a prompt, so they don't make another template either.
+        // Line ends don't reach a prompt, so the digest ignores them too.
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
         let digest = Digest::of(source.as_bytes());
         let mut environment = Environment::new();
@@ -62,27 +62,27 @@ impl ChatTemplate {
         Ok(Self { environment, source, path, digest, bos_token, eos_token })
     }
 
-    /// The template's text.
+    /// Returns the template's source.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The tokens that begin and end a text, as the template may spell them.
+    /// Returns the start and end tokens, as the template may spell them.
     pub(crate) fn bos_and_eos(&self) -> [Option<&str>; 2] {
         [self.bos_token.as_deref(), self.eos_token.as_deref()]
     }
 
-    /// The digest of the template's text.
+    /// Returns the digest of the template's source.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// The conversation as the model reads it, ready for its answer. Where the template has a switch for
-    /// thinking before an answer (Qwen 3), it is off, as in the paper.
+    /// Renders a conversation up to the start of the model's reply. If the template has a switch for thinking
+    /// before an answer (Qwen 3), it is off, as in the paper.
     ///
     /// # Errors
     ///
-    /// [`Error::Template`] if the template refuses it, for example because it has no system role.
+    /// [`Error::Template`] if the template rejects it, for example because it has no system role.
     pub fn render(&self, messages: &[Message]) -> Result<String, Error> {
         let messages: Vec<Value> = messages
             .iter()
@@ -103,7 +103,7 @@ impl ChatTemplate {
     }
 }
 
-/// JSON as Python's `json.dumps` writes it: a space after each comma and colon, no HTML escapes.
+/// Writes JSON as Python's `json.dumps` does: a space after each comma and colon, no HTML escapes.
 fn to_json(value: &Value, options: minijinja::value::Kwargs) -> Result<String, minijinja::Error> {
     let invalid = |error: serde_json::Error| {
         minijinja::Error::new(ErrorKind::BadSerialization, error.to_string())
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_block_shows_its_contents_in_a_scope_of_its_own() {
+    fn a_generation_block_renders_its_contents_in_its_own_scope() {
         let source = "{% for m in messages %}\n{%- if m.role == 'user' %}\n  {% generation %}\n{% set x = 1 %}{{ m.content.strip() }}\n  {% endgeneration %}\n{% endif %}{{ x is defined }}{% endfor %}";
         let plain = source.replace("{% generation %}", "").replace("{% endgeneration %}", "");
         assert_eq!(render(source).expect("valid"), "Hi <b>\nFalse");
@@ -204,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn a_template_can_refuse() {
-        let error = render("{{ raise_exception('no system role') }}").expect_err("refused");
+    fn a_template_can_reject_a_conversation() {
+        let error = render("{{ raise_exception('no system role') }}").expect_err("rejected");
         insta::assert_snapshot!(error, @"render the chat template of `model`: no system role");
     }
 

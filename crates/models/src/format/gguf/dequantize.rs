@@ -1,8 +1,8 @@
-//! From GGUF's tensor types to `f32`.
+//! Conversion of GGUF's tensor types to `f32`.
 //!
-//! Quantised types come in blocks of 32 numbers that share a scale `d` (and a minimum `m`), both
-//! `f16`. Four-bit blocks hold numbers 0 to 15 in the low halves of their 16 bytes, 16 to 31 in the
-//! high ones; five-bit ones have the fifth bits apart, in order. `Q8_0`: `d · q`; `Q4_0`: `d · (q - 8)`;
+//! Quantised types come in blocks of 32 values that share a scale `d` (and a minimum `m`), both
+//! `f16`. Four-bit blocks store values 0 to 15 in the low halves of their 16 bytes, 16 to 31 in the
+//! high ones; five-bit blocks store the fifth bits apart, in order. `Q8_0`: `d · q`; `Q4_0`: `d · (q - 8)`;
 //! `Q4_1`: `d · q + m`; `Q5_0`: `d · (q - 16)`; `Q5_1`: `d · q + m`.
 //!
 //! The K types come in blocks of 256 with scales of parts. `Q4_K` and `Q5_K`: eight parts of 32, `d · s · q -
@@ -11,12 +11,12 @@
 
 use half::{bf16, f16};
 
-/// Numbers in a block of the quantised types.
+/// Values per block of the quantised types.
 const BLOCK: usize = 32;
-/// Numbers in a block of the K types.
+/// Values per block of the K types.
 const K_BLOCK: usize = 256;
 
-/// How a tensor's numbers are stored.
+/// A tensor's number type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TensorType {
     F32,
@@ -36,7 +36,7 @@ pub(crate) enum TensorType {
 pub(crate) const READABLE: &str = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K";
 
 impl TensorType {
-    /// From GGUF's number; the error is the type's name.
+    /// Converts GGUF's type number; the error is the name of an unknown type.
     pub(crate) fn from_number(number: u32) -> Result<Self, String> {
         const NAMES: [&str; 31] = [
             "F32", "F16", "Q4_0", "Q4_1", "4", "5", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K",
@@ -61,7 +61,7 @@ impl TensorType {
         }
     }
 
-    /// Numbers in a block and bytes of a block.
+    /// Returns the values and the bytes per block.
     pub(crate) fn block(self) -> (usize, usize) {
         match self {
             Self::F32 => (1, 4),
@@ -77,7 +77,7 @@ impl TensorType {
         }
     }
 
-    /// The numbers in `bytes`, which holds whole blocks.
+    /// Converts `bytes`, which are whole blocks.
     pub(crate) fn dequantize(self, bytes: &[u8]) -> Vec<f32> {
         let (numbers, size) = self.block();
         let mut out = Vec::with_capacity(bytes.len() / size * numbers);
@@ -124,14 +124,14 @@ fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> {
     bytes.iter().map(|byte| byte & 15).chain(bytes.iter().map(|byte| byte >> 4))
 }
 
-/// Numbers of five bits: their low four in `halves`, their fifth in the 32 bits of `fifths`.
+/// Unpacks values of five bits: the low four in `halves`, the fifth in the 32 bits of `fifths`.
 fn five_bits<'a>(fifths: &[u8], halves: &'a [u8]) -> impl Iterator<Item = u8> + 'a {
     let fifths = u32::from_le_bytes([fifths[0], fifths[1], fifths[2], fifths[3]]);
     let with_fifth = move |(i, q): (usize, u8)| q | (u8::from(fifths >> i & 1 == 1) << 4);
     nibbles(halves).enumerate().map(with_fifth)
 }
 
-/// The scale and the minimum of part `part` of eight, six bits each in twelve bytes.
+/// Unpacks the scale and the minimum of part `part` of eight, six bits each in twelve bytes.
 fn six_bits(packed: &[u8], part: usize) -> (f32, f32) {
     let (scale, minimum) = match part {
         0..4 => (packed[part] & 63, packed[part + 4] & 63),
@@ -143,8 +143,8 @@ fn six_bits(packed: &[u8], part: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(minimum))
 }
 
-/// A block of `Q4_K`, or of `Q5_K` where `fifths` holds the fifth bits: bit p of byte i belongs to
-/// number i of part p.
+/// Converts a block of `Q4_K`, or of `Q5_K` if `fifths` has the fifth bits: bit p of byte i belongs to
+/// value i of part p.
 fn scaled_parts(block: &[u8], fifths: &[u8], halves: &[u8], out: &mut Vec<f32>) {
     let (d, minimum) = (half_at(block, 0), half_at(block, 2));
     for part in 0..8 {
@@ -159,8 +159,8 @@ fn scaled_parts(block: &[u8], fifths: &[u8], halves: &[u8], out: &mut Vec<f32>) 
     }
 }
 
-/// A block of `Q6_K`: low four bits, high two bits, scales, `d`. Each half of the block has 32 bytes of
-/// high bits, of which part p of four has bits 2 p and 2 p + 1.
+/// Converts a block of `Q6_K`: low four bits, high two bits, scales, `d`. Each half of the block has 32
+/// bytes of high bits, of which part p of four has bits 2 p and 2 p + 1.
 fn sixteen_parts(block: &[u8], out: &mut Vec<f32>) {
     let (lows, highs, scales) = (&block[..128], &block[128..192], &block[192..208]);
     let d = half_at(block, 208);

@@ -1,4 +1,4 @@
-//! GGUF files: header and metadata, tensors, and the tokenizer they carry.
+//! GGUF files: header and metadata, tensors, and the tokenizer in the metadata.
 
 mod dequantize;
 mod names;

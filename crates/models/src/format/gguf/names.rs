@@ -1,4 +1,4 @@
-//! A GGUF file under the names of Hugging Face.
+//! Tensors of a GGUF file under their Hugging Face names.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ const TOP: [(&str, &str); 3] = [
     ("model.norm.weight", "output_norm.weight"),
     ("lm_head.weight", "output.weight"),
 ];
-/// Parts of layers that are called alike in every family.
+/// Parts of layers with the same names in every family.
 const PARTS: [(&str, &str); 7] = [
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
@@ -27,7 +27,7 @@ const PARTS: [(&str, &str); 7] = [
 /// Weights of a GGUF file.
 pub(crate) struct GgufNames<'a> {
     file: &'a GgufFile,
-    /// What a family's other parts of layers are called.
+    /// Names of a family's other parts of layers.
     parts: &'static [(&'static str, &'static str)],
 }
 

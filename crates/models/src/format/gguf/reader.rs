@@ -1,7 +1,7 @@
 //! Header, metadata and tensor table of a GGUF file (versions 2 and 3, little endian).
 //!
-//! Counts and lengths in the file are hostile input: nothing is allocated beyond what the bytes
-//! behind a count can hold.
+//! Counts and lengths in the file are hostile input: allocations are limited by the bytes that follow a
+//! count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -22,9 +22,9 @@ pub enum GgufValue {
     Signed(i64),
     /// Either float.
     Float(f64),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
-    /// A text.
+    /// A string.
     Text(String),
     /// A list.
     List(Vec<GgufValue>),
@@ -56,26 +56,26 @@ pub struct GgufFile {
     map: Mmap,
     metadata: BTreeMap<String, GgufValue>,
     tensors: BTreeMap<String, TensorEntry>,
-    /// Where metadata ends and where tensor data begins.
+    /// The end of the metadata and the start of the tensor data.
     data_start: usize,
 }
 
-/// Lists deeper than this are refused.
+/// The maximum depth of lists.
 const MAX_DEPTH: usize = 4;
-/// Dimensions a tensor may have.
+/// The maximum number of a tensor's dimensions.
 const MAX_DIMS: usize = 4;
 
 impl GgufFile {
-    /// Maps the file and reads everything before the tensors' data.
+    /// Maps the file and reads everything before the tensor data.
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], or [`Error::Malformed`] where the file ends early or makes no sense.
+    /// [`Error::Read`], or [`Error::Malformed`] for a file that is truncated or invalid.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(read_error)?;
-        // SAFETY: the map is read only; a file that another process cuts meanwhile is outside of
-        // what a program can guard against, as with every mapped model file.
+        // SAFETY: the map is read only. A program can't guard against another process that truncates the
+        // file meanwhile, as with every mapped model file.
         let map = unsafe { Mmap::map(&file) }.map_err(read_error)?;
         let mut cursor = Cursor { path, bytes: &map, at: 0 };
         if cursor.take(4, "the magic number")? != b"GGUF" {
@@ -127,31 +127,31 @@ impl GgufFile {
         Ok(Self { path: path.to_owned(), metadata, tensors, data_start, map })
     }
 
-    /// The file's path.
+    /// Returns the file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The whole file.
+    /// Returns the bytes of the whole file.
     pub fn bytes(&self) -> &[u8] {
         &self.map
     }
 
-    /// The metadata value of `key`.
+    /// Returns the metadata value of `key`.
     pub fn value(&self, key: &str) -> Option<&GgufValue> {
         self.metadata.get(key)
     }
 
-    /// The keys of all metadata.
+    /// Returns the keys of all metadata.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.metadata.keys().map(String::as_str)
     }
 
-    /// A truth value of the metadata, if the key is there.
+    /// Reads a boolean of the metadata, if the key is present.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is none.
+    /// [`Error::Config`] if it is not a boolean.
     pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, Error> {
         match self.metadata.get(key) {
             None => Ok(None),
@@ -160,16 +160,16 @@ impl GgufFile {
         }
     }
 
-    /// The names of all tensors.
+    /// Returns the names of all tensors.
     pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// An integer of the metadata, if the key is there.
+    /// Reads a whole number of the metadata, if the key is present.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is no count.
+    /// [`Error::Config`] if it is not a whole number.
     pub fn integer(&self, key: &str) -> Result<Option<usize>, Error> {
         match self.metadata.get(key) {
             None => Ok(None),
@@ -179,11 +179,11 @@ impl GgufFile {
         }
     }
 
-    /// A number of the metadata, if the key is there.
+    /// Reads a number of the metadata, if the key is present.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is no number.
+    /// [`Error::Config`] if it is not a number.
     pub fn float(&self, key: &str) -> Result<Option<f64>, Error> {
         match self.metadata.get(key) {
             None => Ok(None),
@@ -193,11 +193,11 @@ impl GgufFile {
         }
     }
 
-    /// A text of the metadata, if the key is there.
+    /// Reads a string of the metadata, if the key is present.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is no text.
+    /// [`Error::Config`] if it is not a string.
     pub fn text(&self, key: &str) -> Result<Option<&str>, Error> {
         match self.metadata.get(key) {
             None => Ok(None),
@@ -206,11 +206,11 @@ impl GgufFile {
         }
     }
 
-    /// A list of the metadata, if the key is there.
+    /// Reads a list of the metadata, if the key is present.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if it is no list.
+    /// [`Error::Config`] if it is not a list.
     pub fn list(&self, key: &str) -> Result<Option<&[GgufValue]>, Error> {
         match self.metadata.get(key) {
             None => Ok(None),
@@ -219,7 +219,7 @@ impl GgufFile {
         }
     }
 
-    /// The error for a key with the wrong value; `found` is `nothing` where it is missing.
+    /// Creates the error for a key with an invalid value; `found` is `nothing` if it is missing.
     pub fn config_error(&self, key: &str, found: &str, expected: &str) -> Error {
         Error::Config {
             path: self.path.clone(),
@@ -229,7 +229,7 @@ impl GgufFile {
         }
     }
 
-    /// The number of elements of all tensors.
+    /// Returns the number of elements of all tensors.
     pub fn num_elements(&self) -> u64 {
         self.tensors.values().map(|t| t.shape.iter().map(|d| *d as u64).product::<u64>()).sum()
     }
@@ -334,7 +334,7 @@ impl<'a> Cursor<'a> {
             .ok_or_else(|| self.malformed(format!("{what} is {n}, more than any file holds")))
     }
 
-    /// A count of things that take at least `least` bytes each.
+    /// Reads a count of items that take at least `least` bytes each.
     fn count(&mut self, what: &str, least: usize) -> Result<usize, Error> {
         let at = self.at;
         let n = self.size(what)?;

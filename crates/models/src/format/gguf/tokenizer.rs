@@ -1,11 +1,11 @@
-//! The tokenizer in a GGUF file's metadata, as the text of a `tokenizer.json`.
+//! Conversion of the tokenizer in a GGUF file's metadata to a `tokenizer.json`.
 //!
-//! **Byte-level BPE** (`tokenizer.ggml.model = "gpt2"`): how text is split before merging is not in the
-//! file, only a name for it (`tokenizer.ggml.pre`); [`SPLITS`] lists the names we know.
+//! **Byte-level BPE** (`tokenizer.ggml.model = "gpt2"`): the file has only a name for the way that text is
+//! split before merging (`tokenizer.ggml.pre`); [`SPLITS`] lists the supported names.
 //!
-//! **SentencePiece's BPE** (`"llama"`): there are no merges in the file, only scores of pieces. Two pieces
-//! merge where what they make is a piece, the higher its score the earlier; a space is written `▁`, and what
-//! is no piece falls back to bytes.
+//! **SentencePiece's BPE** (`"llama"`): the file has no merges, only scores of pieces. Two pieces merge if
+//! the result is a piece, those with higher scores first; a space is written `▁`, and other text falls back
+//! to bytes.
 
 #[expect(clippy::disallowed_types, reason = "looked up, never iterated")]
 use std::collections::HashMap;
@@ -15,20 +15,20 @@ use serde_json::{Value, json};
 use super::reader::{GgufFile, GgufValue};
 use crate::Error;
 
-/// How a named pre-tokenizer splits text.
+/// The rules by which a named pre-tokenizer splits text.
 struct Split {
     names: &'static [&'static str],
-    /// Regular expression; empty for GPT-2's, which `ByteLevel` brings along.
+    /// Regular expression; empty for GPT-2's, which is built into `ByteLevel`.
     pattern: &'static str,
     single_digits: bool,
     nfc: bool,
     /// Whole words that are tokens are taken before merges.
     ignore_merges: bool,
-    /// Whether a start token is added where the file doesn't say.
+    /// True if a start token is added by default.
     adds_bos: bool,
 }
 
-/// The pre-tokenizers we know, as llama.cpp names them.
+/// The supported pre-tokenizers, as llama.cpp names them.
 const SPLITS: [Split; 4] = [
     Split {
         names: &["gpt-2", "default"],
@@ -64,14 +64,14 @@ const SPLITS: [Split; 4] = [
     },
 ];
 
-/// How SentencePiece writes a space.
+/// SentencePiece's spelling of a space.
 const SPACE: &str = "▁";
 
 /// Token kinds of `tokenizer.ggml.token_type` that are matched whole in text.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
-/// The tokenizer as the text of a `tokenizer.json`.
+/// Converts the tokenizer to a `tokenizer.json`.
 pub(crate) fn read_tokenizer(file: &GgufFile) -> Result<String, Error> {
     check_settings(file)?;
     let vocabulary = Vocabulary::read(file)?;
@@ -99,14 +99,14 @@ pub(crate) fn read_tokenizer(file: &GgufFile) -> Result<String, Error> {
     Ok(tokenizer.to_string())
 }
 
-/// What differs between the kinds of tokenizers.
+/// The settings that differ between the kinds of tokenizers.
 struct Parts {
     normalizer: Value,
     pre_tokenizer: Value,
     post_processor: Value,
     decoder: Value,
     model: Value,
-    /// Whether tokens that are matched whole are looked for in normalised text.
+    /// True if tokens that are matched whole are matched in normalised text.
     is_normalized: bool,
 }
 
@@ -171,7 +171,7 @@ impl<'a> Vocabulary<'a> {
         tokens.map(|(id, token)| ((*token).to_owned(), json!(id))).collect()
     }
 
-    /// Builds the part that puts the start and end tokens around a text, where the file says so, or else `default`.
+    /// Builds the part that adds start and end tokens around a text, as the file says, or else `default`.
     fn build_around(&self, file: &GgufFile, default: bool) -> Result<Value, Error> {
         let token = |name: &str, default: bool| {
             let adds = file.boolean(&format!("tokenizer.ggml.add_{name}_token"))?;
@@ -207,7 +207,7 @@ impl<'a> Vocabulary<'a> {
     }
 }
 
-/// Refuses metadata that changes how text becomes tokens and that is not implemented.
+/// Rejects metadata that changes the tokenization and is not implemented.
 fn check_settings(file: &GgufFile) -> Result<(), Error> {
     for name in ["remove_extra_whitespaces", "add_sep_token"] {
         let key = format!("tokenizer.ggml.{name}");
@@ -284,11 +284,12 @@ fn sentence_piece(file: &GgufFile, vocabulary: &Vocabulary<'_>) -> Result<Parts,
     let unknown = unknown.and_then(|id| vocabulary.tokens.get(id));
     let replace = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
     let prepend = file.boolean("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
-    let normalizer = match prepend {
-        true => json!({
+    let normalizer = if prepend {
+        json!({
             "type": "Sequence", "normalizers": [{ "type": "Prepend", "prepend": SPACE }, replace],
-        }),
-        false => replace,
+        })
+    } else {
+        replace
     };
     let mut decoders = vec![
         json!({ "type": "Replace", "pattern": { "String": SPACE }, "content": " " }),
@@ -313,8 +314,8 @@ fn sentence_piece(file: &GgufFile, vocabulary: &Vocabulary<'_>) -> Result<Parts,
     })
 }
 
-/// Every pair of pieces that make a piece, the highest scores first; pairs of one piece by the numbers of
-/// their parts.
+/// Lists every pair of pieces that form a piece, the highest scores first; pairs of the same piece by the
+/// ids of their parts.
 fn merges(tokens: &[&str], scores: &[f64]) -> Vec<Value> {
     #[expect(clippy::disallowed_types, reason = "looked up, never iterated")]
     let ids: HashMap<&str, usize> = tokens.iter().enumerate().map(|(id, t)| (*t, id)).collect();
@@ -339,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_merge_by_score_and_every_way_they_can() {
+    fn pieces_merge_by_score_in_every_possible_way() {
         let tokens = ["a", "b", "c", "ab", "bc", "abc", "x"];
         let found = merges(&tokens, &[0.0, 0.0, 0.0, -2.0, -1.0, -3.0, -1.0]);
         let expected = [["b", "c"], ["a", "b"], ["a", "bc"], ["ab", "c"]];

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 
 use super::Activation;
-use crate::kernels::{Isa, RowsMut, RowsRef, by_rows, exp_f32, per_isa};
+use crate::kernels::{Isa, RowsMut, RowsRef, exp_f32, for_each_row, per_isa};
 use crate::ops::autodiff_node::{Gradient, record};
 use crate::ops::cpu_support::{dense, filled_rows, on_cpu, primitive, rows, tracked};
 
@@ -49,7 +49,7 @@ const GELU_CUBE: f32 = 0.044_715;
 /// `activation(gate) · up`, where a row of `gate_up` is all of gate, then all of up.
 fn gated_rows(isa: Isa, activation: Activation, gate_up: RowsRef<'_>, out: RowsMut) {
     let width = gate_up.cols() / 2;
-    by_rows(gate_up.rows(), width, |row| {
+    for_each_row(gate_up.rows(), width, |row| {
         // SAFETY: each row is written by one task.
         let out = unsafe { out.slice(row, 0, width) };
         let (gate, up) = gate_up.row(row).split_at(width);
@@ -86,7 +86,7 @@ fn gated_backward(
     out: RowsMut,
 ) {
     let width = grad.cols();
-    by_rows(grad.rows(), width, |row| {
+    for_each_row(grad.rows(), width, |row| {
         // SAFETY: each row is written by one task.
         let out = unsafe { out.slice(row, 0, 2 * width) };
         let ((gate, up), (gate_grad, up_grad)) =

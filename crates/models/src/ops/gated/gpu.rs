@@ -10,7 +10,9 @@ use burn_cubecl::cubecl::prelude::*;
 
 use super::Activation;
 use crate::ops::autodiff_node::{Gradient, primitive, record, track, value};
-use crate::ops::gpu_support::{Burn, bare, empty, in_rows, rows_and_width, wrapped};
+use crate::ops::gpu_support::{
+    Burn, allocate, burn_tensor, cube_tensor, rows_and_width, with_dense_rows,
+};
 
 /// Returns the activation of `x` and its slope there.
 #[cube]
@@ -67,15 +69,15 @@ struct BackwardState {
 
 impl Gradient<Cube, 1> for BackwardState {
     fn backward(self, grad: FloatTensor<Cube>, _: [bool; 1]) -> [Option<FloatTensor<Cube>>; 1] {
-        let found = backward(&self.gate_up, &wrapped(grad), self.activation);
+        let found = backward(&self.gate_up, &burn_tensor(grad), self.activation);
         [found.map(primitive::<Cube, 2>)]
     }
 }
 
 fn forward(gate_up: &Burn<2>, activation: Activation) -> Option<Burn<2>> {
-    let gate_up = in_rows(bare(gate_up)?);
+    let gate_up = with_dense_rows(cube_tensor(gate_up)?);
     let [rows, width] = rows_and_width(&gate_up);
-    let output = empty(&gate_up, [rows, width / 2], gate_up.dtype);
+    let output = allocate(&gate_up, [rows, width / 2], gate_up.dtype);
     let (client, format) = (gate_up.client.clone(), dtype_to_storage_type(gate_up.dtype));
     let units = rows * width / 2;
     let dim = CubeDim::new(&client, units);
@@ -88,7 +90,7 @@ fn forward(gate_up: &Burn<2>, activation: Activation) -> Option<Burn<2>> {
         activation == Activation::Silu,
         format,
     );
-    Some(wrapped(output))
+    Some(burn_tensor(output))
 }
 
 #[cube(launch)]
@@ -115,9 +117,9 @@ fn gated_backward_kernel<T: Float>(
 
 /// Computes the gradient of the input from that of the output.
 fn backward(gate_up: &Burn<2>, grad: &Burn<2>, activation: Activation) -> Option<Burn<2>> {
-    let [gate_up, grad] = [bare(gate_up)?, bare(grad)?].map(in_rows);
+    let [gate_up, grad] = [cube_tensor(gate_up)?, cube_tensor(grad)?].map(with_dense_rows);
     let [rows, width] = rows_and_width(&gate_up);
-    let output = empty(&gate_up, [rows, width], gate_up.dtype);
+    let output = allocate(&gate_up, [rows, width], gate_up.dtype);
     let (client, format) = (gate_up.client.clone(), dtype_to_storage_type(gate_up.dtype));
     let units = rows * width / 2;
     let dim = CubeDim::new(&client, units);
@@ -131,7 +133,7 @@ fn backward(gate_up: &Burn<2>, grad: &Burn<2>, activation: Activation) -> Option
         activation == Activation::Silu,
         format,
     );
-    Some(wrapped(output))
+    Some(burn_tensor(output))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 
-use crate::kernels::{LANES, Packed, PanelsView, pack_rows, product};
+use crate::kernels::{LANES, PackedMatrix, PanelsView, pack_rows, product};
 use crate::ops::autodiff_node::{Gradient, record};
 use crate::ops::cpu_support::{
     both, dense, filled_rows, from_vec, on_cpu, packed_product, primitive, rows, tracked, values,
@@ -14,7 +14,7 @@ use crate::ops::cpu_support::{
 pub(super) fn linear(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let [out, inner] = weight.dims();
     let times = |x: &FlexTensor, weight: &FlexTensor| {
-        packed_product(rows(x), &Packed::rows(values(weight), out, inner))
+        packed_product(rows(x), &PackedMatrix::rows(values(weight), out, inner))
     };
     // The same kernel runs with and without a graph, so that a weight gives the same values in both.
     if let (Some(x), Some(weight)) = (on_cpu(x), on_cpu(weight)) {
@@ -39,7 +39,7 @@ impl Gradient<Flex, 2> for BackwardState {
         let grad = dense(grad);
         let (x, weight, grad) = (rows(&self.x), rows(&self.weight), rows(&grad));
         [
-            wanted[0].then(|| primitive(&packed_product(grad, &Packed::columns(weight)))),
+            wanted[0].then(|| primitive(&packed_product(grad, &PackedMatrix::columns(weight)))),
             wanted[1].then(|| primitive(&weight_gradient(grad, x))),
         ]
     }
@@ -107,7 +107,7 @@ impl PackedWeight {
 impl Gradient<Flex, 1> for PackedWeight {
     fn backward(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
         let grad = dense(grad);
-        let x_grad = packed_product(rows(&grad), &Packed::transposed(self.view()));
+        let x_grad = packed_product(rows(&grad), &PackedMatrix::transposed(self.view()));
         [Some(primitive(&x_grad))]
     }
 }

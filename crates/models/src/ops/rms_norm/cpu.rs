@@ -4,7 +4,9 @@
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 
-use crate::kernels::{Isa, LANES, RowsMut, RowsRef, by_rows, for_each_task, per_isa, sum_lanes};
+use crate::kernels::{
+    Isa, LANES, RowsMut, RowsRef, for_each_row, for_each_task, per_isa, sum_lanes,
+};
 use crate::ops::autodiff_node::{Gradient, record};
 use crate::ops::cpu_support::{
     both, dense, filled_rows, from_vec, on_cpu, primitive, rows, values,
@@ -54,7 +56,7 @@ impl Gradient<Flex, 2> for BackwardState {
 /// `out = x / sqrt(mean(x²) + eps) · weight`.
 fn rms_norm_rows(isa: Isa, x: RowsRef<'_>, weight: &[f32], eps: f32, out: RowsMut) {
     assert_eq!(x.cols(), weight.len(), "the norm weight has another width");
-    by_rows(x.rows(), x.cols(), |row| {
+    for_each_row(x.rows(), x.cols(), |row| {
         // SAFETY: each row is written by one task.
         let out = unsafe { out.slice(row, 0, x.cols()) };
         rms_norm_row(isa, x.row(row), weight, eps, out);
@@ -92,7 +94,7 @@ fn rms_norm_backward(
 ) -> Vec<f32> {
     let mut scales = vec![0.0_f32; x.rows()];
     let scale = RowsMut::new(&mut scales, 1);
-    by_rows(x.rows(), x.cols(), |row| {
+    for_each_row(x.rows(), x.cols(), |row| {
         // SAFETY: each row is written by one task.
         let (scale, out) = unsafe { (scale.slice(row, 0, 1), x_grad.slice(row, 0, x.cols())) };
         scale[0] = rms_norm_row_backward(isa, x.row(row), weight, eps, grad.row(row), out);

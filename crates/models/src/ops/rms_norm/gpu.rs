@@ -11,7 +11,8 @@ use burn_cubecl::kernel::into_contiguous;
 
 use crate::ops::autodiff_node::{Gradient, primitive, record, track, value};
 use crate::ops::gpu_support::{
-    Burn, UNITS, bare, cube_fold, cube_row, cubes, empty, in_rows, rows_and_width, wrapped,
+    Burn, UNITS, allocate, burn_tensor, cube_fold, cube_row, cube_tensor, cubes, rows_and_width,
+    with_dense_rows,
 };
 
 /// `1 / sqrt(mean(x²) + eps)` of a row.
@@ -82,16 +83,16 @@ impl Gradient<Cube, 2> for BackwardState {
         grad: FloatTensor<Cube>,
         wanted: [bool; 2],
     ) -> [Option<FloatTensor<Cube>>; 2] {
-        let (x, normed) = backward(&self.x, &self.weight, wrapped(grad), self.eps);
+        let (x, normed) = backward(&self.x, &self.weight, burn_tensor(grad), self.eps);
         let weight = || primitive::<Cube, 1>(normed.sum_dim(0).squeeze_dim(0));
         [Some(primitive::<Cube, 2>(x)), wanted[1].then(weight)]
     }
 }
 
 fn forward(x: &Burn<2>, weight: &Burn<1>, eps: f64) -> Option<Burn<2>> {
-    let (x, weight) = (in_rows(bare(x)?), into_contiguous(bare(weight)?));
+    let (x, weight) = (with_dense_rows(cube_tensor(x)?), into_contiguous(cube_tensor(weight)?));
     let [rows, width] = rows_and_width(&x);
-    let output = empty(&x, [rows, width], x.dtype);
+    let output = allocate(&x, [rows, width], x.dtype);
     let (client, format) = (x.client.clone(), dtype_to_storage_type(x.dtype));
     rms_norm_kernel::launch(
         &client,
@@ -104,7 +105,7 @@ fn forward(x: &Burn<2>, weight: &Burn<1>, eps: f64) -> Option<Burn<2>> {
         UNITS,
         format,
     );
-    Some(wrapped(output))
+    Some(burn_tensor(output))
 }
 
 #[cube(launch)]
@@ -147,11 +148,11 @@ fn rms_norm_backward_kernel<T: Float>(
 /// Computes the gradient of `x` from that of the output, and the rows whose sum is the gradient of the
 /// weight.
 fn backward(x: &Burn<2>, weight: &Burn<1>, grad: Burn<2>, eps: f64) -> (Burn<2>, Burn<2>) {
-    let [x, grad] = [x, &grad].map(|x| in_rows(primitive::<Cube, 2>(x.clone())));
+    let [x, grad] = [x, &grad].map(|x| with_dense_rows(primitive::<Cube, 2>(x.clone())));
     let weight = into_contiguous(primitive::<Cube, 1>(weight.clone()));
     let [rows, width] = rows_and_width(&x);
-    let x_grad = empty(&x, [rows, width], x.dtype);
-    let normed = empty(&x, [rows, width], DType::F32);
+    let x_grad = allocate(&x, [rows, width], x.dtype);
+    let normed = allocate(&x, [rows, width], DType::F32);
     let (client, format) = (x.client.clone(), dtype_to_storage_type(x.dtype));
     rms_norm_backward_kernel::launch(
         &client,
@@ -166,7 +167,7 @@ fn backward(x: &Burn<2>, weight: &Burn<1>, grad: Burn<2>, eps: f64) -> (Burn<2>,
         UNITS,
         format,
     );
-    (wrapped(x_grad), wrapped(normed))
+    (burn_tensor(x_grad), burn_tensor(normed))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod gpu;
 
 use burn::tensor::Tensor;
 
-use super::convert::widened;
+use super::convert::widen;
 
 /// Normalises every row and multiplies it with `weight`.
 ///
@@ -21,7 +21,7 @@ pub(crate) fn rms_norm(x_rd: &Tensor<2>, weight_d: &Tensor<1>, eps: f64) -> Tens
     if let Some(y_rd) = gpu::rms_norm(x_rd, weight_d, eps) {
         return y_rd;
     }
-    let wide_rd = widened(x_rd.clone());
+    let wide_rd = widen(x_rd.clone());
     let mean_r1 = wide_rd.clone().powi_scalar(2).mean_dim(1);
     let scale_r1 = (mean_r1 + eps).sqrt().recip();
     (wide_rd * scale_r1 * weight_d.clone().unsqueeze()).cast(x_rd.dtype())

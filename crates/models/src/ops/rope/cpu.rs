@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 
 use super::RopeAngles;
-use crate::kernels::{Isa, RowsMut, RowsRef, by_rows, per_isa};
+use crate::kernels::{Isa, RowsMut, RowsRef, for_each_row, per_isa};
 use crate::ops::autodiff_node::{Gradient, record};
 use crate::ops::cpu_support::{dense, filled_rows, on_cpu, primitive, rows, tracked};
 
@@ -39,7 +39,7 @@ impl Gradient<Flex, 1> for BackwardState {
 
 /// Rotates the two halves of each head by the row's angles.
 fn rope_rows(isa: Isa, x: RowsRef<'_>, cos: RowsRef<'_>, sin: RowsRef<'_>, out: RowsMut) {
-    by_rows(x.rows(), x.cols(), |row| {
+    for_each_row(x.rows(), x.cols(), |row| {
         // SAFETY: each row is written by one task.
         let out = unsafe { out.slice(row, 0, x.cols()) };
         rope_row(isa, x.row(row), cos.row(row), sin.row(row), out);

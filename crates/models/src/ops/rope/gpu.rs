@@ -10,7 +10,9 @@ use burn_cubecl::cubecl::prelude::*;
 
 use super::RopeAngles;
 use crate::ops::autodiff_node::{Gradient, primitive, record, track, value};
-use crate::ops::gpu_support::{Burn, bare, empty, in_rows, rows_and_width, wrapped};
+use crate::ops::gpu_support::{
+    Burn, allocate, burn_tensor, cube_tensor, rows_and_width, with_dense_rows,
+};
 
 #[cube(launch)]
 fn rope_kernel<T: Float>(
@@ -56,17 +58,17 @@ struct BackwardState {
 
 impl Gradient<Cube, 1> for BackwardState {
     fn backward(self, grad: FloatTensor<Cube>, _: [bool; 1]) -> [Option<FloatTensor<Cube>>; 1] {
-        let grad = rotate(&wrapped(grad), &self.angles, true);
+        let grad = rotate(&burn_tensor(grad), &self.angles, true);
         [grad.map(primitive::<Cube, 2>)]
     }
 }
 
 /// Rotates by the angles, or by the opposite ones.
 fn rotate(x: &Burn<2>, angles: &RopeAngles, is_opposite: bool) -> Option<Burn<2>> {
-    let x = in_rows(bare(x)?);
-    let [cos, sin] = [bare(&angles.cos)?, bare(&angles.sin)?].map(in_rows);
+    let x = with_dense_rows(cube_tensor(x)?);
+    let [cos, sin] = [cube_tensor(&angles.cos)?, cube_tensor(&angles.sin)?].map(with_dense_rows);
     let [rows, width] = rows_and_width(&x);
-    let output = empty(&x, [rows, width], x.dtype);
+    let output = allocate(&x, [rows, width], x.dtype);
     let (client, format) = (x.client.clone(), dtype_to_storage_type(x.dtype));
     let units = rows * width / 2;
     let dim = CubeDim::new(&client, units);
@@ -81,7 +83,7 @@ fn rotate(x: &Burn<2>, angles: &RopeAngles, is_opposite: bool) -> Option<Burn<2>
         if is_opposite { -1.0 } else { 1.0 },
         format,
     );
-    Some(wrapped(output))
+    Some(burn_tensor(output))
 }
 
 #[cfg(test)]

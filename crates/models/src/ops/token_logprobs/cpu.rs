@@ -11,8 +11,8 @@ use rayon::slice::ParallelSlice;
 
 use super::Targets;
 use crate::kernels::{
-    Isa, LANES, LogSumExp, Packed, RowsMut, RowsRef, by_rows, exp_f32, log_sum_exp, per_isa,
-    sum_lanes,
+    Isa, LANES, LogSumExp, PackedMatrix, RowsMut, RowsRef, exp_f32, for_each_row, log_sum_exp,
+    per_isa, sum_lanes,
 };
 use crate::ops::add::add;
 use crate::ops::autodiff_node::{Gradient, record};
@@ -29,7 +29,7 @@ pub(super) fn token_logprobs(
     let hidden = dense(inputs[0].primitive().clone());
     let weight = inputs[1].primitive().to_contiguous();
     let [vocab, inner] = head.dims();
-    let packed = Arc::new(Packed::rows(values(&weight), vocab, inner));
+    let packed = Arc::new(PackedMatrix::rows(values(&weight), vocab, inner));
     let mut logprobs = Vec::with_capacity(targets.len());
     let mut entropies = Vec::with_capacity(targets.len());
     let mut sums = Vec::with_capacity(targets.len());
@@ -55,15 +55,16 @@ pub(super) fn token_logprobs(
 struct BackwardState {
     hidden: FlexTensor,
     head: FlexTensor,
-    packed: Arc<Packed>,
+    packed: Arc<PackedMatrix>,
     sums: Vec<LogSumExp>,
     targets: Targets,
 }
+
 impl Gradient<Flex, 2> for BackwardState {
     fn backward(self, grad: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let grad = dense(grad);
         let (hidden, head, grad) = (rows(&self.hidden), rows(&self.head), values(&grad));
-        let packed_columns = wanted[0].then(|| Packed::columns(head));
+        let packed_columns = wanted[0].then(|| PackedMatrix::columns(head));
         let mut hidden_grad = Vec::with_capacity(hidden.rows() * hidden.cols());
         let mut head_grad: Option<Tensor<2>> = None;
         for part in self.targets.parts(head.rows()) {
@@ -123,7 +124,7 @@ per_isa! {
 
 /// Replaces each row of logits by the gradient of `weight · log p(target)`.
 fn softmax_backward(isa: Isa, logits: RowsMut, rows: &[(LogSumExp, u32, f32)]) {
-    by_rows(rows.len(), logits.cols(), |row| {
+    for_each_row(rows.len(), logits.cols(), |row| {
         let (sum, target, weight) = rows[row];
         // SAFETY: each row is written by one task.
         let row = unsafe { logits.slice(row, 0, logits.cols()) };

@@ -16,7 +16,7 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 use super::Targets;
 use crate::ops::autodiff_node::{Gradient, primitive, record, track_all, value};
-use crate::ops::convert::{to_vec, widened};
+use crate::ops::convert::{to_vec, widen};
 
 /// The values that the backward pass reads.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl BackwardState {
     }
 
     fn logits_nv(&self, part: &Range<usize>) -> Tensor<2> {
-        let logits = widened(self.hidden_nd(part).matmul(self.head_vd.clone().transpose()));
+        let logits = widen(self.hidden_nd(part).matmul(self.head_vd.clone().transpose()));
         self.targets.slice(part.clone()).shaped(logits)
     }
 
@@ -58,7 +58,7 @@ impl BackwardState {
             );
             let logits_grad_nv = logits_grad_nv.cast(self.head_vd.dtype());
             let grad_vd = logits_grad_nv.clone().transpose().matmul(self.hidden_nd(&part));
-            let grad_vd = widened(grad_vd);
+            let grad_vd = widen(grad_vd);
             head_grad = Some(match head_grad {
                 Some(sum) => sum + grad_vd,
                 None => grad_vd,
@@ -131,15 +131,15 @@ mod tests {
     use crate::ops::token_logprobs::plain_token_logprobs;
 
     #[test]
-    fn values_and_gradients_are_those_of_plain_operations() {
+    fn values_and_gradients_agree_with_plain_operations() {
         let plain = Targets::new(vec![3, 0, 40, 3, 17]);
         let kept: Vec<Vec<u32>> =
             vec![vec![3, 1], vec![0], vec![5, 40, 7, 9], (0..41).collect(), vec![17, 16, 0]];
         for targets in [
             plain.clone(),
-            plain.clone().under(0.7, Vec::new()),
-            plain.clone().under(1.0, kept.clone()),
-            plain.under(0.6, kept),
+            plain.clone().with_distribution(0.7, Vec::new()),
+            plain.clone().with_distribution(1.0, kept.clone()),
+            plain.with_distribution(0.6, kept),
         ] {
             agree(&targets);
         }
@@ -168,13 +168,13 @@ mod tests {
         for (found, expected) in run(true).into_iter().zip(run(false)) {
             assert_eq!(found.len(), expected.len());
             let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            // Numbers are up to about 10.
+            // Values are up to about 10.
             assert!(far < 1e-5, "{far}");
         }
     }
 
     #[test]
-    fn no_rows_give_no_numbers() {
+    fn no_rows_give_empty_results() {
         let zeros = |shape| Tensor::<2>::zeros(shape, &Device::flex());
         let head = zeros([7, 4]).autodiff().require_grad();
         let (logprobs, entropies) =

@@ -7,7 +7,7 @@ mod targets;
 use burn::tensor::{Tensor, activation};
 use burn_flex::Flex;
 
-use super::convert::{to_vec, widened};
+use super::convert::{to_vec, widen};
 use super::linear::Linear;
 
 pub use targets::Targets;
@@ -31,11 +31,11 @@ pub(crate) fn token_logprobs(
     }
     let parts = targets.parts(head.shape()[0]).map(|part| {
         let rows = hidden.clone().narrow(0, part.start, part.len());
-        plain_token_logprobs(widened(head.forward(&rows)), &targets.slice(part))
+        plain_token_logprobs(widen(head.forward(&rows)), &targets.slice(part))
     });
     let (logprobs, entropies): (Vec<_>, Vec<_>) = parts.unzip();
     if logprobs.is_empty() {
-        plain_token_logprobs(widened(head.forward(hidden)), targets)
+        plain_token_logprobs(widen(head.forward(hidden)), targets)
     } else {
         (Tensor::cat(logprobs, 0), entropies.concat())
     }

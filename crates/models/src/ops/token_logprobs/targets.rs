@@ -28,7 +28,7 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Tokens under the unmodified distribution.
+    /// Creates targets under the unmodified distribution.
     pub fn new(tokens: Vec<u32>) -> Self {
         Self { tokens, temperature: 1.0, kept: Vec::new() }
     }
@@ -40,7 +40,7 @@ impl Targets {
     ///
     /// If `temperature` is not above 0, or `kept` has another number of rows or lacks a row's token.
     #[must_use]
-    pub fn under(self, temperature: f64, kept: Vec<Vec<u32>>) -> Self {
+    pub fn with_distribution(self, temperature: f64, kept: Vec<Vec<u32>>) -> Self {
         assert!(temperature > 0.0, "logits are divided by it");
         if !kept.is_empty() {
             assert_eq!(kept.len(), self.tokens.len(), "one set for each row");
@@ -50,17 +50,17 @@ impl Targets {
         Self { temperature, kept, ..self }
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Returns whether there is no row.
+    /// Returns true if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
-    /// The token of each row.
+    /// Returns the token of each row.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
@@ -79,7 +79,7 @@ impl Targets {
         Self { tokens: self.tokens[range].to_vec(), temperature: self.temperature, kept }
     }
 
-    /// The factor of every logit, and so of every gradient of a logit.
+    /// Returns the factor of every logit, and so of every gradient of a logit.
     pub(crate) fn scale(&self) -> f32 {
         scale(self.temperature)
     }
@@ -107,7 +107,7 @@ impl Targets {
         }
     }
 
-    /// The tokens that were cut, of all rows.
+    /// Returns the mask of tokens that were cut in each row.
     fn cut_nv(
         &self,
         [rows, vocab]: [usize; 2],
@@ -125,7 +125,7 @@ impl Targets {
         Some(counts.scatter(1, ids, ones, IndexingUpdateOp::Add).lower_elem(0.5))
     }
 
-    /// The tokens as indices `[n, 1]`.
+    /// Returns the tokens as indices `[n, 1]`.
     pub(crate) fn index_n1(&self, device: &Device) -> Tensor<2, Int> {
         let ids: Vec<i64> = self.tokens.iter().map(|id| i64::from(*id)).collect();
         Tensor::from_data(TensorData::new(ids, [self.tokens.len(), 1]), device)
