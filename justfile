@@ -58,7 +58,7 @@ wgpu := "--package preceptor-models --package preceptor-trainer --features prece
 parity-wgpu:
     dpkg --status mesa-vulkan-drivers libvulkan1 > /dev/null || apt-get install --yes mesa-vulkan-drivers libvulkan1
     cargo build {{wgpu}} --tests
-    VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test {{wgpu}} --lib -- cube_kernels
+    VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test {{wgpu}} --lib -- gpu::tests
     VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test {{wgpu}} --test trainer -- the_fixtures_hold_on_the_devices_of_this_machine --nocapture
 
 # Draw the figures of every committed report again from its tables.

@@ -1,10 +1,10 @@
-//! Tokens a second of a model on this machine, as JSON on the standard output.
+//! Measures tokens per second of a model on this machine; prints JSON to standard output.
 //!
-//! Workloads, the same in `tools/bench/peers.py`: prefill reads 8 sequences of 256 tokens and wants
-//! the logits of each last position; decode continues 1, 8 or 32 sequences that hold 128 tokens
-//! each by 40 tokens, sampled at temperature 1. Token ids are made up by a small recurrence; reading
-//! the 128 is not in the decode time. Every workload runs several times; best and median are
-//! given, with CPU-seconds over both.
+//! The workloads equal those of `tools/bench/peers.py`: prefill reads 8 sequences of 256 tokens and
+//! computes the logits of each last position; decode continues 1, 8 or 32 sequences of 128 tokens by 40
+//! tokens each, sampled at temperature 1. Token ids come from a small recurrence; the decode time excludes
+//! reading the 128 tokens. Every workload runs several times; the report has best and median, with
+//! CPU-seconds over both.
 //!
 //! `cargo bench -p preceptor-models --bench throughput -- MODEL [REPEATS] [DEVICE]`
 
@@ -14,7 +14,8 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use preceptor_core::{Sampling, Seed};
 use preceptor_models::{
-    Decoder, Device, KvCache, Model, SequenceId, Span, draw_token, new_cache, ops, rows_a_pass,
+    Decoder, Device, KvCache, Model, SequenceId, Span, new_cache, rows_per_pass, sample_token,
+    to_vec,
 };
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
@@ -29,7 +30,7 @@ const DECODE_BATCHES: [usize; 3] = [1, 8, 32];
 const DECODE_CONTEXT: usize = 128;
 const DECODE_STEPS: usize = 40;
 
-/// The token at `position` of sequence `sequence`.
+/// Returns the token at `position` of sequence `sequence`.
 fn made_up_token(sequence: usize, position: usize) -> u32 {
     u32::try_from(1000 + (sequence * 7919 + position * 104_729) % 40_000).expect("small")
 }
@@ -52,24 +53,24 @@ fn forward(
     hidden
 }
 
-/// Reads `len` tokens into each of `count` sequences; hands back the logits of the last ones.
+/// Reads `len` tokens into each of `count` sequences and returns the logits of the last ones.
 fn prefill(
     decoder: &dyn Decoder,
     cache: &mut dyn KvCache,
-    rows_a_pass: usize,
+    rows_per_pass: usize,
     [count, len]: [usize; 2],
 ) -> (Vec<SequenceId>, Vec<f32>) {
     let sequences: Vec<_> = (0..count).map(|_| cache.open(None)).collect();
     let mut logits = Vec::new();
-    for (chunk, ids) in sequences.chunks(rows_a_pass / len).enumerate() {
+    for (chunk, ids) in sequences.chunks(rows_per_pass / len).enumerate() {
         let tokens = |i: usize| {
-            let sequence = chunk * (rows_a_pass / len) + i;
+            let sequence = chunk * (rows_per_pass / len) + i;
             (0..len).map(|position| made_up_token(sequence, position)).collect()
         };
         let rows: Vec<_> = ids.iter().enumerate().map(|(i, id)| (*id, tokens(i))).collect();
         let hidden = forward(decoder, cache, &rows);
         let last = (1..=ids.len()).map(|end| hidden.clone().narrow(0, end * len - 1, 1));
-        logits.extend(ops::to_vec(decoder.logits(&Tensor::cat(last.collect(), 0))));
+        logits.extend(to_vec(decoder.logits(&Tensor::cat(last.collect(), 0))));
     }
     (sequences, logits)
 }
@@ -89,16 +90,16 @@ fn decode(
         let drawn: Vec<u32> = logits
             .par_chunks(vocab_size)
             .zip(streams.iter_mut().collect::<Vec<_>>().into_par_iter())
-            .map(|(logits, stream)| draw_token(logits, &sampling, stream).token)
+            .map(|(logits, stream)| sample_token(logits, &sampling, stream).token)
             .collect();
         let rows: Vec<_> =
             sequences.iter().zip(&drawn).map(|(id, token)| (*id, vec![*token])).collect();
         let hidden = forward(decoder, cache, &rows);
-        logits = ops::to_vec(decoder.logits(&hidden));
+        logits = to_vec(decoder.logits(&hidden));
     }
 }
 
-/// Seconds of processor time of this process so far, where the system tells.
+/// Returns the CPU time of this process so far in seconds, if the system reports it.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default();
@@ -132,9 +133,9 @@ fn measured(
     })
 }
 
-/// As in the binary: freed memory is kept (`mi_option_purge_delay` of mimalloc 3 is never).
+/// Keeps freed memory, as the binary does (`mi_option_purge_delay` of mimalloc 3 is never).
 fn keep_freed_memory() {
-    // SAFETY: nothing else sets options, and no other thread is there yet.
+    // SAFETY: nothing else sets options, and there is no other thread yet.
     unsafe { libmimalloc_sys::mi_option_set(15, -1) };
 }
 
@@ -160,7 +161,7 @@ fn main() {
     // Everything runs on a worker thread, as in the sampler.
     let model: &'static Model = Box::leak(Box::new(model));
     let decoder = model.decoder();
-    let rows_a_pass = rows_a_pass(model.device());
+    let rows_per_pass = rows_per_pass(model.device());
     let on_worker = |work: Box<dyn FnOnce() + Send>| -> Box<dyn FnOnce()> {
         Box::new(move || {
             rayon::join(work, || ());
@@ -170,7 +171,7 @@ fn main() {
     let result = measured(repeats, count * len, || {
         on_worker(Box::new(move || {
             let mut cache = new_cache(&model.replicas()[0]);
-            prefill(decoder, &mut *cache, rows_a_pass, [count, len]);
+            prefill(decoder, &mut *cache, rows_per_pass, [count, len]);
         }))
     });
     results.insert(format!("prefill {count}x{len}"), result);
@@ -178,7 +179,7 @@ fn main() {
         let result = measured(repeats, batch * DECODE_STEPS, || {
             let mut cache = new_cache(&model.replicas()[0]);
             let (sequences, logits) =
-                prefill(decoder, &mut *cache, rows_a_pass, [batch, DECODE_CONTEXT]);
+                prefill(decoder, &mut *cache, rows_per_pass, [batch, DECODE_CONTEXT]);
             on_worker(Box::new(move || decode(decoder, &mut *cache, &sequences, logits)))
         });
         results.insert(format!("decode {batch}"), result);

@@ -1,7 +1,7 @@
-//! Writes a checkpoint with an adapter as other programs read it, and the logits we give for it.
+//! Exports a checkpoint with an adapter for other programs, and prints our logits.
 //!
 //! `cargo run -p preceptor-models --example export -- MODEL ADAPTER OUT ID ID ..` writes `OUT/merged` (a
-//! Hugging Face folder), `OUT/adapter` (peft's) and prints the logits of the tokens as JSON, a row a token.
+//! Hugging Face folder), `OUT/adapter` (peft's) and prints the logits of the tokens as JSON, a row per token.
 
 use std::path::Path;
 

@@ -1,26 +1,21 @@
-//! From a device's name to a burn device; the one place that knows which backends are compiled in.
+//! Devices: parses a device's name and opens the burn device.
 //!
 //! | name | computes on | cargo feature |
 //! |---|---|---|
-//! | `cpu` | the processor, with kernels of ours | - |
+//! | `cpu` | the CPU, with our own kernels | - |
 //! | `wgpu:N` | adapter N of the graphics driver: Vulkan, Metal, DirectX 12 or OpenGL | `wgpu` |
-//! | `cuda:N` | NVIDIA card N | `cuda` |
+//! | `cuda:N` | NVIDIA GPU N | `cuda` |
 //!
-//! Adapters are counted from 0: discrete cards first, then integrated and virtual ones, and software
-//! renderers last. After the place may stand the format of weights and activations, `:f16` or `:bf16`.
+//! Adapters are counted from 0: discrete GPUs first, then integrated and virtual ones, and software
+//! renderers last. `:f16` or `:bf16` may follow, the format of weights and activations.
 
 use std::fmt;
 
-use burn::tensor::{DType, Tensor};
-use burn_flex::Flex;
+use burn::tensor::DType;
 
 use crate::Error;
-use crate::attention::AttentionShape;
-use crate::logits_in_parts;
-use crate::padded_attention::PaddedAttention;
-use crate::targets::Targets;
 
-/// Where a model computes, and in which format.
+/// A device that computes a model, and the format of its weights and activations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     burn: burn::tensor::Device,
@@ -28,12 +23,12 @@ pub struct Device {
     format: DType,
 }
 
-/// How numbers are rounded where most of them meet: the factors of products.
+/// The precision of the factors of matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// 23 bits of fraction.
     Single,
-    /// 10 bits, in products alone.
+    /// 10 bits, in products only.
     Tf32,
     /// 10 bits.
     F16,
@@ -42,14 +37,13 @@ pub enum Precision {
 }
 
 impl Device {
-    /// The device called `name`: `cpu`, or `wgpu:N` and `cuda:N` where the cargo features of that
-    /// name are compiled in, each alone (single precision) or with `:f16` or `:bf16`. A graphics
-    /// adapter is opened.
+    /// Opens the device called `name`: `cpu`, or `wgpu:N` and `cuda:N` where the cargo feature of that
+    /// name is compiled in, each in single precision or with `:f16` or `:bf16`.
     ///
     /// # Errors
     ///
     /// [`Error::Device`] for other names, for backends that are not compiled in, and for devices that
-    /// are not there, can't be opened or lack the format.
+    /// are missing, can't be opened or lack the format.
     ///
     /// ```
     /// use preceptor_models::Device;
@@ -57,24 +51,24 @@ impl Device {
     /// assert!(Device::parse("tpu").is_err());
     /// ```
     pub fn parse(name: &str) -> Result<Self, Error> {
-        let (place, format) = match name.rsplit_once(':') {
-            Some((place, "f16")) => (place, DType::F16),
-            Some((place, "bf16")) => (place, DType::BF16),
+        let (address, format) = match name.rsplit_once(':') {
+            Some((address, "f16")) => (address, DType::F16),
+            Some((address, "bf16")) => (address, DType::BF16),
             _ => (name, DType::F32),
         };
-        let found = Self { name: name.to_owned(), format, ..Self::at(name, place)? };
+        let found = Self { name: name.to_owned(), format, ..Self::open(name, address)? };
         if found.burn.supports_dtype(format) {
             return Ok(found);
         }
         Err(Error::Device {
             name: name.to_owned(),
-            expected: format!("`{place}` or another format: it does not compute in this one"),
-            hint: "cards compute in `f16` through Vulkan and in both through CUDA".to_owned(),
+            expected: format!("`{address}` or another format: it does not compute in this one"),
+            hint: "GPUs compute in `f16` through Vulkan and in both through CUDA".to_owned(),
         })
     }
 
-    /// Devices that share the work of a model: one or more names with commas between them, of one kind
-    /// and one format, so that it does not matter which one does what. The same one may be named twice.
+    /// Opens the devices that share the work of a model: one or more names separated by commas, all of one
+    /// kind and one format, so that each can do any part. A device may be named twice.
     ///
     /// # Errors
     ///
@@ -101,9 +95,9 @@ impl Device {
         }
     }
 
-    /// The place of a device called `name`.
-    fn at(name: &str, place: &str) -> Result<Self, Error> {
-        if place == "cpu" {
+    /// Opens the device at `address`, which is `name` without its format.
+    fn open(name: &str, address: &str) -> Result<Self, Error> {
+        if address == "cpu" {
             return Ok(Self::cpu());
         }
         let refuse = |expected: String, hint: String| Error::Device {
@@ -111,7 +105,7 @@ impl Device {
             expected,
             hint,
         };
-        let parsed = place
+        let parsed = address
             .split_once(':')
             .and_then(|(kind, number)| Some((kind, number.parse::<usize>().ok()?)));
         let opened = match parsed {
@@ -127,46 +121,46 @@ impl Device {
         };
         match opened {
             Ok(burn) => Ok(Self { burn, ..Self::cpu() }),
-            Err(Absent::Feature(feature)) => Err(refuse(
+            Err(OpenError::Feature(feature)) => Err(refuse(
                 compiled_in(),
                 format!(
                     "this build was made without the cargo feature `{feature}`; build with `--features {feature}`"
                 ),
             )),
-            Err(Absent::Number { kind, count: 0, look }) => {
+            Err(OpenError::Number { kind, count: 0, look }) => {
                 Err(refuse(compiled_in(), format!("no {kind} device was found; {look}")))
             }
-            Err(Absent::Number { kind, count, look }) => {
+            Err(OpenError::Number { kind, count, look }) => {
                 let last = match count {
                     1 => String::new(),
                     _ => format!(" to `{kind}:{}`", count - 1),
                 };
                 Err(refuse(format!("`{kind}:0`{last}"), look.to_owned()))
             }
-            Err(Absent::Refused(cause)) => {
+            Err(OpenError::Refused(cause)) => {
                 Err(refuse("a device that its driver can open".to_owned(), cause))
             }
         }
     }
 
-    /// The processor.
+    /// Returns the CPU in single precision.
     pub fn cpu() -> Self {
         let burn = burn::tensor::Device::flex();
         Self { burn, name: "cpu".to_owned(), format: DType::F32 }
     }
 
-    /// The burn device.
+    /// Returns the burn device.
     pub fn burn(&self) -> &burn::tensor::Device {
         &self.burn
     }
 
-    /// The format of weights and activations. Norms, softmax, log-probabilities and what an optimiser
-    /// holds are in single precision in any case.
+    /// Returns the format of weights and activations. Norms, softmax, log-probabilities and the state of an
+    /// optimiser are always in single precision.
     pub fn format(&self) -> DType {
         self.format
     }
 
-    /// How products are rounded.
+    /// Returns the precision of matrix products.
     pub fn precision(&self) -> Precision {
         match self.format {
             DType::BF16 => Precision::Bf16,
@@ -176,7 +170,7 @@ impl Device {
         }
     }
 
-    /// Whether our own CPU kernels run there.
+    /// Returns true if our own CPU kernels run on it.
     pub fn has_kernels(&self) -> bool {
         self.name == "cpu"
     }
@@ -188,21 +182,21 @@ impl fmt::Display for Device {
     }
 }
 
-/// Why there is no such device.
+/// The reason why a device can't be opened.
 #[cfg_attr(
     not(all(feature = "wgpu", not(feature = "cuda"))),
     expect(dead_code, reason = "which ones can happen depends on the features")
 )]
-enum Absent {
+enum OpenError {
     /// The backend is not compiled in.
     Feature(&'static str),
-    /// There are not so many.
+    /// Its number is too large.
     Number { kind: &'static str, count: usize, look: &'static str },
-    /// The driver gave it up, for this cause.
+    /// The driver failed, for this cause.
     Refused(String),
 }
 
-/// The names that this build understands.
+/// Lists the names that this build supports.
 fn compiled_in() -> String {
     let names = [("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))];
     let names = names.iter().filter(|(_, there)| *there).map(|(name, _)| format!(" or `{name}:N`"));
@@ -210,12 +204,12 @@ fn compiled_in() -> String {
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn wgpu(_: usize) -> Result<burn::tensor::Device, Absent> {
-    Err(Absent::Feature("wgpu"))
+fn wgpu(_: usize) -> Result<burn::tensor::Device, OpenError> {
+    Err(OpenError::Feature("wgpu"))
 }
 
 #[cfg(feature = "wgpu")]
-fn wgpu(number: usize) -> Result<burn::tensor::Device, Absent> {
+fn wgpu(number: usize) -> Result<burn::tensor::Device, OpenError> {
     use burn::backend::{CubeDevice, DispatchDevice, WgpuDeviceKind};
     use burn::tensor::wgpu::WgpuInitError;
     use burn::tensor::{Device, DeviceKind, DeviceType};
@@ -234,23 +228,23 @@ fn wgpu(number: usize) -> Result<burn::tensor::Device, Absent> {
     kinds.sort_by_key(|(rank, _)| *rank);
     let Some((_, kind)) = kinds.get(number).cloned() else {
         let look = "`vulkaninfo --summary` lists the adapters of Vulkan's drivers";
-        return Err(Absent::Number { kind: "wgpu", count: kinds.len(), look });
+        return Err(OpenError::Number { kind: "wgpu", count: kinds.len(), look });
     };
     match Device::wgpu_options().device_kind(kind.clone()).init() {
         Ok(device) => Ok(device),
-        // It was opened before.
+        // It is already open.
         Err(WgpuInitError::Registration { .. }) => Ok(Device::wgpu(kind)),
-        Err(error) => Err(Absent::Refused(error.to_string())),
+        Err(error) => Err(OpenError::Refused(error.to_string())),
     }
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(_: usize) -> Result<burn::tensor::Device, Absent> {
-    Err(Absent::Feature("cuda"))
+fn cuda(_: usize) -> Result<burn::tensor::Device, OpenError> {
+    Err(OpenError::Feature("cuda"))
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(number: usize) -> Result<burn::tensor::Device, Absent> {
+fn cuda(number: usize) -> Result<burn::tensor::Device, OpenError> {
     use burn::tensor::{Device, DeviceType};
 
     let count = Device::enumerate(DeviceType::Cuda).len();
@@ -258,34 +252,40 @@ fn cuda(number: usize) -> Result<burn::tensor::Device, Absent> {
         Ok(Device::cuda(number))
     } else {
         let look = "`nvidia-smi` lists the cards of NVIDIA's driver";
-        Err(Absent::Number { kind: "cuda", count, look })
+        Err(OpenError::Number { kind: "cuda", count, look })
     }
 }
 
-/// [`crate::ops::token_logprobs`] under autodiff, as one node.
-pub(crate) fn token_logprobs(
-    hidden: &Tensor<2>,
-    head: &Tensor<2>,
-    targets: &Targets,
-) -> Option<(Tensor<1>, Vec<f32>)> {
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    if let Some(found) =
-        logits_in_parts::token_logprobs::<burn::backend::Cube>(hidden, head, targets)
-    {
-        return Some(found);
-    }
-    logits_in_parts::token_logprobs::<Flex>(hidden, head, targets)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Attention of the sequences of a pass under autodiff, as one node.
-pub(crate) fn attend(
-    attention: &mut PaddedAttention,
-    shape: &AttentionShape,
-    inputs: [&Tensor<2>; 3],
-) -> Option<Tensor<2>> {
-    #[cfg(any(feature = "wgpu", feature = "cuda"))]
-    if let Some(mixed) = attention.attend::<burn::backend::Cube>(shape, inputs) {
-        return Some(mixed);
+    #[test]
+    fn the_format_follows_the_address() {
+        for (name, format, precision) in [
+            ("cpu", DType::F32, Precision::Single),
+            ("cpu:f16", DType::F16, Precision::F16),
+            ("cpu:bf16", DType::BF16, Precision::Bf16),
+        ] {
+            let device = Device::parse(name).expect("the CPU has every format");
+            assert_eq!((device.format(), device.precision()), (format, precision), "{name}");
+            assert_eq!(device.has_kernels(), name == "cpu");
+            assert_eq!(device.to_string(), name);
+        }
     }
-    attention.attend::<Flex>(shape, inputs)
+
+    #[test]
+    fn unknown_names_are_rejected() {
+        for name in ["", "cpu:0", "cpu:f32", "gpu:0", "cuda", "cuda:x", "cuda:-1", "wgpu:0:f16:f16"]
+        {
+            assert!(Device::parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn shared_work_needs_devices_of_one_kind_and_format() {
+        assert_eq!(Device::parse_all("cpu:f16,cpu:f16").expect("equal").len(), 2);
+        assert!(Device::parse_all("cpu,cpu:f16").is_err());
+        assert!(Device::parse_all("cpu,").is_err());
+    }
 }

@@ -1,10 +1,12 @@
-//! What can go wrong while a model is loaded.
+//! Errors of loading and using a model.
 
 use std::path::PathBuf;
 
-/// Why a model can't be loaded or used.
+use preceptor_core::PortError;
+
+/// Error for a model that can't be loaded or used.
 ///
-/// Messages name the file, the tensor or key, what was found and what is allowed; a hint comes last.
+/// Messages name the file, the tensor or key, the value found and the values expected; a hint comes last.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -29,11 +31,11 @@ pub enum Error {
     /// A model's folder lacks a file.
     #[error("find `{file}` in `{}`\nhint: {hint}", folder.display())]
     MissingFile {
-        /// Where it was looked for.
+        /// The folder that was searched.
         folder: PathBuf,
-        /// What was looked for.
+        /// The missing file.
         file: String,
-        /// What to do.
+        /// The suggested fix.
         hint: &'static str,
     },
     /// A file ends early or contradicts itself.
@@ -41,10 +43,10 @@ pub enum Error {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What was found and what was expected.
+        /// The value found and the value expected.
         detail: String,
     },
-    /// A configuration key is missing or has a value that makes no sense.
+    /// A configuration key is missing or has an invalid value.
     #[error("read key `{key}` of `{}`: found {found}, expected {expected}\nhint: compare it with the file that the model's authors published", path.display())]
     Config {
         /// The file.
@@ -53,7 +55,7 @@ pub enum Error {
         key: String,
         /// The value.
         found: String,
-        /// What is allowed.
+        /// The values expected.
         expected: String,
     },
     /// The file asks for something that is not implemented.
@@ -65,42 +67,42 @@ pub enum Error {
         what: String,
         /// The value.
         found: String,
-        /// What is implemented.
+        /// The supported values.
         allowed: String,
-        /// What to do.
+        /// The suggested fix.
         hint: &'static str,
     },
-    /// Settings of adapters that make no sense for the model.
+    /// A setting of adapters is invalid for the model.
     #[error("adapt the model: `lora.{key}` is {found}, expected {expected}")]
     Lora {
         /// The key.
         key: String,
         /// The value.
         found: String,
-        /// What is allowed.
+        /// The values expected.
         expected: String,
     },
-    /// Stored values that are not those of the parameters being trained.
+    /// Stored values don't belong to the parameters being trained.
     #[error(
-        "take the values of parameter `{name}`: {detail}\nhint: they may belong to another model or other adapter settings"
+        "load the values of parameter `{name}`: {detail}\nhint: they may belong to another model or other adapter settings"
     )]
     Parameters {
         /// The parameter.
         name: String,
-        /// What is wrong.
+        /// The difference.
         detail: String,
     },
     /// A tensor is not in the weights.
-    #[error("load tensor `{tensor}` of `{}`: it is not there ({present} tensors are)\nhint: the configuration may belong to other weights", path.display())]
+    #[error("load tensor `{tensor}` of `{}`: not found among {present} tensors\nhint: the configuration may belong to other weights", path.display())]
     MissingTensor {
         /// The file or folder.
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// How many tensors there are.
+        /// The number of tensors.
         present: usize,
     },
-    /// A tensor has another shape than the configuration says.
+    /// A tensor's shape differs from that in the configuration.
     #[error("load tensor `{tensor}` of `{}`: found shape {found:?}, expected {expected:?}\nhint: the configuration may belong to other weights", path.display())]
     TensorShape {
         /// The file.
@@ -109,24 +111,24 @@ pub enum Error {
         tensor: String,
         /// Its shape.
         found: Vec<usize>,
-        /// The shape the configuration asks for.
+        /// The shape in the configuration.
         expected: Vec<usize>,
     },
     /// A tensor holds NaN or an infinite number.
-    #[error("load tensor `{tensor}` of `{}`: number {index} is {value}, expected finite numbers\nhint: the file is damaged, or a training run that diverged wrote it", path.display())]
+    #[error("load tensor `{tensor}` of `{}`: found {value} at index {index}, expected finite values\nhint: the file is damaged, or was written by a training run that diverged", path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// The first such number's index.
+        /// The index of the first such value.
         index: usize,
-        /// The number.
+        /// The value.
         value: f32,
     },
     /// A log-probability is NaN or infinite.
     #[error(
-        "{action} token {token}: its log-probability is {logprob}, expected a finite number\nhint: the weights may have diverged, or be too large for the number format; nothing was stored"
+        "{action} token {token}: found log-probability {logprob}, expected a finite number\nhint: the weights may have diverged, or be too large for the number format; nothing was stored"
     )]
     NotFiniteLogprob {
         /// `sample` or `score`.
@@ -136,29 +138,29 @@ pub enum Error {
         /// The log-probability.
         logprob: f32,
     },
-    /// The tokenizer refuses its own files or a text.
+    /// The tokenizer rejects its own files or a text.
     #[error("use the tokenizer of `{}`: {detail}", path.display())]
     Tokenizer {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The message.
         detail: String,
     },
-    /// The chat template can't be compiled or refuses a conversation.
+    /// The chat template can't be compiled or rejects a conversation.
     #[error("render the chat template of `{}`: {detail}", path.display())]
     Template {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The message.
         detail: String,
     },
-    /// A chat was asked of a model without a chat template.
+    /// A chat was sent to a model without a chat template.
     #[error("render a chat: `{}` has no chat template\nhint: use plain text prompts with this model", path.display())]
     NoTemplate {
         /// The model.
         path: PathBuf,
     },
-    /// A prompt has no token at all.
+    /// A prompt has no tokens.
     #[error(
         "read prompt `{prompt}`: it has no tokens, expected at least one\nhint: this model's tokenizer adds no start token to plain text"
     )]
@@ -168,12 +170,12 @@ pub enum Error {
     },
     /// A token id is outside of the vocabulary.
     #[error(
-        "read token {token}: found an id outside of the vocabulary, expected one below {vocab_size}"
+        "read token {token}: found an id outside of the vocabulary, expected an id below {vocab_size}"
     )]
     UnknownToken {
         /// The id.
         token: u32,
-        /// How many there are.
+        /// The size of the vocabulary.
         vocab_size: usize,
     },
     /// The device's name is unknown, or it is not compiled in.
@@ -181,9 +183,17 @@ pub enum Error {
     Device {
         /// The name.
         name: String,
-        /// What is possible.
+        /// The names expected.
         expected: String,
-        /// What to do.
+        /// The suggested fix.
         hint: String,
     },
+}
+
+/// The component's name in port errors.
+pub(crate) const COMPONENT: &str = "the local model";
+
+/// Converts to the error of a port.
+pub(crate) fn port_error(error: Error) -> PortError {
+    PortError::Failed { component: COMPONENT, source: Box::new(error) }
 }

@@ -1,10 +1,10 @@
-//! Free memory, of the host and of devices, as far as they tell.
+//! Free memory of the host and of devices.
 
 use std::process::Command;
 
 use crate::Device;
 
-/// Bytes of host memory that a process can still take, where the system tells.
+/// Returns the bytes of host memory that a process can still allocate, if the system reports them.
 pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -13,13 +13,13 @@ pub fn available_memory() -> Option<u64> {
 }
 
 impl Device {
-    /// Returns whether its memory is the host's.
+    /// Returns true if its memory is the host's.
     pub fn uses_host_memory(&self) -> bool {
         self.to_string().starts_with("cpu")
     }
 
-    /// Bytes of its memory that are free, where it tells: the host's for the processor, what the
-    /// driver says for `cuda:N`.
+    /// Returns the free bytes of its memory, if they are reported: by the system for the CPU, by the
+    /// driver for `cuda:N`.
     pub fn free_memory(&self) -> Option<u64> {
         if self.uses_host_memory() {
             return available_memory();
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_tells_its_free_memory() {
+    fn the_host_reports_its_free_memory() {
         assert!(available_memory().is_some_and(|bytes| bytes > 1 << 20));
         assert!(Device::cpu().uses_host_memory());
         assert!(Device::cpu().free_memory().is_some());

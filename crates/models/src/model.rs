@@ -8,19 +8,18 @@ use std::path::{Path, PathBuf};
 use preceptor_core::{Digest, ModelIdentity, Prompt, PromptBody};
 use serde_json::Value;
 
-use crate::chat_template::ChatTemplate;
-use crate::device::Device;
-use crate::gguf::{GgufFile, GgufValue, read_tokenizer};
-use crate::hf_folder::{HfWeights, JsonFile};
-use crate::special_tokens::SpecialTokens;
-use crate::tokenizer::Tokenizer;
-use crate::{Decoder, DecoderSpec, Error, Replica, families};
+use crate::decoder::{Decoder, DecoderSpec, find_family};
+use crate::format::{
+    ChatTemplate, GgufFile, GgufValue, HfWeights, JsonFile, SpecialTokens, Tokenizer,
+    read_tokenizer,
+};
+use crate::{Device, Error, Replica};
 
 /// A model in memory.
 pub struct Model {
     path: PathBuf,
     family: &'static str,
-    /// One for each device, at least one.
+    /// The weights on each device; at least one.
     replicas: Vec<Replica>,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
@@ -47,22 +46,23 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Whatever is missing, cut off, misshapen or not implemented; see [`Error`].
+    /// See [`Error`] for files that are missing, incomplete or not supported.
     pub fn load(path: &Path, device: &Device) -> Result<Self, Error> {
         Self::load_on(path, std::slice::from_ref(device))
     }
 
-    /// The same on several devices, which share its work; the first one does what can't be shared.
+    /// Loads a model on several devices, which share its work. The first one does the work that can't be
+    /// shared.
     ///
     /// # Errors
     ///
-    /// As [`Self::load`].
+    /// See [`Self::load`].
     ///
     /// # Panics
     ///
-    /// Without a device.
+    /// If `devices` is empty.
     pub fn load_on(path: &Path, devices: &[Device]) -> Result<Self, Error> {
-        assert!(!devices.is_empty(), "a model lies on a device");
+        assert!(!devices.is_empty(), "a model needs a device");
         if path.is_dir() {
             Self::load_folder(path, devices)
         } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) && path.is_file()
@@ -90,7 +90,7 @@ impl Model {
         let name = config.text("model_type")?.ok_or_else(|| {
             config.config_error("model_type", "nothing", "an architecture's name")
         })?;
-        let family = families::find(&config_path, name)?;
+        let family = find_family(&config_path, name)?;
         let tokenizer_path =
             need("tokenizer.json", "slow tokenizers can't be read; save it with a fast one")?;
         let tokenizer_json = fs::read(&tokenizer_path)
@@ -140,7 +140,7 @@ impl Model {
         let name = file
             .text(key)?
             .ok_or_else(|| file.config_error(key, "nothing", "an architecture's name"))?;
-        let family = families::find(path, name)?;
+        let family = find_family(path, name)?;
         let load = |device: &Device| family.load_gguf(&file, device);
         let ((replicas, tokenizer), digest) = rayon::join(
             || {
@@ -181,7 +181,7 @@ impl Model {
         .identified(digest)
     }
 
-    /// Completes a loaded model: its turn ends and its identity.
+    /// Completes a loaded model with its turn ends and its identity.
     fn identified(mut self, weights: Digest) -> Result<Self, Error> {
         if self.template.is_some() {
             self.end_tokens.extend(TURN_ENDS.iter().filter_map(|t| self.tokenizer.id_of(t)));
@@ -200,84 +200,84 @@ impl Model {
         Ok(self)
     }
 
-    /// Where it was loaded from.
+    /// Returns the path that it was loaded from.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The family's name, for example `llama`.
+    /// Returns the family's name, for example `llama`.
     pub fn architecture(&self) -> &'static str {
         self.family
     }
 
-    /// Where it computes, the first of several places.
+    /// Returns its device, the first of several.
     pub fn device(&self) -> &Device {
         self.replicas[0].device()
     }
 
-    /// Its weights on each of its devices, at least one.
+    /// Returns its weights on each of its devices; at least one.
     pub fn replicas(&self) -> &[Replica] {
         &self.replicas
     }
 
-    /// The numbers that describe it.
+    /// Returns its sizes.
     pub fn spec(&self) -> &DecoderSpec {
         self.decoder().spec()
     }
 
-    /// Tokens that fit into the context window.
+    /// Returns the number of tokens that fit into the context window.
     pub fn context_length(&self) -> usize {
         self.spec().context_length
     }
 
-    /// All weights, tied ones counted once.
+    /// Returns the number of weights; tied ones count once.
     pub fn num_parameters(&self) -> u64 {
         self.spec().num_parameters
     }
 
-    /// The configuration in one canonical text.
+    /// Returns the configuration in canonical form.
     pub fn canonical_config(&self) -> String {
         self.decoder().canonical_config()
     }
 
-    /// What makes it the same model for the store.
+    /// Returns the identity by which the store knows the model.
     pub fn identity(&self) -> &ModelIdentity {
         &self.identity
     }
 
-    /// The decoder, on the first of several devices.
+    /// Returns the decoder on the first device.
     pub fn decoder(&self) -> &dyn Decoder {
         self.replicas[0].decoder()
     }
 
-    /// Takes other weights of the same shape, on the same devices; `weights` names them in the
-    /// identity.
+    /// Replaces the weights by others of the same shape on the same devices. `weights` becomes their digest
+    /// in the identity.
     pub fn set_replicas(&mut self, replicas: Vec<Replica>, weights: Digest) {
         self.replicas = replicas;
         self.identity.weights = weights;
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
-    /// The chat template, if there is one.
+    /// Returns the chat template, if the model has one.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_ref()
     }
 
-    /// Tokens that end a rollout.
+    /// Returns the tokens that end a rollout.
     pub fn end_tokens(&self) -> &BTreeSet<u32> {
         &self.end_tokens
     }
 
-    /// The tokens of a prompt: a chat through the template, a text with the start token that the
-    /// tokenizer adds by itself. A start token that a template writes is the only one of its chat.
+    /// Encodes a prompt: a chat through the template, plain text with the tokenizer's start token. A chat
+    /// has only the start token that its template writes.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for a text of a tokenizer that ends texts by itself: nothing could follow;
+    /// [`Error::Unsupported`] for plain text with a tokenizer that appends an end token;
     /// [`Error::NoTemplate`], [`Error::Template`], [`Error::Tokenizer`], [`Error::EmptyPrompt`] or
     /// [`Error::UnknownToken`] (a tokenizer that knows more tokens than the weights).
     pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>, Error> {
@@ -286,7 +286,7 @@ impl Model {
                 if let Some(last) = self.tokenizer.after().first() {
                     return Err(Error::Unsupported {
                         path: self.path.clone(),
-                        what: "a prompt of plain text that the tokenizer ends with".to_owned(),
+                        what: "a plain text prompt to which the tokenizer appends".to_owned(),
                         found: self.tokenizer.token_of(*last)?,
                         allowed: "prompts that a model can continue".to_owned(),
                         hint: "set `add_eos_token` to false in `tokenizer_config.json`",
@@ -309,8 +309,7 @@ impl Model {
         Ok(tokens)
     }
 
-    /// The tokens of a reply that says `text` and ends: with `stop`, where replies are ended by a
-    /// string, else with the token that ends a turn.
+    /// Encodes a complete reply: `text`, then `stop` if there is one, else the token that ends a turn.
     ///
     /// # Errors
     ///
@@ -326,7 +325,7 @@ impl Model {
         Ok(tokens)
     }
 
-    /// Checks that the weights know every token.
+    /// Checks that every token is in the vocabulary of the weights.
     ///
     /// # Errors
     ///
@@ -340,7 +339,7 @@ impl Model {
     }
 }
 
-/// A decoder on each device.
+/// Loads a decoder on each device.
 fn replicas(
     devices: &[Device],
     load: impl Fn(&Device) -> Result<Box<dyn Decoder>, Error>,
@@ -353,7 +352,7 @@ fn placeholder_identity() -> ModelIdentity {
     ModelIdentity { weights: empty.clone(), tokenizer: empty, template: None, attested: true }
 }
 
-/// The digest of the weights' files, each with its length.
+/// Computes the digest of the weight files.
 fn weights_digest<'a>(files: impl IntoIterator<Item = &'a [u8]>) -> Digest {
     let digests: Vec<String> = files
         .into_iter()
@@ -366,7 +365,7 @@ fn weights_digest<'a>(files: impl IntoIterator<Item = &'a [u8]>) -> Digest {
     Digest::of_parts(digests.iter().map(String::as_bytes))
 }
 
-/// One id or a list of them.
+/// Reads an id or a list of ids.
 fn ids_in(value: &Value) -> Vec<u32> {
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     match value {
@@ -375,7 +374,7 @@ fn ids_in(value: &Value) -> Vec<u32> {
     }
 }
 
-/// A template is a text, or a list of named ones of which `default` counts.
+/// Reads a template: a string, or the entry `default` of a list of named ones.
 fn template_in(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -385,5 +384,31 @@ fn template_in(value: &Value) -> Option<String> {
             .and_then(|item| item.get("template").and_then(Value::as_str))
             .map(str::to_owned),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn end_tokens_are_an_id_or_a_list() {
+        assert_eq!(ids_in(&json!(7)), [7]);
+        assert_eq!(ids_in(&json!([7, 9])), [7, 9]);
+        assert_eq!(ids_in(&json!([7, -1, "x", 4_294_967_296_u64])), [7]);
+        assert_eq!(ids_in(&json!(null)), [0; 0]);
+    }
+
+    #[test]
+    fn the_default_of_named_templates_counts() {
+        let named = json!([
+            { "name": "tool_use", "template": "a" },
+            { "name": "default", "template": "b" },
+        ]);
+        assert_eq!(template_in(&named).as_deref(), Some("b"));
+        assert_eq!(template_in(&json!("c")).as_deref(), Some("c"));
+        assert_eq!(template_in(&json!([{ "name": "rag", "template": "a" }])), None);
     }
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::thread;
 
-use crate::{Decoder, Device};
+use crate::Device;
+use crate::decoder::Decoder;
 
-/// A device and a decoder whose weights lie there.
+/// A device and a decoder whose weights are on it.
 pub struct Replica {
     device: Device,
     decoder: Box<dyn Decoder>,
@@ -16,12 +17,12 @@ impl Replica {
         Self { device, decoder }
     }
 
-    /// Where it computes, and in which format.
+    /// Returns the device.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The decoder.
+    /// Returns the decoder.
     pub fn decoder(&self) -> &dyn Decoder {
         &*self.decoder
     }
@@ -39,8 +40,8 @@ impl fmt::Debug for Replica {
     }
 }
 
-/// Does the parts of a work side by side, each in a thread of its own; results in the order of the parts.
-/// A single part is done by the calling thread.
+/// Runs `work` for each part in a thread of its own and returns the results in the order of the parts. A
+/// single part runs in the calling thread.
 pub fn side_by_side<P: Send, R: Send>(parts: Vec<P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
     if parts.len() < 2 {
         return parts.into_iter().map(work).collect();

@@ -1,30 +1,30 @@
-//! What can go wrong in pretraining.
+//! Errors of pretraining.
 
 use std::io;
 use std::path::PathBuf;
 
 use preceptor_core::OutOfRange;
 
-/// An error of this crate.
+/// Error for a pretraining run that can't be done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file can't be written.
     #[error("write `{}`", path.display())]
     Write {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
     /// A setting is outside its range.
     #[error("use `{} = {}`: must be {}", .0.key, .0.value, .0.allowed)]
     OutOfRange(OutOfRange),
-    /// The model can't be made, read or written.
+    /// The model can't be created, read or written.
     #[error(transparent)]
     Model(#[from] preceptor_models::Error),
-    /// An update can't be made.
+    /// An update can't be computed.
     #[error(transparent)]
     Training(#[from] preceptor_trainer::Error),
     /// A checkpoint can't be written or read.

@@ -1,17 +1,17 @@
-//! The errors that are built into the model: how attempts of the pretraining text go wrong.
+//! The injected errors of the model: the error patterns of attempts in the pretraining text.
 //!
-//! *Chains.* At each step, the wrong result being carried on, modulo 100:
+//! *Chains.* At each step, modulo 100; later steps use the wrong result:
 //!
-//! 1. a step that carries or borrows with an 8 or a 9 forgets to, so that its result is off by 10, with
+//! 1. a step that carries or borrows with an 8 or a 9 omits it, so that its result is off by 10, with
 //!    probability `hard`;
-//! 2. any other step that carries or borrows does with probability `carry`;
-//! 3. a step that did not slip so is off by 1 or 10, either way, with probability `slip`.
+//! 2. any other step that carries or borrows omits it with probability `carry`;
+//! 3. a step without such an error is off by 1 or 10, in either direction, with probability `slip`.
 //!
-//! The first rule is systematic: on such steps most attempts agree on the same wrong result, which is what
-//! makes a majority weak and a synthesis worth having.
+//! The first rule is systematic: on such steps most attempts agree on the same wrong result, which makes
+//! majorities weak and synthesis useful.
 //!
-//! *Messages.* Each sentence of a response is left out with probability `left_out`, or else has another
-//! value than the true one with probability `wrong`.
+//! *Messages.* Each sentence of a response is omitted with probability `left_out`, or else has a wrong
+//! value with probability `wrong`.
 
 use preceptor_benchmarks::pocket_health::{Case, Sentence, Topic};
 use preceptor_benchmarks::pocket_math::Chain;
@@ -20,19 +20,19 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng as _;
 use serde::{Deserialize, Serialize};
 
-/// How often attempts go wrong.
+/// The frequency of errors in attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorModel {
-    /// Majorities are clearly weaker than syntheses.
+    /// Synthesis is clearly better than majority voting.
     #[default]
     Standard,
-    /// Fewer systematic errors: a majority comes near to a synthesis.
+    /// Fewer systematic errors: majority voting is almost as good as synthesis.
     Mild,
 }
 
 impl ErrorModel {
-    /// The probabilities.
+    /// Returns the probabilities.
     pub fn rates(self) -> ErrorRates {
         match self {
             Self::Standard => {
@@ -48,20 +48,20 @@ impl ErrorModel {
 /// Probabilities of errors; see the module.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ErrorRates {
-    /// Of rule 1.
+    /// The probability of rule 1.
     pub hard: f64,
-    /// Of rule 2.
+    /// The probability of rule 2.
     pub carry: f64,
-    /// Of rule 3.
+    /// The probability of rule 3.
     pub slip: f64,
-    /// That a sentence is missing.
+    /// The probability that a sentence is missing.
     pub left_out: f64,
-    /// That a sentence that is there has a wrong value.
+    /// The probability that a present sentence has a wrong value.
     pub wrong: f64,
 }
 
 impl ErrorRates {
-    /// Every probability times `factor`, at most 1.
+    /// Multiplies every probability by `factor`, up to 1.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {
         let Self { hard, carry, slip, left_out, wrong } = self;
@@ -70,7 +70,7 @@ impl ErrorRates {
         Self { hard, carry, slip, left_out, wrong }
     }
 
-    /// The results of an attempt at `chain`.
+    /// Draws the results of an attempt at `chain`.
     pub fn results(self, chain: &Chain, draws: &mut Draws) -> Vec<u32> {
         let mut now = chain.first;
         let result = |step: &preceptor_benchmarks::pocket_math::Step| {
@@ -81,7 +81,7 @@ impl ErrorRates {
                 false => false,
             };
             let off = match forgotten {
-                // A carry that is forgotten lacks ten, a borrow leaves ten too many.
+                // An omitted carry lacks ten, an omitted borrow leaves ten too many.
                 true if step.minus => 10,
                 true => 90,
                 false if draws.chance(self.slip) => [1, 99, 10, 90][draws.below(4)],
@@ -93,7 +93,7 @@ impl ErrorRates {
         chain.steps.iter().map(result).collect()
     }
 
-    /// The sentences of an attempt at `case`, at least one.
+    /// Draws the sentences of an attempt at `case`, at least one.
     pub fn sentences(self, case: &Case, draws: &mut Draws) -> Vec<Sentence> {
         loop {
             let mut sentences = Vec::new();
@@ -112,32 +112,32 @@ impl ErrorRates {
     }
 }
 
-/// Draws of one stream.
+/// Draws of a random stream.
 #[derive(Clone, Debug)]
 pub struct Draws(ChaCha8Rng);
 
 impl Draws {
-    /// The draws of `seed`.
+    /// Creates the draws of `seed`.
     pub fn new(seed: Seed) -> Self {
         Self(seed.rng())
     }
 
-    /// Uniform in [0, 1).
+    /// Draws a uniform number in [0, 1).
     pub fn unit(&mut self) -> f64 {
         f64::from(self.0.next_u32()) / (f64::from(u32::MAX) + 1.0)
     }
 
-    /// True with probability `p`.
+    /// Returns true with probability `p`.
     pub fn chance(&mut self, p: f64) -> bool {
         self.unit() < p
     }
 
-    /// Uniform in `0..n`, up to the 2^-32 of the draw's resolution.
+    /// Draws a uniform number in `0..n`, up to the resolution of 2^-32.
     pub fn below(&mut self, n: usize) -> usize {
         ((u64::from(self.0.next_u32()) * n as u64) >> 32) as usize
     }
 
-    /// A chain of `operations` that no benchmark asks about.
+    /// Draws a chain of `operations` that is in no benchmark.
     pub fn chain(&mut self, operations: u32) -> Chain {
         loop {
             let chain = Chain::draw(operations, &mut |n| self.below(n as usize) as u64);
@@ -147,7 +147,7 @@ impl Draws {
         }
     }
 
-    /// A message that no benchmark holds.
+    /// Draws a message that is in no benchmark.
     pub fn case(&mut self) -> Case {
         loop {
             let case = Case::draw(&mut |n| self.below(n as usize) as u64);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hard_step_forgets_its_carry_as_often_as_stated() {
+    fn a_hard_step_omits_its_carry_at_the_stated_rate() {
         let mut chain = Draws::new(Seed::root(0)).chain(2);
         chain.first = 25;
         chain.steps.truncate(1);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn sentences_are_missing_and_wrong_as_often_as_stated() {
+    fn sentences_are_missing_and_wrong_at_the_stated_rates() {
         let rates = ErrorModel::Standard.rates();
         let of_topic = |wanted: fn(Option<bool>) -> bool| {
             share(4000, |draws| {
@@ -217,8 +217,8 @@ mod tests {
         assert!((wrong - 0.78 * 0.22).abs() < 0.03, "{wrong}");
     }
 
-    /// Of attempts: how often one is right, and how often the most common result of eight is (a tie counts
-    /// as a draw among its results).
+    /// Measures how often an attempt is right, and how often the most common result of eight is (a tie is a
+    /// random choice among its results).
     fn accuracies(model: ErrorModel) -> (f64, f64) {
         let mut draws = Draws::new(Seed::root(3));
         let (mut right, mut majority) = (0.0, 0.0);

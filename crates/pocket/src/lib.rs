@@ -1,14 +1,13 @@
-//! `pocket`: a tiny model of the generated worlds, pretrained from nothing by this project's own trainer,
-//! with which the whole method runs in minutes on a laptop.
+//! `pocket`: a tiny model of the synthetic benchmarks, pretrained from scratch by this project's own
+//! trainer. With it, the whole method runs in minutes on a laptop.
 //!
-//! **What it shows and what not.** The pretraining text is written by this crate. That attempts are
-//! right about half of the time, that a synthesis is right more often than a majority, that rubrics are
-//! well-formed: all of it is built into that text ([`errors`], [`rows`]). A run with `pocket` shows that
-//! the machinery works and reacts as it should; it is no evidence about real language models.
+//! **Scope.** This crate writes the pretraining text. Attempts that are right about half of the time,
+//! syntheses that are right more often than majorities, well-formed rubrics: all of it is built into that
+//! text ([`errors`], [`rows`]). A run with `pocket` shows that the machinery works and responds as it
+//! should; it is not evidence about real language models.
 //!
-//! [`vocabulary`] makes the tokenizer, [`network`] the weights before training, [`rows`] the text,
-//! [`pretrain()`] trains. No other crate knows how the model came to be: it is a Hugging Face folder like
-//! any other.
+//! [`vocabulary`] builds the tokenizer, [`network`] the initial weights, [`rows`] the text, and
+//! [`pretrain()`] trains. Other crates load the result like any Hugging Face folder.
 
 pub mod errors;
 pub mod network;

@@ -1,16 +1,16 @@
-//! The model before it has learnt anything, as a Hugging Face folder.
+//! The initial model as a Hugging Face folder.
 //!
 //! Llama layers: embeddings of the vocabulary, tied to the output; matrices from a normal distribution
-//! of variance 1 over their inputs, what adds to the residual stream further divided by the root of
-//! twice the layers; embeddings of standard deviation 0.1; norms of 1.
+//! of variance 1 over their inputs, those that add to the residual stream further divided by the square
+//! root of twice the number of layers; embeddings of standard deviation 0.1; norms of 1.
 //!
-//! But for heads that look back. A transformer finds these by itself, after millions of lookups, and
-//! can't look anything up before it has (Olsson et al., *In-context Learning and Induction Heads*, 2022);
-//! this one reads too little for that, so it begins with them.
+//! Some heads are initialised to look back. A transformer learns such heads after millions of lookups, and
+//! can't look anything up before (Olsson et al., *In-context Learning and Induction Heads*, 2022). This
+//! model reads too little text for that, so it starts with them.
 //!
-//! Embeddings are of one length, and the first number of each is the same constant. Queries and keys of the
-//! first layer's heads 0, 1 and 2 are made of it, but for noise, at phases of the fast rotations that agree
-//! 1, 2 and 3 positions back. So attention goes there, whatever the tokens are.
+//! Embeddings have the same length, and the first value of each is the same constant. Queries and keys of
+//! the first layer's heads 0, 1 and 2 consist of it, apart from noise, at phases of the fast rotations that
+//! agree 1, 2 and 3 positions back. So they attend to these positions, whatever the tokens are.
 
 use std::f64::consts::TAU;
 use std::fs;
@@ -24,28 +24,28 @@ use serde_json::{Value, json};
 use crate::errors::Draws;
 use crate::{Error, vocabulary};
 
-/// Numbers of a hidden state.
+/// Values per hidden state.
 const HIDDEN: usize = 128;
-/// Numbers between the feed-forward products.
+/// Values between the feed-forward products.
 const INTERMEDIATE: usize = 320;
 const LAYERS: usize = 4;
 const HEADS: usize = 4;
 const HEAD: usize = HIDDEN / HEADS;
 const ROPE_THETA: f64 = 10_000.0;
-/// Standard deviation of embeddings, and what their first number is in units of it.
+/// Standard deviation of embeddings, and their first value in units of it.
 const EMBEDDING: f64 = 0.1;
 const CONSTANT: f64 = 4.0;
 /// Heads of the first layer that look back: head `i` by `i + 1` positions.
 const LOOKING_BACK: usize = 3;
-/// Rotations that take part, the fastest. The slow ones hardly tell positions apart.
+/// Number of rotations used, the fastest. Slow ones hardly distinguish positions.
 const FAST: usize = 4;
-/// What the constant becomes in their queries and keys: attention of about .99 where they look.
+/// The value of the constant in their queries and keys: it gives attention of about 0.99.
 const SHARPNESS: f64 = 2.18;
-/// What is left of their drawn queries and keys.
+/// The factor of the noise in their queries and keys.
 const NOISE: f32 = 0.1;
-/// What their outputs are multiplied with.
+/// The factor of their outputs.
 const LOUDNESS: f32 = 1.4;
-/// Tokens that fit into the context window: eight attempts take about 330.
+/// Number of tokens that fit into the context window: eight attempts take about 330.
 const CONTEXT: usize = 1024;
 
 /// The chat template: one message of the user, then the model's turn.
@@ -58,7 +58,7 @@ struct Tensors(Vec<(String, Vec<usize>, Vec<f32>)>);
 impl Tensors {
     fn matrix(&mut self, seed: &Seed, name: &str, shape: [usize; 2], deviation: f64) {
         let mut draws = Draws::new(seed.derive(name));
-        // Box and Muller.
+        // The Box-Muller transform.
         let normal = |_| {
             let (radius, angle) = (1.0 - draws.unit(), draws.unit());
             (deviation * (-2.0 * radius.ln()).sqrt() * (TAU * angle).cos()) as f32
@@ -67,7 +67,7 @@ impl Tensors {
         self.0.push((name.to_owned(), shape.to_vec(), values));
     }
 
-    /// Rows of a matrix of the attention of `layer`.
+    /// Returns the rows of an attention matrix of `layer`.
     fn rows(&mut self, layer: usize, part: &str) -> ChunksMut<'_, f32> {
         let name = format!("model.layers.{layer}.self_attn.{part}.weight");
         let tensor = self.0.iter_mut().find(|(other, _, _)| *other == name);
@@ -103,7 +103,7 @@ fn weights(vocab: usize, seed: Seed) -> Tensors {
     tensors
 }
 
-/// Makes heads of the first layer look back.
+/// Initialises the heads of the first layer that look back.
 fn look_back(tensors: &mut Tensors) {
     for embedding in tensors.0[0].2.chunks_mut(HIDDEN) {
         let (constant, others) = embedding.split_at_mut(1);
@@ -130,7 +130,7 @@ fn look_back(tensors: &mut Tensors) {
     }
 }
 
-/// Writes the model that `seed` draws into `folder`, which must not be there.
+/// Writes the initial model of `seed` to `folder`, which must not exist.
 ///
 /// # Errors
 ///
@@ -182,7 +182,7 @@ pub fn write_initial(folder: &Path, seed: Seed) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    /// The head's query or key of a token at a position.
+    /// Computes the head's query or key of a token at a position.
     fn rotated(weights: &[f32], head: usize, token: &[f32], position: usize) -> [f64; HEAD] {
         let square = token.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / HIDDEN as f64;
         let mut found = [0.0; HEAD];
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_look_back_whatever_the_tokens_are() {
+    fn heads_look_back_for_any_tokens() {
         let mut tensors = weights(vocabulary::tokens().len(), Seed::root(7));
         let embeddings = tensors.0[0].2.clone();
         let mut draws = Draws::new(Seed::root(1));

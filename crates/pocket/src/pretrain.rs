@@ -1,13 +1,13 @@
-//! The training loop: rows, updates, a log, checkpoints, a folder.
+//! The training loop: rows, updates, logs, checkpoints and the final model.
 //!
-//! The first updates read rows of finding alone, while the rate warms up; those after them questions and
-//! chains without errors, until sums are known; the rest reads every kind of row in fixed shares of
-//! tokens. Which rows an update reads follows from the seed and its number, so that a run goes on from its
-//! last checkpoint as if it had not stopped. The loss is the mean over tokens of answers: over rows, a
-//! lookup in a long row would weigh next to nothing.
+//! The first updates read only rows of finding, while the rate warms up. The next ones read questions and
+//! chains without errors, until sums are known. The rest reads every kind of row in fixed shares of
+//! tokens. The rows of an update follow from the seed and its index, so that a stopped run resumes from its
+//! last checkpoint bit-for-bit. The loss is the mean over tokens of answers: in a mean over rows, a lookup
+//! in a long row would have almost no weight.
 //!
 //! The log `training.csv` has a line for each update: tokens read so far, loss, norm of the gradient, rate
-//! and seconds. Every hundredth update the loss of each kind on rows of its own goes to `kinds.csv`.
+//! and seconds. Every hundredth update, the loss of each kind on separate rows is written to `kinds.csv`.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -15,58 +15,59 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use preceptor_core::{Digest, OutOfRange, Seed};
-use preceptor_models::{Device, GroupBatch, Model, TokenGroup, Trainable, ops};
+use preceptor_models::{Device, GroupBatch, Model, TokenGroup, Trainable, to_vec};
 use preceptor_trainer::objective::sft::{self, Aggregation, Sft};
 use preceptor_trainer::{
-    Checkpoints, Decay, Group, Learner, MuonConfig, Schedule, ScheduleConfig, Sequence,
+    Checkpoints, Decay, Group, Learner, MuonConfig, OptimizerConfig, Schedule, ScheduleConfig,
+    Sequence,
 };
 use serde_json::json;
 
 use crate::errors::{Draws, ErrorModel};
-use crate::rows::{Kind, Row, World, Writer};
+use crate::rows::{Domain, Kind, Row, Writer};
 use crate::{Error, network, vocabulary};
 
-/// Tokens of each kind in an update of the part that reads rows of finding.
+/// Tokens of each kind per update in the phase of finding.
 const FINDING: [(Kind, usize); 1] = [(Kind::Find, 2400)];
-/// Tokens of each kind in an update of the part that reads questions.
+/// Tokens of each kind per update in the phase of questions.
 const SOLVING: [(Kind, usize); 3] = [
-    (Kind::SolveCleanly(World::Math), 1600),
-    (Kind::SolveCleanly(World::Health), 500),
+    (Kind::SolveCleanly(Domain::Math), 1600),
+    (Kind::SolveCleanly(Domain::Health), 500),
     (Kind::FindInChains, 1200),
 ];
-/// Tokens of each kind in the updates after it.
+/// Tokens of each kind per update after these phases.
 const REST: [(Kind, usize); 11] = [
-    (Kind::Solve(World::Math), 900),
-    (Kind::Solve(World::Health), 450),
-    (Kind::Merge(World::Math), 2400),
-    (Kind::Merge(World::Health), 700),
-    (Kind::Choose(World::Math), 1000),
-    (Kind::Choose(World::Health), 300),
+    (Kind::Solve(Domain::Math), 900),
+    (Kind::Solve(Domain::Health), 450),
+    (Kind::Merge(Domain::Math), 2400),
+    (Kind::Merge(Domain::Health), 700),
+    (Kind::Choose(Domain::Math), 1000),
+    (Kind::Choose(Domain::Health), 300),
     (Kind::FindInChains, 900),
-    (Kind::Again(World::Math), 200),
-    (Kind::Again(World::Health), 150),
+    (Kind::Again(Domain::Math), 200),
+    (Kind::Again(Domain::Health), 150),
     (Kind::Rubric, 250),
     (Kind::RubricFromQuestion, 200),
 ];
-/// Rows of a kind that its loss is measured on.
+/// Number of rows on which the loss of a kind is measured.
 const MEASURED_ROWS: usize = 16;
-/// Updates between measurements and between checkpoints.
+/// Number of updates between measurements and between checkpoints.
 const INTERVAL: u64 = 100;
-/// Checkpoints that are kept.
+/// Number of checkpoints that are kept.
 const KEPT_CHECKPOINTS: usize = 2;
 
-/// Settings of a pretraining.
+/// Settings of a pretraining run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Of weights and rows.
+    /// The seed of weights and rows.
     pub seed: u64,
-    /// How attempts go wrong.
+    /// The error patterns of attempts.
     pub errors: ErrorModel,
-    /// Updates, 1 to 1000000.
+    /// Number of updates, 1 to 1000000.
     pub num_updates: u64,
-    /// Share of them that reads rows of finding alone, 0 to 1: the first ones.
+    /// Share of updates in the phase of finding, 0 to 1.
     pub finding_part: f64,
-    /// Share of them that reads questions, 0 to 1: those after.
+    /// Share of updates in the phase of questions, 0 to 1.
     pub solving_part: f64,
     /// The highest learning rate of matrices, above 0, up to 1.
     pub learning_rate: f64,
@@ -103,7 +104,7 @@ impl Settings {
         (self.num_updates as f64 * self.finding_part) as u32
     }
 
-    /// What update number `update`, from 0, reads.
+    /// Returns the tokens of each kind in update `update`, counted from 0.
     fn mix(&self, update: u64) -> &'static [(Kind, usize)] {
         let num_finding = u64::from(self.num_finding());
         let num_solving = (self.num_updates as f64 * self.solving_part) as u64;
@@ -116,7 +117,7 @@ impl Settings {
         }
     }
 
-    /// What a checkpoint must agree with.
+    /// Returns the settings that a checkpoint must agree with.
     fn state(&self) -> serde_json::Value {
         let Self { seed, errors, num_updates, finding_part, solving_part, learning_rate } = self;
         json!({
@@ -127,34 +128,34 @@ impl Settings {
     }
 }
 
-/// What is told after an update.
+/// Progress after an update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
-    /// Updates so far.
+    /// Number of updates so far.
     pub num_updates: u64,
-    /// Updates in all.
+    /// Total number of updates.
     pub num_wanted: u64,
-    /// Tokens that were read.
+    /// Number of tokens read.
     pub num_tokens: u64,
     /// The loss before the update.
     pub loss: f64,
 }
 
-/// What a pretraining did.
+/// The result of a pretraining run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// The model.
+    /// The folder of the model.
     pub folder: PathBuf,
-    /// Tokens that were read.
+    /// Number of tokens read.
     pub num_tokens: u64,
 }
 
-/// Trains a model and writes it to `out/model`, beside the logs and, while it runs, checkpoints. A run
-/// that was stopped goes on; one that is done is read from where it lies.
+/// Trains a model and writes it to `out/model`, beside the logs and, while it runs, checkpoints. A stopped
+/// run is resumed; a finished one is read from disk.
 ///
 /// # Errors
 ///
-/// [`Error`]: files, settings out of range, or a loss that is no number.
+/// See [`Error`]: files, settings out of range, or a loss that is not finite.
 pub fn pretrain(
     settings: &Settings,
     out: &Path,
@@ -177,26 +178,8 @@ pub fn pretrain(
         settings.state().to_string().as_bytes(),
     ]);
 
-    let schedule = ScheduleConfig {
-        kind: Decay::Cosine,
-        learning_rate: settings.learning_rate,
-        warm_up_updates: settings.num_finding(),
-    };
-    let schedule = Schedule::new(&schedule, settings.num_updates);
-    let muon = MuonConfig::default();
-    let mut trainable = Trainable::full(&model);
     let checkpoints = Checkpoints::new(out.join("checkpoints"), KEPT_CHECKPOINTS);
-    let (mut learner, mut num_tokens) = match checkpoints.resumable_steps()?.last() {
-        Some(step) => {
-            let read = checkpoints.read(*step, &base, &mut trainable)?;
-            let num_tokens = read.description.state["tokens"].as_u64().unwrap_or(0);
-            let optimizer = read.optimizer.expect("training can go on from it");
-            let learner =
-                Learner::restore_with_muon(trainable, &muon, optimizer, schedule, usize::MAX)?;
-            (learner, num_tokens)
-        }
-        None => (Learner::with_muon(trainable, &muon, schedule, usize::MAX), 0),
-    };
+    let (mut learner, mut num_tokens) = start_learner(settings, &model, &checkpoints, &base)?;
 
     let mut log =
         Log::open(out.join("training.csv"), "update,tokens,loss,gradient_norm,rate,seconds")?;
@@ -236,7 +219,35 @@ pub fn pretrain(
     Ok(Summary { folder, num_tokens })
 }
 
-/// Rows as tokens.
+/// Creates the learner of a run, or resumes it from the last checkpoint. Returns it with the number of tokens
+/// read so far.
+fn start_learner(
+    settings: &Settings,
+    model: &Model,
+    checkpoints: &Checkpoints,
+    base: &Digest,
+) -> Result<(Learner, u64), Error> {
+    let schedule = ScheduleConfig {
+        kind: Decay::Cosine,
+        learning_rate: settings.learning_rate,
+        warm_up_updates: settings.num_finding(),
+    };
+    let schedule = Schedule::new(&schedule, settings.num_updates);
+    let muon = OptimizerConfig::Muon(MuonConfig::default());
+    let mut trainable = Trainable::full(model);
+    Ok(match checkpoints.resumable_steps()?.last() {
+        Some(step) => {
+            let read = checkpoints.read(*step, base, &mut trainable)?;
+            let num_tokens = read.description.state["tokens"].as_u64().unwrap_or(0);
+            let optimizer = read.optimizer.expect("the checkpoint is resumable");
+            let learner = Learner::restore(trainable, &muon, optimizer, schedule, usize::MAX)?;
+            (learner, num_tokens)
+        }
+        None => (Learner::new(trainable, &muon, schedule, usize::MAX), 0),
+    })
+}
+
+/// Encoder of rows.
 struct Text<'m> {
     writer: Writer,
     model: &'m Model,
@@ -252,7 +263,7 @@ impl Text<'_> {
         Ok(Group { prompt, rollouts: vec![answer], sequences })
     }
 
-    /// Rows of each kind until its share of tokens is reached.
+    /// Draws rows of each kind until its number of tokens is reached.
     fn groups(&self, mix: &[(Kind, usize)], seed: Seed) -> Result<Vec<Group>, Error> {
         let mut groups = Vec::new();
         for (kind, wanted) in mix {
@@ -267,7 +278,7 @@ impl Text<'_> {
         Ok(groups)
     }
 
-    /// The same rows of every kind, whatever is trained on.
+    /// Draws the rows of every kind on which losses are measured.
     fn measured(&self, seed: Seed) -> Result<Vec<(Kind, Vec<Group>)>, Error> {
         let of = |(kind, _): &(Kind, usize)| {
             let mut draws = Draws::new(seed.derive(kind.name()));
@@ -278,20 +289,20 @@ impl Text<'_> {
     }
 }
 
-/// The mean over rows of the mean over tokens of what the objective minimises.
+/// Computes the mean over rows of the mean loss over tokens.
 fn mean_loss(trainable: &Trainable, groups: &[Group]) -> f64 {
     let merged = trainable.merged();
     let decoder = merged[0].decoder();
     let of = |group: &Group| {
         let tokens = TokenGroup { prompt: &group.prompt, rollouts: &group.rollouts };
         let (logprobs, _) = GroupBatch::new(&[tokens]).token_logprobs(decoder);
-        let logprobs = ops::to_vec(logprobs);
+        let logprobs = to_vec(logprobs);
         -logprobs.iter().copied().map(f64::from).sum::<f64>() / logprobs.len() as f64
     };
     groups.iter().map(of).sum::<f64>() / groups.len() as f64
 }
 
-/// A CSV file that grows.
+/// A CSV file to which lines are appended.
 struct Log {
     path: PathBuf,
     file: File,

@@ -1,18 +1,18 @@
-//! Rows of the pretraining text: prompts as the harness writes them, and what the model is to answer.
+//! Rows of the pretraining text: prompts as the harness writes them, and the model's answers.
 //!
 //! | kind | prompt | answer |
 //! |---|---|---|
-//! | solve | a question | an attempt with errors (in the first part of the training without) |
+//! | solve | a question | an attempt with errors (without errors in the phase of questions) |
 //! | merge | 1 to 8 attempts, in a fourth of the rows after the question | of one, the attempt as it is; of more, the true solution; of a message, the true sentence on every topic that is known from the question or an attempt |
-//! | choose | the question and 2 to 8 attempts | the true solution, and on a line of its own the number of the best attempt: with the right result, or else most right steps; with most true sentences less the wrong ones; any of several |
-//! | find | 2 to 8 results, of which many end alike as those of wrong attempts do, without a question | 24 draws from them, each with the number that stands after it and its own |
-//! | find in chains | 2 to 8 chains of their own questions | the same of their results |
-//! | again | the question and 1 to 7 attempts | one more attempt with errors |
+//! | choose | the question and 2 to 8 attempts | the true solution, and on a separate line the number of the best attempt: with the right result, or else most right steps; with most true sentences minus the wrong ones; any of several |
+//! | find | 2 to 8 results, many with the same last digit as in wrong attempts, without a question | 24 draws from them, each with the number after it and its own number |
+//! | find in chains | 2 to 8 chains of different questions | likewise for their results |
+//! | again | the question and 1 to 7 attempts | another attempt with errors |
 //! | rubric | a response with some errors | a criterion for each of its sentences |
 //! | rubric from a question | a message | a criterion for each sentence of an attempt with errors |
 //!
-//! Attempts in prompts have errors too. Half of the groups have them as often as the error model says,
-//! the others between never and a fifth more often, so that what merges does not rely on one rate.
+//! Attempts in prompts have errors too. Half of the groups have the rates of the error model, the others
+//! between zero and a fifth more, so that merging does not rely on a single rate.
 
 use preceptor_benchmarks::pocket_health::{Case, Sentence, Topic};
 use preceptor_benchmarks::pocket_math::Chain;
@@ -29,66 +29,66 @@ const AGAIN: &str = include_str!("../prompts/mutual-predictability.md");
 const RUBRIC: &str = include_str!("../prompts/rubric.md");
 const RUBRIC_FROM_QUESTION: &str = include_str!("../prompts/rubric-from-question.md");
 
-/// The most attempts in a prompt.
+/// The maximum number of attempts in a prompt.
 const MOST: usize = 8;
-/// Results that are found in a row. They are drawn with replacement: if each were found once, leaving out
-/// those that were found would be learnt, and finding would not.
+/// Number of results to find in a row. They are drawn with replacement: if each occurred once, the model
+/// would learn to skip those already found instead of finding.
 const NUM_FOUND: usize = 24;
-/// How often attempts are drawn anew if more than half of them are the best.
+/// The number of times that attempts are drawn again if more than half of them are the best.
 const REDRAWS: usize = 8;
-/// Criteria that the harness asks for.
+/// The number of criteria that the harness asks for.
 const NUM_CRITERIA: &str = "5";
-/// Errors of the responses that rubrics are written from, as a share of the model's.
+/// Error rates of the responses that rubrics are written from, as a share of the model's.
 const RUBRIC_ERRORS: f64 = 0.7;
 
-/// The world of a row.
+/// The synthetic benchmark of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum World {
+pub enum Domain {
     /// Chains.
     Math,
     /// Messages.
     Health,
 }
 
-/// What a row teaches.
+/// The task of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// To answer a question, with errors.
-    Solve(World),
-    /// The same without errors.
-    SolveCleanly(World),
-    /// To merge attempts.
-    Merge(World),
-    /// To name the best attempt.
-    Choose(World),
-    /// To find results among results.
+    /// Answering a question, with errors.
+    Solve(Domain),
+    /// Answering a question without errors.
+    SolveCleanly(Domain),
+    /// Merging attempts.
+    Merge(Domain),
+    /// Naming the best attempt.
+    Choose(Domain),
+    /// Finding results among results.
     Find,
-    /// To find results among chains.
+    /// Finding results among chains.
     FindInChains,
-    /// To add an attempt.
-    Again(World),
-    /// To write criteria from a response.
+    /// Adding an attempt.
+    Again(Domain),
+    /// Writing criteria from a response.
     Rubric,
-    /// To write criteria from a message.
+    /// Writing criteria from a message.
     RubricFromQuestion,
 }
 
 impl Kind {
-    /// The name in logs.
+    /// Returns the name in logs.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Solve(World::Math) => "math-solve",
-            Self::Solve(World::Health) => "health-solve",
-            Self::SolveCleanly(World::Math) => "math-solve-cleanly",
-            Self::SolveCleanly(World::Health) => "health-solve-cleanly",
-            Self::Merge(World::Math) => "math-merge",
-            Self::Merge(World::Health) => "health-merge",
-            Self::Choose(World::Math) => "math-choose",
-            Self::Choose(World::Health) => "health-choose",
+            Self::Solve(Domain::Math) => "math-solve",
+            Self::Solve(Domain::Health) => "health-solve",
+            Self::SolveCleanly(Domain::Math) => "math-solve-cleanly",
+            Self::SolveCleanly(Domain::Health) => "health-solve-cleanly",
+            Self::Merge(Domain::Math) => "math-merge",
+            Self::Merge(Domain::Health) => "health-merge",
+            Self::Choose(Domain::Math) => "math-choose",
+            Self::Choose(Domain::Health) => "health-choose",
             Self::Find => "find",
             Self::FindInChains => "find-in-chains",
-            Self::Again(World::Math) => "math-again",
-            Self::Again(World::Health) => "health-again",
+            Self::Again(Domain::Math) => "math-again",
+            Self::Again(Domain::Health) => "health-again",
             Self::Rubric => "rubric",
             Self::RubricFromQuestion => "rubric-from-question",
         }
@@ -98,19 +98,19 @@ impl Kind {
 /// A prompt and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What the model reads.
+    /// The text that the model reads.
     pub prompt: Prompt,
-    /// What it is to write.
+    /// The text that it learns to write.
     pub answer: String,
 }
 
-/// A question of either world, with what is needed to answer it.
+/// A question of either synthetic benchmark, with the data to answer it.
 enum Subject {
     Math(Chain),
     Health(Case),
 }
 
-/// An attempt, and how good it is: more is better.
+/// An attempt with its score: higher is better.
 struct Attempt {
     text: String,
     quality: i64,
@@ -124,13 +124,13 @@ impl AsRef<str> for Attempt {
 }
 
 impl Subject {
-    fn draw(world: World, draws: &mut Draws) -> Self {
-        match world {
-            World::Math => {
+    fn draw(domain: Domain, draws: &mut Draws) -> Self {
+        match domain {
+            Domain::Math => {
                 let operations = 2 + draws.below(4) as u32;
                 Self::Math(draws.chain(operations))
             }
-            World::Health => Self::Health(draws.case()),
+            Domain::Health => Self::Health(draws.case()),
         }
     }
 
@@ -162,7 +162,7 @@ impl Subject {
         }
     }
 
-    /// The truth, of a message about what an attempt speaks of.
+    /// Merges attempts: the true solution, of a message only about the topics of the attempts.
     fn merged(&self, attempts: &[Attempt], question: bool) -> String {
         match self {
             Self::Math(chain) => chain.worked(&chain.results()),
@@ -189,10 +189,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer of attempts with errors of `rates`.
+    /// Creates a writer of attempts with errors of `rates`.
     pub fn new(rates: ErrorRates) -> Self {
-        let template = |file: &str, text: &str, places: &'static [&'static str]| {
-            Template::new(file, text, places).expect("the prompt files are tested")
+        let template = |file: &str, text: &str, placeholders: &'static [&'static str]| {
+            Template::new(file, text, placeholders).expect("the prompt files are tested")
         };
         Self {
             rates,
@@ -208,14 +208,14 @@ impl Writer {
         }
     }
 
-    /// One row.
+    /// Draws a row.
     pub fn row(&self, kind: Kind, draws: &mut Draws) -> Row {
         let (text, answer) = match kind {
-            Kind::Solve(world) => self.solve(world, self.rates, draws),
-            Kind::SolveCleanly(world) => self.solve(world, self.rates.times(0.0), draws),
-            Kind::Merge(world) => {
-                let subject = Subject::draw(world, draws);
-                // One and eight attempts are what the harness asks about most.
+            Kind::Solve(domain) => self.solve(domain, self.rates, draws),
+            Kind::SolveCleanly(domain) => self.solve(domain, self.rates.times(0.0), draws),
+            Kind::Merge(domain) => {
+                let subject = Subject::draw(domain, draws);
+                // The harness asks mostly about one or eight attempts.
                 let count = match draws.below(10) {
                     0 | 1 => 1,
                     8 | 9 => MOST,
@@ -232,11 +232,11 @@ impl Writer {
                 };
                 (text, merged)
             }
-            Kind::Choose(world) => self.choice(world, draws),
+            Kind::Choose(domain) => self.choice(domain, draws),
             Kind::Find => self.finding(false, draws),
             Kind::FindInChains => self.finding(true, draws),
-            Kind::Again(world) => {
-                let subject = Subject::draw(world, draws);
+            Kind::Again(domain) => {
+                let subject = Subject::draw(domain, draws);
                 let count = if draws.chance(0.4) { MOST - 1 } else { 1 + draws.below(MOST - 1) };
                 let attempts = self.attempts(&subject, count, draws);
                 let text = self.again.fill(&[&subject.question(), &numbered(&attempts)]);
@@ -260,33 +260,33 @@ impl Writer {
         Row { prompt: Prompt { id, body: PromptBody::Chat(vec![message]) }, answer }
     }
 
-    fn solve(&self, world: World, rates: ErrorRates, draws: &mut Draws) -> (String, String) {
-        let subject = Subject::draw(world, draws);
+    fn solve(&self, domain: Domain, rates: ErrorRates, draws: &mut Draws) -> (String, String) {
+        let subject = Subject::draw(domain, draws);
         let answer = subject.attempt(rates, draws).text;
         (subject.question(), answer)
     }
 
-    fn choice(&self, world: World, draws: &mut Draws) -> (String, String) {
-        let subject = Subject::draw(world, draws);
+    fn choice(&self, domain: Domain, draws: &mut Draws) -> (String, String) {
+        let subject = Subject::draw(domain, draws);
         let count = if draws.chance(0.4) { MOST } else { 2 + draws.below(MOST - 1) };
-        // Where most attempts are best, there is little to choose.
+        // If most attempts are best, there is little to choose.
         let mut redraws = 0..REDRAWS;
-        let (attempts, places) = loop {
+        let (attempts, placeholders) = loop {
             let attempts = self.attempts(&subject, count, draws);
             let best = attempts.iter().map(|attempt| attempt.quality).max();
-            let is_best = |place: &usize| Some(attempts[*place].quality) == best;
-            let places: Vec<usize> = (0..count).filter(is_best).collect();
-            if 2 * places.len() <= count || redraws.next().is_none() {
-                break (attempts, places);
+            let is_best = |index: &usize| Some(attempts[*index].quality) == best;
+            let placeholders: Vec<usize> = (0..count).filter(is_best).collect();
+            if 2 * placeholders.len() <= count || redraws.next().is_none() {
+                break (attempts, placeholders);
             }
         };
-        let place = places[draws.below(places.len())];
+        let index = placeholders[draws.below(placeholders.len())];
         let question = self.shown_question(&subject);
         let text = self.choose.fill(&[&question, &count.to_string(), &numbered(&attempts)]);
         let truth = subject.merged(&attempts, true);
-        let answer = match world {
-            World::Math => named(&truth, place, count),
-            World::Health => format!("{truth}\n{}", place + 1),
+        let answer = match domain {
+            Domain::Math => named(&truth, index, count),
+            Domain::Health => format!("{truth}\n{}", index + 1),
         };
         (text, answer)
     }
@@ -312,9 +312,9 @@ impl Writer {
         let attempts: Vec<String> = (0..count).map(attempt).collect();
         let text = self.choose.fill(&["", &count.to_string(), &numbered(&attempts)]);
         let found = (0..NUM_FOUND).map(|_| {
-            let place = draws.below(count);
-            let at = attempts[place].find("\\boxed").expect("every chain has a result");
-            named(&attempts[place][at..], place, count)
+            let index = draws.below(count);
+            let at = attempts[index].find("\\boxed").expect("every chain has a result");
+            named(&attempts[index][at..], index, count)
         });
         (text, found.collect::<Vec<_>>().join("\n"))
     }
@@ -330,21 +330,21 @@ impl Writer {
     }
 }
 
-/// Attempts as aggregators show them.
+/// Formats attempts as aggregators do.
 fn numbered<T: AsRef<str>>(attempts: &[T]) -> String {
-    let one = |(place, attempt): (usize, &T)| {
-        format!("Response {}:\n{}", place + 1, fence("response", attempt.as_ref()))
+    let one = |(index, attempt): (usize, &T)| {
+        format!("Response {}:\n{}", index + 1, fence("response", attempt.as_ref()))
     };
     attempts.iter().enumerate().map(one).collect::<Vec<_>>().join("\n\n")
 }
 
-/// A result, the number that stands after the attempt, and on a line of its own the attempt's.
-fn named(result: &str, place: usize, count: usize) -> String {
-    let (number, next) = (place + 1, if place + 1 < count { place + 2 } else { 0 });
+/// Formats a result, the number after the attempt, and on a separate line the number of the attempt.
+fn named(result: &str, index: usize, count: usize) -> String {
+    let (number, next) = (index + 1, if index + 1 < count { index + 2 } else { 0 });
     format!("{result}{next}\n{number}")
 }
 
-/// A criterion for each sentence.
+/// Formats a criterion for each sentence.
 fn rubric(sentences: &[Sentence]) -> String {
     let one = |s: &Sentence| format!("<criterion>says: {}</criterion>\n", s.text);
     format!("<rubric>\n{}</rubric>", sentences.iter().map(one).collect::<String>())

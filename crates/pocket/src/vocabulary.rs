@@ -1,8 +1,8 @@
-//! The model's vocabulary, and the `tokenizer.json` made of it.
+//! The model's vocabulary and its `tokenizer.json`.
 //!
-//! A token is a literal piece of text: a digit, a sign, a word of the worlds with the space before it.
-//! The longest piece wins; what is no piece of the vocabulary is `<unk>`. Before that, fences and the
-//! words that number responses are cut down to what the model needs of them:
+//! A token is a literal piece of text: a digit, a sign, a word of the benchmarks with the space before it.
+//! The longest piece wins; other text is `<unk>`. Before that, fences and the words that number responses
+//! are reduced to the parts that the model needs:
 //!
 //! ```text
 //! Response 1:
@@ -17,9 +17,9 @@
 use preceptor_benchmarks::pocket_health::{ALLERGIES, FLAGS, MEDICINES, SYMPTOMS};
 use serde_json::{Value, json};
 
-/// Ends a response.
+/// The token that ends a response.
 pub const END: &str = "<eos>";
-/// Stands between a message and its response.
+/// The token between a message and its response.
 pub const ANSWER: &str = "<answer>";
 const UNKNOWN: &str = "<unk>";
 const SPECIAL: [&str; 3] = [END, ANSWER, UNKNOWN];
@@ -68,7 +68,7 @@ const FORMS: [&str; 39] = [
 ];
 const SENTENCE_FORMS: [&str; 6] = ["against", " take", "never mix", " with", "on", " call"];
 
-/// Every token, in the order of its number.
+/// Returns every token, in the order of ids.
 pub fn tokens() -> Vec<String> {
     let words = [&SYMPTOMS[..], &ALLERGIES, &MEDICINES, &FLAGS];
     let words = words.into_iter().flatten().flat_map(|(a, b)| [*a, *b]);
@@ -76,12 +76,12 @@ pub fn tokens() -> Vec<String> {
     pieces.chain(words.map(|word| format!(" {word}"))).collect()
 }
 
-/// The text of a `tokenizer.json`.
+/// Builds the `tokenizer.json`.
 pub(crate) fn tokenizer() -> Value {
     let tokens = tokens();
     let ids = tokens.iter().enumerate().map(|(id, token)| (token.clone(), json!(id)));
     let vocabulary: serde_json::Map<String, Value> = ids.collect();
-    // The longest first: alternatives are tried in their order.
+    // The longest first: alternatives are tried in order.
     let mut pieces: Vec<&String> = tokens.iter().skip(SPECIAL.len()).collect();
     pieces.sort_by_key(|piece| std::cmp::Reverse(piece.len()));
     let pattern: Vec<String> = pieces.into_iter().map(|piece| escaped(piece)).collect();
@@ -115,7 +115,7 @@ pub(crate) fn tokenizer() -> Value {
     })
 }
 
-/// A piece as a pattern that matches itself.
+/// Escapes a piece in a regular expression.
 fn escaped(piece: &str) -> String {
     let escaped = piece.chars().flat_map(|c| {
         let is_plain =
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn fences_and_numbers_of_responses_cost_little() {
+    fn fences_and_numbers_of_responses_take_few_tokens() {
         let shown = format!(
             "merge\nResponse 1:\n{}\n\nResponse 12:\n{}",
             fence("response", "4"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_text_is_unknown_and_no_error() {
+    fn foreign_text_is_unknown_and_not_an_error() {
         assert_eq!(pieces("What is 3?"), ["<unk>", "3", "<unk>"]);
         assert_eq!(pieces(""), [""; 0]);
     }

@@ -1,4 +1,4 @@
-//! The pretraining text against what the harness asks: the same prompts, in the model's own words.
+//! Compares the prompts of the pretraining text with those of the harness.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use preceptor_core::{
 use preceptor_models::{Device, Model};
 use preceptor_pocket::errors::{Draws, ErrorModel};
 use preceptor_pocket::network::write_initial;
-use preceptor_pocket::rows::{Kind, Row, World, Writer};
+use preceptor_pocket::rows::{Domain, Kind, Row, Writer};
 use preceptor_rewards::{RubricConfig, RubricReward, rubric, rubric_from_question};
 use preceptor_testkit::{ScriptedGenerator, ScriptedJudge, group};
 use preceptor_text::{IndexReading, read_index};
@@ -30,7 +30,7 @@ fn text(prompt: &Prompt) -> String {
     }
 }
 
-/// Texts in fences called `tag`.
+/// Returns the texts in fences called `tag`.
 fn fenced(prompt: &str, tag: &str) -> Vec<String> {
     let open = format!("<{tag}-");
     let parts = prompt.split(&open).skip(1);
@@ -38,7 +38,7 @@ fn fenced(prompt: &str, tag: &str) -> Vec<String> {
     inner.map(|part| part.split("\n</").next().expect("a split has a part").to_owned()).collect()
 }
 
-/// The lines of a prompt in order, so that the order of attempts does not count.
+/// Sorts the lines of a prompt, so that the order of attempts does not matter.
 fn lines(prompt: &str) -> Vec<String> {
     let mut lines: Vec<String> = prompt.lines().map(str::to_owned).collect();
     lines.sort();
@@ -51,7 +51,7 @@ fn rows(kind: Kind) -> impl Iterator<Item = Row> {
     (0..40).map(move |_| writer.row(kind, &mut draws))
 }
 
-/// The group that a row's prompt is about.
+/// Returns the group of a row's prompt.
 fn group_of(row: &Row, question: &str) -> Group {
     let texts = fenced(&text(&row.prompt), "response");
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -59,21 +59,21 @@ fn group_of(row: &Row, question: &str) -> Group {
     Group { prompt: Prompt { id: PromptId::new("q"), body }, ..group(&texts) }
 }
 
-/// What a model is asked by `use_it`.
-fn asked(use_it: impl FnOnce(&dyn preceptor_core::Generator)) -> String {
+/// Returns the prompt that `f` sends to a model.
+fn captured_prompt(f: impl FnOnce(&dyn preceptor_core::Generator)) -> String {
     let found = RefCell::new(String::new());
     let generator = ScriptedGenerator::new("model", |prompt, _| {
         *found.borrow_mut() = text(prompt);
         String::new()
     });
-    use_it(&generator);
+    f(&generator);
     drop(generator);
     found.into_inner()
 }
 
 #[test]
-fn merges_are_asked_for_as_synthesis_does() {
-    for row in [World::Math, World::Health].into_iter().flat_map(|w| rows(Kind::Merge(w))) {
+fn merge_prompts_match_those_of_synthesis() {
+    for row in [Domain::Math, Domain::Health].into_iter().flat_map(|w| rows(Kind::Merge(w))) {
         let wanted = text(&row.prompt);
         let question = fenced(&wanted, "question").pop();
         let group = group_of(&row, question.as_deref().unwrap_or("hidden"));
@@ -82,7 +82,7 @@ fn merges_are_asked_for_as_synthesis_does() {
             prompt_text: prompt_text("synthesis.md"),
             ..synthesis::Config::default()
         };
-        let found = asked(|model| {
+        let found = captured_prompt(|model| {
             let synthesis = Synthesis::new(&config, model, &Sampling::default()).unwrap();
             let request = AggregateRequest { group: &group, seed: Seed::root(0) };
             synthesis.aggregate(&[request]).unwrap();
@@ -92,9 +92,9 @@ fn merges_are_asked_for_as_synthesis_does() {
 }
 
 #[test]
-fn one_attempt_is_repeated_and_several_are_merged() {
+fn a_single_attempt_is_repeated_and_several_are_merged() {
     let mut num_mended = 0;
-    for row in [World::Math, World::Health].into_iter().flat_map(|w| rows(Kind::Merge(w))) {
+    for row in [Domain::Math, Domain::Health].into_iter().flat_map(|w| rows(Kind::Merge(w))) {
         match &fenced(&text(&row.prompt), "response")[..] {
             [only] => assert_eq!(row.answer, *only),
             several => num_mended += usize::from(!several.contains(&row.answer)),
@@ -104,15 +104,15 @@ fn one_attempt_is_repeated_and_several_are_merged() {
 }
 
 #[test]
-fn choices_are_asked_for_as_self_bon_does() {
-    for row in [World::Math, World::Health].into_iter().flat_map(|w| rows(Kind::Choose(w))) {
+fn choice_prompts_match_those_of_self_bon() {
+    for row in [Domain::Math, Domain::Health].into_iter().flat_map(|w| rows(Kind::Choose(w))) {
         let wanted = text(&row.prompt);
         let group = group_of(&row, &fenced(&wanted, "question")[0]);
         let config = self_bon::Config {
             prompt_text: prompt_text("self-bon.md"),
             ..self_bon::Config::default()
         };
-        let found = asked(|model| {
+        let found = captured_prompt(|model| {
             let request = AggregateRequest { group: &group, seed: Seed::root(0) };
             SelfBon::new(&config, model).unwrap().aggregate(&[request]).unwrap();
         });
@@ -123,10 +123,10 @@ fn choices_are_asked_for_as_self_bon_does() {
 }
 
 #[test]
-fn a_chosen_chain_has_the_result_that_was_worked_out_before_it() {
+fn a_chosen_chain_has_the_result_of_the_solution_before_it() {
     let mut places = BTreeSet::new();
     let mut num_right = 0;
-    for row in rows(Kind::Choose(World::Math)) {
+    for row in rows(Kind::Choose(Domain::Math)) {
         let attempts = fenced(&text(&row.prompt), "response");
         let IndexReading::Index(place) = read_index(&row.answer, attempts.len()) else { panic!() };
         let truth = row.answer.split_once('}').unwrap().0;
@@ -144,7 +144,7 @@ fn a_chosen_chain_has_the_result_that_was_worked_out_before_it() {
 }
 
 #[test]
-fn what_is_found_stands_at_the_named_place_and_before_the_next_number() {
+fn found_results_are_at_the_named_position_and_before_the_next_number() {
     for row in [Kind::Find, Kind::FindInChains].into_iter().flat_map(rows) {
         let attempts = fenced(&text(&row.prompt), "response");
         let lines: Vec<&str> = row.answer.lines().collect();
@@ -158,7 +158,7 @@ fn what_is_found_stands_at_the_named_place_and_before_the_next_number() {
 }
 
 #[test]
-fn rubrics_are_asked_for_as_the_rewards_do() {
+fn rubric_prompts_match_those_of_the_rewards() {
     let judge = ScriptedJudge::new(|_, _| Verdict::Met);
     let group = group(&["x"]);
     for row in rows(Kind::Rubric) {
@@ -167,7 +167,7 @@ fn rubrics_are_asked_for_as_the_rewards_do() {
         let reference = PseudoReference { text, origin: Origin::Written };
         let config =
             RubricConfig { prompt_text: prompt_text("rubric.md"), ..RubricConfig::default() };
-        let found = asked(|model| {
+        let found = captured_prompt(|model| {
             let sampling = Sampling::default();
             let reward =
                 RubricReward::new(rubric::FORM, &config, model, &sampling, &judge).unwrap();
@@ -185,7 +185,7 @@ fn rubrics_are_asked_for_as_the_rewards_do() {
             prompt_text: prompt_text("rubric-from-question.md"),
             ..RubricConfig::default()
         };
-        let found = asked(|model| {
+        let found = captured_prompt(|model| {
             let sampling = Sampling::default();
             let reward =
                 RubricReward::new(rubric_from_question::FORM, &config, model, &sampling, &judge)
@@ -204,9 +204,9 @@ fn the_model_can_spell_every_row() {
     write_initial(&path, Seed::root(0)).unwrap();
     let model = Model::load(&path, &Device::cpu()).unwrap();
     let unknown = model.tokenizer().id_of("<unk>").unwrap();
-    let worlds = [World::Math, World::Health];
-    let kinds = worlds.into_iter().flat_map(|world| {
-        [Kind::Solve, Kind::SolveCleanly, Kind::Merge, Kind::Choose, Kind::Again].map(|k| k(world))
+    let domains = [Domain::Math, Domain::Health];
+    let kinds = domains.into_iter().flat_map(|domain| {
+        [Kind::Solve, Kind::SolveCleanly, Kind::Merge, Kind::Choose, Kind::Again].map(|k| k(domain))
     });
     for kind in
         kinds.chain([Kind::Find, Kind::FindInChains, Kind::Rubric, Kind::RubricFromQuestion])

@@ -1,9 +1,10 @@
-//! Tokens a second of a whole update on this machine, as JSON on the standard output: forward,
-//! backward and AdamW of all weights on 4 sequences (or as many as asked) of 256 tokens, the loss of
-//! every token; the same work in `tools/bench/update_peers.py`. Best and median of the repeats, and the largest memory the
-//! process has held; with `recomputed` the states inside of layers are not kept.
+//! Measures tokens per second of a whole update on this machine and prints JSON to standard output.
 //!
-//! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS] [DEVICE] [kept|recomputed] [SEQUENCES] [ROWS A PASS]`
+//! An update is forward, backward and AdamW of all weights on 4 sequences (or SEQUENCES) of 256 tokens, with
+//! the loss of every token, as in `tools/bench/update_peers.py`. The report has best and median of the
+//! repeats and the peak memory of the process. With `recomputed`, layer states are not stored.
+//!
+//! `cargo bench -p preceptor-trainer --bench update -- MODEL [REPEATS] [DEVICE] [kept|recomputed] [SEQUENCES] [ROWS PER PASS]`
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use std::time::Instant;
 use preceptor_models::{Device, LayerStates, Model, Trainable};
 use preceptor_trainer::objective::Sequence;
 use preceptor_trainer::objective::sft::{self, Sft};
-use preceptor_trainer::{AdamWConfig, Group, Learner, Schedule, ScheduleConfig};
+use preceptor_trainer::{AdamWConfig, Group, Learner, OptimizerConfig, Schedule, ScheduleConfig};
 use serde_json::json;
 
 /// The binary's allocator.
@@ -33,16 +34,16 @@ fn group(sequence: usize) -> Group {
     }
 }
 
-/// A number of `/proc/self/status` in MiB, where the system tells.
+/// Reads a value of `/proc/self/status` in MiB, if the system has it.
 fn memory(key: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(key))?;
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
-/// As in the binary: freed memory is kept (`mi_option_purge_delay` of mimalloc 3 is never).
+/// Keeps freed memory, as the binary does (`mi_option_purge_delay` of mimalloc 3 is never).
 fn keep_freed_memory() {
-    // SAFETY: nothing else sets options, and no other thread is there yet.
+    // SAFETY: nothing else sets options, and there is no other thread yet.
     unsafe { libmimalloc_sys::mi_option_set(15, -1) };
 }
 
@@ -76,7 +77,8 @@ fn main() {
         Some("recomputed") => LayerStates::Recomputed,
         _ => LayerStates::Kept,
     };
-    let learner = Learner::new(trainable, &AdamWConfig::default(), schedule, rows);
+    let learner =
+        Learner::new(trainable, &OptimizerConfig::AdamW(AdamWConfig::default()), schedule, rows);
     let mut learner = learner.with_layer_states(states);
     let objective = Sft::new(&sft::Config::default());
     let (mut walls, mut losses) = (Vec::new(), Vec::new());

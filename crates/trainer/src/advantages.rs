@@ -1,4 +1,4 @@
-//! From the rewards of a group to the advantages of its rollouts.
+//! Advantages of rollouts from the rewards of their group.
 //!
 //! ```text
 //! R_i' = R_i - beta * sum_t (log pi_old(o_t) - log pi_ref(o_t))      KL in the reward (k1)
@@ -11,14 +11,14 @@
 //! Dr. GRPO without the division (Liu et al. 2025, arXiv 2503.20783), leave-one-out from RLOO
 //! (Ahmadian et al. 2024, arXiv 2402.14740); degrees of freedom and 1e-6 as in verl 0.5.
 //!
-//! Where rewards differ by their KL terms only, `std` divides beta out again: such a group pulls towards
-//! the reference with advantages of size 1, however small beta is.
+//! If rewards differ only in their KL terms, `std` cancels beta: such a group pulls towards the reference
+//! with advantages of size 1, however small beta is.
 //!
 //! A group whose rewards are all equal *after* the KL term has advantages of exactly 0. A rollout
-//! without a reward takes no part: the statistics are those of the others, it gets no advantage and
+//! without a reward is excluded: the statistics are those of the others, it gets no advantage and
 //! belongs in no batch, so it adds no term to the loss and is in none of its denominators. A group with
-//! fewer than two rewards gives no advantages at all. Both kinds of groups are told apart by
-//! [`Signal`], to be counted.
+//! fewer than two rewards has no advantages. [`Signal`] distinguishes both kinds of groups, so that they
+//! can be counted.
 //!
 //! Differs from the paper: the papers don't say what happens to rollouts without a reward.
 
@@ -26,10 +26,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Added to the standard deviation.
+/// The epsilon added to the standard deviation.
 const EPSILON: f64 = 1e-6;
 
-/// What a reward is compared with.
+/// The baseline that is subtracted from a reward.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -42,42 +42,42 @@ pub enum Baseline {
     LeaveOneOut,
 }
 
-/// How the rewards of a group are normalised.
+/// The normalisation of the rewards of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Normalization {
-    /// Whether differences are divided by the standard deviation of the group.
+    /// True to divide differences by the standard deviation of the group.
     pub std: bool,
-    /// What is subtracted.
+    /// The baseline.
     pub baseline: Baseline,
 }
 
-/// What a group's rewards say.
+/// The training signal in a group's rewards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// They differ.
     Varied,
     /// They are all equal: every advantage is 0.
     ZeroVariance,
-    /// Fewer than two rollouts have one: there are no advantages.
+    /// Fewer than two rollouts have a reward: there are no advantages.
     TooFewRewards,
 }
 
 /// The advantages of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupAdvantages {
-    /// One a rollout; `None` for a rollout without a reward, and for all where `signal` is
+    /// An advantage per rollout; `None` for a rollout without a reward, and for all if `signal` is
     /// [`Signal::TooFewRewards`].
     pub advantages: Vec<Option<f64>>,
-    /// What the rewards say.
+    /// The training signal.
     pub signal: Signal,
 }
 
-/// A reward less `coefficient` times the sampled KL divergence of the sampling policy from the KL
-/// reference, in nats, summed over the tokens of a rollout.
+/// Subtracts from a reward `coefficient` times the sampled KL divergence of the sampling policy from the
+/// KL reference, in nats, summed over the tokens of a rollout.
 ///
 /// # Panics
 ///
-/// If there are not as many log-probabilities of the one as of the other.
+/// If the numbers of log-probabilities differ.
 ///
 /// ```
 /// let reward = preceptor_trainer::reward_with_kl(1.0, 0.1, &[-1.0, -2.0], &[-1.5, -2.5]);
@@ -99,7 +99,7 @@ pub fn reward_with_kl(
     reward - coefficient * kl
 }
 
-/// The advantages of `groups`, each the rewards of its rollouts, `None` where there is none.
+/// Computes the advantages of `groups`. A group has the reward of each rollout, `None` if it has none.
 ///
 /// # Errors
 ///
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn rewards_are_divided_by_the_standard_deviation_with_one_degree_of_freedom_less() {
+    fn rewards_are_divided_by_the_sample_standard_deviation() {
         let half = 0.5 / ((1.0_f64 / 3.0).sqrt() + 1e-6);
         assert_eq!(known(&[1.0, 0.0, 0.0, 1.0], STD), [half, -half, -half, half]);
     }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_rewards_give_exactly_zero_and_are_told_apart() {
+    fn equal_rewards_give_exactly_zero_and_their_own_signal() {
         // 0.1 is not its own mean in floating point when summed three times.
         let group = one(&[Some(0.1), Some(0.1), Some(0.1)], STD);
         assert_eq!(group.advantages, [Some(0.0); 3]);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn std_divides_the_coefficient_out_where_rewards_are_equal() {
+    fn std_cancels_the_coefficient_if_rewards_are_equal() {
         let group = |coefficient| {
             let with_kl = |old: f32| Some(reward_with_kl(1.0, coefficient, &[old], &[-1.0]));
             one(&[with_kl(-1.0), with_kl(-0.5), with_kl(-0.7)], STD)
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn rollouts_without_a_reward_take_no_part() {
+    fn rollouts_without_a_reward_are_excluded() {
         let group = one(&[None, Some(3.0), None, Some(1.0), Some(2.0)], STD);
         let others = known(&[3.0, 1.0, 2.0], STD);
         let expected = [None, Some(others[0]), None, Some(others[1]), Some(others[2])];
@@ -236,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_one_and_rewards_that_are_no_numbers_are_refused() {
+    fn groups_of_one_and_rewards_that_are_not_finite_are_rejected() {
         let two = vec![Some(1.0), Some(0.0)];
         let error = advantages(&[two.clone(), vec![Some(1.0)]], STD).unwrap_err();
         assert_eq!(error, Error::GroupTooSmall { group: 1, num_rollouts: 1 });
         assert!(
-            error.to_string().starts_with("normalise the rewards of group 1: it has 1 rollouts")
+            error.to_string().starts_with("normalise the rewards of group 1: found 1 rollouts")
         );
         let error = advantages(&[two, vec![Some(1.0), Some(f64::INFINITY)]], STD).unwrap_err();
         assert_eq!(error, Error::NonFiniteReward { group: 1, rollout: 1, value: f64::INFINITY });

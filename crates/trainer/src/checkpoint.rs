@@ -1,16 +1,16 @@
-//! Training states on disk: weights or adapters, what the optimiser remembers, and where the run was.
+//! Checkpoints on disk: weights or adapters, the optimiser's state, and the progress of the run.
 //!
 //! A checkpoint is a folder `step-000012`:
 //!
-//! | file | holds |
+//! | file | contents |
 //! |---|---|
 //! | `weights.safetensors` | every trained parameter |
-//! | `optimizer.safetensors` | both moments of each, as `first.NAME` and `second.NAME`; may be removed where nothing goes on from it |
-//! | `checkpoint.json` | the step, the number of updates, the model it began from, digests of the files, and what the caller keeps |
+//! | `optimizer.safetensors` | both moments of each, as `first.NAME` and `second.NAME`; may be removed if no run resumes from it |
+//! | `checkpoint.json` | the step, the number of updates, the initial model, digests of the files, and the caller's state |
 //!
-//! It is written under another name and renamed when it is whole and on the disk, so a killed process
-//! leaves the last one as it was. Reading checks both digests before anything is used. All numbers are
-//! kept bit for bit.
+//! It is written under a temporary name and renamed when it is complete and synced, so a killed process
+//! does not damage the previous one. Reading checks both digests first. All values are stored
+//! bit-for-bit.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,31 +20,31 @@ use preceptor_core::Digest;
 use preceptor_models::{NamedTensors, Trainable, read_safetensors, write_safetensors};
 use serde::{Deserialize, Serialize};
 
-use crate::optimizer::{Moments, OptimizerState};
+use crate::adamw::{Moments, OptimizerState};
 
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const DESCRIPTION: &str = "checkpoint.json";
-/// Of the folder's layout.
+/// The version of the folder's layout.
 const FORMAT: u32 = 1;
-/// Tells writers of one process apart.
+/// A counter that makes the temporary names of a process unique.
 static NUM_WRITTEN: AtomicU64 = AtomicU64::new(0);
 
-/// What goes with the numbers.
+/// The description of a checkpoint, beside its values.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Description {
     format: u32,
-    /// Steps of the training loop so far.
+    /// Number of steps of the training loop so far.
     pub step: u64,
-    /// Updates of the weights so far.
+    /// Number of updates of the weights so far.
     pub num_updates: u64,
-    /// The digest of the weights that training began from.
+    /// The digest of the initial weights.
     pub base: Digest,
-    /// What the loop needs to go on, and what it is a loop of.
+    /// The caller's state: the settings of the loop, and what it needs to resume.
     pub state: serde_json::Value,
     weights: Digest,
-    /// None once it was removed.
+    /// The digest of the file; none after its removal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     optimizer: Option<Digest>,
 }
@@ -52,18 +52,18 @@ pub struct Description {
 /// A checkpoint that was read.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// What goes with the numbers.
+    /// The description of a checkpoint, beside its values.
     pub description: Description,
-    /// What the optimiser remembered, unless it was removed.
+    /// The optimiser's state, unless it was removed.
     pub optimizer: Option<OptimizerState>,
 }
 
-/// Why a checkpoint can't be written or read.
+/// Error for a checkpoint that can't be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// A file can't be written.
-    #[error("write the checkpoint `{}`\nhint: the checkpoint before it is whole; make room and run again", path.display())]
+    #[error("write the checkpoint `{}`\nhint: the previous checkpoint is intact; free disk space and run again", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -80,22 +80,22 @@ pub enum CheckpointError {
         #[source]
         source: std::io::Error,
     },
-    /// A file is not what was written.
-    #[error("read the checkpoint `{}`: {detail}\nhint: delete this folder to go on from the checkpoint before it", path.display())]
+    /// A file differs from the one that was written.
+    #[error("read the checkpoint `{}`: {detail}\nhint: delete this folder to resume from the previous checkpoint", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What was found and what was expected.
+        /// The content found and the content expected.
         detail: String,
     },
-    /// The checkpoint is another model's.
-    #[error("read the checkpoint `{}`: it began from weights {found}, this run from {expected}\nhint: it belongs to another model or other settings", path.display())]
+    /// The checkpoint belongs to another model.
+    #[error("read the checkpoint `{}`: found initial weights {found}, expected {expected}\nhint: it belongs to another model or other settings", path.display())]
     OtherModel {
         /// The folder.
         path: PathBuf,
-        /// Digest of the weights it began from.
+        /// Digest of its initial weights.
         found: Digest,
-        /// Digest of the weights of this run.
+        /// Digest of the initial weights of this run.
         expected: Digest,
     },
     /// Weights can't be written, or read into this model.
@@ -111,16 +111,16 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// The checkpoints in `folder`, of which the last `keep` stay (at least one).
+    /// Opens the checkpoints in `folder`, of which the last `keep` are kept (at least one).
     pub fn new(folder: impl Into<PathBuf>, keep: usize) -> Self {
         Self { folder: folder.into(), keep: keep.max(1) }
     }
 
-    /// The steps that have a checkpoint, in order.
+    /// Lists the steps that have a checkpoint, in order.
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::Read`]; a folder that is not there has none.
+    /// [`CheckpointError::Read`]; a missing folder has no checkpoints.
     pub fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
         let error = |source| CheckpointError::Read { path: self.folder.clone(), source };
         let entries = match fs::read_dir(&self.folder) {
@@ -138,17 +138,17 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// Where the checkpoint of a step lies.
+    /// Returns the folder of a step's checkpoint.
     pub fn path(&self, step: u64) -> PathBuf {
         self.folder.join(format!("step-{step:06}"))
     }
 
-    /// Writes a checkpoint. One that is there already stays as it is.
+    /// Writes a checkpoint. An existing one is not changed.
     ///
     /// # Errors
     ///
     /// [`CheckpointError::Write`], [`CheckpointError::Read`] or [`CheckpointError::Model`]; older
-    /// checkpoints are then as they were.
+    /// checkpoints are not changed then.
     pub fn write(
         &self,
         step: u64,
@@ -166,13 +166,13 @@ impl Checkpoints {
         let partial = self.folder.join(partial);
         let written = self.write_into(&partial, step, base, trainable, optimizer, state);
         let renamed = written.and_then(|()| match fs::rename(&partial, &path) {
-            // Another process has written the same meanwhile.
+            // Another process has written the same checkpoint meanwhile.
             Err(_) if path.is_dir() => Ok(false),
             Err(source) => Err(CheckpointError::Write { path, source }),
             Ok(()) => Ok(true),
         });
         if !matches!(renamed, Ok(true)) {
-            // What was begun is of no use to anyone.
+            // Remove the incomplete folder.
             let _ = fs::remove_dir_all(&partial);
         }
         renamed.map(|_| ())
@@ -233,8 +233,8 @@ impl Checkpoints {
         sync(&moments_path)
     }
 
-    /// The steps with a checkpoint that training can go on from, in order: those that have what the
-    /// optimiser remembered.
+    /// Lists the steps with a checkpoint that training can resume from, in order: those with the
+    /// optimiser's state.
     ///
     /// # Errors
     ///
@@ -249,7 +249,7 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// Removes what the optimiser remembered from the checkpoint of a step; the weights stay.
+    /// Removes the optimiser's state from the checkpoint of a step; the weights stay.
     ///
     /// # Errors
     ///
@@ -288,7 +288,7 @@ impl Checkpoints {
     /// # Errors
     ///
     /// [`CheckpointError::Read`], [`CheckpointError::Damaged`], [`CheckpointError::OtherModel`] or
-    /// [`CheckpointError::Model`]; `trainable` is then as it was.
+    /// [`CheckpointError::Model`]; `trainable` is not changed then.
     pub fn read(
         &self,
         step: u64,
@@ -326,7 +326,7 @@ impl Checkpoints {
     }
 }
 
-/// Both moments of every parameter.
+/// Lists both moments of every parameter.
 fn moments_of(trainable: &Trainable, mut tensors: NamedTensors) -> Result<Vec<Moments>, String> {
     let mut found = Vec::with_capacity(trainable.parameters().len());
     for parameter in trainable.parameters() {
@@ -347,7 +347,7 @@ fn damaged(path: &Path, detail: String) -> CheckpointError {
     CheckpointError::Damaged { path: path.to_owned(), detail }
 }
 
-/// Writes a description so that it is on the disk.
+/// Writes a description and syncs it to disk.
 fn describe(path: &Path, description: &Description) -> Result<(), CheckpointError> {
     let text = serde_json::to_string_pretty(description).expect("plain data");
     fs::write(path, text)

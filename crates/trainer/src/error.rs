@@ -1,24 +1,24 @@
-//! What stops a training step.
+//! Errors of a training step.
 
-/// Why an update can't be computed.
+/// Error for an update that can't be computed.
 ///
 /// Groups, sequences, tokens and rollouts are numbered from 0.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A group whose rewards can't be compared with each other.
+    /// A group is too small to compare rewards.
     #[error(
-        "normalise the rewards of group {group}: it has {num_rollouts} rollouts, at least 2 are needed\nhint: raise the number of rollouts a prompt"
+        "normalise the rewards of group {group}: found {num_rollouts} rollouts, expected at least 2\nhint: raise the number of rollouts per prompt"
     )]
     GroupTooSmall {
         /// The group.
         group: usize,
-        /// How many rollouts it has.
+        /// The number of its rollouts.
         num_rollouts: usize,
     },
-    /// A reward that is not a number.
+    /// A reward is not finite.
     #[error(
-        "normalise the rewards of group {group}: rollout {rollout} has reward {value}\nhint: look at the reward itself; if its KL term is what is wrong, the weights may have diverged: go back to the last checkpoint with a lower learning rate"
+        "normalise the rewards of group {group}: rollout {rollout} has reward {value}, expected a finite number\nhint: check the reward itself; if its KL term is not finite, the weights may have diverged: go back to the last checkpoint with a lower learning rate"
     )]
     NonFiniteReward {
         /// The group.
@@ -28,31 +28,29 @@ pub enum Error {
         /// Its reward.
         value: f64,
     },
-    /// Log-probabilities that don't belong to the tokens.
+    /// Log-probabilities don't match the tokens.
     #[error(
-        "compute a loss: {what} of sequence {sequence} has {found} tokens, the sequence has {expected}"
+        "compute a loss: {what} of sequence {sequence} has {found} values, expected {expected}"
     )]
     TokenCount {
-        /// Which log-probabilities.
+        /// The kind of log-probabilities.
         what: &'static str,
         /// The sequence in the batch.
         sequence: usize,
-        /// How many there are.
+        /// The number of log-probabilities.
         found: usize,
-        /// How many tokens the sequence has.
+        /// The number of tokens of the sequence.
         expected: usize,
     },
-    /// Current log-probabilities that don't belong to the batch.
-    #[error(
-        "compute a loss: the log-probabilities have shape [{found}], the batch has {expected} tokens"
-    )]
+    /// Current log-probabilities don't match the batch.
+    #[error("compute a loss: found log-probabilities of shape [{found}], expected [{expected}]")]
     BatchTokenCount {
-        /// How many there are.
+        /// The number of log-probabilities.
         found: usize,
-        /// How many tokens the batch has.
+        /// The number of tokens of the batch.
         expected: usize,
     },
-    /// A sequence that has no mean.
+    /// A sequence is empty, so it has no mean.
     #[error(
         "compute a loss: sequence {sequence} has no tokens\nhint: leave it out of the batch, and count it"
     )]
@@ -60,20 +58,20 @@ pub enum Error {
         /// The sequence in the batch.
         sequence: usize,
     },
-    /// A batch that has no mean.
+    /// A batch is empty, so it has no mean.
     #[error("compute a loss: the batch has no sequences\nhint: skip the update, and count it")]
     EmptyBatch,
-    /// A sequence that lacks what the objective reads.
+    /// A sequence lacks a value that the objective reads.
     #[error("compute a loss: sequence {sequence} has no {what}\nhint: {hint}")]
     Missing {
-        /// What it lacks.
+        /// The missing value.
         what: &'static str,
         /// The sequence in the batch.
         sequence: usize,
-        /// What to do.
+        /// The suggested fix.
         hint: &'static str,
     },
-    /// A term of the loss that is not a number.
+    /// A term of the loss is not finite.
     #[error(
         "compute a loss: {term} is {value} at token {token} of sequence {sequence}\nhint: the weights may have diverged; go back to the last checkpoint with a lower learning rate"
     )]
@@ -87,7 +85,7 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
-    /// A gradient that is not a number.
+    /// A gradient is not finite.
     #[error(
         "update the weights: the gradient of `{parameter}` is {value} at element {index}\nhint: the weights may have diverged; go back to the last checkpoint with a lower learning rate"
     )]
@@ -99,28 +97,28 @@ pub enum Error {
         /// Its value.
         value: f32,
     },
-    /// A training that needs more memory than there is.
+    /// A training run needs more memory than is free.
     #[error(
-        "begin to train: it needs about {needed} on {place}, and {available} are free there ({components})\nhint: lower `tokens-per-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model; `--no-memory-check` begins in any case"
+        "start the training run: it needs about {needed} on {location}, where {available} are free ({components})\nhint: lower `tokens-per-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or use a smaller model; `--no-memory-check` skips this check"
     )]
     Memory {
-        /// Whose memory it is.
-        place: &'static str,
-        /// What it needs.
+        /// The host or device whose memory it is.
+        location: &'static str,
+        /// The memory needed.
         needed: String,
-        /// What is free.
+        /// The memory that is free.
         available: String,
-        /// What needs how much, the largest first.
+        /// The components with their needs, the largest first.
         components: String,
     },
-    /// The state of an optimiser that belongs to other parameters.
+    /// The state of an optimiser belongs to other parameters.
     #[error(
         "restore the optimiser: found {found}, expected {expected}\nhint: the checkpoint may belong to another model"
     )]
     OptimizerState {
-        /// What the state has.
+        /// The parameters of the state.
         found: String,
-        /// What the parameters ask for.
+        /// The parameters expected.
         expected: String,
     },
 }

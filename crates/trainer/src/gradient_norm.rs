@@ -1,19 +1,19 @@
-//! The global norm of a gradient, and how it is bounded.
+//! The global norm of a gradient, and its bound.
 //!
 //! Squares are added up in double precision, in an order that does not depend on the number of
-//! threads: eight running sums within a chunk, chunks in order, parameters in the order they come.
+//! threads: eight running sums within a chunk, chunks in order, parameters in the order of the calls.
 
 use rayon::prelude::*;
 
 use crate::Error;
 
-/// Numbers that are added up by one task.
+/// Values per task.
 const CHUNK: usize = 1 << 14;
 
 /// Running sums within a chunk.
 const LANES: usize = 8;
 
-/// Adds up the squares of the gradients of all parameters.
+/// The sum of the squares of the gradients of all parameters.
 ///
 /// ```
 /// let mut norm = preceptor_trainer::GradientNorm::default();
@@ -28,7 +28,7 @@ pub struct GradientNorm {
 }
 
 impl GradientNorm {
-    /// Adds the gradient of `parameter`; gives the norm of that gradient alone.
+    /// Adds the gradient of `parameter` and returns the norm of that gradient.
     ///
     /// # Errors
     ///
@@ -46,16 +46,16 @@ impl GradientNorm {
         Ok(squares.sqrt())
     }
 
-    /// The norm of all gradients together.
+    /// Returns the norm of all gradients together.
     pub fn value(&self) -> f64 {
         self.squares.sqrt()
     }
 }
 
-/// What gradients of norm `norm` are multiplied with to have a norm of at most `max_norm`; 1 where
-/// `max_norm` is 0, which stands for no bound.
+/// Returns the factor that limits gradients of norm `norm` to at most `max_norm`; 1 if `max_norm` is 0,
+/// which stands for no bound.
 ///
-/// As torch's `clip_grad_norm_`: `min(1, max_norm / (norm + 1e-6))`.
+/// The formula is that of torch's `clip_grad_norm_`: `min(1, max_norm / (norm + 1e-6))`.
 pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
     if max_norm > 0.0 { (max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 }
 }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gradient_that_is_no_number_is_named() {
+    fn a_gradient_that_is_not_finite_is_named() {
         let mut norm = GradientNorm::default();
         norm.add("lm_head", &[1.0; 20]).unwrap();
         let mut gradient = vec![1.0; 3 * CHUNK];

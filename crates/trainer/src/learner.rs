@@ -1,41 +1,41 @@
-//! A model that learns: weights, optimiser and learning rate together, and one update of them.
+//! A model in training: its weights, optimiser and learning rate, and their update.
 
 use std::ops::Range;
 
 use preceptor_models::{
-    GradientSums, GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, ops,
-    side_by_side,
+    GradientSums, GroupBatch, LayerStates, Pass, Precision, TokenGroup, Trainable, side_by_side,
+    to_vec,
 };
 
-use crate::muon::{Muon, MuonConfig};
+use crate::adamw::OptimizerState;
 use crate::objective::{Batch, Metrics, Objective, Sequence, Totals};
-use crate::optimizer::{AdamW, AdamWConfig, OptimizerState, Parameter};
+use crate::optimizer::{Optimizer, OptimizerConfig};
 use crate::schedule::Schedule;
 use crate::{Error, GradientNorm, clip_factor};
 
-/// What a loss is multiplied with in `f16`, whose smallest number is 6e-8, so that small gradients
-/// don't vanish; where some come out infinite, a sixteenth of it, and so on.
+/// The initial loss scale in `f16`, whose smallest value is 6e-8, so that small gradients don't vanish.
+/// When gradients overflow, the scale is divided by sixteen and the pass is repeated.
 const LARGEST_LOSS_SCALE: f32 = 65_536.0;
 
-/// A prompt with its rollouts or targets, and what the objective knows of each.
+/// A prompt with its rollouts or targets, and the objective's data for each.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// Tokens of the prompt, 1 or more.
     pub prompt: Vec<u32>,
     /// Tokens of each rollout, 1 or more.
     pub rollouts: Vec<Vec<u32>>,
-    /// One for each rollout.
+    /// The objective's data for each rollout.
     pub sequences: Vec<Sequence>,
 }
 
-/// What an update was.
+/// The report of an update.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The loss before the update.
     pub loss: f64,
-    /// What was measured over the tokens.
+    /// Measures over the tokens.
     pub metrics: Metrics,
-    /// Mean entropy of the distributions the tokens were drawn from, in nats.
+    /// Mean entropy of the distributions of the tokens, in nats.
     pub entropy: f64,
     /// Norm of all gradients together, before clipping.
     pub gradient_norm: f64,
@@ -43,15 +43,15 @@ pub struct Report {
     pub gradient_norms: Vec<f64>,
     /// The learning rate of this update.
     pub learning_rate: f64,
-    /// Rows that were read: prompts once a micro-batch, and rollouts.
+    /// Rows read: prompts once per micro-batch, and rollouts.
     pub num_rows: usize,
-    /// Passes forward and backward that the gradient was added up from.
+    /// Number of passes whose gradients were added up.
     pub num_micro_batches: usize,
 }
 
 impl Report {
-    /// Adds what a pass gave.
-    fn add(&mut self, share: Share) {
+    /// Adds the share of a pass.
+    fn add(&mut self, share: PassReport) {
         self.loss += share.loss;
         self.metrics = std::mem::take(&mut self.metrics).merged(share.metrics);
         self.entropy += share.entropy;
@@ -67,145 +67,81 @@ pub struct Learner {
     optimizer: Optimizer,
     schedule: Schedule,
     max_gradient_norm: f64,
-    rows_a_micro_batch: usize,
+    rows_per_micro_batch: usize,
     layer_states: LayerStates,
     temperature: f64,
 }
 
-#[derive(Debug)]
-enum Optimizer {
-    AdamW(AdamW),
-    Muon(Muon),
-}
-
-impl Optimizer {
-    fn state(&self) -> &OptimizerState {
-        match self {
-            Self::AdamW(adamw) => adamw.state(),
-            Self::Muon(muon) => muon.state(),
-        }
-    }
-
-    /// Updates every parameter.
-    fn step(&mut self, rate: f64, factor: f64, trainable: &mut Trainable, gradients: &[Vec<f32>]) {
-        let parameters = trainable.parameters_mut().iter_mut().enumerate();
-        match self {
-            Self::AdamW(adamw) => {
-                let mut update = adamw.begin(rate, factor);
-                parameters.for_each(|(i, p)| update.apply(i, &mut p.values, &gradients[i]));
-            }
-            Self::Muon(muon) => {
-                let mut update = muon.begin(rate, factor);
-                parameters.for_each(|(i, p)| update.apply(i, &mut p.values, &gradients[i]));
-            }
-        }
-    }
-}
-
 impl Learner {
-    /// A learner that has seen nothing. `rows_a_micro_batch` bounds the memory of a pass: as many
-    /// rollouts as fit go through at once, and a longer one alone.
+    /// Creates a learner whose optimiser has no history. `rows_per_micro_batch` bounds the memory of a
+    /// pass: it reads as many rollouts as fit, and a longer one alone.
     pub fn new(
         trainable: Trainable,
-        optimizer: &AdamWConfig,
+        optimizer: &OptimizerConfig,
         schedule: Schedule,
-        rows_a_micro_batch: usize,
+        rows_per_micro_batch: usize,
     ) -> Self {
         Self {
-            optimizer: Optimizer::AdamW(AdamW::new(optimizer, &parameters(&trainable))),
-            max_gradient_norm: optimizer.max_gradient_norm,
+            optimizer: Optimizer::new(optimizer, &trainable),
+            max_gradient_norm: optimizer.max_gradient_norm(),
             trainable,
             schedule,
-            rows_a_micro_batch,
+            rows_per_micro_batch,
             layer_states: LayerStates::default(),
             temperature: 1.0,
         }
     }
 
-    /// The same with [`Muon`], whose matrices learn at the schedule's rate.
-    pub fn with_muon(
-        trainable: Trainable,
-        optimizer: &MuonConfig,
-        schedule: Schedule,
-        rows_a_micro_batch: usize,
-    ) -> Self {
-        Self {
-            optimizer: Optimizer::Muon(Muon::new(optimizer, &parameters(&trainable))),
-            max_gradient_norm: optimizer.adamw.max_gradient_norm,
-            trainable,
-            schedule,
-            rows_a_micro_batch,
-            layer_states: LayerStates::default(),
-            temperature: 1.0,
-        }
-    }
-
-    /// A learner that goes on from the state of an optimiser; `trainable` has the weights of then.
+    /// Creates a learner that resumes from the state of an optimiser; `trainable` has the weights of the
+    /// same update.
     ///
     /// # Errors
     ///
     /// [`Error::OptimizerState`] if the state belongs to other parameters.
     pub fn restore(
         trainable: Trainable,
-        optimizer: &AdamWConfig,
+        optimizer: &OptimizerConfig,
         state: OptimizerState,
         schedule: Schedule,
-        rows_a_micro_batch: usize,
+        rows_per_micro_batch: usize,
     ) -> Result<Self, Error> {
-        let restored = AdamW::restore(optimizer, &parameters(&trainable), state)?;
-        let new = Self::new(trainable, optimizer, schedule, rows_a_micro_batch);
-        Ok(Self { optimizer: Optimizer::AdamW(restored), ..new })
+        let restored = Optimizer::restore(optimizer, &trainable, state)?;
+        let new = Self::new(trainable, optimizer, schedule, rows_per_micro_batch);
+        Ok(Self { optimizer: restored, ..new })
     }
 
-    /// The same for the state of [`Self::with_muon`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OptimizerState`] if the state belongs to other parameters.
-    pub fn restore_with_muon(
-        trainable: Trainable,
-        optimizer: &MuonConfig,
-        state: OptimizerState,
-        schedule: Schedule,
-        rows_a_micro_batch: usize,
-    ) -> Result<Self, Error> {
-        let restored = Muon::restore(optimizer, &parameters(&trainable), state)?;
-        let new = Self::with_muon(trainable, optimizer, schedule, rows_a_micro_batch);
-        Ok(Self { optimizer: Optimizer::Muon(restored), ..new })
-    }
-
-    /// The same, with other ways of memory between the way forward and the way back.
+    /// Sets the treatment of layer states between the forward and the backward pass.
     #[must_use]
     pub fn with_layer_states(self, layer_states: LayerStates) -> Self {
         Self { layer_states, ..self }
     }
 
-    /// Takes log-probabilities of logits divided by `temperature`, which is above 0.
+    /// Sets the temperature, above 0, that divides logits before log-probabilities are computed.
     #[must_use]
     pub fn with_temperature(self, temperature: f64) -> Self {
         Self { temperature, ..self }
     }
 
-    /// The weights.
+    /// Returns the weights.
     pub fn trainable(&self) -> &Trainable {
         &self.trainable
     }
 
-    /// What the optimiser remembers.
+    /// Returns the state of the optimiser.
     pub fn optimizer_state(&self) -> &OptimizerState {
         self.optimizer.state()
     }
 
-    /// One update towards a lower loss of `groups`.
+    /// Runs an update that lowers the loss of `groups`.
     ///
     /// Gradients of micro-batches add up to those of the whole, up to the rounding of the sum. Several
-    /// devices take a micro-batch each at a time. On the CPU their gradients are added in the order of the
-    /// micro-batches, so that the sum is that of one device, to the bit; a card adds up its own first.
+    /// devices each run a micro-batch at a time. On the CPU their gradients are added in the order of the
+    /// micro-batches, so that the sum is bit-identical to that of one device. A GPU adds up its own first.
     ///
     /// # Errors
     ///
-    /// What the objective refuses; [`Error::NonFiniteGradient`]. Weights and optimiser are then as
-    /// they were.
+    /// The errors of the objective; [`Error::NonFiniteGradient`]. Weights and optimiser are not changed
+    /// then.
     pub fn update(&mut self, groups: &[Group], objective: &dyn Objective) -> Result<Report, Error> {
         let mut scale = match self.trainable.device().precision() {
             Precision::F16 => LARGEST_LOSS_SCALE,
@@ -222,21 +158,21 @@ impl Learner {
         Ok(report)
     }
 
-    /// The log-probabilities of every rollout's tokens under the current weights, by the operations of
-    /// an update, groups after groups.
+    /// Computes the log-probabilities of every rollout's tokens under the current weights with the operations
+    /// of an update, group after group.
     pub fn logprobs(&self, groups: &[Group]) -> Vec<Vec<f32>> {
         let sequences: Vec<Sequence> =
             groups.iter().flat_map(|group| group.sequences.iter().cloned()).collect();
-        let micro_batches = micro_batches(groups, &sequences, self.rows_a_micro_batch);
+        let micro_batches = micro_batches(groups, &sequences, self.rows_per_micro_batch);
         let replicas = self.trainable.num_replicas();
         let mut logprobs = Vec::with_capacity(sequences.len());
         for round in micro_batches.chunks(replicas) {
             let tasks: Vec<_> = round.iter().enumerate().collect();
             let found = side_by_side(tasks, |(replica, micro_batch)| {
                 let batch = self.batch(micro_batch);
-                // Layers keep nothing: there is no way back.
+                // There is no backward pass, so layer states are not stored.
                 let pass = Pass::new(&self.trainable, replica, &batch, LayerStates::Recomputed);
-                ops::to_vec(pass.token_logprobs().0.without_autodiff())
+                to_vec(pass.token_logprobs().0.without_autodiff())
             });
             for (micro_batch, found) in round.iter().zip(found) {
                 let mut rest = found.into_iter();
@@ -248,14 +184,14 @@ impl Learner {
         logprobs
     }
 
-    /// The rows of a pass.
+    /// Lays out the rows of a pass.
     fn batch(&self, micro_batch: &MicroBatch<'_>) -> GroupBatch {
         let sampled = micro_batch.sequences.iter().filter_map(|s| s.sampled.as_ref());
         let kept = sampled.filter_map(|sampled| sampled.kept.as_deref()).flatten().cloned();
-        GroupBatch::new(&micro_batch.groups).under(self.temperature, kept.collect())
+        GroupBatch::new(&micro_batch.groups).with_distribution(self.temperature, kept.collect())
     }
 
-    /// The gradient of every parameter; on the way back it is `loss_scale` times as large.
+    /// Computes the gradient of every parameter. The backward pass runs on `loss_scale` times the loss.
     fn gradients(
         &self,
         groups: &[Group],
@@ -264,7 +200,7 @@ impl Learner {
     ) -> Result<(Report, Vec<Vec<f32>>), Error> {
         let sequences: Vec<Sequence> =
             groups.iter().flat_map(|group| group.sequences.iter().cloned()).collect();
-        let totals = Totals::of(&sequences);
+        let totals = Totals::count(&sequences);
         let mut report = Report {
             loss: 0.0,
             metrics: Metrics::default(),
@@ -275,7 +211,7 @@ impl Learner {
             num_rows: 0,
             num_micro_batches: 0,
         };
-        let micro_batches = micro_batches(groups, &sequences, self.rows_a_micro_batch);
+        let micro_batches = micro_batches(groups, &sequences, self.rows_per_micro_batch);
         let replicas = 0..self.trainable.num_replicas();
         let mut sums: Vec<_> = replicas.map(|r| self.trainable.gradient_sums(r)).collect();
         for round in micro_batches.chunks(sums.len()) {
@@ -297,7 +233,7 @@ impl Learner {
         for (parameter, gradient) in self.trainable.parameters().iter().zip(&mut gradients) {
             gradient.resize(parameter.values.len(), 0.0);
             if loss_scale != 1.0 {
-                // A power of two: nothing is rounded.
+                // The scale is a power of two, so nothing is rounded.
                 gradient.iter_mut().for_each(|value| *value /= loss_scale);
             }
             report.gradient_norms.push(norm.add(&parameter.name, gradient)?);
@@ -306,7 +242,7 @@ impl Learner {
         Ok((report, gradients))
     }
 
-    /// One pass forward and back; adds its gradients to `sum`.
+    /// Runs a forward and a backward pass and adds the gradients to `sum`.
     fn pass(
         &self,
         replica: usize,
@@ -315,13 +251,13 @@ impl Learner {
         objective: &dyn Objective,
         loss_scale: f32,
         sum: &mut GradientSums,
-    ) -> Result<Share, Error> {
+    ) -> Result<PassReport, Error> {
         let MicroBatch { sequences, .. } = micro_batch;
         let batch = self.batch(micro_batch);
         let pass = Pass::new(&self.trainable, replica, &batch, self.layer_states);
         let (logprobs, entropies) = pass.token_logprobs();
         let loss = objective.loss(logprobs, Batch { sequences, totals })?;
-        let share = Share {
+        let share = PassReport {
             loss: f64::from(loss.loss.clone().into_scalar::<f32>()),
             metrics: loss.metrics,
             entropy: entropies.iter().copied().map(f64::from).sum(),
@@ -332,30 +268,22 @@ impl Learner {
     }
 }
 
-/// A pass's share of what is reported.
-struct Share {
+/// The share of a pass in a report.
+struct PassReport {
     loss: f64,
     metrics: Metrics,
     entropy: f64,
     num_rows: usize,
 }
 
-/// What a pass is about, and what the objective knows of each rollout.
+/// The groups of a pass, and the objective's data for each rollout.
 struct MicroBatch<'a> {
     groups: Vec<TokenGroup<'a>>,
     sequences: &'a [Sequence],
 }
 
-fn parameters(trainable: &Trainable) -> Vec<Parameter> {
-    let known = |p: &preceptor_models::Parameter| Parameter {
-        name: p.name.clone(),
-        shape: p.shape.clone(),
-    };
-    trainable.parameters().iter().map(known).collect()
-}
-
-/// Rollouts of groups in their order, with their `sequences`, cut into passes of at most `rows` rows where
-/// a rollout and its prompt fit into that.
+/// Cuts the rollouts of groups, with their `sequences`, into passes of at most `rows` rows. A rollout that
+/// does not fit together with its prompt is a pass of its own.
 fn micro_batches<'a>(
     groups: &'a [Group],
     mut sequences: &'a [Sequence],
@@ -363,14 +291,14 @@ fn micro_batches<'a>(
 ) -> Vec<MicroBatch<'a>> {
     let mut parts: Vec<Vec<(usize, Range<usize>)>> = Vec::new();
     let mut held: Option<usize> = None;
-    for (number, group) in groups.iter().enumerate() {
+    for (group_index, group) in groups.iter().enumerate() {
         for (index, rollout) in group.rollouts.iter().enumerate() {
             let last = parts.last().and_then(|part| part.last());
-            let continues = last.is_some_and(|(last, _)| *last == number);
+            let continues = last.is_some_and(|(last, _)| *last == group_index);
             let prompt = if continues { 0 } else { group.prompt.len() };
             let more = held.map(|held| held + prompt + rollout.len());
             let Some(more) = more.filter(|more| *more <= rows) else {
-                parts.push(vec![(number, index..index + 1)]);
+                parts.push(vec![(group_index, index..index + 1)]);
                 held = Some(group.prompt.len() + rollout.len());
                 continue;
             };
@@ -378,7 +306,7 @@ fn micro_batches<'a>(
             let part = parts.last_mut().expect("the first rollout begins one");
             match part.last_mut() {
                 Some((_, rollouts)) if continues => rollouts.end = index + 1,
-                _ => part.push((number, index..index + 1)),
+                _ => part.push((group_index, index..index + 1)),
             }
         }
     }
@@ -406,7 +334,7 @@ mod tests {
         Group { prompt: vec![1; prompt], rollouts, sequences }
     }
 
-    /// The lengths of each pass's prompts with those of their rollouts.
+    /// Returns the lengths of each pass's prompts with those of their rollouts.
     fn lengths(groups: &[Group], rows: usize) -> Vec<Vec<(usize, Vec<usize>)>> {
         let sequences: Vec<_> = groups.iter().flat_map(|group| group.sequences.clone()).collect();
         let of = |group: &TokenGroup<'_>| {
@@ -422,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_hold_as_many_rollouts_as_fit_and_a_longer_one_alone() {
+    fn passes_have_as_many_rollouts_as_fit_or_a_single_longer_one() {
         let groups = [group(10, &[5, 5, 5]), group(3, &[2, 90]), group(4, &[1])];
         let expected = [
             vec![(10, vec![5, 5, 5])],

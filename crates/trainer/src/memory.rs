@@ -1,4 +1,4 @@
-//! The memory that a training run needs, told before it begins.
+//! An estimate of the memory that a training run needs, before it starts.
 //!
 //! ```text
 //! host     trained weights    4 P    gradients           4 P    both moments   8 P
@@ -6,18 +6,17 @@
 //!          a pass's states    f r L (6 h + N_L / h)             logits         8 min(r V, 2^26)
 //! ```
 //!
-//! P trained numbers, N numbers of the model, N_L of a layer, f bytes of a number in the device's
-//! format, r rows a pass, L layers, h the size of a hidden state, V tokens of the vocabulary: every
-//! projection's input is kept for the way back, and a layer's projections together have N_L / h inputs
-//! and outputs beside its hidden states. Where layers are computed again, a pass holds the weights before
-//! and after them and of one layer (on a GPU all of them), and f r (L h + 6 h + N_L / h) bytes of states.
-//! Each device has what stands in its row. Devices that compute on the host take theirs from the host
-//! too, but for the gradients, which the host has in any case.
-//! Measured against it: `docs/log/2026-11-26-training.md`.
+//! P trained values, N weights of the model, N_L of a layer, f bytes per value in the device's format,
+//! r rows per pass, L layers, h the size of a hidden state, V tokens in the vocabulary. Every projection's
+//! input is stored for the backward pass, and the projections of a layer have N_L / h inputs and outputs
+//! beside its hidden states. If layers are computed again, a pass holds the weights before and after them
+//! and of one layer (on a GPU all of them), and f r (L h + 6 h + N_L / h) bytes of states. Each device
+//! needs the memory in its row. Devices that compute on the host use host memory, without the gradients,
+//! which the host has anyway. Measurements: `docs/log/2026-11-26-training.md`.
 
 use preceptor_models::{DecoderSpec, Device, LayerStates, Trainable};
 
-/// Logits, and their gradients, that are held at once.
+/// Number of logits, and of their gradients, in memory at once.
 const LOGITS_HELD: u64 = 1 << 26;
 
 /// Bytes by component.
@@ -26,36 +25,36 @@ type Components = Vec<(&'static str, u64)>;
 /// The memory that a training run needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryEstimate {
-    /// On the host.
+    /// Bytes on the host.
     pub host: Components,
-    /// On each device with memory of its own; empty where there is none.
+    /// Bytes on each device with its own memory; empty if there is none.
     pub device: Components,
-    /// Devices that compute on the host.
+    /// Number of devices that compute on the host.
     host_devices: u64,
     bytes_per_number: u64,
     num_parameters: u64,
 }
 
-/// Sizes that decide how much memory is needed.
+/// Sizes that determine the memory needed.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryInputs<'a> {
     /// The model.
     pub spec: &'a DecoderSpec,
-    /// Trained numbers.
+    /// Number of trained values.
     pub num_trained: u64,
-    /// A device; all have its format.
+    /// A device; all have the same format.
     pub device: &'a Device,
-    /// How many devices there are.
+    /// Number of devices.
     pub num_devices: u64,
-    /// Tokens of a pass.
+    /// Tokens per pass.
     pub rows: u64,
     /// Treatment of the states inside of layers.
     pub layer_states: LayerStates,
 }
 
 impl MemoryEstimate {
-    /// The estimate for `trainable`, whose model has `spec`, with passes of `rows` tokens.
-    pub fn of_trainable(
+    /// Estimates the memory of `trainable`, whose model has `spec`, with passes of `rows` tokens.
+    pub fn for_trainable(
         trainable: &Trainable,
         spec: &DecoderSpec,
         rows: usize,
@@ -72,7 +71,7 @@ impl MemoryEstimate {
         })
     }
 
-    /// The estimate for sizes.
+    /// Estimates the memory of sizes.
     pub fn new(inputs: &MemoryInputs<'_>) -> Self {
         let MemoryInputs { spec, num_trained, device, num_devices, rows, layer_states } = *inputs;
         let hidden = spec.hidden_size as u64;
@@ -80,13 +79,13 @@ impl MemoryEstimate {
         let bytes = device.format().size() as u64;
         let [layers, vocab] = [spec.num_layers as u64, spec.vocab_size as u64];
         let of_layers = spec.num_parameters.saturating_sub(vocab * hidden);
-        let of_a_layer = of_layers / layers.max(1);
-        let of_a_layer_states = 6 * hidden + of_a_layer / hidden.max(1);
-        let (states, of_a_pass) = match layer_states {
+        let of_per_layer = of_layers / layers.max(1);
+        let of_a_layer_states = 6 * hidden + of_per_layer / hidden.max(1);
+        let (states, of_per_pass) = match layer_states {
             LayerStates::Kept => (rows * layers * of_a_layer_states, num_trained),
             LayerStates::Recomputed => {
                 let ends = spec.num_parameters - of_layers;
-                let one_layer = num_trained.min(ends + of_a_layer);
+                let one_layer = num_trained.min(ends + of_per_layer);
                 let in_form = if on_host { one_layer } else { num_trained };
                 (rows * (layers * hidden + of_a_layer_states), in_form)
             }
@@ -97,7 +96,7 @@ impl MemoryEstimate {
             ("moments of the optimiser", 8 * num_trained),
         ];
         let mut device = vec![
-            ("weights of a pass", bytes * of_a_pass),
+            ("weights of a pass", bytes * of_per_pass),
             ("weights of the model", bytes * spec.num_parameters),
             ("states of a pass", bytes * states),
             ("logits of a pass", 8 * (rows * vocab).min(LOGITS_HELD)),
@@ -125,7 +124,7 @@ impl MemoryEstimate {
         self
     }
 
-    /// Adds what each device needs.
+    /// Adds bytes on each device.
     fn add(&mut self, name: &'static str, bytes: u64) {
         match self.host_devices {
             0 => self.device.push((name, bytes)),
@@ -133,8 +132,7 @@ impl MemoryEstimate {
         }
     }
 
-    /// Refuses what does not fit into the free bytes of the host or of a device, as far as they are
-    /// known.
+    /// Checks that the memory fits into the free bytes of the host and of each device, if they are known.
     ///
     /// # Errors
     ///
@@ -150,7 +148,7 @@ fn total(components: &Components) -> u64 {
 }
 
 fn fits(
-    place: &'static str,
+    location: &'static str,
     components: &Components,
     free: Option<u64>,
 ) -> Result<(), crate::Error> {
@@ -159,7 +157,7 @@ fn fits(
     components.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     let written = components.iter().map(|(name, bytes)| format!("{name} {}", mib(*bytes)));
     Err(crate::Error::Memory {
-        place,
+        location,
         needed: mib(total(&components)),
         available: mib(free),
         components: written.collect::<Vec<_>>().join(", "),
@@ -199,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_on_the_host_take_from_the_host() {
+    fn devices_on_the_host_use_host_memory() {
         let one = estimate(1 << 20, 1);
         assert!(one.device.is_empty());
         let of = |estimate: &MemoryEstimate, name: &str| {
@@ -213,9 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn devices_with_memory_of_their_own_leave_the_host_alone() {
+    fn devices_with_their_own_memory_use_no_host_memory() {
         let mut estimate = estimate(8_190_735_360, 1);
-        // As it is with eight GPUs, none of which can be opened here.
+        // The estimate for eight GPUs, none of which can be opened here.
         let of_device = ["weights of a pass", "weights of the model", "states of a pass"];
         let (device, host): (Vec<_>, Vec<_>) =
             estimate.host.drain(..).partition(|(name, _)| of_device.contains(name));
@@ -226,14 +224,14 @@ mod tests {
         assert_eq!(total(&estimate.host), host);
         assert!(
             estimate.check(Some(140_000_000_000), None).is_ok(),
-            "unknown memory is not refused"
+            "unknown memory is not rejected"
         );
         let refused = estimate.check(Some(1 << 40), Some(80 << 30)).unwrap_err().to_string();
         assert!(refused.contains("on each device"), "{refused}");
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_its_largest_parts_first() {
+    fn estimates_that_do_not_fit_are_rejected_with_their_largest_components() {
         let estimate = MemoryEstimate {
             host: vec![("few", 1 << 20), ("many", 3 << 20)],
             device: Vec::new(),
@@ -245,8 +243,8 @@ mod tests {
         let error = estimate.and_weights("more", 1).check(Some(4 << 20), None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "begin to train: it needs about 5 MiB on the host, and 4 MiB are free there (many 3 MiB, few 1 MiB, more 1 MiB)\n\
-             hint: lower `tokens-per-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or take a smaller model; `--no-memory-check` begins in any case"
+            "start the training run: it needs about 5 MiB on the host, where 4 MiB are free (many 3 MiB, few 1 MiB, more 1 MiB)\n\
+             hint: lower `tokens-per-pass`, set `gradient-checkpointing`, train adapters with `[train.lora]`, or use a smaller model; `--no-memory-check` skips this check"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Muon: steps of momentum whose singular values are all made about 1.
+//! Muon: momentum steps whose singular values are all about 1.
 //!
 //! ```text
 //! b <- b + (1 - mu) (g - b)                      a decaying mean, as AdamW's first moment
@@ -7,26 +7,26 @@
 //! w <- w - lr decay w - lr sqrt(max(1, rows / columns)) u
 //! ```
 //!
-//! with a, b, c = 3.4445, -4.7750, 2.0315 (Newton-Schulz). Matrices of the blocks are stepped so;
-//! embeddings, heads and vectors by [`AdamW`], at a rate of their own. Source: Jordan et al. 2024,
+//! with a, b, c = 3.4445, -4.7750, 2.0315 (Newton-Schulz). This rule updates the matrices of the layers;
+//! [`AdamW`] updates embeddings, heads and vectors, at its own rate. Source: Jordan et al. 2024,
 //! *Muon: An optimizer for hidden layers in neural networks*, in the form of `torch.optim.Muon` with its
 //! default `adjust_lr_fn`; torch iterates in bfloat16, this in single precision.
 //!
-//! Products are those of the decoder, one chain of fused multiply-adds an element, so threads don't
+//! Products are those of the decoder, one chain of fused multiply-adds per element, so threads don't
 //! change a bit.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use preceptor_core::OutOfRange;
-use preceptor_models::ops::{self, Linear};
+use preceptor_models::{Linear, to_vec};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::optimizer::{AdamW, AdamWConfig, OptimizerState, Parameter, Update};
+use crate::adamw::{AdamW, AdamWConfig, OptimizerState, Parameter, Update};
 
-/// Of the Newton-Schulz iteration.
+/// Coefficients of the Newton-Schulz iteration.
 const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
 const ITERATIONS: usize = 5;
-/// A gradient whose norm is below has no direction.
+/// The norm below which a gradient has no direction.
 const EPSILON: f32 = 1e-7;
 
 /// Settings of [`Muon`]. The schedule's rate is that of the matrices.
@@ -35,13 +35,13 @@ const EPSILON: f32 = 1e-7;
 pub struct MuonConfig {
     /// Decay of the mean gradient, from 0, below 1. Default: 0.95 (torch).
     pub momentum: f64,
-    /// Share of a weight that is subtracted from it, times the learning rate; 0 to 10. Default: 0 (our
+    /// PassReport of a weight that is subtracted from it, times the learning rate; 0 to 10. Default: 0 (our
     /// choice; torch 0.1).
     pub weight_decay: f64,
     /// The rate of embeddings, heads and vectors as a share of that of the matrices, above 0, up to 100.
     /// Default: 0.13 (our choice).
     pub adamw_rate: f64,
-    /// How embeddings, heads and vectors are stepped, and the bound of all gradients together.
+    /// The optimiser of embeddings, heads and vectors, and the bound of all gradients together.
     pub adamw: AdamWConfig,
 }
 
@@ -72,23 +72,23 @@ impl MuonConfig {
 
 /// Muon over a list of parameters.
 ///
-/// Its state is laid out as AdamW's: of a matrix that it steps, the first moment is the momentum and the
-/// second stays zero.
+/// Its state has the layout of AdamW's. For a matrix that Muon updates, the first moment is the momentum
+/// and the second stays zero.
 #[derive(Clone, Debug)]
 pub struct Muon {
     config: MuonConfig,
     adamw: AdamW,
-    /// Rows and columns of parameters that are stepped as matrices.
+    /// Rows and columns of the parameters that are updated as matrices.
     matrices: Vec<Option<[usize; 2]>>,
 }
 
 impl Muon {
-    /// An optimiser that has seen no gradient of `parameters`.
+    /// Creates an optimiser of `parameters` without history.
     pub fn new(config: &MuonConfig, parameters: &[Parameter]) -> Self {
-        Self::around(config, AdamW::new(&config.adamw, parameters), parameters)
+        Self::with_adamw(config, AdamW::new(&config.adamw, parameters), parameters)
     }
 
-    /// An optimiser of `parameters` that goes on from `state`.
+    /// Creates an optimiser of `parameters` that resumes from `state`.
     ///
     /// # Errors
     ///
@@ -99,10 +99,10 @@ impl Muon {
         state: OptimizerState,
     ) -> Result<Self, Error> {
         let adamw = AdamW::restore(&config.adamw, parameters, state)?;
-        Ok(Self::around(config, adamw, parameters))
+        Ok(Self::with_adamw(config, adamw, parameters))
     }
 
-    fn around(config: &MuonConfig, adamw: AdamW, parameters: &[Parameter]) -> Self {
+    fn with_adamw(config: &MuonConfig, adamw: AdamW, parameters: &[Parameter]) -> Self {
         let matrices = parameters.iter().map(|parameter| match parameter.shape[..] {
             [rows, columns] if is_hidden(&parameter.name) => Some([rows, columns]),
             _ => None,
@@ -110,13 +110,13 @@ impl Muon {
         Self { config: config.clone(), adamw, matrices: matrices.collect() }
     }
 
-    /// What to keep to go on later.
+    /// Returns the state to resume from.
     pub fn state(&self) -> &OptimizerState {
         self.adamw.state()
     }
 
-    /// Begins the next update, with rate `learning_rate` of the matrices and gradients to be multiplied
-    /// with `gradient_factor` (see [`crate::clip_factor`]). Every parameter is to be updated once.
+    /// Begins the next update, with rate `learning_rate` of the matrices and gradients multiplied by
+    /// `gradient_factor` (see [`crate::clip_factor`]). Every parameter must be updated once.
     pub fn begin(&mut self, learning_rate: f64, gradient_factor: f64) -> MuonUpdate<'_> {
         let Self { config, adamw, matrices } = self;
         let rest = adamw.begin(learning_rate * config.adamw_rate, gradient_factor);
@@ -124,12 +124,12 @@ impl Muon {
     }
 }
 
-/// Whether a matrix lies between embedding and head.
+/// Returns true if a matrix is neither the embedding nor the head.
 fn is_hidden(name: &str) -> bool {
     !name.contains("embed_tokens") && !name.contains("lm_head")
 }
 
-/// One update, parameter by parameter.
+/// An update, parameter by parameter.
 #[derive(Debug)]
 pub struct MuonUpdate<'a> {
     config: &'a MuonConfig,
@@ -144,7 +144,7 @@ impl MuonUpdate<'_> {
     ///
     /// # Panics
     ///
-    /// If there is no such parameter, or it has another number of weights.
+    /// If `index` is out of range, or the parameter has another number of weights.
     pub fn apply(&mut self, index: usize, weights: &mut [f32], gradient: &[f32]) {
         let Some([rows, columns]) = self.matrices[index] else {
             return self.rest.apply(index, weights, gradient);
@@ -167,7 +167,7 @@ impl MuonUpdate<'_> {
     }
 }
 
-/// The matrix nearest to `x` whose singular values are about 1.
+/// Computes the matrix nearest to `x` whose singular values are about 1.
 fn orthogonal(mut x: Vec<f32>, rows: usize, columns: usize) -> Vec<f32> {
     let is_tall = rows > columns;
     if is_tall {
@@ -192,11 +192,11 @@ fn orthogonal(mut x: Vec<f32>, rows: usize, columns: usize) -> Vec<f32> {
     if is_tall { transposed(&x, rows, columns) } else { x }
 }
 
-/// `left` times the transpose of `right`: `[m, k]` and `[n, k]` to `[m, n]`.
+/// Multiplies `left` with the transpose of `right`: `[m, k]` and `[n, k]` to `[m, n]`.
 fn product(left: &[f32], right: &[f32], [m, k, n]: [usize; 3]) -> Vec<f32> {
     let left = TensorData::new(left.to_vec(), [m, k]);
     let left = Tensor::<2>::from_data(left, &Device::flex());
-    ops::to_vec(Linear::packed(right, n, k).forward(&left))
+    to_vec(Linear::packed(right, n, k).forward(&left))
 }
 
 fn transposed(x: &[f32], rows: usize, columns: usize) -> Vec<f32> {
@@ -251,8 +251,8 @@ mod tests {
         for (rows, columns) in [(24, 16), (16, 24), (16, 16)] {
             // Far from singular: a value near 0 would stay there.
             let mut gradient = numbers(rows * columns, 1);
-            for place in 0..rows.min(columns) {
-                gradient[place * columns + place] += 3.0;
+            for index in 0..rows.min(columns) {
+                gradient[index * columns + index] += 3.0;
             }
             let step = orthogonal(gradient, rows, columns);
             let step = if rows > columns { transposed(&step, rows, columns) } else { step };
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn embeddings_and_vectors_go_the_way_of_adamw() {
+    fn embeddings_and_vectors_are_updated_by_adamw() {
         let config = MuonConfig::default();
         let (mut ours, mut theirs) = (weights(), weights());
         run(&mut Muon::new(&config, &parameters()), &mut ours, &[1]);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_optimiser_goes_on_and_threads_change_no_bit() {
+    fn a_restored_optimiser_resumes_and_threads_change_no_bit() {
         let config = MuonConfig::default();
         let whole = |threads| {
             let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

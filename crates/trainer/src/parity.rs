@@ -1,22 +1,21 @@
-//! A folder of fixtures against this build: what another implementation computed, and how far we are
-//! from it.
+//! Comparison of this build with fixtures, the results of another implementation.
 //!
-//! A folder holds a checkpoint in Hugging Face layout and any of:
+//! A folder contains a checkpoint in Hugging Face layout and any of:
 //!
-//! | file | says |
+//! | file | contents |
 //! |---|---|
 //! | `expected.json` | logits and log-probabilities of a text, its greedy continuation, the losses of a few updates on it |
 //! | `train_expected.json` | groups of rollouts; losses, clip fractions, gradient norms and log-probabilities after one update for several objectives |
 //! | `lora/` | an adapter as peft writes it, and the logits with it, in its own `expected.json` |
 //!
-//! The schema is that of `tests/fixtures/parity`, whose scripts make such folders.
+//! The schema is that of `tests/fixtures/parity`, whose scripts create such folders.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use preceptor_models::{
-    Device, GroupBatch, Model, Precision, TokenGroup, Trainable, ops, sequence_logits,
+    Device, GroupBatch, Model, Precision, TokenGroup, Trainable, sequence_logits, to_vec,
     token_logprob,
 };
 use serde::Deserialize;
@@ -25,31 +24,33 @@ use serde::de::DeserializeOwned;
 use crate::learner::{Group, Learner, Report};
 use crate::objective::grpo::{self, Aggregation, Grpo, KlEstimator, LossKl, Ratio};
 use crate::objective::sft::{self, Sft};
-use crate::objective::{Objective, Sampled, Sequence};
-use crate::{AdamWConfig, Decay, Schedule, ScheduleConfig, advantages, reward_with_kl};
+use crate::objective::{Objective, SampledData, Sequence};
+use crate::{
+    AdamWConfig, Decay, OptimizerConfig, Schedule, ScheduleConfig, advantages, reward_with_kl,
+};
 
-/// The largest differences that are allowed. References are in single precision, and logits are off
-/// by a thousand roundings of it at most; of 10 and 7 bits of fraction, 200 are allowed.
+/// The tolerances. References are in single precision, and logits may differ by a thousand roundings;
+/// with 10 or 7 bits of fraction, by 200.
 struct Tolerances {
-    /// Absolute, of logits and log-probabilities.
+    /// Absolute tolerance of logits and log-probabilities.
     logits: f64,
-    /// Of losses: relative in single precision; else absolute, for some are near 0.
+    /// Tolerance of losses: relative in single precision; else absolute, because some are near 0.
     loss: f64,
-    /// Relative, of gradient norms.
+    /// Relative tolerance of gradient norms.
     gradient_norm: f64,
-    /// Absolute, of a rollout's log-probability after an update. Adam's first step is a step of the
-    /// gradient's sign, so the rounding of gradients near zero shows; too much so in narrow formats,
-    /// where this is left out.
+    /// Absolute tolerance of a rollout's log-probability after an update. Adam's first step follows the
+    /// gradient's sign, so the rounding of gradients near zero shows; too much in narrow formats, which
+    /// skip this comparison.
     after_update: Option<f64>,
-    /// Share of greedy tokens, where two are nearly as likely.
+    /// PassReport of different greedy tokens, where two are almost equally likely.
     greedy: f64,
-    /// Absolute, of shares of clipped tokens, where a ratio is near its bound.
+    /// Absolute tolerance of shares of clipped tokens, where a ratio is near its bound.
     clipped: f64,
     precision: Precision,
 }
 
 impl Tolerances {
-    fn of(model: &Model) -> Self {
+    fn for_model(model: &Model) -> Self {
         let precision = model.device().precision();
         let [logits, loss, gradient_norm, greedy, clipped] = match precision {
             Precision::Single => [1e-4, 1e-4, 1e-3, 0.0, 1e-9],
@@ -69,23 +70,23 @@ impl Tolerances {
     }
 }
 
-/// How far this build is from a reference.
+/// The difference between this build and a reference.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// What was compared.
+    /// The name of the values.
     pub what: String,
-    /// How many numbers.
+    /// Number of values compared.
     pub compared: usize,
     /// The largest difference.
     pub largest: f64,
-    /// The largest difference that is allowed.
+    /// The tolerance.
     pub tolerance: f64,
-    /// Whether differences are shares of the reference's number.
+    /// True if differences are relative to the reference's value.
     pub relative: bool,
 }
 
 impl Comparison {
-    /// Whether every number is near enough; a difference that is no number is not.
+    /// Returns true if every difference is within the tolerance. NaN is not.
     pub fn holds(&self) -> bool {
         self.largest <= self.tolerance
     }
@@ -98,7 +99,7 @@ impl Comparison {
         let scale = if self.relative { expected.abs().max(f64::MIN_POSITIVE) } else { 1.0 };
         let difference = (found - expected).abs() / scale;
         self.compared += 1;
-        // A difference that is no number is the largest of all.
+        // NaN counts as the largest difference.
         if difference > self.largest || !difference.is_finite() {
             self.largest = if difference.is_nan() { f64::INFINITY } else { difference };
         }
@@ -114,7 +115,7 @@ impl Comparison {
     }
 }
 
-/// Why a folder can't be compared.
+/// Error for a folder that can't be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParityError {
@@ -132,10 +133,10 @@ pub enum ParityError {
     Schema {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The problem and its location.
         detail: String,
     },
-    /// There is nothing to compare with.
+    /// The folder has no fixtures.
     #[error("compare `{}`: it has neither `expected.json` nor `train_expected.json`\nhint: fixtures are made by the scripts in tests/fixtures/parity", folder.display())]
     Nothing {
         /// The folder.
@@ -149,11 +150,11 @@ pub enum ParityError {
     Update(#[from] crate::Error),
 }
 
-/// Compares this build on `device` with what the fixtures of `folder` say.
+/// Compares this build on `device` with the fixtures of `folder`.
 ///
 /// # Errors
 ///
-/// What keeps the comparison from being made; a difference past its tolerance is no error.
+/// If the comparison can't be made. A difference beyond its tolerance is not an error.
 pub fn check(folder: &Path, device: &Device) -> Result<Vec<Comparison>, ParityError> {
     let expected: Option<Expected> = read(&folder.join("expected.json"))?;
     let training: Option<Training> = read(&folder.join("train_expected.json"))?;
@@ -189,7 +190,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ParityError> {
 #[derive(Deserialize)]
 struct Expected {
     input_ids: Vec<u32>,
-    /// By position.
+    /// Log-probabilities by position.
     logits: BTreeMap<usize, Vec<f64>>,
     next_token_logprobs: Vec<f64>,
     greedy_ids: Vec<u32>,
@@ -275,7 +276,7 @@ fn compare_logits(
 }
 
 fn forward(model: &Model, expected: &Expected) -> Vec<Comparison> {
-    let allowed = Tolerances::of(model);
+    let allowed = Tolerances::for_model(model);
     let tokens = &expected.input_ids;
     let rows = sequence_logits(model.decoder(), tokens);
     let found: Vec<f32> =
@@ -296,17 +297,18 @@ fn forward(model: &Model, expected: &Expected) -> Vec<Comparison> {
     vec![compare_logits("logits", &rows, &expected.logits, &allowed), logprobs, greedy]
 }
 
-/// The optimiser of the fixtures, without clipping where `max_gradient_norm` is 0.
+/// Creates a learner with the optimiser of the fixtures, without clipping if `max_gradient_norm` is 0.
 fn learner(model: &Model, max_gradient_norm: f64) -> Learner {
     let schedule =
         ScheduleConfig { kind: Decay::Constant, learning_rate: 1e-3, warm_up_updates: 0 };
     let optimizer = AdamWConfig { max_gradient_norm, ..AdamWConfig::default() };
+    let optimizer = OptimizerConfig::AdamW(optimizer);
     Learner::new(Trainable::full(model), &optimizer, Schedule::new(&schedule, 1), usize::MAX)
 }
 
 fn updates_on_a_text(model: &Model, expected: &Expected) -> Result<Vec<Comparison>, ParityError> {
     let TextTraining { loss_before_step, total_grad_norm } = &expected.train;
-    let allowed = Tolerances::of(model);
+    let allowed = Tolerances::for_model(model);
     let mut losses = allowed.loss("losses before each update on a text");
     let mut norms = allowed.gradient_norm("gradient norm on a text");
     let mut learner = learner(model, 0.0);
@@ -318,7 +320,7 @@ fn updates_on_a_text(model: &Model, expected: &Expected) -> Result<Vec<Compariso
         let report =
             learner.update(std::slice::from_ref(&group), &Sft::new(&sft::Config::default()))?;
         losses.add(report.loss, *expected);
-        // Updates are steps of signs at first: rounding moves later losses a little more.
+        // The first updates follow the signs of gradients, so rounding affects later losses more.
         losses.tolerance = allowed.loss * (step + 1) as f64;
         if step == 0 {
             norms.add(report.gradient_norm, *total_grad_norm);
@@ -337,7 +339,7 @@ fn adapter(
         return Ok(Vec::new());
     };
     let trainable = Trainable::load_adapter(model, &folder)?;
-    let allowed = Tolerances::of(model);
+    let allowed = Tolerances::for_model(model);
     let apart = sequence_logits(trainable.graph(0).decoder(), &expected.input_ids);
     let merged = sequence_logits(trainable.merged()[0].decoder(), &expected.input_ids);
     Ok(vec![
@@ -347,7 +349,7 @@ fn adapter(
 }
 
 fn objectives(model: &Model, training: &Training) -> Result<Vec<Comparison>, ParityError> {
-    let allowed = Tolerances::of(model);
+    let allowed = Tolerances::for_model(model);
     let mut comparisons = Vec::new();
     let mut logprobs = Comparison::new("log-probabilities of rollouts", allowed.logits, false);
     for (found, expected) in sequence_logprobs(&Trainable::full(model), training)
@@ -414,7 +416,7 @@ fn rollout_groups(training: &Training, config: &grpo::Config) -> Result<Vec<Grou
     let groups = training.groups.iter().zip(advantages).map(|(group, advantages)| {
         let sequence = |(rollout, advantage): (&RolloutFixture, Option<f64>)| Sequence {
             num_tokens: rollout.ids.len(),
-            sampled: Some(Sampled {
+            sampled: Some(SampledData {
                 advantage: advantage.unwrap_or(0.0),
                 old_logprobs: rollout.old_logprobs.clone(),
                 reference_logprobs: Some(rollout.ref_logprobs.clone()),
@@ -438,7 +440,7 @@ fn compare_update(
     (name, outcome): (&str, &Outcome),
     comparisons: &mut Vec<Comparison>,
 ) -> Result<Report, ParityError> {
-    let allowed = Tolerances::of(model);
+    let allowed = Tolerances::for_model(model);
     let mut learner = learner(model, 1.0);
     let report = learner.update(groups, objective)?;
     let mut loss = allowed.loss(format!("{name}: loss"));
@@ -464,7 +466,7 @@ fn compare_update(
     Ok(report)
 }
 
-/// The log-probabilities of every rollout's tokens, group after group.
+/// Computes the log-probabilities of every rollout's tokens, group after group.
 fn sequence_logprobs(trainable: &Trainable, training: &Training) -> Vec<Vec<f32>> {
     let graph = trainable.graph(0);
     let rollouts: Vec<Vec<Vec<u32>>> = training
@@ -479,7 +481,7 @@ fn sequence_logprobs(trainable: &Trainable, training: &Training) -> Vec<Vec<f32>
         .map(|(group, rollouts)| TokenGroup { prompt: &group.prompt_ids, rollouts })
         .collect();
     let (logprobs, _) = GroupBatch::new(&groups).token_logprobs(graph.decoder());
-    let mut rest = ops::to_vec(logprobs.without_autodiff());
+    let mut rest = to_vec(logprobs.without_autodiff());
     rollouts
         .iter()
         .flatten()

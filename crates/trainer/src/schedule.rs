@@ -16,16 +16,16 @@ use std::f64::consts::PI;
 use preceptor_core::OutOfRange;
 use serde::{Deserialize, Serialize};
 
-/// The course of the rate after the warm-up.
+/// The decay of the rate after the warm-up.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Decay {
-    /// None.
+    /// No decay.
     #[default]
     Constant,
-    /// A straight line to 0.
+    /// Linear to 0.
     Linear,
     /// Half a period of the cosine, to 0.
     Cosine,
@@ -35,12 +35,12 @@ pub enum Decay {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct ScheduleConfig {
-    /// The course after the warm-up: `constant`, `linear` or `cosine`. Default: `constant` (paper, for
+    /// The decay after the warm-up: `constant`, `linear` or `cosine`. Default: `constant` (paper, for
     /// reinforcement learning).
     pub kind: Decay,
     /// The highest rate, above 0, up to 1. Default: 5e-7 (paper, for reinforcement learning).
     pub learning_rate: f64,
-    /// Updates in which the rate rises from 0. Default: 0 (paper, for reinforcement learning).
+    /// Number of updates in which the rate rises from 0. Default: 0 (paper, for reinforcement learning).
     pub warm_up_updates: u32,
 }
 
@@ -71,12 +71,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of `config` for a run of `num_updates`.
+    /// Creates the schedule of `config` for a run of `num_updates`.
     pub fn new(config: &ScheduleConfig, num_updates: u64) -> Self {
         Self { config: config.clone(), num_updates }
     }
 
-    /// The rate of update `update`, from 0.
+    /// Returns the rate of update `update`, counted from 0.
     ///
     /// ```
     /// use preceptor_trainer::{Decay, Schedule, ScheduleConfig};
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_refused() {
+    fn unknown_keys_are_rejected() {
         let text = r#"{ "kind": "cosine", "warm-up-steps": 10 }"#;
         let error = serde_json::from_str::<ScheduleConfig>(text).unwrap_err();
         assert!(error.to_string().contains("unknown field `warm-up-steps`"), "{error}");

@@ -1,37 +1,38 @@
-//! Settings that have no effect in the combination they are in.
+//! Warnings for settings that have no effect in their combination.
 //!
-//! Each function gives one message a finding, the key first. An empty list says that every setting acts.
+//! Each function returns a message per finding, the key first. An empty list means that every setting has
+//! an effect.
 
 use crate::objective::grpo;
 use crate::objective::grpo::{KlEstimator, Ratio};
 use crate::{AdamWConfig, Baseline, ScheduleConfig};
 
-/// What the effect of [`grpo::Config`] depends on.
+/// The properties of a run that the effect of [`grpo::Config`] depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrpoRun {
-    /// Optimiser steps that use rollouts of the same policy: mini-batches times passes over the batch.
+    /// Optimiser steps on rollouts of the same policy: mini-batches times passes over the batch.
     pub num_updates_per_batch: u32,
-    /// Rollouts a prompt.
+    /// Rollouts per prompt.
     pub group_size: u32,
-    /// Whether log-probabilities of a KL reference are computed.
+    /// True if log-probabilities of a KL reference are computed.
     pub has_reference: bool,
 }
 
-/// Settings of GRPO without effect.
+/// Finds settings of GRPO without effect.
 ///
 /// ```
 /// use preceptor_trainer::{objective::grpo, warnings};
 /// let run = warnings::GrpoRun { num_updates_per_batch: 1, group_size: 8, has_reference: true };
 /// let found = warnings::grpo(&grpo::Config::default(), run);
 /// assert_eq!(found, [
-///     "`clip-low` and `clip-high` have no effect: with one update a batch every ratio is 1 up to rounding",
+///     "`clip-low` and `clip-high` have no effect: with one update per batch every ratio is 1 up to rounding",
 /// ]);
 /// ```
 pub fn grpo(config: &grpo::Config, run: GrpoRun) -> Vec<String> {
     let mut found = Vec::new();
     let on_policy = run.num_updates_per_batch <= 1;
     if on_policy {
-        let reason = "with one update a batch every ratio is 1 up to rounding";
+        let reason = "with one update per batch every ratio is 1 up to rounding";
         found.push(format!("`clip-low` and `clip-high` have no effect: {reason}"));
         if config.ratio == Ratio::Sequence {
             found.push(format!("`ratio` = `sequence` has no effect: {reason}"));
@@ -42,7 +43,8 @@ pub fn grpo(config: &grpo::Config, run: GrpoRun) -> Vec<String> {
         found.push("`loss-kl.estimator` has no effect: `loss-kl.coefficient` is 0".to_owned());
     }
     if loss_kl.coefficient > 0.0 && loss_kl.estimator == KlEstimator::K1 {
-        let also = if on_policy { " and is 0 in expectation with one update a batch" } else { "" };
+        let also =
+            if on_policy { " and is 0 in expectation with one update per batch" } else { "" };
         found.push(format!(
             "`loss-kl.estimator` = `k1` does not pull towards the KL reference: its gradient does not depend on it{also}"
         ));
@@ -68,14 +70,14 @@ pub fn grpo(config: &grpo::Config, run: GrpoRun) -> Vec<String> {
     found
 }
 
-/// Settings of the optimiser without effect.
+/// Finds settings of the optimiser without effect.
 pub fn adamw(config: &AdamWConfig) -> Vec<String> {
     let inert = config.weight_decay == 0.0 && !config.decay_vectors;
     let message = || "`decay-vectors` has no effect: `weight-decay` is 0".to_owned();
     inert.then(message).into_iter().collect()
 }
 
-/// Settings of the learning rate without effect in a run of `num_updates`.
+/// Finds settings of the learning rate without effect in a run of `num_updates`.
 pub fn schedule(config: &ScheduleConfig, num_updates: u64) -> Vec<String> {
     let warm_up = u64::from(config.warm_up_updates);
     let inert = warm_up >= num_updates;

@@ -11,7 +11,9 @@ use preceptor_core::{
 use preceptor_models::{GenerationOptions, LocalModel, Trainable, available_memory};
 use preceptor_store::Store;
 use preceptor_trainer::objective::sft::{self, Sft};
-use preceptor_trainer::{AdamWConfig, Group, Learner, Schedule, ScheduleConfig, Sequence};
+use preceptor_trainer::{
+    AdamWConfig, Group, Learner, OptimizerConfig, Schedule, ScheduleConfig, Sequence,
+};
 
 use crate::Error;
 use crate::catalog::ObjectiveSettings;
@@ -158,7 +160,7 @@ pub fn calibrate_speed(models: &mut dyn ModelLoader, name: &str) -> Result<Optio
     let tokens: Vec<u32> = (0..TRAINED as u64).map(|i| (i * 31 % vocab_size) as u32).collect();
     let mut trainable = Learner::new(
         Trainable::full(&model),
-        &AdamWConfig::default(),
+        &OptimizerConfig::AdamW(AdamWConfig::default()),
         Schedule::new(&ScheduleConfig::default(), 1),
         TRAINED,
     );

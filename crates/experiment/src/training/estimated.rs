@@ -6,7 +6,7 @@ use preceptor_benchmarks::Task;
 use preceptor_core::record::TokenTraceRecord;
 use preceptor_core::{Aggregate, AggregateOutcome, Group, GroupReward, PseudoReference, Rollout};
 use preceptor_models::{LocalModel, RolloutTrace};
-use preceptor_trainer::{Group as TrainedGroup, GroupAdvantages, Learner, Sampled, Sequence};
+use preceptor_trainer::{Group as TrainedGroup, GroupAdvantages, Learner, SampledData, Sequence};
 
 use crate::Error;
 
@@ -55,7 +55,7 @@ pub(super) fn trained_group(
         rollouts.push(rollout.token_ids.clone());
         sequences.push(Sequence {
             num_tokens: rollout.token_ids.len(),
-            sampled: Some(Sampled {
+            sampled: Some(SampledData {
                 advantage,
                 old_logprobs: old[index].clone(),
                 reference_logprobs: reference.map(|logprobs| logprobs[index].clone()),
@@ -101,7 +101,7 @@ pub(super) fn recomputed(
         }
         let sequence = |(rollout, trace): &(&Rollout, &RolloutTrace)| Sequence {
             num_tokens: rollout.token_ids.len(),
-            sampled: Some(Sampled {
+            sampled: Some(SampledData {
                 advantage: 0.0,
                 old_logprobs: Vec::new(),
                 reference_logprobs: None,

@@ -16,7 +16,9 @@ use std::rc::Rc;
 use preceptor_core::Seed;
 use preceptor_core::record::{TrainStepRecord, step_key};
 use preceptor_models::{LocalModel, Model, Trainable, available_memory};
-use preceptor_trainer::{Checkpoint, Checkpoints, Learner, MemoryEstimate, Schedule};
+use preceptor_trainer::{
+    Checkpoint, Checkpoints, Learner, MemoryEstimate, OptimizerConfig, Schedule,
+};
 use serde_json::json;
 
 use super::events;
@@ -172,11 +174,10 @@ impl<'c> TrainRun<'c, '_> {
         let num_updates = u64::from(settings.steps) * u64::from(settings.updates_per_step());
         let schedule = Schedule::new(&settings.schedule, num_updates);
         let rows = settings.tokens_per_pass as usize;
+        let adamw = OptimizerConfig::AdamW(settings.optimizer.clone());
         let learner = match optimizer {
-            None => Learner::new(trainable, &settings.optimizer, schedule, rows),
-            Some(optimizer) => {
-                Learner::restore(trainable, &settings.optimizer, optimizer, schedule, rows)?
-            }
+            None => Learner::new(trainable, &adamw, schedule, rows),
+            Some(state) => Learner::restore(trainable, &adamw, state, schedule, rows)?,
         };
         let mut learner = learner
             .with_layer_states(settings.layer_states())
@@ -318,7 +319,7 @@ impl<'c> TrainRun<'c, '_> {
         let settings = &training.settings;
         let rows = settings.tokens_per_pass as usize;
         let states = settings.layer_states();
-        let estimate = MemoryEstimate::of_trainable(trainable, model.spec(), rows, states);
+        let estimate = MemoryEstimate::for_trainable(trainable, model.spec(), rows, states);
         let num_policies = if needs_another_policy(cell, training) { 2 } else { 1 };
         let device = options.device_bytes.or_else(|| trainable.device().free_memory());
         let estimate = estimate.and_weights("policies that are asked", num_policies);

@@ -11,7 +11,7 @@ use preceptor_core::{
     GroupReward, PromptId, PseudoReference, Rollout, RolloutSeed, ScoreRequest, TokenDistribution,
     Usage,
 };
-use preceptor_models::{LocalModel, RolloutTrace, Traced};
+use preceptor_models::{LocalModel, RolloutTrace, TracedRollout};
 use preceptor_trainer::objective::grpo;
 use preceptor_trainer::{
     Group as TrainedGroup, GroupAdvantages, Learner, Report, Sequence, advantages, reward_with_kl,
@@ -233,7 +233,7 @@ impl<'s> Step<'s, '_> {
         tasks: &[&Task],
         policy: &LocalModel,
         count: &mut Count,
-    ) -> Result<Vec<Vec<Traced>>, Error> {
+    ) -> Result<Vec<Vec<TracedRollout>>, Error> {
         let stage = format!("{}rollouts", self.stage_prefix());
         let requests: Vec<_> = tasks
             .iter()
@@ -254,7 +254,7 @@ impl<'s> Step<'s, '_> {
         &self,
         config: &grpo::Config,
         tasks: &[&'t Task],
-        drawn: Vec<Vec<Traced>>,
+        drawn: Vec<Vec<TracedRollout>>,
         policy: &LocalModel,
         phases: &mut Phases,
     ) -> Result<Vec<EstimatedGroup<'t>>, Error> {

@@ -1,15 +1,15 @@
-//! The exponential, as one polynomial that is the same on every path.
+//! The exponential, with the same polynomial for every instruction set.
 //!
 //! `exp(x) = 2^n · exp(r)` with `n = round(x / ln 2)` and `|r| ≤ ln 2 / 2`; `exp(r)` is a Taylor
 //! polynomial of degree 7 (`f32`) or 13 (`f64`), both below one unit in the last place of error
 //! before rounding. Inputs below the smallest normal result give 0, NaN stays NaN.
 
-/// Rounds to the nearest integer by adding and taking away 1.5 · 2^23.
+/// Rounds to the nearest integer by adding and subtracting 1.5 · 2^23.
 const ROUND_F32: f32 = 12_582_912.0;
-/// The same for `f64`: 1.5 · 2^52.
+/// Rounds `f64` values likewise: 1.5 · 2^52.
 const ROUND_F64: f64 = 6_755_399_441_055_744.0;
 
-/// `exp(x)` in single precision.
+/// Computes `exp(x)` in single precision.
 #[inline(always)]
 pub(crate) fn exp_f32(x: f32) -> f32 {
     let clamped = if x > 88.0 { 88.0 } else { x };
@@ -31,7 +31,7 @@ pub(crate) fn exp_f32(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { p * scale }
 }
 
-/// `exp(x)` in double precision, for `x ≤ 0` as in softmax; results below 1e-300 are 0.
+/// Computes `exp(x)` in double precision, for `x ≤ 0` as in softmax; results below 1e-300 are 0.
 #[inline(always)]
 pub(crate) fn exp_f64(x: f64) -> f64 {
     let n = x.mul_add(std::f64::consts::LOG2_E, ROUND_F64) - ROUND_F64;

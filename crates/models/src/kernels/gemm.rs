@@ -1,17 +1,20 @@
 //! Matrix product of rows with packed weights: `c[m][n] = Σ_k a[m][k] · w[n][k]`.
 //!
-//! Each element is one chain of fused multiply-adds over `k` from 0 up. Accumulators may be put
-//! down between blocks of `k`, rows may be cut into blocks and columns over threads: none of it
-//! changes the chain. A decode step (few rows) streams every panel once from memory; a prefill
+//! Each element is one chain of fused multiply-adds over `k` from 0 up. Accumulators may be stored
+//! between blocks of `k`, and rows and columns may be split over threads: neither changes the
+//! chain. A decode step (few rows) streams every panel once from memory; a prefill
 //! (many rows) keeps a block of rows in the second-level cache and runs all panels past it.
 
-use super::{Isa, LANES, PanelsView, RowsMut, RowsRef, for_each_task};
+use super::isa::Isa;
+use super::lanes::LANES;
+use super::panels::{PackedMatrix, PanelsView};
+use super::parallel::{RowsMut, RowsRef, for_each_task};
 
 /// Inputs of one block: a panel block of 128 KiB stays in the second-level cache.
 const INNER_BLOCK: usize = 2048;
-/// Bytes of the rows that are kept near while all panels run past.
+/// Bytes of a row block, which stays in the second-level cache while all panels run past.
 const ROW_BLOCK_BYTES: usize = 224 * 1024;
-/// Multiply-adds below which one thread is quicker than waking others.
+/// Multiply-adds below which one thread is faster than several.
 const PARALLEL_WORK: usize = 1 << 17;
 
 /// Multiplies the rows of `a` with `weights` into `out`.
@@ -27,20 +30,21 @@ pub(crate) fn gemm(isa: Isa, a: RowsRef<'_>, weights: PanelsView<'_>, out: RowsM
         return;
     }
     let num_panels = n.div_ceil(LANES);
-    let rows_a_block = (ROW_BLOCK_BYTES / (4 * k.clamp(1, INNER_BLOCK))).clamp(24, 240) / 12 * 12;
-    let row_blocks = m.div_ceil(rows_a_block);
-    let rows_a_block = m.div_ceil(row_blocks).next_multiple_of(if row_blocks > 1 { 12 } else { 1 });
-    let row_blocks = m.div_ceil(rows_a_block);
+    let rows_per_block = (ROW_BLOCK_BYTES / (4 * k.clamp(1, INNER_BLOCK))).clamp(24, 240) / 12 * 12;
+    let row_blocks = m.div_ceil(rows_per_block);
+    let rows_per_block =
+        m.div_ceil(row_blocks).next_multiple_of(if row_blocks > 1 { 12 } else { 1 });
+    let row_blocks = m.div_ceil(rows_per_block);
     let threads = rayon::current_num_threads();
-    // Small tasks: what one thread has left at the end is what the others wait for.
+    // Small tasks: at the end, the other threads wait for the rest of the last task.
     let groups = (16 * threads).div_ceil(row_blocks).clamp(1, num_panels);
-    let panels_a_group = num_panels.div_ceil(groups);
-    let groups = num_panels.div_ceil(panels_a_group);
+    let panels_per_group = num_panels.div_ceil(groups);
+    let groups = num_panels.div_ceil(panels_per_group);
     for_each_task(row_blocks * groups, m * n * k >= PARALLEL_WORK, |task| {
         let (block, group) = (task / groups, task % groups);
-        let first_row = block * rows_a_block;
-        let rows = rows_a_block.min(m - first_row);
-        let panels = group * panels_a_group..((group + 1) * panels_a_group).min(num_panels);
+        let first_row = block * rows_per_block;
+        let rows = rows_per_block.min(m - first_row);
+        let panels = group * panels_per_group..((group + 1) * panels_per_group).min(num_panels);
         let mut from = 0;
         loop {
             let inner = INNER_BLOCK.min(k - from);
@@ -56,7 +60,7 @@ pub(crate) fn gemm(isa: Isa, a: RowsRef<'_>, weights: PanelsView<'_>, out: RowsM
                     next: next.get(from * LANES..).map_or(std::ptr::null(), <[f32]>::as_ptr),
                 };
                 let c = out.at(first_row, panel * LANES);
-                // SAFETY: the row block lies inside `a`, the panel inside `weights`, and the
+                // SAFETY: the row block is inside `a`, the panel inside `weights`, and the
                 // 16 (or, in the last panel, `width`) columns of these rows belong to this task.
                 unsafe {
                     if width == LANES {
@@ -74,15 +78,22 @@ pub(crate) fn gemm(isa: Isa, a: RowsRef<'_>, weights: PanelsView<'_>, out: RowsM
     });
 }
 
-/// The same into new storage, `[m][n]` row by row.
+/// Multiplies into new storage, `[m][n]` row by row.
 pub(crate) fn product(a: RowsRef<'_>, weights: PanelsView<'_>) -> Vec<f32> {
-    // Not zeroed first: on several threads, one thread's clearing would be waited for.
+    // Not zeroed first: the threads would wait for the one that clears the memory.
     let (rows, columns) = (a.rows(), weights.rows());
     let mut data = Vec::with_capacity(rows * columns);
     gemm(Isa::best(), a, weights, RowsMut::spare(&mut data, rows, columns));
-    // SAFETY: `gemm` has written every number of every row.
+    // SAFETY: `gemm` has written every value of every row.
     unsafe { data.set_len(rows * columns) };
     data
+}
+
+impl PackedMatrix {
+    /// Multiplies the rows of `a` with the packed matrix: `[m, inner]` to `[m, rows]`.
+    pub(crate) fn times(&self, a: RowsRef<'_>) -> Vec<f32> {
+        product(a, self.view())
+    }
 }
 
 /// Some rows times one panel.
@@ -94,11 +105,11 @@ pub(crate) struct PanelProduct {
     pub(crate) inner: usize,
     /// First row.
     pub(crate) a: *const f32,
-    /// Distance of the rows.
+    /// Stride of the rows.
     pub(crate) a_stride: usize,
     /// `[inner][LANES]`.
     pub(crate) panel: *const f32,
-    /// The panel that comes next, fetched ahead; null if there is none.
+    /// The next panel, which is prefetched; null if there is none.
     pub(crate) next: *const f32,
 }
 
@@ -107,8 +118,8 @@ impl PanelProduct {
     ///
     /// # Safety
     ///
-    /// `a` has `rows` rows of `inner` numbers, `panel` (and `next`, if not null) `inner * LANES`
-    /// numbers, and the 16 numbers at each of the `rows` rows of `c` are this task's to write.
+    /// `a` has `rows` rows of `inner` values, `panel` (and `next`, if not null) `inner * LANES`
+    /// values, and no other task uses the 16 values at each of the `rows` rows of `c`.
     #[inline]
     pub(crate) unsafe fn run(&self, isa: Isa, c: *mut f32, c_stride: usize, accumulate: bool) {
         let most = match isa {
@@ -133,11 +144,11 @@ impl PanelProduct {
         }
     }
 
-    /// As [`Self::run`] for a panel of which only `width` columns exist in `c`.
+    /// Runs like [`Self::run`] for a panel of which only `width` columns exist in `c`.
     ///
     /// # Safety
     ///
-    /// As [`Self::run`], with `width` numbers at each row of `c`.
+    /// See [`Self::run`], with `width` values at each row of `c`.
     unsafe fn run_narrow(
         &self,
         isa: Isa,
@@ -150,7 +161,7 @@ impl PanelProduct {
         while row < self.rows {
             let rows = (self.rows - row).min(6);
             let mut wide = [0.0_f32; 6 * LANES];
-            // SAFETY: `width` numbers of each row of `c` may be read and written, and `wide` has
+            // SAFETY: `width` values of each row of `c` may be read and written, and `wide` has
             // 16 for each of the at most 6 rows.
             unsafe {
                 let part = Self { rows, a: self.a.add(row * self.a_stride), ..*self };
@@ -172,7 +183,7 @@ impl PanelProduct {
     }
 }
 
-/// Which cache lines of the next panel a block of rows asks for.
+/// The cache lines of the next panel that a block of rows prefetches.
 #[derive(Clone, Copy)]
 struct Ahead {
     from: *const f32,
@@ -192,7 +203,7 @@ impl Ahead {
 
 type Call = (usize, *const f32, usize, *const f32, *mut f32, usize, bool);
 
-macro_rules! by_rows {
+macro_rules! for_each_row {
     ($kernel:ident, $rows:expr, $call:expr, $next:expr, [$($m:literal)*]) => {
         match $rows {
             $($m => $kernel::<$m>($call, $next),)*
@@ -203,18 +214,18 @@ macro_rules! by_rows {
 
 /// # Safety
 ///
-/// See [`PanelProduct::run`]; `rows` is at most what the instruction set's kernel has registers for.
+/// See [`PanelProduct::run`]; `rows` is at most the number that fits the registers of the kernel.
 #[inline]
 unsafe fn run_block(isa: Isa, rows: usize, call: Call, next: Ahead) {
     // SAFETY: the caller's contract is the kernels'; the machine has the instruction set.
     unsafe {
         match isa {
-            Isa::Portable => by_rows!(portable, rows, call, next, [1 2 3 4 5 6]),
+            Isa::Portable => for_each_row!(portable, rows, call, next, [1 2 3 4 5 6]),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => by_rows!(avx2, rows, call, next, [1 2 3 4 5 6]),
+            Isa::Avx2 => for_each_row!(avx2, rows, call, next, [1 2 3 4 5 6]),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => {
-                by_rows!(avx512, rows, call, next, [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16])
+                for_each_row!(avx512, rows, call, next, [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16])
             }
         }
     }
@@ -226,7 +237,7 @@ unsafe fn run_block(isa: Isa, rows: usize, call: Call, next: Ahead) {
 unsafe fn portable<const M: usize>(call: Call, _next: Ahead) {
     let (inner, a, a_stride, panel, c, c_stride, accumulate) = call;
     let mut acc = [[0.0_f32; LANES]; M];
-    // SAFETY: all offsets lie inside the rows and the panel that the caller vouches for.
+    // SAFETY: all offsets are inside the rows and the panel that the caller guarantees.
     unsafe {
         if accumulate {
             for (i, row) in acc.iter_mut().enumerate() {
@@ -259,7 +270,7 @@ macro_rules! x86_kernel {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch, $fma, $load, $set1, $store, $zero};
             let (inner, a, a_stride, panel, c, c_stride, accumulate) = call;
             let mut acc = [[$zero(); $vectors]; M];
-            // SAFETY: all offsets lie inside the rows and the panel that the caller vouches for;
+            // SAFETY: all offsets are inside the rows and the panel that the caller guarantees;
             // prefetching is a hint and may point anywhere.
             unsafe {
                 if accumulate {

@@ -1,11 +1,11 @@
-//! The instruction sets that kernels are compiled for, chosen when the program runs.
+//! The instruction sets that kernels are compiled for, chosen at run time.
 
 use std::sync::OnceLock;
 
-/// One of the instruction sets a kernel has code for. All give the same bits.
+/// An instruction set that kernels are compiled for. All give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isa {
-    /// What the compiler makes of plain Rust for the target.
+    /// Plain Rust, as compiled for the target.
     Portable,
     /// x86 with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
@@ -16,13 +16,13 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
-    /// The best one this machine has.
+    /// Returns the fastest instruction set of this machine.
     pub(crate) fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| *Self::available().last().expect("the portable one is always there"))
     }
 
-    /// All that this machine has, slowest first.
+    /// Returns all instruction sets of this machine, slowest first.
     pub(crate) fn available() -> Vec<Self> {
         #[cfg_attr(
             not(target_arch = "x86_64"),
@@ -45,7 +45,7 @@ impl Isa {
 /// Compiles one body of plain Rust for every instruction set.
 ///
 /// The body is written over arrays of [`super::LANES`] floats so that the compiler turns it into
-/// vector code; as it may neither reorder nor fuse float operations, all versions agree to the bit.
+/// vector code. As it may neither reorder nor fuse float operations, all versions are bit-identical.
 macro_rules! per_isa {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*

@@ -2,14 +2,12 @@
 
 use std::cell::RefCell;
 
-use super::{RowsMut, RowsRef, for_each_task, product};
-
-/// Output columns of a panel: one vector of AVX-512, two of AVX2.
-pub(crate) const LANES: usize = 16;
+use super::lanes::LANES;
+use super::parallel::{RowsMut, RowsRef, for_each_task};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
-/// Lines of 16 numbers below which one thread is quicker than waking others.
+/// Lines of 16 values below which one thread is faster than several.
 const PARALLEL_LINES: usize = 1 << 12;
 
 /// A packed matrix of `rows` outputs and `inner` inputs.
@@ -21,7 +19,7 @@ pub(crate) struct PanelsView<'a> {
 }
 
 impl<'a> PanelsView<'a> {
-    /// A view of `data` as [`pack_rows`] lays it out.
+    /// Creates a view of `data` as [`pack_rows`] lays it out.
     ///
     /// # Panics
     ///
@@ -31,17 +29,17 @@ impl<'a> PanelsView<'a> {
         Self { data, rows, inner }
     }
 
-    /// Outputs.
+    /// Returns the number of outputs.
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Inputs.
+    /// Returns the number of inputs.
     pub(crate) fn inner(&self) -> usize {
         self.inner
     }
 
-    /// Panel `panel`, `[inner][LANES]`.
+    /// Returns panel `panel`, `[inner][LANES]`.
     pub(crate) fn panel(&self, panel: usize) -> &'a [f32] {
         &self.data[panel * self.inner * LANES..][..self.inner * LANES]
     }
@@ -55,8 +53,8 @@ impl<'a> PanelsView<'a> {
     }
 }
 
-/// Packs `[rows][inner]` into panels; missing columns of the last panel are zero. Gives the storage
-/// and where in it the panels begin, which is the start of a cache line.
+/// Packs `[rows][inner]` into panels; missing columns of the last panel are zero. Returns the storage
+/// and the index of the first panel, which is at the start of a cache line.
 pub(crate) fn pack_rows(weight: &[f32], rows: usize, inner: usize) -> (Vec<f32>, usize) {
     pack_rows_in(Vec::new(), weight, rows, inner)
 }
@@ -125,62 +123,58 @@ fn pack_transposed(storage: Vec<f32>, panels: PanelsView<'_>) -> (Vec<f32>, usiz
 }
 
 thread_local! {
-    /// Storage of packings that are gone, for those to come: fresh pages cost as much as packing.
+    /// Storage of dropped packings, for later ones: fresh pages cost as much as packing.
     static SPARE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A matrix that is packed for one product; its storage is used again afterwards.
+/// A matrix that is packed for one product. Its storage is reused afterwards.
 #[derive(Debug)]
-pub(crate) struct Packed {
+pub(crate) struct PackedMatrix {
     data: Vec<f32>,
     start: usize,
     rows: usize,
     inner: usize,
 }
 
-impl Packed {
-    fn view(&self) -> PanelsView<'_> {
+impl PackedMatrix {
+    /// Returns the panels.
+    pub(crate) fn view(&self) -> PanelsView<'_> {
         let len = self.rows.div_ceil(LANES) * self.inner * LANES;
         PanelsView::new(&self.data[self.start..][..len], self.rows, self.inner)
     }
 
-    /// The rows of a dense matrix as outputs.
+    /// Packs the rows of a dense matrix as outputs.
     pub(crate) fn rows(weight: &[f32], rows: usize, inner: usize) -> Self {
         let (data, start) = pack_rows_in(spare(), weight, rows, inner);
         Self { data, start, rows, inner }
     }
 
-    /// The columns of `x` as outputs.
+    /// Packs the columns of `x` as outputs.
     pub(crate) fn columns(x: RowsRef<'_>) -> Self {
         let (data, start) = pack_columns(spare(), x);
         Self { data, start, rows: x.cols(), inner: x.rows() }
     }
 
-    /// The inputs of a packed matrix as outputs.
+    /// Packs the inputs of a packed matrix as outputs.
     pub(crate) fn transposed(panels: PanelsView<'_>) -> Self {
         let (data, start) = pack_transposed(spare(), panels);
         Self { data, start, rows: panels.inner(), inner: panels.rows() }
     }
 
-    /// `a` times the packed matrix: `[m, inner]` to `[m, rows]`.
-    pub(crate) fn times(&self, a: RowsRef<'_>) -> Vec<f32> {
-        product(a, self.view())
-    }
-
-    /// Outputs.
+    /// Returns the number of outputs.
     pub(crate) fn outputs(&self) -> usize {
         self.rows
     }
 }
 
-impl Drop for Packed {
+impl Drop for PackedMatrix {
     fn drop(&mut self) {
         let data = std::mem::take(&mut self.data);
         SPARE.with_borrow_mut(|spare| spare.push(data));
     }
 }
 
-/// The largest storage that is free.
+/// Takes the largest free storage.
 fn spare() -> Vec<f32> {
     SPARE.with_borrow_mut(|spare| {
         spare.sort_by_key(Vec::capacity);
@@ -188,7 +182,7 @@ fn spare() -> Vec<f32> {
     })
 }
 
-/// Room for `len` numbers that begin at a cache line, and where they begin.
+/// Makes room for `len` values that start at a cache line, and returns their first index.
 fn aligned(mut packed: Vec<f32>, len: usize) -> (Vec<f32>, usize) {
     packed.resize(len + LANES - 1, 0.0);
     let start = packed.as_ptr().align_offset(LINE).min(LANES - 1);

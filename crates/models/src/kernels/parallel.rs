@@ -1,8 +1,11 @@
-//! Rows of a matrix shared between threads, and how work is split over them.
+//! Rows of a matrix shared between threads, and parallel loops over them.
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
-/// Read-only rows at a fixed distance.
+/// The least number of values per task.
+pub(crate) const TASK_SIZE: usize = 1 << 14;
+
+/// Read-only rows with a fixed stride.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowsRef<'a> {
     data: &'a [f32],
@@ -12,7 +15,7 @@ pub(crate) struct RowsRef<'a> {
 }
 
 impl<'a> RowsRef<'a> {
-    /// `rows` rows of `cols` numbers, `stride` apart.
+    /// Creates a view of `rows` rows of `cols` values, `stride` apart.
     ///
     /// # Panics
     ///
@@ -22,22 +25,22 @@ impl<'a> RowsRef<'a> {
         Self { data, rows, cols, stride }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Numbers in a row.
+    /// Returns the number of values per row.
     pub(crate) fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Distance of two rows.
+    /// Returns the distance between two rows.
     pub(crate) fn stride(&self) -> usize {
         self.stride
     }
 
-    /// Row `row`.
+    /// Returns row `row`.
     pub(crate) fn row(&self, row: usize) -> &'a [f32] {
         &self.data[row * self.stride..][..self.cols]
     }
@@ -61,14 +64,14 @@ unsafe impl Send for RowsMut {}
 unsafe impl Sync for RowsMut {}
 
 impl RowsMut {
-    /// Contiguous rows of `cols` numbers over `data`, which must outlive every use.
+    /// Creates contiguous rows of `cols` values over `data`, which must outlive every use.
     pub(crate) fn new(data: &mut [f32], cols: usize) -> Self {
         let rows = data.len().checked_div(cols).unwrap_or(0);
         Self { data: data.as_mut_ptr(), rows, cols }
     }
 
-    /// Rows in the spare capacity of `data`, which must outlive every use. They hold nothing yet: only
-    /// [`Self::at`] may be used, to write.
+    /// Creates rows in the spare capacity of `data`, which must outlive every use. They are
+    /// uninitialised: only [`Self::at`] may be used, to write.
     ///
     /// # Panics
     ///
@@ -78,32 +81,32 @@ impl RowsMut {
         Self { data: data.as_mut_ptr(), rows, cols }
     }
 
-    /// Numbers in a row, which is also their distance.
+    /// Returns the number of values per row, which is also their stride.
     pub(crate) fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Where `(row, col)` lies.
+    /// Returns a pointer to `(row, col)`.
     pub(crate) fn at(&self, row: usize, col: usize) -> *mut f32 {
         debug_assert!(row < self.rows && col <= self.cols);
-        // SAFETY: `(row, col)` lies inside the slice this was made from.
+        // SAFETY: `(row, col)` is inside the slice that this was created from.
         unsafe { self.data.add(row * self.cols + col) }
     }
 
-    /// `len` numbers from `(row, col)` on.
+    /// Returns `len` values from `(row, col)` on.
     ///
     /// # Safety
     ///
-    /// No other task reads or writes them meanwhile.
+    /// No other task reads or writes them at the same time.
     #[expect(clippy::mut_from_ref, reason = "tasks write disjoint parts, as the contract says")]
     pub(crate) unsafe fn slice(&self, row: usize, col: usize, len: usize) -> &mut [f32] {
         assert!(row < self.rows && col + len <= self.cols, "outside of the rows");
-        // SAFETY: inside the slice this was made from; exclusive by this function's contract.
+        // SAFETY: inside the slice that this was created from; exclusive by this function's contract.
         unsafe { std::slice::from_raw_parts_mut(self.at(row, col), len) }
     }
 }
 
-/// Runs `task` for `0..num_tasks`, on all threads where there is enough to do.
+/// Runs `task` for `0..num_tasks`, on all threads if `parallel` is set.
 pub(crate) fn for_each_task(num_tasks: usize, parallel: bool, task: impl Fn(usize) + Sync + Send) {
     if parallel && num_tasks > 1 && rayon::current_num_threads() > 1 {
         (0..num_tasks).into_par_iter().with_max_len(1).for_each(task);
@@ -112,7 +115,18 @@ pub(crate) fn for_each_task(num_tasks: usize, parallel: bool, task: impl Fn(usiz
     }
 }
 
-/// The columns of `x` as rows.
+/// Runs `run` for every row, several rows per task.
+pub(crate) fn for_each_row(rows: usize, cols: usize, run: impl Fn(usize) + Sync + Send) {
+    let rows_per_task = (TASK_SIZE / cols.max(1)).max(1);
+    let tasks = rows.div_ceil(rows_per_task);
+    for_each_task(tasks, tasks > 1, |task| {
+        for row in task * rows_per_task..((task + 1) * rows_per_task).min(rows) {
+            run(row);
+        }
+    });
+}
+
+/// Returns the transpose of `x`, row by row.
 pub(crate) fn transpose(x: RowsRef<'_>) -> Vec<f32> {
     const BLOCK: usize = 16;
     let (rows, cols) = (x.rows(), x.cols());

@@ -1,4 +1,4 @@
-//! Adapters of peft: what is understood, what is refused.
+//! Adapters of peft: the settings that are supported and those that are rejected.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::support::{change_json, fixtures, llama_folder, load};
 
 const TOKENS: [u32; 6] = [5, 9, 40, 77, 3, 250];
 
-/// A copy of the adapter that peft wrote, with these keys.
+/// Copies the adapter that peft wrote, with these keys.
 fn adapter(keys: &[(&str, Value)]) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for file in ["adapter_config.json", "adapter_model.safetensors"] {
@@ -42,12 +42,12 @@ fn logits(folder: &Path) -> Vec<Vec<f32>> {
 }
 
 fn refused(folder: &Path) -> String {
-    let error = Trainable::load_adapter(&load(&llama_folder()), folder).expect_err("refused");
+    let error = Trainable::load_adapter(&load(&llama_folder()), folder).expect_err("rejected");
     error.to_string().replace(&folder.display().to_string(), "[adapter]")
 }
 
 #[test]
-fn settings_that_change_more_than_plain_lora_are_refused_by_name() {
+fn settings_beyond_plain_lora_are_rejected_by_name() {
     for (key, value) in [
         ("init_lora_weights", json!("pissa")),
         ("init_lora_weights", json!("pissa_niter_16")),
@@ -88,7 +88,7 @@ fn settings_that_change_more_than_plain_lora_are_refused_by_name() {
 }
 
 #[test]
-fn settings_that_say_nothing_are_read() {
+fn settings_without_effect_are_accepted() {
     let plain = logits(adapter(&[]).path());
     for (key, value) in [
         ("init_lora_weights", json!(false)),
@@ -121,10 +121,10 @@ fn settings_that_say_nothing_are_read() {
 }
 
 #[test]
-fn chosen_layers_alone_are_adapted() {
+fn only_chosen_layers_are_adapted() {
     let chosen = adapter(&[("layers_to_transform", json!([2]))]);
     change_weights(chosen.path(), &[".layers.2."], |_| {});
-    // The same adapter with zeros in the other layers.
+    // This adapter has zeros in the other layers.
     let zeroed = adapter(&[]);
     let path = zeroed.path().join("adapter_model.safetensors");
     let mut weights = read_safetensors(&path).expect("a fixture");
@@ -145,7 +145,7 @@ fn chosen_layers_alone_are_adapted() {
 }
 
 #[test]
-fn weights_that_are_not_those_of_the_settings_are_refused() {
+fn weights_that_do_not_match_the_settings_are_rejected() {
     let fewer = adapter(&[]);
     change_weights(fewer.path(), &[".layers.0.", ".layers.1.", ".layers.2."], |_| {});
     assert!(
@@ -153,16 +153,19 @@ fn weights_that_are_not_those_of_the_settings_are_refused() {
             .contains("model.layers.3.self_attn.q_proj.lora_A.weight`: it is missing")
     );
     let more = refused(adapter(&[("layers_to_transform", json!([1]))]).path());
-    assert!(more.contains("model.layers.0.") && more.contains("none of that name"), "{more}");
+    assert!(
+        more.contains("model.layers.0.") && more.contains("no parameter of that name"),
+        "{more}"
+    );
     let pattern = refused(adapter(&[("target_modules", json!(r".*\.q_proj"))]).path());
-    assert!(pattern.contains("none of that name"), "{pattern}");
+    assert!(pattern.contains("no parameter of that name"), "{pattern}");
     let nothing = refused(adapter(&[("target_modules", json!("q_proj"))]).path());
     assert!(nothing.contains("found \"q_proj\", expected modules of the model"), "{nothing}");
 }
 
 #[test]
-fn rank_stabilised_adapters_are_scaled_by_the_root_of_the_rank() {
-    // Rank 4: alpha / 2 of the one is 2 · alpha / 4 of the other.
+fn rank_stabilised_adapters_are_scaled_by_the_square_root_of_the_rank() {
+    // At rank 4, alpha / 2 of one adapter is 2 · alpha / 4 of the other.
     let config = crate::support::json(&fixtures().join("llama/lora/adapter_config.json"));
     let alpha = config["lora_alpha"].as_f64().expect("a number");
     assert_eq!(config["r"], 4);
@@ -172,13 +175,13 @@ fn rank_stabilised_adapters_are_scaled_by_the_root_of_the_rank() {
 }
 
 #[test]
-fn weights_that_are_not_finite_are_refused() {
+fn weights_that_are_not_finite_are_rejected() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let folder = adapter(&[]);
         change_weights(folder.path(), &["lora"], |values| values[3] = value);
         let message = refused(folder.path());
         let found = format!(
-            "lora_A.weight` of `[adapter]/adapter_model.safetensors`: number 3 is {value}, expected finite numbers"
+            "lora_A.weight` of `[adapter]/adapter_model.safetensors`: found {value} at index 3, expected finite values"
         );
         assert!(message.contains(&found), "{message}");
     }

@@ -1,4 +1,4 @@
-//! What people read when a model can't be loaded.
+//! Messages for models that can't be loaded.
 
 use std::error::Error as _;
 use std::fs;
@@ -13,9 +13,9 @@ use proptest::prelude::*;
 
 use crate::formats::fixture_as_gguf;
 use crate::gguf_builder::{GgufBuilder, Meta};
-use crate::support::{Heard, llama_folder, local, request, text_prompt};
+use crate::support::{EventRecorder, llama_folder, local, request, text_prompt};
 
-/// The message, with the temporary folder's name cut out.
+/// Returns the message without the temporary folder's name.
 fn message(error: &Error, folder: &Path) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -30,7 +30,7 @@ fn gguf_message(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("m.gguf");
     fs::write(&path, bytes).expect("writes");
-    message(&Model::load(&path, &Device::cpu()).expect_err("refused"), folder.path())
+    message(&Model::load(&path, &Device::cpu()).expect_err("rejected"), folder.path())
 }
 
 fn changed_gguf(change: impl FnOnce(&mut GgufBuilder)) -> String {
@@ -39,7 +39,7 @@ fn changed_gguf(change: impl FnOnce(&mut GgufBuilder)) -> String {
     gguf_message(&gguf.bytes())
 }
 
-/// The fixture's folder with one change.
+/// Copies the fixture's folder with one change.
 fn changed_folder(change: impl FnOnce(&Path)) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for entry in fs::read_dir(llama_folder()).expect("a fixture") {
@@ -49,7 +49,7 @@ fn changed_folder(change: impl FnOnce(&Path)) -> String {
         }
     }
     change(folder.path());
-    message(&Model::load(folder.path(), &Device::cpu()).expect_err("refused"), folder.path())
+    message(&Model::load(folder.path(), &Device::cpu()).expect_err("rejected"), folder.path())
 }
 
 fn change_config(folder: &Path, from: &str, to: &str) {
@@ -79,7 +79,7 @@ fn messages_for_gguf_files() {
     hint: the file may be incomplete; fetch it again and compare its digest
     "###);
     insta::assert_snapshot!(changed_gguf(|g| g.tensors.retain(|t| t.name != "blk.2.attn_v.weight")), @r###"
-    load tensor `blk.2.attn_v.weight` of `models/m.gguf`: it is not there (39 tensors are)
+    load tensor `blk.2.attn_v.weight` of `models/m.gguf`: not found among 39 tensors
     hint: the configuration may belong to other weights
     "###);
     insta::assert_snapshot!(changed_gguf(|g| g.meta("llama.feed_forward_length", Meta::U32(128))), @r###"
@@ -140,7 +140,7 @@ fn messages_for_folders() {
     hint: the configuration may belong to other weights
     "###);
     insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"num_hidden_layers\": 4", "\"num_hidden_layers\": 5")), @r###"
-    load tensor `model.layers.4.self_attn.q_proj.weight` of `models`: it is not there (39 tensors are)
+    load tensor `model.layers.4.self_attn.q_proj.weight` of `models`: not found among 39 tensors
     hint: the configuration may belong to other weights
     "###);
     insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"hidden_size\": 64", "\"hidden_size\": \"big\"")), @r###"
@@ -167,7 +167,7 @@ fn messages_for_folders() {
     parse `models/config.json`: it is not valid JSON: EOF while parsing an object at line 1 column 1
     hint: the file may be incomplete; fetch it again and compare its digest
     "###);
-    let missing = Model::load(Path::new("models/nothing"), &Device::cpu()).expect_err("refused");
+    let missing = Model::load(Path::new("models/nothing"), &Device::cpu()).expect_err("rejected");
     insta::assert_snapshot!(missing, @r###"
     find `nothing` in `models`
     hint: a model is a Hugging Face folder or a file that ends in `.gguf`
@@ -176,7 +176,7 @@ fn messages_for_folders() {
 
 #[test]
 fn messages_for_devices() {
-    let refused = |name| Device::parse(name).expect_err("refused").to_string();
+    let refused = |name| Device::parse(name).expect_err("rejected").to_string();
     for name in ["gpu", "wgpu", "cuda:", "cuda:first", "wgpu:-1", "cpu:0", "cuda:bf16", "cpu:f8"] {
         let message = refused(name);
         assert_eq!(
@@ -187,7 +187,7 @@ fn messages_for_devices() {
             )
         );
     }
-    let refused = |names| Device::parse_all(names).expect_err("refused").to_string();
+    let refused = |names| Device::parse_all(names).expect_err("rejected").to_string();
     insta::assert_snapshot!(refused("cpu,cpu:bf16"), @r###"
     use device `cpu:bf16`: expected one of the kind and format of `cpu`
     hint: devices that share a model's work must compute alike
@@ -202,7 +202,7 @@ fn messages_for_devices() {
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
 #[test]
 fn messages_for_devices_that_are_not_compiled_in() {
-    let refused = |name| Device::parse(name).expect_err("refused").to_string();
+    let refused = |name| Device::parse(name).expect_err("rejected").to_string();
     insta::assert_snapshot!(refused("cuda:0"), @r###"
     use device `cuda:0`: expected `cpu`
     hint: this build was made without the cargo feature `cuda`; build with `--features cuda`
@@ -215,7 +215,7 @@ fn messages_for_devices_that_are_not_compiled_in() {
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 #[test]
-fn messages_for_devices_that_are_not_there() {
+fn messages_for_missing_devices() {
     for (name, compiled_in) in
         [("wgpu:4096", cfg!(feature = "wgpu")), ("cuda:4096", cfg!(feature = "cuda"))]
     {
@@ -242,19 +242,20 @@ fn messages_for_requests() {
     assert_eq!((scores[0].token_ids.len(), scores[0].logprobs.len()), (600, 0));
     assert_eq!(scores[1].logprobs.len(), 1);
     let hot = Sampling { temperature: -1.0, ..Sampling::default() };
-    let refused = model.generate(&[request(text_prompt("a"), 1)], &hot, &mut Heard::default());
-    insta::assert_snapshot!(refused.expect_err("refused"), @"use the local model: sample with `temperature` = -1, expected a number from 0 up");
+    let refused =
+        model.generate(&[request(text_prompt("a"), 1)], &hot, &mut EventRecorder::default());
+    insta::assert_snapshot!(refused.expect_err("rejected"), @"use the local model: sample with `temperature` = -1, expected a number from 0 up");
     let unknown = ScoreRequest {
         prompt: text_prompt("short"),
         continuation: Continuation::Tokens(vec![999]),
     };
-    let refused = model.score(&[unknown]).expect_err("refused");
+    let refused = model.score(&[unknown]).expect_err("rejected");
     assert!(matches!(refused, PortError::Failed { .. }));
-    insta::assert_snapshot!(refused.source().expect("a cause"), @"read token 999: found an id outside of the vocabulary, expected one below 320");
+    insta::assert_snapshot!(refused.source().expect("a cause"), @"read token 999: found an id outside of the vocabulary, expected an id below 320");
 }
 
 #[test]
-fn a_chat_without_a_template_is_refused() {
+fn a_chat_without_a_template_is_rejected() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("m.gguf");
     let mut gguf = fixture_as_gguf();
@@ -263,7 +264,7 @@ fn a_chat_without_a_template_is_refused() {
     let model = Model::load(&path, &Device::cpu()).expect("loads");
     let message_ = Message { role: Role::User, content: "hi".to_owned() };
     let prompt = Prompt { id: PromptId::new("p"), body: PromptBody::Chat(vec![message_]) };
-    let refused = model.prompt_tokens(&prompt).expect_err("refused");
+    let refused = model.prompt_tokens(&prompt).expect_err("rejected");
     insta::assert_snapshot!(message(&refused, folder.path()), @r###"
     render a chat: `models/m.gguf` has no chat template
     hint: use plain text prompts with this model
@@ -271,7 +272,7 @@ fn a_chat_without_a_template_is_refused() {
 }
 
 proptest! {
-    /// A damaged header is refused without a panic and without a large allocation.
+    /// A damaged header is rejected without a panic and without a large allocation.
     #[test]
     fn damaged_gguf_headers_are_refused_calmly(at in 4_usize..12_000, byte in any::<u8>(), cut in any::<bool>()) {
         let mut bytes = fixture_as_gguf().bytes();

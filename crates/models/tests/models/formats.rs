@@ -1,4 +1,4 @@
-//! The same weights in every file format give the same model.
+//! Loads equal weights from every file format.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::gguf_builder::{GgufBuilder, Meta};
 use crate::support::{Session, ids, json as read_json, llama_folder, load, text_prompt};
 
-/// Rows of a half-split rotary layout in GGUF's order of pairs, head by head.
+/// Reorders rows of a half-split rotary layout to GGUF's order of pairs, head by head.
 fn pair_rows(data: &[f32], inner: usize, head_dim: usize) -> Vec<f32> {
     let half = head_dim / 2;
     let mut out = Vec::new();
@@ -22,7 +22,7 @@ fn pair_rows(data: &[f32], inner: usize, head_dim: usize) -> Vec<f32> {
     out
 }
 
-/// The fixture as a GGUF file, with its tokenizer and template in the metadata.
+/// Builds the fixture as a GGUF file, with its tokenizer and template in the metadata.
 pub(crate) fn fixture_as_gguf() -> GgufBuilder {
     let folder = llama_folder();
     let config = read_json(&folder.join("config.json"));
@@ -68,7 +68,7 @@ pub(crate) fn fixture_as_gguf() -> GgufBuilder {
     let template = fs::read_to_string(folder.join("chat_template.jinja")).expect("a fixture");
     gguf.meta("tokenizer.chat_template", Meta::Text(template));
 
-    // Llama 3.1's scaling is stored as one divisor for each frequency.
+    // Llama 3.1's scaling is stored as a divisor for each frequency.
     let divisors = (0..16).map(|i| {
         let wave = 2.0 * std::f64::consts::PI * 500_000_f64.powf(2.0 * f64::from(i) / 32.0);
         let blend = ((64.0 / wave - 1.0) / 3.0).clamp(0.0, 1.0);
@@ -118,7 +118,7 @@ fn gguf_gives_the_same_model_as_safetensors() {
     let path = folder.path().join("llama.gguf");
     fs::write(&path, fixture_as_gguf().bytes()).expect("writes");
     let (gguf, hf) = (load(&path), load(&llama_folder()));
-    // Only the rotary divisors were rounded on the way.
+    // Only the rotary divisors are rounded.
     let difference = fixture_logits(&gguf)
         .iter()
         .zip(fixture_logits(&hf))

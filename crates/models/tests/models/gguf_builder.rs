@@ -11,14 +11,14 @@ pub(crate) enum Meta {
     I32s(Vec<i32>),
 }
 
-/// A GGUF file in the making; every tensor is F32 unless its type is set by hand.
+/// A builder of GGUF files; every tensor is F32 unless its type is set by hand.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GgufBuilder {
     pub(crate) metadata: Vec<(String, Meta)>,
     pub(crate) tensors: Vec<Tensor>,
 }
 
-/// One tensor.
+/// A tensor.
 #[derive(Clone, Debug)]
 pub(crate) struct Tensor {
     pub(crate) name: String,

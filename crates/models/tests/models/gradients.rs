@@ -1,11 +1,11 @@
-//! Gradients of the kernels against burn's own in double precision, on the small random checkpoint.
+//! Compares gradients of the kernels with burn's own in double precision, on the small random checkpoint.
 
 use burn::tensor::{DType, Tensor};
-use preceptor_models::{Decoder, Segment, SegmentAttention, Targets, WeightMut, ops};
+use preceptor_models::{Decoder, Linear, Segment, SegmentAttention, Targets, WeightMut, to_vec};
 
 use crate::support::{llama_folder, load};
 
-/// A prompt and three rollouts, of lengths around the kernels' blocks; a second group of one.
+/// A prompt and three rollouts, with lengths around the kernels' blocks, and a second group of one rollout.
 const SEGMENTS: [Segment; 6] = [
     Segment { len: 21, parent: None },
     Segment { len: 70, parent: Some(0) },
@@ -19,8 +19,8 @@ fn token(row: usize) -> u32 {
     u32::try_from(10 + (row * 7919) % 280).expect("small")
 }
 
-/// The gradients, by weight, of a weighted sum of the log-probabilities of made-up targets, under the
-/// distribution that `under` makes.
+/// Computes the gradients, by weight, of a weighted sum of the log-probabilities of arbitrary targets,
+/// under the distribution of `under`.
 fn gradients(
     decoder: &dyn Decoder,
     dtype: DType,
@@ -33,7 +33,7 @@ fn gradients(
         match weight {
             WeightMut::Matrix { parts, linear } => {
                 let leaf = linear.to_tensor().cast(dtype).autodiff().require_grad();
-                *linear = ops::Linear::from_tensor(leaf.clone());
+                *linear = Linear::from_tensor(leaf.clone());
                 leaves.push((parts[0].0.clone(), Leaf::Matrix(leaf)));
             }
             WeightMut::Vector { name, tensor } => {
@@ -56,8 +56,8 @@ fn gradients(
         Tensor::<1>::from_data(weights.as_slice(), &logprobs.device().inner()).cast(dtype);
     let grads = (logprobs * weights).sum().backward();
     let of = |leaf: &Leaf| match leaf {
-        Leaf::Matrix(leaf) => ops::to_vec(leaf.grad(&grads).expect("every weight takes part")),
-        Leaf::Vector(leaf) => ops::to_vec(leaf.grad(&grads).expect("every weight takes part")),
+        Leaf::Matrix(leaf) => to_vec(leaf.grad(&grads).expect("every weight takes part")),
+        Leaf::Vector(leaf) => to_vec(leaf.grad(&grads).expect("every weight takes part")),
     };
     leaves.iter().map(|(name, leaf)| (name.clone(), of(leaf))).collect()
 }
@@ -67,7 +67,7 @@ enum Leaf {
     Vector(Tensor<1>),
 }
 
-/// The largest difference as a share of the largest gradient of the weight.
+/// Returns the largest difference as a share of the largest gradient of the weight.
 fn check(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)], tolerance: f32) {
     assert_eq!(a.len(), b.len());
     for ((name, a), (_, b)) in a.iter().zip(b) {
@@ -89,13 +89,13 @@ fn kernels_agree_with_plain_burn_in_double_precision() {
 #[test]
 fn kernels_agree_with_plain_burn_at_another_temperature_and_under_a_cut_distribution() {
     let model = load(&llama_folder());
-    let warm = |targets: Targets| targets.under(0.7, Vec::new());
+    let warm = |targets: Targets| targets.with_distribution(0.7, Vec::new());
     let cut = |targets: Targets| {
         let kept = |(row, token): (usize, &u32)| -> Vec<u32> {
             (0..=row as u32 % 9).map(|i| (token + 31 * i) % 290).collect()
         };
         let kept = targets.tokens().iter().enumerate().map(kept).collect();
-        targets.under(0.7, kept)
+        targets.with_distribution(0.7, kept)
     };
     let plain = gradients(model.decoder(), DType::F32, &SEGMENTS, |targets| targets);
     for under in [&warm as &dyn Fn(Targets) -> Targets, &cut] {
@@ -107,7 +107,7 @@ fn kernels_agree_with_plain_burn_at_another_temperature_and_under_a_cut_distribu
 }
 
 #[test]
-fn gradients_are_the_same_to_the_bit_in_every_run() {
+fn gradients_are_bit_identical_in_every_run() {
     let model = load(&llama_folder());
     let first = gradients(model.decoder(), DType::F32, &SEGMENTS, |targets| targets);
     let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");

@@ -1,4 +1,4 @@
-//! On the CPU a rollout does not depend on what is drawn beside it, to the bit.
+//! Batch invariance on the CPU: a rollout is bit-identical whatever is sampled beside it.
 
 use preceptor_core::{
     Continuation, FinishReason, GenerationObserver, GenerationRequest, Generator, PortError,
@@ -7,7 +7,7 @@ use preceptor_core::{
 use preceptor_models::{Device, GenerationOptions, LocalModel, Model};
 
 use crate::support::{
-    Heard, Session, chat_prompt, fetched, ids, json, llama_folder, load, local, request,
+    EventRecorder, Session, chat_prompt, fetched, ids, json, llama_folder, load, local, request,
     text_prompt,
 };
 
@@ -27,10 +27,10 @@ fn requests(group_size: u32) -> Vec<GenerationRequest> {
 }
 
 fn draw(model: &LocalModel, requests: &[GenerationRequest]) -> Vec<Vec<Rollout>> {
-    model.generate(requests, &sampling(), &mut Heard::default()).expect("generates")
+    model.generate(requests, &sampling(), &mut EventRecorder::default()).expect("generates")
 }
 
-/// Rollouts equal in every bit of every log-probability.
+/// Asserts that rollouts are equal in every bit of every log-probability.
 fn assert_same(a: &[Vec<Rollout>], b: &[Vec<Rollout>]) {
     assert_eq!(a.len(), b.len());
     for (a, b) in a.iter().flatten().zip(b.iter().flatten()) {
@@ -113,12 +113,12 @@ fn rollouts_and_scores_do_not_depend_on_the_number_of_devices() {
         })
         .collect();
     let scores = one.score(&asked).expect("scores");
-    // More devices than prompts too.
+    // There may be more devices than prompts.
     for num in [2, 3, 7] {
         let devices = vec![Device::cpu(); num];
         let model = Model::load_on(&llama_folder(), &devices).expect("loads");
-        let several = LocalModel::new(model, GenerationOptions::of_batch(8));
-        let mut heard = Heard::default();
+        let several = LocalModel::new(model, GenerationOptions::with_max_batch(8));
+        let mut heard = EventRecorder::default();
         let drawn = several.generate(&requests, &sampling(), &mut heard).expect("generates");
         assert_same(&rollouts, &drawn);
         assert_eq!(heard.ended.len(), requests.len() * 4);
@@ -157,7 +157,7 @@ fn reading_at_once_equals_reading_token_by_token() {
 }
 
 #[test]
-fn scorer_and_sampler_agree_to_the_bit() {
+fn scorer_and_sampler_agree_bit_for_bit() {
     for path in [Some(llama_folder()), fetched("smollm2-135m")].into_iter().flatten() {
         let model = local(&path, 8);
         let requests = requests(4);
@@ -181,13 +181,13 @@ fn scorer_and_sampler_agree_to_the_bit() {
 }
 
 #[test]
-fn the_real_model_draws_the_same_rollouts_in_any_batch() {
+fn the_real_model_samples_the_same_rollouts_in_any_batch() {
     let Some(path) = fetched("smollm2-135m") else { return };
     let requests = [request(chat_prompt("What is 17 + 25?"), 5), request(text_prompt("1, 2,"), 4)];
     let sampling = Sampling { max_new_tokens: 12, ..Sampling::default() };
     let run = |max_batch| {
         local(&path, max_batch)
-            .generate(&requests, &sampling, &mut Heard::default())
+            .generate(&requests, &sampling, &mut EventRecorder::default())
             .expect("generates")
     };
     assert_same(&run(1), &run(32));
@@ -197,7 +197,7 @@ fn the_real_model_draws_the_same_rollouts_in_any_batch() {
 fn a_group_reads_its_prompt_once_and_everything_is_reported() {
     let model = local(&llama_folder(), 6);
     let requests = requests(16);
-    let mut heard = Heard::default();
+    let mut heard = EventRecorder::default();
     let rollouts = model.generate(&requests, &sampling(), &mut heard).expect("generates");
     let counters = model.counters();
     assert_eq!(counters.prompts_prefilled, 5);
@@ -219,7 +219,7 @@ fn a_rollout_ends_where_it_should() {
     let draw = |prompt, sampling: &Sampling| {
         let requests = [request(prompt, 1)];
         let mut rollouts =
-            model.generate(&requests, sampling, &mut Heard::default()).expect("generates");
+            model.generate(&requests, sampling, &mut EventRecorder::default()).expect("generates");
         rollouts.remove(0).remove(0)
     };
     let greedy = Sampling { temperature: 0.0, max_new_tokens: 16, ..Sampling::default() };
@@ -271,7 +271,7 @@ fn an_end_token_ends_a_rollout_and_stays_out_of_the_text() {
     let model = local(&llama_folder(), 32);
     let sampling = Sampling { temperature: 3.0, max_new_tokens: 400, ..Sampling::default() };
     let rollouts = model
-        .generate(&[request(text_prompt("The"), 32)], &sampling, &mut Heard::default())
+        .generate(&[request(text_prompt("The"), 32)], &sampling, &mut EventRecorder::default())
         .expect("generates");
     let ended: Vec<_> = rollouts[0].iter().filter(|r| r.finish == FinishReason::EndToken).collect();
     assert!(!ended.is_empty(), "hot sampling over 320 tokens meets an end token");
@@ -298,7 +298,7 @@ fn a_device_without_kernels_scores_in_one_pass_as_the_cpu_does() {
     let scores = |device: &str| {
         let device = Device::parse(device).expect("always there");
         let model = Model::load(&llama_folder(), &device).unwrap_or_else(|error| panic!("{error}"));
-        let model = LocalModel::new(model, GenerationOptions::of_batch(8));
+        let model = LocalModel::new(model, GenerationOptions::with_max_batch(8));
         model.score(&asked).expect("scores")
     };
     let (expected, found) = (scores("cpu"), scores("cpu:f16"));
@@ -306,7 +306,7 @@ fn a_device_without_kernels_scores_in_one_pass_as_the_cpu_does() {
         assert_eq!(found.token_ids, expected.token_ids);
         assert_eq!(found.logprobs.len(), expected.logprobs.len());
         let far = found.logprobs.iter().zip(&expected.logprobs).map(|(a, b)| (a - b).abs());
-        // Factors have ten bits of fraction: as the tolerances of the parity suite.
+        // Factors have ten bits of fraction; the tolerance is that of the parity suite.
         assert!(far.fold(0.0, f32::max) < 0.1);
     }
     let lengths = expected.iter().map(|scores| scores.logprobs.len()).collect::<Vec<_>>();

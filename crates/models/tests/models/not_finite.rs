@@ -1,4 +1,4 @@
-//! NaN and infinite numbers stop a model, before anything is handed out.
+//! NaN and infinite values are errors before any result is returned.
 
 use std::error::Error as _;
 use std::fs;
@@ -11,9 +11,9 @@ use preceptor_models::{
 };
 
 use crate::formats::fixture_as_gguf;
-use crate::support::{Heard, copied, load, refusal, request, text_prompt};
+use crate::support::{EventRecorder, copied, load, refusal, request, text_prompt};
 
-/// A checkpoint with some numbers of one tensor changed.
+/// Copies a checkpoint and changes values of one tensor.
 fn changed(family: &str, tensor: &str, change: impl Fn(&mut [f32])) -> tempfile::TempDir {
     let folder = copied(family);
     let path = folder.path().join("model.safetensors");
@@ -28,8 +28,8 @@ fn changed(family: &str, tensor: &str, change: impl Fn(&mut [f32])) -> tempfile:
 fn weights_that_are_not_finite_are_named() {
     let folder = changed("llama", "model.layers.2.mlp.up_proj.weight", |x| x[70] = f32::NAN);
     insta::assert_snapshot!(refusal(folder.path()), @r"
-    load tensor `model.layers.2.mlp.up_proj.weight` of `models/model.safetensors`: number 70 is NaN, expected finite numbers
-    hint: the file is damaged, or a training run that diverged wrote it
+    load tensor `model.layers.2.mlp.up_proj.weight` of `models/model.safetensors`: found NaN at index 70, expected finite values
+    hint: the file is damaged, or was written by a training run that diverged
     ");
     for (family, tensor) in [
         ("llama", "lm_head.weight"),
@@ -46,12 +46,12 @@ fn weights_that_are_not_finite_are_named() {
     tensor.expect("it is there").data[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
     fs::write(&path, gguf.bytes()).expect("writes");
     insta::assert_snapshot!(refusal(&path), @r"
-    load tensor `blk.1.ffn_norm.weight` of `models/m.gguf`: number 0 is inf, expected finite numbers
-    hint: the file is damaged, or a training run that diverged wrote it
+    load tensor `blk.1.ffn_norm.weight` of `models/m.gguf`: found inf at index 0, expected finite values
+    hint: the file is damaged, or was written by a training run that diverged
     ");
 }
 
-/// Finite weights whose logits overflow.
+/// Loads finite weights whose logits overflow.
 fn overflowing() -> Model {
     let folder = changed("llama", "lm_head.weight", |values| {
         values.iter_mut().enumerate().for_each(|(i, value)| {
@@ -69,11 +69,11 @@ fn cause(error: &PortError) -> String {
 
 #[test]
 fn sampling_stops_at_a_log_probability_that_is_not_finite() {
-    let model = LocalModel::new(overflowing(), GenerationOptions::of_batch(2));
+    let model = LocalModel::new(overflowing(), GenerationOptions::with_max_batch(2));
     let requests = [request(text_prompt("one"), 2)];
     for (temperature, top_k) in [(1.0, 0), (0.0, 0), (0.7, 5)] {
         let sampling = Sampling { temperature, top_k, ..Sampling::default() };
-        let mut heard = Heard::default();
+        let mut heard = EventRecorder::default();
         let error = model.generate(&requests, &sampling, &mut heard).expect_err("stopped");
         let message = cause(&error);
         assert!(message.starts_with("sample token ") && message.contains("NaN"), "{message}");

@@ -1,24 +1,25 @@
-//! Agreement with transformers on the small random checkpoints of every family.
+//! Compares the small random checkpoints of every family with transformers.
 
 use burn::tensor::{DType, Tensor};
 use preceptor_core::{Continuation, Generator, Message, Role, Sampling, ScoreRequest, Scorer};
-use preceptor_models::families::gemma3::Gemma3Config;
-use preceptor_models::families::llama::LlamaConfig;
-use preceptor_models::families::qwen3::Qwen3Config;
+use preceptor_models::Gemma3Config;
+use preceptor_models::LlamaConfig;
+use preceptor_models::Qwen3Config;
 use preceptor_models::{
-    Decoder, Device, HfWeights, JsonFile, KvCache, Layers, SegmentAttention, Span, Stack,
-    TensorKvCache, ops, token_logprob,
+    Decoder, Device, HfWeights, JsonFile, KvCache, LayerNorms, Layers, Linear, SegmentAttention,
+    Span, Stack, TensorKvCache, to_vec, token_logprob,
 };
 use serde_json::Value;
 
 use crate::support::{
-    FAMILIES, Heard, Session, fixtures, floats, ids, json, load, local, request, text_prompt,
+    EventRecorder, FAMILIES, Session, fixtures, floats, ids, json, load, local, request,
+    text_prompt,
 };
 
-/// Absolute, on logits up to 8 and log-probabilities: the reference moves by 1e-5 between its own
-/// attention implementations and by as much to double precision.
+/// Absolute tolerance on logits up to 8 and log-probabilities: the reference differs by 1e-5 between its
+/// own attention implementations, and as much from double precision.
 const LOGIT_TOLERANCE: f32 = 1e-4;
-/// Absolute, on hidden states up to 12 before the last norm.
+/// Absolute tolerance on hidden states up to 12 before the last norm.
 const HIDDEN_TOLERANCE: f32 = 1e-4;
 
 fn expected(family: &str) -> Value {
@@ -83,7 +84,7 @@ fn check_hidden_states<L: Layers>(family: &str, stack: &Stack<L>) {
     let last = tokens.len() - 1;
     let check = |name: &str, hidden: &Tensor<2>| {
         let wanted = floats(&expected["hidden_last_position"][name]);
-        let got = ops::to_vec(hidden.clone().narrow(0, last, 1).narrow(1, 0, wanted.len()));
+        let got = to_vec(hidden.clone().narrow(0, last, 1).narrow(1, 0, wanted.len()));
         let difference = largest_difference(&got, &wanted);
         assert!(difference < HIDDEN_TOLERANCE, "{family}, {name}: {difference}");
     };
@@ -108,10 +109,10 @@ fn hidden_states_agree_after_every_layer() {
     check_hidden_states("gemma3", &stack("gemma3", Gemma3Config::from_json));
 }
 
-/// There are no kernels for double precision: this is the path of other devices.
+/// Checks the burn operations of other devices: there are no kernels for double precision.
 fn check_plain_operations<L: Layers>(family: &str, mut stack: Stack<L>) {
-    let plain = |linear: &mut ops::Linear| {
-        *linear = ops::Linear::from_tensor(linear.to_tensor().cast(DType::F64));
+    let plain = |linear: &mut Linear| {
+        *linear = Linear::from_tensor(linear.to_tensor().cast(DType::F64));
     };
     let vector = |x: &mut Tensor<1>| *x = x.clone().cast(DType::F64);
     plain(&mut stack.embedding);
@@ -122,7 +123,7 @@ fn check_plain_operations<L: Layers>(family: &str, mut stack: Stack<L>) {
         plain(&mut products.output);
         plain(&mut products.gate_up);
         plain(&mut products.down);
-        layer.norms.iter_mut().for_each(vector);
+        layer.norms.weights_mut().into_iter().for_each(|(_, weight)| vector(weight));
     }
     vector(&mut stack.norm);
     let vocab_size = stack.config.sizes().vocab_size;
@@ -130,11 +131,11 @@ fn check_plain_operations<L: Layers>(family: &str, mut stack: Stack<L>) {
     let positions: Vec<u32> = (0..).take(tokens.len()).collect();
     let mut attention = SegmentAttention::sequences([tokens.len()]);
     let hidden = stack.forward(&tokens, &positions, &mut attention);
-    let logits = ops::to_vec(stack.logits(&hidden));
+    let logits = to_vec(stack.logits(&hidden));
     let rows: Vec<Vec<f32>> = logits.chunks(vocab_size).map(<[f32]>::to_vec).collect();
     check_logits(family, &rows);
 
-    // The same with a cache in burn operations: the prompt in two pieces, the second in a fork.
+    // A cache in burn operations reads the prompt in two pieces, the second in a fork.
     let mut cache = TensorKvCache::new();
     let mut sequence = cache.open(None);
     let mut rows = Vec::new();
@@ -142,7 +143,7 @@ fn check_plain_operations<L: Layers>(family: &str, mut stack: Stack<L>) {
         cache.begin(&[Span { sequence, len: to - from }]);
         let hidden = stack.forward(&tokens[from..to], &positions[from..to], &mut cache);
         cache.commit();
-        let logits = ops::to_vec(stack.logits(&hidden));
+        let logits = to_vec(stack.logits(&hidden));
         rows.extend(logits.chunks(vocab_size).map(<[f32]>::to_vec));
         sequence = cache.open(Some(sequence));
     }
@@ -163,7 +164,7 @@ fn greedy_tokens_agree() {
         let model = local(&fixtures().join(family), 4);
         let sampling = Sampling { temperature: 0.0, max_new_tokens: 16, ..Sampling::default() };
         let prompt = text_prompt(expected["text"].as_str().expect("a text"));
-        let mut heard = Heard::default();
+        let mut heard = EventRecorder::default();
         let rollouts = model.generate(&[request(prompt, 1)], &sampling, &mut heard);
         let rollouts = rollouts.expect("generates");
         assert_eq!(rollouts[0][0].token_ids, ids(&expected["greedy_ids"]), "{family}");

@@ -1,4 +1,4 @@
-//! Agreement with transformers on SmolLM2 135M and Gemma 3 270M, where their files have been fetched.
+//! Compares SmolLM2 135M and Gemma 3 270M with transformers, if their files have been fetched.
 
 use std::path::Path;
 
@@ -7,10 +7,11 @@ use preceptor_models::{GgufFile, token_logprob};
 use serde_json::Value;
 
 use crate::support::{
-    Heard, Session, chat_prompt, fetched, fixtures, floats, ids, json, local, request, text_prompt,
+    EventRecorder, Session, chat_prompt, fetched, fixtures, floats, ids, json, local, request,
+    text_prompt,
 };
 
-/// Absolute, on logits up to 35 after 30 layers (SmolLM2) and up to 20 after 18 (Gemma).
+/// Absolute tolerance on logits up to 35 after 30 layers (SmolLM2) and up to 20 after 18 (Gemma).
 const LOGIT_TOLERANCE: f32 = 1e-3;
 
 #[test]
@@ -31,7 +32,7 @@ fn gemma3_agrees_with_transformers() {
     assert_eq!(answer, expected["greedy_text"].as_str().expect("a text"));
 }
 
-/// Compares tokens, log-probabilities and logits; gives the greedy answer.
+/// Compares tokens, log-probabilities and logits, and returns the greedy answer.
 fn check_model(path: &Path, expected: &Value, prompt: Prompt) -> String {
     let model = local(path, 8);
     for case in expected["tokenizer_cases"].as_array().expect("a list") {
@@ -65,16 +66,17 @@ fn check_model(path: &Path, expected: &Value, prompt: Prompt) -> String {
         assert!((got - logsumexp).abs() < LOGIT_TOLERANCE, "at {at}: {got} {logsumexp}");
     }
 
-    // The reference goes on after the end token; a rollout stops there, and both agree up to it.
+    // The reference continues after the end token; a rollout stops there, and both agree up to it.
     let sampling = Sampling { temperature: 0.0, max_new_tokens: 24, ..Sampling::default() };
-    let rollouts =
-        model.generate(&[request(prompt, 1)], &sampling, &mut Heard::default()).expect("generates");
+    let rollouts = model
+        .generate(&[request(prompt, 1)], &sampling, &mut EventRecorder::default())
+        .expect("generates");
     let got = &rollouts[0][0].token_ids;
     assert_eq!(*got, ids(&expected["greedy_ids"])[..got.len()]);
     rollouts[0][0].text.clone()
 }
 
-/// Tensors whose rows are in the same order in both formats, by their names in either.
+/// Names in both formats of tensors whose rows are in the same order.
 #[test]
 fn weights_are_dequantised_as_transformers_does() {
     let smollm2 = [
@@ -106,7 +108,7 @@ fn check_weights(model: &str, fixture: &str, tensors: &[(&str, &str)]) {
         let data = file.read(gguf, &shape).expect("a tensor");
         let sum: f64 = data.iter().map(|x| f64::from(*x)).sum();
         let abs_sum: f64 = data.iter().map(|x| f64::from(x.abs())).sum();
-        // Sums are to four places in the file, of up to 170 million numbers.
+        // The file has sums of up to 170 million values, to four decimal places.
         let close = |a: f64, b: &Value| {
             let b = b.as_f64().expect("a number");
             (a - b).abs() < 1e-2_f64.max(1e-8 * abs_sum)

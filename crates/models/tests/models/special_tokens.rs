@@ -1,4 +1,4 @@
-//! The tokens that begin and end a text: where folders name them, and what a tokenizer adds.
+//! Start and end tokens: the files that name them, and the tokens that a tokenizer adds.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn without_post_processor(folder: &Path) {
 }
 
 #[test]
-fn names_are_read_from_either_file() {
+fn names_are_read_from_both_files() {
     let plain = load(&fixtures().join("llama"));
     for (bos, eos) in [
         (json!("<|begin_of_text|>"), json!("<|eot_id|>")),
@@ -60,7 +60,7 @@ fn names_are_read_from_either_file() {
 }
 
 #[test]
-fn the_file_that_transformers_reads_counts() {
+fn names_come_from_the_file_that_transformers_reads() {
     let other = json!({"bos_token": "<|end_of_text|>"});
     let folder = copied("llama");
     let map = folder.path().join("special_tokens_map.json");
@@ -82,7 +82,7 @@ fn the_file_that_transformers_reads_counts() {
 }
 
 #[test]
-fn a_start_token_is_added_or_left_out_as_the_settings_say() {
+fn settings_add_or_omit_the_start_token() {
     let plain = text_tokens(&load(&fixtures().join("llama")));
     assert_eq!(plain[0], BOS);
     for (has_processor, adds, expected) in [
@@ -112,7 +112,7 @@ fn a_start_token_is_added_or_left_out_as_the_settings_say() {
 }
 
 #[test]
-fn false_leaves_out_a_start_token_that_no_file_names() {
+fn false_omits_a_start_token_that_no_file_names() {
     let folder = copied("llama");
     let plain = text_tokens(&load(folder.path()));
     change_settings(folder.path(), |file| {
@@ -123,7 +123,7 @@ fn false_leaves_out_a_start_token_that_no_file_names() {
 }
 
 #[test]
-fn settings_that_contradict_the_tokenizer_are_refused() {
+fn settings_that_contradict_the_tokenizer_are_rejected() {
     let folder = copied("llama");
     change_settings(folder.path(), |file| {
         file["add_bos_token"] = json!(true);
@@ -144,7 +144,7 @@ fn settings_that_contradict_the_tokenizer_are_refused() {
 }
 
 #[test]
-fn a_text_that_the_tokenizer_ends_is_no_prompt() {
+fn a_text_with_an_end_token_is_not_a_prompt() {
     let folder = copied("llama");
     change_settings(folder.path(), |file| file["add_eos_token"] = json!(true));
     let model = load(folder.path());
@@ -152,7 +152,7 @@ fn a_text_that_the_tokenizer_ends_is_no_prompt() {
     let error = model.prompt_tokens(&text_prompt(TEXT)).expect_err("nothing could follow");
     let error = error.to_string().replace(&folder.path().display().to_string(), "models");
     insta::assert_snapshot!(error, @r"
-    use `models`: a prompt of plain text that the tokenizer ends with `<|eot_id|>` is not supported, only prompts that a model can continue
+    use `models`: a plain text prompt to which the tokenizer appends `<|eot_id|>` is not supported, only prompts that a model can continue
     hint: set `add_eos_token` to false in `tokenizer_config.json`
     ");
 }
@@ -170,7 +170,7 @@ fn a_named_token_of_the_vocabulary_is_matched_whole() {
 }
 
 #[test]
-fn gguf_files_say_what_stands_around_a_text() {
+fn gguf_files_set_the_tokens_around_a_text() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("m.gguf");
     let with = |key: &str, value: Meta| {

@@ -1,4 +1,4 @@
-//! Fixtures, and short forms for requests.
+//! Fixtures and helpers for requests.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -10,25 +10,25 @@ use preceptor_core::{
 };
 use preceptor_models::{
     CpuKvCache, Decoder, Device, GenerationOptions, KvCache, LocalModel, Model, SequenceId, Span,
-    ops,
+    to_vec,
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The parity fixtures of the repository.
+/// Returns the folder of the parity fixtures.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity")).to_owned()
 }
 
-/// The small random checkpoints, one a family.
+/// The families with a small random checkpoint.
 pub(crate) const FAMILIES: [&str; 3] = ["llama", "qwen3", "gemma3"];
 
-/// The small random Llama checkpoint.
+/// Returns the folder of the small random Llama checkpoint.
 pub(crate) fn llama_folder() -> PathBuf {
     fixtures().join("llama")
 }
 
-/// A copy of a family's checkpoint, to be changed.
+/// Copies a family's checkpoint, to be changed.
 pub(crate) fn copied(family: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for entry in std::fs::read_dir(fixtures().join(family)).expect("a fixture") {
@@ -41,21 +41,21 @@ pub(crate) fn copied(family: &str) -> TempDir {
     folder
 }
 
-/// Changes a JSON file, which need not be there.
+/// Changes a JSON file, which may be missing.
 pub(crate) fn change_json(path: &Path, change: impl FnOnce(&mut Value)) {
     let mut value = if path.is_file() { json(path) } else { serde_json::json!({}) };
     change(&mut value);
     std::fs::write(path, value.to_string()).expect("writes");
 }
 
-/// The message of a model that can't be loaded, without the folder's name.
+/// Returns the message for a model that can't be loaded, without the folder's name.
 pub(crate) fn refusal(path: &Path) -> String {
-    let error = Model::load(path, &Device::cpu()).expect_err("refused").to_string();
+    let error = Model::load(path, &Device::cpu()).expect_err("rejected").to_string();
     let folder = if path.is_dir() { path } else { path.parent().expect("a folder") };
     error.replace(&folder.display().to_string(), "models")
 }
 
-/// A JSON fixture.
+/// Reads a JSON fixture.
 pub(crate) fn json(path: &Path) -> Value {
     let text = std::fs::read(path).expect("the fixture is in the repository");
     serde_json::from_slice(&text).expect("fixtures are valid JSON")
@@ -66,10 +66,10 @@ pub(crate) fn load(path: &Path) -> Model {
 }
 
 pub(crate) fn local(path: &Path, max_batch: usize) -> LocalModel {
-    LocalModel::new(load(path), GenerationOptions::of_batch(max_batch))
+    LocalModel::new(load(path), GenerationOptions::with_max_batch(max_batch))
 }
 
-/// The file of a real model, or a message that it is not there.
+/// Returns the file of a real model, or prints that it is missing.
 pub(crate) fn fetched(name: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -110,14 +110,14 @@ pub(crate) fn request(prompt: Prompt, group_size: u32) -> GenerationRequest {
     GenerationRequest { prompt, rollouts: (0..group_size).map(seed).collect() }
 }
 
-/// Remembers what it hears.
+/// An observer that records its events.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct EventRecorder {
     pub(crate) ended: BTreeSet<(usize, u32)>,
     pub(crate) usage: Usage,
 }
 
-impl GenerationObserver for Heard {
+impl GenerationObserver for EventRecorder {
     fn on_rollout(
         &mut self,
         request: usize,
@@ -132,7 +132,7 @@ impl GenerationObserver for Heard {
     }
 }
 
-/// A sequence that is read piece by piece.
+/// A reader of a sequence piece by piece.
 pub(crate) struct Session<'a> {
     decoder: &'a dyn Decoder,
     cache: CpuKvCache,
@@ -146,12 +146,12 @@ impl<'a> Session<'a> {
         Self { decoder, cache, sequence }
     }
 
-    /// Continues from what has been read, in a sequence that shares it.
+    /// Continues from the tokens read so far, in a sequence that shares them.
     pub(crate) fn fork(&mut self) {
         self.sequence = self.cache.open(Some(self.sequence));
     }
 
-    /// Logits after each of `tokens`.
+    /// Computes the logits after each of `tokens`.
     pub(crate) fn read(&mut self, tokens: &[u32]) -> Vec<Vec<f32>> {
         let before = u32::try_from(self.cache.len(self.sequence)).expect("short");
         let positions: Vec<u32> = (before..).take(tokens.len()).collect();
@@ -159,7 +159,7 @@ impl<'a> Session<'a> {
         let hidden = self.decoder.forward(tokens, &positions, &mut self.cache);
         self.cache.commit();
         let vocab_size = self.decoder.spec().vocab_size;
-        let logits = ops::to_vec(self.decoder.logits(&hidden));
+        let logits = to_vec(self.decoder.logits(&hidden));
         logits.chunks(vocab_size).map(<[f32]>::to_vec).collect()
     }
 }

@@ -1,5 +1,4 @@
-//! Trained weights: adapters against peft, passes against sampling, what is written against what is
-//! read.
+//! Trained weights: compares adapters with peft, passes with sampling, and written with loaded files.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +7,7 @@ use burn::tensor::Tensor;
 use preceptor_core::{Continuation, ScoreRequest, Scorer, Seed};
 use preceptor_models::{
     Error, GenerationOptions, GroupBatch, LayerStates, LocalModel, LoraConfig, Model, Pass,
-    SegmentAttention, Targets, TokenGroup, Trainable, ops, sequence_logits,
+    SegmentAttention, Targets, TokenGroup, Trainable, sequence_logits, to_vec,
 };
 
 use crate::support::{FAMILIES, fixtures, floats, ids, json, llama_folder, load, text_prompt};
@@ -32,7 +31,7 @@ fn check_adapted(logits: &[Vec<f32>]) {
 }
 
 #[test]
-fn adapters_give_the_logits_of_peft_apart_and_merged() {
+fn separate_and_merged_adapters_give_the_logits_of_peft() {
     let trainable =
         Trainable::load_adapter(&load(&llama_folder()), &adapter_folder()).expect("peft wrote it");
     check_adapted(&sequence_logits(trainable.graph(0).decoder(), &tokens()));
@@ -40,7 +39,7 @@ fn adapters_give_the_logits_of_peft_apart_and_merged() {
 }
 
 #[test]
-fn new_adapters_change_nothing_yet_and_learn() {
+fn new_adapters_do_not_change_the_output_and_learn() {
     let model = load(&llama_folder());
     let config =
         LoraConfig { rank: 4, alpha: None, targets: ["q_proj".into(), "v_proj".into()].into() };
@@ -57,7 +56,7 @@ fn new_adapters_change_nothing_yet_and_learn() {
     graph.add_gradients(&mut logprobs.sum().backward(), &mut sums);
     for (parameter, gradient) in trainable.parameters().iter().zip(&sums.into_values()) {
         let moves = gradient.iter().any(|g| *g != 0.0);
-        // With `B` at zero, nothing reaches `A` yet.
+        // While `B` is zero, `A` gets no gradient.
         assert_eq!(moves, parameter.name.contains("lora_B"), "{}", parameter.name);
         assert_eq!(gradient.len(), parameter.values.len());
     }
@@ -76,7 +75,7 @@ fn a_pass_over_groups_gives_the_log_probabilities_of_the_scorer() {
     let read: usize = tokenized.iter().map(Vec::len).sum::<usize>() + 2 * (2 + 59);
     assert_eq!(batch.num_rows(), read, "a prompt is read once");
     let (logprobs, entropies) = batch.token_logprobs(graph.decoder());
-    let logprobs = ops::to_vec(logprobs.without_autodiff());
+    let logprobs = to_vec(logprobs.without_autodiff());
     assert_eq!((logprobs.len(), entropies.len()), (2 * 64, 2 * 64));
 
     let requests: Vec<_> = prompts
@@ -94,7 +93,7 @@ fn a_pass_over_groups_gives_the_log_probabilities_of_the_scorer() {
 }
 
 #[test]
-fn what_is_saved_is_loaded_again() {
+fn saved_weights_are_loaded_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut model = load(&llama_folder());
     let trainable = Trainable::load_adapter(&model, &adapter_folder()).expect("peft wrote it");
@@ -149,7 +148,7 @@ fn changed_adapter(file: &str, change: impl Fn(String) -> String) -> String {
 
 fn refused(folder: &Path) -> String {
     let model: Model = load(&llama_folder());
-    let error = Trainable::load_adapter(&model, folder).expect_err("refused");
+    let error = Trainable::load_adapter(&model, folder).expect_err("rejected");
     error.to_string().replace(&folder.display().to_string(), "[adapter]")
 }
 
@@ -170,15 +169,15 @@ read key `r` of `[adapter]/adapter_config.json`: found 0, expected a whole numbe
 hint: compare it with the file that the model's authors published
 "###);
     insta::assert_snapshot!(config("\"r\": 4", "\"r\": 8"), @r###"
-take the values of parameter `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`: found shape [4, 64], expected [8, 64]
+load the values of parameter `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`: found shape [4, 64], expected [8, 64]
 hint: they may belong to another model or other adapter settings
 "###);
     insta::assert_snapshot!(config("\"k_proj\"", "\"c_attn\""), @r###"
-take the values of parameter `base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight`: the model has none of that name
+load the values of parameter `base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight`: the model has no parameter of that name
 hint: they may belong to another model or other adapter settings
 "###);
     insta::assert_snapshot!(config("\"k_proj\",", ""), @r###"
-take the values of parameter `base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight`: the model has none of that name
+load the values of parameter `base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight`: the model has no parameter of that name
 hint: they may belong to another model or other adapter settings
 "###);
     let folder = tempfile::tempdir().expect("a folder");
@@ -201,7 +200,7 @@ hint: the file may be incomplete; fetch it again and compare its digest
 }
 
 #[test]
-fn layers_computed_again_give_the_same_gradients_to_the_bit() {
+fn recomputed_layers_give_bit_identical_gradients() {
     let targets = ["q_proj", "o_proj", "up_proj", "down_proj"];
     let config = LoraConfig { rank: 4, alpha: None, targets: targets.map(str::to_owned).into() };
     let rollouts = [vec![21, 40, 7], vec![300], (30..60).collect::<Vec<u32>>()];
@@ -213,7 +212,7 @@ fn layers_computed_again_give_the_same_gradients_to_the_bit() {
         for trainable in [Trainable::full(&model), adapters] {
             let [kept, recomputed] = [LayerStates::Kept, LayerStates::Recomputed].map(|states| {
                 let mut sums = trainable.gradient_sums(0);
-                // Two passes: what is added up is added up in the same order.
+                // Two passes, so that the order of the sums matters.
                 for group in &groups {
                     let batch = GroupBatch::new(&[*group]);
                     let pass = Pass::new(&trainable, 0, &batch, states);

@@ -1,4 +1,4 @@
-//! What a file holds and the model would not use is refused by its name, never ignored.
+//! Contents of a file that the model would not use are rejected by name, never ignored.
 
 use std::fs;
 use std::path::Path;
@@ -37,10 +37,10 @@ fn without_divisors(gguf: &mut GgufBuilder) {
 }
 
 #[test]
-fn tensors_of_a_gguf_file_that_no_layer_uses_are_refused() {
+fn unused_tensors_of_a_gguf_file_are_rejected() {
     insta::assert_snapshot!(refused(|g| g.tensor("blk.1.attn_q.bias", &[128], &[0.5; 128])), @r"
     use `models/m.gguf`: the tensor `blk.1.attn_q.bias` is not supported, only those of the layers that this family implements
-    hint: it may be a bias, a layer more than the configuration names, or another model's
+    hint: it may be a bias, an additional layer, or belong to another model
     ");
     for name in [
         "blk.0.ffn_down.bias",
@@ -56,7 +56,7 @@ fn tensors_of_a_gguf_file_that_no_layer_uses_are_refused() {
 }
 
 #[test]
-fn metadata_that_changes_the_computation_is_refused() {
+fn metadata_that_changes_the_output_is_rejected() {
     insta::assert_snapshot!(refused(|g| g.meta("llama.rope.dimension_count", Meta::U32(16))), @r"
     use `models/m.gguf`: `llama.rope.dimension_count` `16` is not supported, only 32, the size of a head
     hint: this family implements the layers of Llama 2, Llama 3 and SmolLM2
@@ -92,7 +92,7 @@ fn metadata_that_changes_the_computation_is_refused() {
 }
 
 #[test]
-fn both_keys_of_the_rope_factor_stretch_positions_as_in_llama_cpp() {
+fn both_keys_of_the_rope_factor_scale_positions_as_in_llama_cpp() {
     let with = |keys: &[(&str, Meta)]| {
         with_gguf(
             "m.gguf",
@@ -118,7 +118,7 @@ fn both_keys_of_the_rope_factor_stretch_positions_as_in_llama_cpp() {
     );
     assert_eq!(with(&[(kind, text("none")), (factor, Meta::F32(4.0))]), plain);
     assert_eq!(with(&[(old, Meta::F32(1.0))]), plain);
-    // The same factor in a folder.
+    // A folder with this factor gives equal logits.
     let folder = copied("llama");
     change_json(&folder.path().join("config.json"), |file| {
         file["rope_parameters"] =
@@ -135,7 +135,7 @@ fn both_keys_of_the_rope_factor_stretch_positions_as_in_llama_cpp() {
 }
 
 #[test]
-fn a_part_of_a_split_file_is_refused() {
+fn a_part_of_a_split_file_is_rejected() {
     insta::assert_snapshot!(refused(|g| g.meta("split.count", Meta::U32(2))), @r"
     use `models/m.gguf`: a part of a split file `m.gguf` is not supported, only whole files
     hint: join the parts with `llama-gguf-split --merge`
@@ -154,7 +154,7 @@ fn a_part_of_a_split_file_is_refused() {
     );
 }
 
-/// Writes the checkpoint's weights with one more.
+/// Writes the checkpoint's weights with an additional one.
 fn add_tensor(folder: &Path, name: &str, values: &[f32]) {
     let path = folder.join("model.safetensors");
     let bytes = fs::read(&path).expect("reads");
@@ -168,7 +168,7 @@ fn add_tensor(folder: &Path, name: &str, values: &[f32]) {
 }
 
 #[test]
-fn tensors_of_a_folder_that_no_layer_uses_are_refused() {
+fn unused_tensors_of_a_folder_are_rejected() {
     for (family, name) in [
         ("llama", "model.layers.0.self_attn.q_proj.bias"),
         ("llama", "model.layers.4.input_layernorm.weight"),
@@ -213,7 +213,7 @@ fn a_head_beside_tied_embeddings_must_equal_them() {
 }
 
 #[test]
-fn configurations_that_change_the_computation_are_refused() {
+fn configurations_that_change_the_output_are_rejected() {
     for (family, key, value) in [
         ("llama", "partial_rotary_factor", json!(0.5)),
         ("qwen3", "partial_rotary_factor", json!(0.25)),

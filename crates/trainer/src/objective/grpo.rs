@@ -11,7 +11,7 @@
 //! ```
 //!
 //! N rollouts and T tokens in the whole batch, `sg` stops the gradient. Advantages A come from
-//! [`crate::advantages()`], where KL in the reward, baseline and `std` act.
+//! [`crate::advantages()`], which applies KL in the reward, baseline and `std`.
 //!
 //! Sources: GRPO (Shao et al. 2024, arXiv 2402.03300); `token-mean` and `clip-high` from DAPO (Yu et
 //! al. 2025, arXiv 2503.14476); `constant` and `std = false` from Dr. GRPO (Liu et al. 2025, arXiv
@@ -31,11 +31,11 @@ use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tokens::{Tokens, check_finite, sampled};
-use super::{Batch, Loss, Metrics, Objective, Sampled, Sequence, Totals};
+use super::{Batch, Loss, Metrics, Objective, SampledData, Sequence, Totals};
 use crate::Error;
 use crate::advantages::{Baseline, Normalization};
 
-/// How the terms of tokens become one number.
+/// The aggregation of token terms to a scalar.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -46,11 +46,11 @@ pub enum Aggregation {
     SequenceMeanTokenMean,
     /// The mean over all tokens.
     TokenMean,
-    /// The sum over all tokens, divided by the number of rollouts times the most tokens a rollout may have.
+    /// The sum over all tokens, divided by the number of rollouts times the maximum number of tokens.
     Constant,
 }
 
-/// What the probability ratio is of.
+/// The unit of the probability ratio.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -81,7 +81,7 @@ pub enum KlEstimator {
 /// The temperature at which log-probabilities of the policy gradient are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogprobTemperature {
-    /// That of the rollouts' sampling.
+    /// The temperature of the rollouts' sampling.
     #[default]
     Sampling,
     /// 1: the unmodified distribution.
@@ -151,37 +151,36 @@ impl Default for LossKl {
     }
 }
 
-/// Settings of [`Grpo`], and of the advantages it is given.
+/// Settings of [`Grpo`], and of its advantages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// How the terms of tokens become one number: `sequence-mean-token-mean`, `token-mean` or
-    /// `constant`. Default: `sequence-mean-token-mean` (paper).
+    /// The aggregation of token terms: `sequence-mean-token-mean`, `token-mean` or `constant`. Default:
+    /// `sequence-mean-token-mean` (paper).
     pub aggregation: Aggregation,
-    /// How far below 1 a ratio counts, 0 to 1. Default: 0.2 (verl 0.5).
+    /// The distance below 1 at which a ratio is clipped, 0 to 1. Default: 0.2 (verl 0.5).
     pub clip_low: f64,
-    /// How far above 1 a ratio counts, 0 to 1000. Default: 0.2 (verl 0.5); DAPO: 0.28.
+    /// The distance above 1 at which a ratio is clipped, 0 to 1000. Default: 0.2 (verl 0.5); DAPO: 0.28.
     pub clip_high: f64,
-    /// What the ratio is of: `token` or `sequence`. Default: `token` (paper).
+    /// The unit of the ratio: `token` or `sequence`. Default: `token` (paper).
     pub ratio: Ratio,
-    /// Whether advantages are divided by the standard deviation of the group. Default: true (paper).
+    /// True to divide advantages by the standard deviation of the group. Default: true (paper).
     pub std: bool,
-    /// What rewards are compared with: `group-mean` or `leave-one-out`. Default: `group-mean` (paper).
+    /// The baseline of rewards: `group-mean` or `leave-one-out`. Default: `group-mean` (paper).
     pub baseline: Baseline,
     /// Weight of the KL divergence from the reference in the reward, 0 to 1000, per nat. Default:
     /// 0.001 (paper).
     pub reward_kl: f64,
     /// The KL term of the loss. Default: none.
     pub loss_kl: LossKl,
-    /// Temperature that logits are divided by before log-probabilities are taken, in the ratio and in
+    /// The temperature that divides logits before log-probabilities are computed, in the ratio and in
     /// the KL terms: `sampling` for that of the rollouts, or `1.0`. Default: `sampling`, so that the
-    /// gradient is that of the distribution that was sampled (as verl 0.5, which the paper's authors
-    /// used).
+    /// gradient is that of the sampled distribution (as in verl 0.5, which the paper's authors used).
     #[serde(skip_serializing_if = "is_default")]
     pub temperature: LogprobTemperature,
-    /// Score tokens under the distribution that top-k, top-p and min-p have cut, over the tokens that
-    /// the sampler kept. Without it, the gradient takes rollouts for draws from the whole
-    /// distribution. Default: false (as verl 0.5).
+    /// True to score tokens under the distribution after top-k, top-p and min-p, over the tokens that the
+    /// sampler kept. Otherwise the gradient treats rollouts as samples of the whole distribution. Default:
+    /// false (as in verl 0.5).
     #[serde(skip_serializing_if = "is_default")]
     pub renormalise: bool,
 }
@@ -232,7 +231,7 @@ impl Config {
         Normalization { std: self.std, baseline: self.baseline }
     }
 
-    /// Whether log-probabilities of a KL reference are needed.
+    /// Returns true if log-probabilities of a KL reference are needed.
     pub fn needs_reference(&self) -> bool {
         self.reward_kl > 0.0 || self.loss_kl.coefficient > 0.0
     }
@@ -246,7 +245,7 @@ pub struct Grpo {
 }
 
 impl Grpo {
-    /// The objective of `config` for rollouts of at most `max_new_tokens`, 1 or more.
+    /// Creates the objective of `config` for rollouts of at most `max_new_tokens`, 1 or more.
     ///
     /// # Panics
     ///
@@ -265,7 +264,7 @@ impl Grpo {
         1.0 / denominator as f64
     }
 
-    /// Values of the log-ratios of the current to the sampling policy, one a token.
+    /// Returns the log-ratios of the current to the sampling policy, one per token.
     fn log_ratios(&self, current: &[f32], old: &[f32]) -> Vec<f32> {
         let pairs = current.iter().zip(old);
         match self.config.ratio {
@@ -277,7 +276,7 @@ impl Grpo {
         }
     }
 
-    /// The KL term of every token, times its coefficient.
+    /// Computes the KL term of every token, times its coefficient.
     fn kl(&self, tokens: &Tokens<'_>) -> Result<Tensor<1>, Error> {
         let mut constants = Vec::new();
         for (index, (sequence, current)) in tokens.sequences().enumerate() {
@@ -319,7 +318,7 @@ impl Objective for Grpo {
             advantages.extend(std::iter::repeat_n(sampled.advantage as f32, current.len()));
             measure(&mut metrics, current, sampled);
         }
-        // The difference is 0 and holds the gradient.
+        // The value of the difference is 0; it carries the gradient.
         let log_ratio = tokens.logprobs() - tokens.values() + tokens.constant_of(log_ratios);
         let ratio = log_ratio.exp();
         let advantages = tokens.constant_of(advantages);
@@ -337,7 +336,7 @@ impl Objective for Grpo {
     }
 }
 
-fn measure(metrics: &mut Metrics, current: &[f32], sampled: &Sampled) {
+fn measure(metrics: &mut Metrics, current: &[f32], sampled: &SampledData) {
     for (token, &new) in current.iter().enumerate() {
         let new = f64::from(new);
         metrics.sum_logprob += new;
@@ -357,7 +356,7 @@ mod tests {
     /// A rollout whose tokens became twice and half as likely.
     fn loss(config: &Config, advantage: f64) -> (f32, Metrics) {
         let (old_logprobs, ln_2) = (vec![-1.0, -1.0], std::f32::consts::LN_2);
-        let sampled = Sampled { advantage, old_logprobs, reference_logprobs: None, kept: None };
+        let sampled = SampledData { advantage, old_logprobs, reference_logprobs: None, kept: None };
         let sequences = [Sequence { num_tokens: 2, sampled: Some(sampled) }];
         let logprobs = Tensor::from_data([-1.0 + ln_2, -1.0 - ln_2], &Device::flex());
         let grpo = Grpo::new(config, 5);
@@ -386,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn constant_divides_by_the_most_tokens() {
+    fn constant_divides_by_the_maximum_number_of_tokens() {
         let constant = Config { aggregation: Aggregation::Constant, ..Config::default() };
         let (found, _) = loss(&constant, 1.0);
         assert!((found + (1.2 + 0.5) / 5.0).abs() < 1e-6, "{found}");

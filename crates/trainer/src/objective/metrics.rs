@@ -1,23 +1,23 @@
-//! What is measured while a loss is computed, as sums, so that micro-batches add up.
+//! Measures of a loss, stored as sums, so that micro-batches add up.
 
 /// Sums over the tokens of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Metrics {
-    /// Tokens.
+    /// Number of tokens.
     pub num_tokens: usize,
-    /// Tokens whose clipped term is the smaller one.
+    /// Number of tokens whose clipped term is the smaller one.
     pub num_clipped: usize,
     /// Sum of the current policy's log-probabilities, in nats.
     pub sum_logprob: f64,
-    /// How far the current policy is from the one that sampled: `KL(old || current)`.
+    /// The divergence of the sampling policy from the current one: `KL(old || current)`.
     pub from_sampling: Divergence,
-    /// How far the current policy is from the KL reference: `KL(current || reference)`, exact in
+    /// The divergence of the current policy from the KL reference: `KL(current || reference)`, exact in
     /// expectation for tokens of the current policy.
     pub from_reference: Divergence,
 }
 
 impl Metrics {
-    /// These and those of another micro-batch.
+    /// Adds the measures of another micro-batch.
     #[must_use]
     pub fn merged(self, other: Self) -> Self {
         Self {
@@ -29,24 +29,24 @@ impl Metrics {
         }
     }
 
-    /// Share of tokens whose clipped term is the smaller one, in [0, 1]; `None` without tokens.
+    /// Returns the share of tokens whose clipped term is the smaller one, in [0, 1]; `None` without tokens.
     pub fn clip_fraction(&self) -> Option<f64> {
         mean(self.num_clipped as f64, self.num_tokens)
     }
 
-    /// Mean negative log-probability a token, in nats; `None` without tokens.
+    /// Returns the mean negative log-probability per token, in nats; `None` without tokens.
     pub fn cross_entropy(&self) -> Option<f64> {
         mean(-self.sum_logprob, self.num_tokens)
     }
 }
 
-/// Estimates of the divergence of two policies from sampled tokens, in nats a token.
+/// Estimates of the divergence of two policies from sampled tokens, in nats per token.
 ///
 /// For tokens of policy `q` and `log r = log p - log q`: `k1 = -log r`, `k3 = r - 1 - log r`, both with
 /// the mean `KL(q || p)`. Source: Schulman 2020, *Approximating KL divergence*.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Divergence {
-    /// Tokens whose log-probability is known under both.
+    /// Number of tokens whose log-probability is known under both.
     pub num_tokens: usize,
     sum_k1: f64,
     sum_k3: f64,
@@ -55,7 +55,7 @@ pub struct Divergence {
 }
 
 impl Divergence {
-    /// One more token, with `log r`.
+    /// Adds a token with `log r`.
     pub(super) fn add(&mut self, log_ratio: f64) {
         let ratio = log_ratio.exp();
         self.num_tokens += 1;
@@ -65,7 +65,7 @@ impl Divergence {
         self.max_abs_log_ratio = self.max_abs_log_ratio.max(log_ratio.abs());
     }
 
-    /// These tokens and others.
+    /// Adds other tokens.
     #[must_use]
     pub fn merged(self, other: Self) -> Self {
         Self {
@@ -77,22 +77,22 @@ impl Divergence {
         }
     }
 
-    /// Mean of k1, of either sign; `None` without tokens.
+    /// Returns the mean of k1, of either sign; `None` without tokens.
     pub fn k1(&self) -> Option<f64> {
         mean(self.sum_k1, self.num_tokens)
     }
 
-    /// Mean of k3, never negative; `None` without tokens.
+    /// Returns the mean of k3, never negative; `None` without tokens.
     pub fn k3(&self) -> Option<f64> {
         mean(self.sum_k3, self.num_tokens)
     }
 
-    /// Mean of `r`; `None` without tokens.
+    /// Returns the mean of `r`; `None` without tokens.
     pub fn mean_ratio(&self) -> Option<f64> {
         mean(self.sum_ratio, self.num_tokens)
     }
 
-    /// Largest distance of `log r` from 0; `None` without tokens.
+    /// Returns the largest distance of `log r` from 0; `None` without tokens.
     pub fn max_abs_log_ratio(&self) -> Option<f64> {
         (self.num_tokens > 0).then_some(self.max_abs_log_ratio)
     }

@@ -17,7 +17,7 @@ use super::tokens::Tokens;
 use super::{Batch, Loss, Metrics, Objective};
 use crate::Error;
 
-/// How the terms of tokens become one number.
+/// The aggregation of token terms to a scalar.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -34,8 +34,8 @@ pub enum Aggregation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// How the terms of tokens become one number: `sequence-mean-token-mean` or `token-mean`.
-    /// Default: `sequence-mean-token-mean` (our choice).
+    /// The aggregation of token terms: `sequence-mean-token-mean` or `token-mean`. Default:
+    /// `sequence-mean-token-mean` (our choice).
     pub aggregation: Aggregation,
 }
 
@@ -52,7 +52,7 @@ pub struct Sft {
 }
 
 impl Sft {
-    /// The objective of `config`.
+    /// Creates the objective of `config`.
     pub fn new(config: &Config) -> Self {
         Self { aggregation: config.aggregation }
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_or_tokens_weigh_alike() {
+    fn sequences_or_tokens_have_equal_weight() {
         let logprobs = [-1.0, -2.0, -3.0, -4.0];
         let by_sequence = loss(Aggregation::SequenceMeanTokenMean, &logprobs).unwrap();
         assert_eq!(by_sequence.loss.into_scalar::<f32>(), 2.0);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_named() {
+    fn values_that_are_not_finite_are_named() {
         let error = loss(Aggregation::TokenMean, &[-1.0, -2.0, f32::NEG_INFINITY, -4.0]);
         assert_eq!(
             error.unwrap_err().to_string().lines().next(),

@@ -2,10 +2,10 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Batch, Sampled, Sequence};
+use super::{Batch, SampledData, Sequence};
 use crate::Error;
 
-/// The current log-probabilities of a batch's tokens, in the graph and as numbers.
+/// The current log-probabilities of a batch's tokens, in the graph and as values.
 #[derive(Debug)]
 pub(super) struct Tokens<'a> {
     batch: Batch<'a>,
@@ -14,7 +14,7 @@ pub(super) struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// Checks that `logprobs` belong to `batch` and are numbers.
+    /// Checks that `logprobs` match `batch` and are finite.
     pub(super) fn new(logprobs: Tensor<1>, batch: Batch<'a>) -> Result<Self, Error> {
         let [found] = logprobs.dims();
         let expected = batch.num_tokens();
@@ -36,17 +36,17 @@ impl<'a> Tokens<'a> {
         Ok(tokens)
     }
 
-    /// The log-probabilities, tracked.
+    /// Returns the log-probabilities in the graph.
     pub(super) fn logprobs(&self) -> Tensor<1> {
         self.logprobs.clone()
     }
 
-    /// The log-probabilities, as a constant of the graph.
+    /// Returns the log-probabilities as a constant of the graph.
     pub(super) fn values(&self) -> Tensor<1> {
         self.constant_of(self.values.clone())
     }
 
-    /// Each sequence with the values of its log-probabilities.
+    /// Iterates over sequences with the values of their log-probabilities.
     pub(super) fn sequences(&self) -> impl Iterator<Item = (&'a Sequence, &[f32])> {
         let mut rest = self.values.as_slice();
         self.batch.sequences.iter().map(move |sequence| {
@@ -56,7 +56,7 @@ impl<'a> Tokens<'a> {
         })
     }
 
-    /// A constant of the graph: `value` of each sequence at all of its tokens.
+    /// Creates a constant of the graph: `value` of each sequence for all of its tokens.
     pub(super) fn constant(&self, mut value: impl FnMut(&Sequence) -> f64) -> Tensor<1> {
         let values = self.batch.sequences.iter().flat_map(|sequence| {
             let value = value(sequence) as f32;
@@ -65,15 +65,15 @@ impl<'a> Tokens<'a> {
         self.constant_of(values.collect())
     }
 
-    /// A constant of the graph: one value a token.
+    /// Creates a constant of the graph with a value per token.
     pub(super) fn constant_of(&self, values: Vec<f32>) -> Tensor<1> {
         let data = TensorData::new(values, [self.values.len()]);
         Tensor::from_data(data, (&self.logprobs.device(), self.logprobs.dtype()))
     }
 }
 
-/// What is known of a sampled sequence, checked to be numbers and one a token.
-pub(super) fn sampled(index: usize, sequence: &Sequence) -> Result<&Sampled, Error> {
+/// Returns the data of a sampled sequence, after checks that it is finite and complete.
+pub(super) fn sampled(index: usize, sequence: &Sequence) -> Result<&SampledData, Error> {
     let hint = "sequences without an advantage belong in no batch of a policy gradient";
     let sampled = sequence.sampled.as_ref();
     let sampled = sampled.ok_or(Error::Missing { what: "advantage", sequence: index, hint })?;
@@ -93,7 +93,7 @@ fn check(what: &'static str, index: usize, of: &Sequence, values: &[f32]) -> Res
     check_finite(what, index, values)
 }
 
-/// Refuses the first of a sequence's values that is no number.
+/// Rejects the first value of a sequence that is not finite.
 pub(super) fn check_finite(
     term: &'static str,
     sequence: usize,

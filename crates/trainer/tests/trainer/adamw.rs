@@ -1,14 +1,15 @@
-//! Optimiser, clipping and schedules against torch and transformers (`tests/torch/generate.py`).
+//! Compares optimiser, clipping and schedules with torch and transformers (`tests/torch/generate.py`).
 
 use preceptor_trainer::{
     AdamW, AdamWConfig, GradientNorm, Parameter, Schedule, ScheduleConfig, clip_factor,
 };
 use serde_json::Value;
 
-/// Weights up to 0.3 after up to 20 updates in single precision; torch computes in double precision.
+/// Tolerance for weights up to 0.3 after up to 20 updates in single precision; torch computes in double
+/// precision.
 const WEIGHT_TOLERANCE: f32 = 1e-7;
 
-/// Relative; both are in double precision.
+/// Relative tolerance; both are in double precision.
 const NORM_TOLERANCE: f64 = 1e-12;
 
 fn fixture() -> Value {
@@ -52,7 +53,7 @@ fn parameters(fixture: &Value) -> Vec<Parameter> {
 }
 
 #[test]
-fn twenty_updates_are_those_of_torch() {
+fn twenty_updates_agree_with_torch() {
     let fixture = fixture();
     let parameters = parameters(&fixture);
     for (name, run) in fixture["runs"].as_object().unwrap() {
@@ -96,7 +97,7 @@ fn twenty_updates_are_those_of_torch() {
 }
 
 #[test]
-fn rates_are_those_of_transformers() {
+fn rates_agree_with_transformers() {
     let fixture = fixture();
     let schedules = fixture["schedules"].as_array().unwrap();
     assert_eq!(schedules.len(), 6);

@@ -1,4 +1,4 @@
-//! Stopping and going on: the same trajectory to the bit, and checkpoints that are damaged or wrong.
+//! Resuming: bit-identical trajectories, and checkpoints that are damaged or belong to other models.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use preceptor_core::{Digest, Seed};
 use preceptor_models::{Device, LoraConfig, Model, Trainable};
 use preceptor_trainer::objective::grpo::{self, Grpo};
 use preceptor_trainer::{
-    AdamWConfig, CheckpointError, Checkpoints, Group, Learner, Sampled, Schedule, ScheduleConfig,
-    Sequence,
+    AdamWConfig, CheckpointError, Checkpoints, Group, Learner, OptimizerConfig, SampledData,
+    Schedule, ScheduleConfig, Sequence,
 };
 use serde_json::json;
 
@@ -29,7 +29,7 @@ fn groups(step: u64) -> Vec<Group> {
             sequences: rollouts(group)
                 .map(|r| Sequence {
                     num_tokens: usize::try_from(3 + r % 4).expect("small"),
-                    sampled: Some(Sampled {
+                    sampled: Some(SampledData {
                         advantage: ((r + step) % 3) as f64 - 1.0,
                         old_logprobs: vec![-5.5; usize::try_from(3 + r % 4).expect("small")],
                         reference_logprobs: None,
@@ -50,8 +50,12 @@ fn objective() -> Grpo {
     Grpo::new(&grpo::Config { reward_kl: 0.0, ..grpo::Config::default() }, 8)
 }
 
+fn adamw() -> OptimizerConfig {
+    OptimizerConfig::AdamW(AdamWConfig::default())
+}
+
 fn learner(trainable: Trainable, rows: usize) -> Learner {
-    Learner::new(trainable, &AdamWConfig::default(), schedule(), rows)
+    Learner::new(trainable, &adamw(), schedule(), rows)
 }
 
 fn train(learner: &mut Learner, steps: std::ops::Range<u64>) -> Vec<f64> {
@@ -69,7 +73,7 @@ fn base() -> Digest {
 }
 
 #[test]
-fn a_stopped_run_goes_on_along_the_same_trajectory() {
+fn a_stopped_run_resumes_bit_for_bit() {
     for (kind, (trainable, mut fresh)) in trainables().into_iter().zip(trainables()).enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().join("checkpoints"), 2);
@@ -81,9 +85,9 @@ fn a_stopped_run_goes_on_along_the_same_trajectory() {
 
         let read = checkpoints.read(3, &base(), &mut fresh).unwrap();
         assert_eq!(read.description.state, json!({"seen": 3}));
-        let (config, optimizer) = (AdamWConfig::default(), read.optimizer.unwrap());
+        let optimizer = read.optimizer.unwrap();
         let mut again =
-            Learner::restore(fresh, &config, optimizer, schedule(), usize::MAX).unwrap();
+            Learner::restore(fresh, &adamw(), optimizer, schedule(), usize::MAX).unwrap();
         assert_eq!(train(&mut again, 3..6), losses[3..], "kind {kind}");
         assert!(again.trainable().parameters() == whole.trainable().parameters());
         assert!(again.optimizer_state() == whole.optimizer_state());
@@ -110,7 +114,7 @@ fn micro_batches_add_up_to_the_whole() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_changes_nothing() {
+fn a_loss_that_is_not_finite_changes_no_weight() {
     let [trainable, _] = trainables();
     let mut learner = learner(trainable, usize::MAX);
     train(&mut learner, 0..3);
@@ -124,7 +128,7 @@ fn a_loss_that_is_no_number_changes_nothing() {
 }
 
 #[test]
-fn old_checkpoints_go_and_what_is_there_stays() {
+fn old_checkpoints_are_removed_and_existing_ones_are_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path(), 2);
     assert!(checkpoints.steps().unwrap().is_empty());
@@ -155,7 +159,7 @@ fn written() -> (tempfile::TempDir, Checkpoints, PathBuf) {
 }
 
 #[test]
-fn several_writers_of_one_checkpoint_leave_it_whole() {
+fn concurrent_writers_leave_a_complete_checkpoint() {
     let (folder, checkpoints, path) = written();
     let whole = fs::read(path.join("checkpoint.json")).unwrap();
     for _ in 0..5 {
@@ -178,7 +182,7 @@ fn several_writers_of_one_checkpoint_leave_it_whole() {
 }
 
 #[test]
-fn what_the_optimiser_remembered_can_be_removed_and_the_weights_stay() {
+fn the_optimiser_state_can_be_removed_without_the_weights() {
     let (_folder, checkpoints, path) = written();
     let [_, mut trainable] = trainables();
     let kept = checkpoints.read(7, &base(), &mut trainable).unwrap().optimizer;
@@ -205,13 +209,13 @@ fn what_the_optimiser_remembered_can_be_removed_and_the_weights_stay() {
 fn refused(checkpoints: &Checkpoints, base: &Digest, trainable: usize) -> CheckpointError {
     let mut trainable = trainables().into_iter().nth(trainable).expect("fine");
     let before = trainable.parameters().to_vec();
-    let error = checkpoints.read(7, base, &mut trainable).expect_err("refused");
+    let error = checkpoints.read(7, base, &mut trainable).expect_err("rejected");
     assert!(trainable.parameters() == before, "nothing was taken over");
     error
 }
 
 #[test]
-fn damaged_and_foreign_checkpoints_are_refused() {
+fn damaged_and_foreign_checkpoints_are_rejected() {
     let (_folder, checkpoints, path) = written();
     let other = refused(&checkpoints, &Digest::of(b"another model"), 1);
     assert!(matches!(other, CheckpointError::OtherModel { .. }), "{other}");
@@ -232,7 +236,7 @@ fn damaged_and_foreign_checkpoints_are_refused() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named() {
+fn a_path_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();

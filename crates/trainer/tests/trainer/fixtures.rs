@@ -1,4 +1,4 @@
-//! Whole updates of the small random checkpoints against torch, transformers and peft.
+//! Compares whole updates of the small random checkpoints with torch, transformers and peft.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn folder(family: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(family)
 }
 
-/// Every comparison of every family on a device.
+/// Runs every comparison of every family on a device.
 fn check(device: &Device) -> Vec<Comparison> {
     let mut all = Vec::new();
     for family in FAMILIES {
@@ -34,24 +34,24 @@ fn every_objective_agrees_with_torch_and_adapters_with_peft() {
 }
 
 #[test]
-fn narrow_formats_are_as_far_away_as_their_rounding_says() {
+fn narrow_formats_differ_by_their_rounding() {
     for name in ["cpu:f16", "cpu:bf16"] {
         let comparisons = check(&Device::parse(name).unwrap());
-        // After an update nothing is compared.
+        // Log-probabilities after an update are not compared.
         assert_eq!(comparisons.len(), 3 * (5 + 2 + 1 + 7 * 4 + 3));
         let logits = comparisons.iter().find(|comparison| comparison.what == "logits").unwrap();
         assert!(logits.largest > 1e-3, "it is no single precision: {}", logits.largest);
     }
 }
 
-/// Forward passes and whole updates on the first device of every backend that is compiled in, in every
-/// format that it has. Of what a machine lacks the test says so.
+/// Runs forward passes and whole updates on the first device of every backend that is compiled in, in every
+/// format that it has. The test prints the devices that the machine lacks.
 #[test]
 fn the_fixtures_hold_on_the_devices_of_this_machine() {
     let backends = [("wgpu:0", cfg!(feature = "wgpu")), ("cuda:0", cfg!(feature = "cuda"))];
-    for (place, _) in backends.into_iter().filter(|(_, compiled_in)| *compiled_in) {
+    for (address, _) in backends.into_iter().filter(|(_, compiled_in)| *compiled_in) {
         for format in ["", ":f16", ":bf16"] {
-            match Device::parse(&format!("{place}{format}")) {
+            match Device::parse(&format!("{address}{format}")) {
                 Ok(device) => drop(check(&device)),
                 Err(error) => println!("skipped: {error}"),
             }
@@ -60,7 +60,7 @@ fn the_fixtures_hold_on_the_devices_of_this_machine() {
 }
 
 #[test]
-fn a_folder_without_fixtures_is_refused() {
+fn a_folder_without_fixtures_is_rejected() {
     let error = parity::check(Path::new("src"), &Device::cpu()).unwrap_err();
     assert!(matches!(error, ParityError::Nothing { .. }));
 }

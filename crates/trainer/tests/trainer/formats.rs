@@ -1,12 +1,14 @@
-//! Updates in `f16` and `bf16`: gradients of any size come through.
+//! Updates in `f16` and `bf16` keep gradients of any size.
 
 use std::path::Path;
 
-use preceptor_models::{Device, GroupBatch, LayerStates, Model, TokenGroup, Trainable, ops};
+use preceptor_models::{Device, GroupBatch, LayerStates, Model, TokenGroup, Trainable, to_vec};
 use preceptor_trainer::objective::grpo::{self, Grpo};
 use preceptor_trainer::objective::sft::{self, Sft};
-use preceptor_trainer::objective::{Sampled, Sequence};
-use preceptor_trainer::{AdamWConfig, Group, Learner, Report, Schedule, ScheduleConfig};
+use preceptor_trainer::objective::{SampledData, Sequence};
+use preceptor_trainer::{
+    AdamWConfig, Group, Learner, OptimizerConfig, Report, Schedule, ScheduleConfig,
+};
 
 fn model(devices: &str) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/llama");
@@ -14,16 +16,21 @@ fn model(devices: &str) -> Model {
     Model::load_on(&folder, &devices).expect("a checkpoint")
 }
 
-/// An update on a rollout whose advantage is `advantage`.
+/// Runs an update on a rollout whose advantage is `advantage`.
 fn update(device: &str, advantage: f64) -> Report {
     let model = model(device);
     let schedule = Schedule::new(&ScheduleConfig::default(), 1);
     let trainable = Trainable::full(&model);
-    let mut learner = Learner::new(trainable, &AdamWConfig::default(), schedule, usize::MAX);
+    let mut learner = Learner::new(
+        trainable,
+        &OptimizerConfig::AdamW(AdamWConfig::default()),
+        schedule,
+        usize::MAX,
+    );
     let rollout: Vec<u32> = (40..56).collect();
-    let sampled = Sampled {
+    let sampled = SampledData {
         advantage,
-        // The policy has not moved: every ratio is 1 and nothing is clipped.
+        // The policy has not changed: every ratio is 1 and nothing is clipped.
         old_logprobs: logprobs(&model, &rollout),
         reference_logprobs: None,
         kept: None,
@@ -38,11 +45,11 @@ fn logprobs(model: &Model, rollout: &[u32]) -> Vec<f32> {
     let rollouts = [rollout.to_vec()];
     let group = TokenGroup { prompt: &[1, 2, 3], rollouts: &rollouts };
     let batch = GroupBatch::new(&[group]);
-    ops::to_vec(batch.token_logprobs(model.decoder()).0)
+    to_vec(batch.token_logprobs(model.decoder()).0)
 }
 
 #[test]
-fn small_and_large_gradients_are_those_of_single_precision() {
+fn small_and_large_gradients_agree_with_single_precision() {
     let expected = update("cpu", 1.0).gradient_norm;
     for advantage in [1e-7, 1e-3, 1.0, 1e4] {
         for format in ["cpu:f16", "cpu:bf16"] {
@@ -53,12 +60,13 @@ fn small_and_large_gradients_are_those_of_single_precision() {
     }
 }
 
-/// Losses before each of four updates on four texts.
+/// Returns the losses before each of four updates on four texts.
 fn losses(devices: &str, rows: usize, states: LayerStates) -> Vec<f64> {
     let config = ScheduleConfig { learning_rate: 1e-3, ..ScheduleConfig::default() };
     let trainable = Trainable::full(&model(devices));
     let schedule = Schedule::new(&config, 4);
-    let learner = Learner::new(trainable, &AdamWConfig::default(), schedule, rows);
+    let learner =
+        Learner::new(trainable, &OptimizerConfig::AdamW(AdamWConfig::default()), schedule, rows);
     let mut learner = learner.with_layer_states(states);
     let group = |first: u32| Group {
         prompt: vec![1, 2, 3],
@@ -72,7 +80,7 @@ fn losses(devices: &str, rows: usize, states: LayerStates) -> Vec<f64> {
 }
 
 #[test]
-fn devices_that_keep_weights_and_sums_of_gradients_learn_as_the_host_does() {
+fn devices_with_their_own_memory_learn_like_the_host() {
     let expected = losses("cpu", usize::MAX, LayerStates::Kept);
     assert!(expected[3] < 0.9 * expected[0], "every update moves the weights: {expected:?}");
     for (devices, rows) in

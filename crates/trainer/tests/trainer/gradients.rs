@@ -1,4 +1,4 @@
-//! Losses and gradients against the definition in double precision.
+//! Compares losses and gradients with the definition in double precision.
 
 use preceptor_trainer::objective::grpo::Grpo;
 use preceptor_trainer::objective::sft::{self, Sft};
@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use crate::support::{MAX_NEW_TOKENS, cases, evaluate, forms, has_bend, loss_by_definition};
 
-/// Single precision over a few dozen terms of size 1.
+/// Tolerance of single precision over a few dozen terms of size 1.
 const LOSS_TOLERANCE: f64 = 1e-5;
 
-/// As above; central differences add about 1e-9.
+/// Tolerance of gradients; central differences add about 1e-9.
 const GRADIENT_TOLERANCE: f64 = 1e-5;
 
 /// Step of the central differences.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::support::{Case, MAX_NEW_TOKENS, cases, evaluate, forms};
 
-/// Rounding of sums in single precision, for losses of size 1; gradients have no sums over sequences.
+/// Tolerance of sums in single precision, for losses of size 1; gradients have no sums over sequences.
 const LOSS_TOLERANCE: f64 = 1e-6;
 
 fn check(objective: &dyn Objective, case: &Case, micro_batch: usize) {

@@ -1,9 +1,10 @@
-//! Muon against torch (`tests/torch/generate_muon.py`).
+//! Compares Muon with torch (`tests/torch/generate_muon.py`).
 
 use preceptor_trainer::{Muon, MuonConfig, Parameter};
 use serde_json::Value;
 
-/// Weights up to 0.5 after ten updates in single precision; torch computes in double precision.
+/// Tolerance for weights up to 0.5 after ten updates in single precision; torch computes in double
+/// precision.
 const TOLERANCE: f32 = 2e-6;
 
 fn floats(value: &Value) -> Vec<f32> {
@@ -12,7 +13,7 @@ fn floats(value: &Value) -> Vec<f32> {
 }
 
 #[test]
-fn ten_updates_are_those_of_torch() {
+fn ten_updates_agree_with_torch() {
     let text = include_str!("../torch/muon_expected.json");
     let fixture: Value = serde_json::from_str(text).unwrap();
     let shapes = fixture["shapes"].as_object().unwrap().iter();

@@ -1,4 +1,4 @@
-//! Advantages and losses against `tests/fixtures/parity/*/train_expected.json` of the workspace, from
+//! Compares advantages and losses with `tests/fixtures/parity/*/train_expected.json` of the workspace, from
 //! the log-probabilities in the file.
 
 use std::path::Path;
@@ -6,15 +6,15 @@ use std::{fs, slice};
 
 use preceptor_trainer::objective::grpo::{self, Aggregation, Grpo, KlEstimator, LossKl, Ratio};
 use preceptor_trainer::objective::sft::{self, Sft};
-use preceptor_trainer::{Batch, Sampled, Sequence, advantages, reward_with_kl};
+use preceptor_trainer::{Batch, SampledData, Sequence, advantages, reward_with_kl};
 use serde_json::Value;
 
 use crate::support::evaluate;
 
-/// Log-probabilities have seven digits in the file, and up to twelve of them are added up.
+/// Tolerance for sums of up to twelve log-probabilities, which have seven digits in the file.
 const ADVANTAGE_TOLERANCE: f64 = 2e-6;
 
-/// Seven digits in the log-probabilities, single precision in both losses.
+/// Tolerance for seven digits in the log-probabilities and single precision in both losses.
 const LOSS_TOLERANCE: f64 = 1e-5;
 
 fn fixture() -> Value {
@@ -40,7 +40,7 @@ fn close(found: f64, expected: f64, tolerance: f64) -> bool {
     (found - expected).abs() <= tolerance * expected.abs()
 }
 
-/// The rewards of a group, less `coefficient` times the KL divergence.
+/// Returns the rewards of a group, minus `coefficient` times the KL divergence.
 fn rewards(group: &Value, coefficient: f64) -> Vec<Option<f64>> {
     let scores = numbers(&group["scores"]).into_iter().zip(list(&group["rollouts"]));
     let rewards = scores.map(|(score, rollout)| {
@@ -50,7 +50,7 @@ fn rewards(group: &Value, coefficient: f64) -> Vec<Option<f64>> {
     rewards.collect()
 }
 
-/// The configuration of a variant's settings.
+/// Returns the configuration of a variant's settings.
 fn config(settings: &Value, reward_kl: f64) -> grpo::Config {
     let number = |key: &str, default: f64| settings[key].as_f64().unwrap_or(default);
     grpo::Config {
@@ -70,7 +70,7 @@ fn config(settings: &Value, reward_kl: f64) -> grpo::Config {
 }
 
 #[test]
-fn advantages_are_those_of_the_reference() {
+fn advantages_agree_with_the_reference() {
     let fixture = fixture();
     let coefficient = fixture["reward_kl_coefficient"].as_f64().unwrap();
     let normalization = grpo::Config::default().normalization();
@@ -101,7 +101,7 @@ fn advantages_are_those_of_the_reference() {
 }
 
 #[test]
-fn losses_and_clip_fractions_are_those_of_the_reference() {
+fn losses_and_clip_fractions_agree_with_the_reference() {
     let fixture = fixture();
     let coefficient = fixture["reward_kl_coefficient"].as_f64().unwrap();
     let max_new_tokens = fixture["max_new_tokens"].as_u64().unwrap().try_into().unwrap();
@@ -116,7 +116,7 @@ fn losses_and_clip_fractions_are_those_of_the_reference() {
                 advantages(&[rewards], config.normalization()).unwrap().remove(0);
             for (rollout, advantage) in list(&group["rollouts"]).zip(group_advantages.advantages) {
                 logprobs.extend(floats(&rollout["logprobs"]));
-                let sampled = Sampled {
+                let sampled = SampledData {
                     advantage: advantage.unwrap(),
                     old_logprobs: floats(&rollout["old_logprobs"]),
                     reference_logprobs: Some(floats(&rollout["ref_logprobs"])),
@@ -135,7 +135,7 @@ fn losses_and_clip_fractions_are_those_of_the_reference() {
 }
 
 #[test]
-fn cross_entropy_is_that_of_the_reference() {
+fn cross_entropy_agrees_with_the_reference() {
     let fixture = fixture();
     let first = |group: &Value| floats(&group["rollouts"][0]["logprobs"]);
     let targets: Vec<_> = list(&fixture["groups"]).map(first).collect();

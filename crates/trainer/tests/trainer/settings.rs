@@ -1,4 +1,4 @@
-//! Every setting changes the gradient where it applies, and changes nothing where a warning says so.
+//! Every setting changes the gradient if it applies, and has no effect if a warning says so.
 
 use std::collections::BTreeSet;
 
@@ -6,21 +6,22 @@ use preceptor_core::Settings;
 use preceptor_trainer::objective::grpo::{self, Aggregation, Grpo, KlEstimator, LossKl, Ratio};
 use preceptor_trainer::objective::sft::{self, Sft};
 use preceptor_trainer::{
-    AdamW, AdamWConfig, Baseline, Batch, Decay, Error, Parameter, Sampled, Schedule,
+    AdamW, AdamWConfig, Baseline, Batch, Decay, Error, Parameter, SampledData, Schedule,
     ScheduleConfig, Sequence, advantages, clip_factor, reward_with_kl, warnings,
 };
 
-use crate::support::{Evaluated, evaluate};
+use crate::support::{Evaluation, evaluate};
 
-/// Two groups of four rollouts of one to four tokens, off-policy.
+/// Creates two groups of four rollouts of one to four tokens, off-policy.
 const REWARDS: [[f64; 4]; 2] = [[1.0, 0.0, 0.0, 1.0], [0.2, 0.9, 0.4, 0.6]];
 
 fn number(i: usize, seed: usize, scale: f32) -> f32 {
     ((i * 7919 + seed * 104_729) as f32).sin() * scale
 }
 
-/// From rewards to the gradient of the log-probabilities, with policies apart by `distance` nats.
-fn gradient_at(config: &grpo::Config, distance: f32) -> Evaluated {
+/// Computes the gradient of the log-probabilities from rewards, with policies that differ by `distance`
+/// nats.
+fn gradient_at(config: &grpo::Config, distance: f32) -> Evaluation {
     let (mut sequences, mut logprobs, mut tokens) = (Vec::new(), Vec::new(), 0);
     let mut groups = Vec::new();
     for rewards in REWARDS {
@@ -37,7 +38,7 @@ fn gradient_at(config: &grpo::Config, distance: f32) -> Evaluated {
             let (old, reference) = (around(2, distance), around(3, 0.7));
             group.push(Some(reward_with_kl(reward, config.reward_kl, &old, &reference)));
             logprobs.extend(&current);
-            let sampled = Sampled {
+            let sampled = SampledData {
                 advantage: 0.0,
                 old_logprobs: old,
                 reference_logprobs: Some(reference),
@@ -69,7 +70,7 @@ fn with_loss_kl(estimator: KlEstimator, coefficient: f64) -> grpo::Config {
     grpo::Config { loss_kl: LossKl { estimator, coefficient }, ..Default::default() }
 }
 
-/// Every key of a table, as it stands in a file.
+/// Lists every key of a table, as in a file.
 fn keys(config: &impl serde::Serialize) -> BTreeSet<String> {
     let value = serde_json::to_value(config).expect("settings are plain data");
     value.as_object().expect("a table").keys().cloned().collect()
@@ -128,7 +129,7 @@ fn every_setting_of_sft_changes_the_gradient() {
     assert_ne!(by_sequence, gradient(sft::Aggregation::TokenMean));
 }
 
-/// Weights of a matrix and a vector after three updates.
+/// Returns the weights of a matrix and a vector after three updates.
 fn weights_after(config: &AdamWConfig, schedule: &ScheduleConfig) -> Vec<f32> {
     let shapes = [("matrix", vec![2, 3]), ("vector", vec![3])];
     let parameters = shapes.map(|(name, shape)| Parameter { name: name.to_owned(), shape });
@@ -193,7 +194,7 @@ const OFF_POLICY: warnings::GrpoRun =
     warnings::GrpoRun { num_updates_per_batch: 4, group_size: 8, has_reference: true };
 
 #[test]
-fn settings_that_act_are_not_warned_about() {
+fn settings_with_an_effect_get_no_warning() {
     let dr_grpo =
         grpo::Config { std: false, aggregation: Aggregation::Constant, ..Default::default() };
     for config in [grpo::Config::default(), dr_grpo, with_loss_kl(KlEstimator::K2, 0.1)] {
@@ -204,7 +205,7 @@ fn settings_that_act_are_not_warned_about() {
 }
 
 #[test]
-fn on_policy_clipping_and_the_kind_of_ratio_are_inert_and_warned_about() {
+fn on_policy_clipping_and_ratio_have_no_effect_and_get_a_warning() {
     let sequence = grpo::Config { ratio: Ratio::Sequence, ..Default::default() };
     let on_policy = warnings::GrpoRun { num_updates_per_batch: 1, ..OFF_POLICY };
     let found = warnings::grpo(&sequence, on_policy);
@@ -218,7 +219,7 @@ fn on_policy_clipping_and_the_kind_of_ratio_are_inert_and_warned_about() {
 }
 
 #[test]
-fn an_estimator_without_a_coefficient_is_inert_and_warned_about() {
+fn an_estimator_without_a_coefficient_has_no_effect_and_gets_a_warning() {
     let config = with_loss_kl(KlEstimator::K2, 0.0);
     assert_eq!(
         warnings::grpo(&config, OFF_POLICY),
@@ -228,17 +229,18 @@ fn an_estimator_without_a_coefficient_is_inert_and_warned_about() {
 }
 
 #[test]
-fn k1_in_the_loss_ignores_the_reference_and_is_warned_about() {
+fn k1_in_the_loss_ignores_the_reference_and_gets_a_warning() {
     let config = with_loss_kl(KlEstimator::K1, 0.1);
     let found = warnings::grpo(&config, OFF_POLICY);
     assert!(found[0].starts_with("`loss-kl.estimator` = `k1` does not pull"), "{found:?}");
     assert!(!found[0].contains("expectation"));
     let on_policy = warnings::GrpoRun { num_updates_per_batch: 1, ..OFF_POLICY };
     assert!(
-        warnings::grpo(&config, on_policy)[1].ends_with("0 in expectation with one update a batch")
+        warnings::grpo(&config, on_policy)[1]
+            .ends_with("0 in expectation with one update per batch")
     );
     let gradient = |reference: f32| {
-        let sampled = Sampled {
+        let sampled = SampledData {
             advantage: 1.0,
             old_logprobs: vec![-1.0, -2.0],
             reference_logprobs: Some(vec![reference, -3.0]),
@@ -251,7 +253,7 @@ fn k1_in_the_loss_ignores_the_reference_and_is_warned_about() {
 }
 
 #[test]
-fn a_reference_that_is_only_measured_is_warned_about() {
+fn a_reference_that_is_only_measured_gets_a_warning() {
     let config = grpo::Config { reward_kl: 0.0, ..Default::default() };
     let found = warnings::grpo(&config, OFF_POLICY);
     assert!(found[0].starts_with("the KL reference is measured and has no effect"), "{found:?}");
@@ -260,7 +262,7 @@ fn a_reference_that_is_only_measured_is_warned_about() {
 }
 
 #[test]
-fn leave_one_out_only_scales_the_gradient_and_is_warned_about() {
+fn leave_one_out_only_scales_the_gradient_and_gets_a_warning() {
     for std in [true, false] {
         let mean = grpo::Config { std, ..Default::default() };
         let others = grpo::Config { baseline: Baseline::LeaveOneOut, ..mean.clone() };
@@ -276,7 +278,7 @@ fn leave_one_out_only_scales_the_gradient_and_is_warned_about() {
 }
 
 #[test]
-fn the_size_of_rewards_in_pairs_is_inert_and_warned_about() {
+fn the_size_of_rewards_in_pairs_has_no_effect_and_gets_a_warning() {
     let config = grpo::Config::default();
     let pairs = warnings::GrpoRun { group_size: 2, ..OFF_POLICY };
     assert!(warnings::grpo(&config, pairs)[0].starts_with("the size of a reward has no effect"));
@@ -288,7 +290,7 @@ fn the_size_of_rewards_in_pairs_is_inert_and_warned_about() {
 }
 
 #[test]
-fn settings_of_optimiser_and_schedule_without_effect_are_warned_about() {
+fn optimiser_and_schedule_settings_without_effect_get_a_warning() {
     let config = AdamWConfig { weight_decay: 0.0, decay_vectors: false, ..Default::default() };
     assert_eq!(warnings::adamw(&config).len(), 1);
     let schedule = ScheduleConfig { learning_rate: 0.1, ..Default::default() };
@@ -301,13 +303,13 @@ fn settings_of_optimiser_and_schedule_without_effect_are_warned_about() {
 }
 
 #[test]
-fn rollouts_that_lack_what_is_read_are_refused() {
+fn rollouts_without_required_values_are_rejected() {
     let grpo = Grpo::new(&with_loss_kl(KlEstimator::K3, 0.1), 4);
-    let refuse = |logprobs: &[f32], sampled: Option<Sampled>| {
+    let refuse = |logprobs: &[f32], sampled: Option<SampledData>| {
         let sequences = [Sequence { num_tokens: logprobs.len(), sampled }];
         evaluate(&grpo, logprobs, Batch::whole(&sequences)).err().expect("it is refused")
     };
-    let sampled = |old: &[f32], reference: Option<&[f32]>| Sampled {
+    let sampled = |old: &[f32], reference: Option<&[f32]>| SampledData {
         advantage: 1.0,
         old_logprobs: old.to_vec(),
         reference_logprobs: reference.map(<[f32]>::to_vec),
@@ -323,15 +325,15 @@ fn rollouts_that_lack_what_is_read_are_refused() {
     let error = refuse(&[-1.0, -1.0], Some(sampled(&[-1.0], None))).to_string();
     assert_eq!(
         error,
-        "compute a loss: the log-probability at sampling of sequence 0 has 1 tokens, the sequence has 2"
+        "compute a loss: the log-probability at sampling of sequence 0 has 1 values, expected 2"
     );
 }
 
 #[test]
-fn a_term_that_is_no_number_is_named() {
+fn a_term_that_is_not_finite_is_named() {
     let grpo = Grpo::new(&with_loss_kl(KlEstimator::K3, 0.1), 4);
     let refuse = |new: f32, old: f32, reference: f32, advantage: f64| {
-        let sampled = Sampled {
+        let sampled = SampledData {
             advantage,
             old_logprobs: vec![-1.0, old],
             reference_logprobs: Some(vec![-1.0, reference]),
@@ -352,7 +354,7 @@ fn a_term_that_is_no_number_is_named() {
 }
 
 #[test]
-fn settings_out_of_range_are_named_and_unknown_keys_refused() {
+fn settings_out_of_range_and_unknown_keys_are_rejected() {
     let default = grpo::Config::default;
     assert_eq!(default().check(), Ok(()));
     let wrong = [

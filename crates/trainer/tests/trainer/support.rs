@@ -1,12 +1,12 @@
-//! Gradients of objectives, batches of random numbers, the loss in double precision.
+//! Gradients of objectives, random batches, and the loss in double precision.
 
 use burn::tensor::{Device, Tensor};
 use preceptor_trainer::objective::grpo::{self, Aggregation, KlEstimator, Ratio};
-use preceptor_trainer::{Batch, Error, Metrics, Objective, Sampled, Sequence};
+use preceptor_trainer::{Batch, Error, Metrics, Objective, SampledData, Sequence};
 use proptest::prelude::*;
 
-/// A loss, its gradient with respect to the log-probabilities, what was measured.
-pub(crate) struct Evaluated {
+/// Computes a loss, its gradient with respect to the log-probabilities, and its measures.
+pub(crate) struct Evaluation {
     pub(crate) loss: f64,
     pub(crate) gradient: Vec<f32>,
     pub(crate) metrics: Metrics,
@@ -16,12 +16,12 @@ pub(crate) fn evaluate(
     objective: &dyn Objective,
     logprobs: &[f32],
     batch: Batch<'_>,
-) -> Result<Evaluated, Error> {
+) -> Result<Evaluation, Error> {
     let logprobs = Tensor::<1>::from_data(logprobs, &Device::flex()).autodiff().require_grad();
     let loss = objective.loss(logprobs.clone(), batch)?;
     let gradients = loss.loss.backward();
     let gradient = logprobs.grad(&gradients).expect("the loss depends on them");
-    Ok(Evaluated {
+    Ok(Evaluation {
         loss: f64::from(loss.loss.into_scalar::<f32>()),
         gradient: gradient.try_into_vec_as().expect("floats are read as floats"),
         metrics: loss.metrics,
@@ -35,7 +35,7 @@ pub(crate) struct Case {
     pub(crate) logprobs: Vec<f32>,
 }
 
-/// Rollouts whose policies differ by up to half a nat a token.
+/// Rollouts whose policies differ by up to half a nat per token.
 pub(crate) fn cases(
     num_sequences: impl Into<prop::collection::SizeRange>,
 ) -> impl Strategy<Value = Case> {
@@ -48,7 +48,7 @@ pub(crate) fn cases(
             let old_logprobs = tokens.iter().map(|token| token.0 - token.1).collect();
             let reference = tokens.iter().map(|token| token.0 - token.2).collect();
             let reference_logprobs = Some(reference);
-            let sampled = Sampled { advantage, old_logprobs, reference_logprobs, kept: None };
+            let sampled = SampledData { advantage, old_logprobs, reference_logprobs, kept: None };
             Sequence { num_tokens: tokens.len(), sampled: Some(sampled) }
         });
         let sequences = sequences.collect();
@@ -56,10 +56,10 @@ pub(crate) fn cases(
     })
 }
 
-/// The most tokens a rollout of [`cases`] may have.
+/// The maximum number of tokens of a rollout of [`cases`].
 pub(crate) const MAX_NEW_TOKENS: u32 = 8;
 
-/// Every combination of what decides the form of the loss.
+/// Lists every combination of the settings that determine the form of the loss.
 pub(crate) fn forms() -> Vec<grpo::Config> {
     let mut forms = Vec::new();
     for aggregation in
@@ -89,7 +89,7 @@ pub(crate) fn forms() -> Vec<grpo::Config> {
     forms
 }
 
-/// The loss as its definition says, in double precision; the ratio of a sequence in its own form.
+/// Computes the loss by its definition in double precision, with the ratio of a sequence in its own form.
 pub(crate) fn loss_by_definition(config: &grpo::Config, case: &Case, logprobs: &[f64]) -> f64 {
     let num_sequences = case.sequences.len() as f64;
     let num_tokens = logprobs.len() as f64;
@@ -129,7 +129,7 @@ pub(crate) fn loss_by_definition(config: &grpo::Config, case: &Case, logprobs: &
     loss
 }
 
-/// Whether a ratio lies where the clipped term bends, so that there is no gradient to compare.
+/// Returns true if a ratio is at a kink of the clipped term, where there is no gradient to compare.
 pub(crate) fn has_bend(config: &grpo::Config, case: &Case) -> bool {
     let mut rest = case.logprobs.as_slice();
     let bounds = [1.0 - config.clip_low, 1.0 + config.clip_high];
