@@ -113,7 +113,7 @@ for (const root of document.querySelectorAll(".explorer")) {
     for (const reward of prompt.rewards) {
       const bound = reward["sees-labels"] ? " (sees labels)" : "";
       const made = line(
-        element("b", `reward ${reward.name}${bound}`),
+        element("b", reward.name + bound),
         element("span", [numbers(reward.measures), reward.failure ?? ""].join(" "), "soft"),
       );
       if (reward.rubric.length) {

@@ -14,6 +14,7 @@ use crate::Error;
 use crate::answers::given;
 use crate::condition::{Condition, conditions_of, select_condition};
 use crate::evidence::Evidence;
+use crate::label::selection_label;
 use crate::number::{format_difference, format_number};
 use crate::scored::{Moment, Scored};
 
@@ -178,12 +179,12 @@ impl Seen<'_> {
         let Check { measure, a, b, .. } = self.check;
         let is_policy = matches!(measure, Measure::PolicyTestTime | Measure::PolicyHeldOut);
         let against = match (b.as_deref(), is_policy) {
-            (Some(ROLLOUTS), false) => " against the mean of its own rollouts".to_owned(),
-            (Some(b), _) => format!(" against {b}"),
-            (None, true) => " against the initial policy".to_owned(),
+            (Some(ROLLOUTS), false) => " compared with the mean of its own rollouts".to_owned(),
+            (Some(b), _) => format!(" compared with {}", selection_label(b)),
+            (None, true) => " compared with the initial policy".to_owned(),
             (None, false) => String::new(),
         };
-        let a = if a.is_empty() { "the policy" } else { a };
+        let a = if a.is_empty() { "the policy".to_owned() } else { selection_label(a) };
         format!("{}: {a}{against}", measure.name())
     }
 

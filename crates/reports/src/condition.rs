@@ -9,6 +9,7 @@ use preceptor_core::{AggregateOutcome, Digest, Origin};
 use preceptor_stats::by_prompt;
 
 use crate::evidence::Evidence;
+use crate::label::{rewarded_label, value_label};
 use crate::table::Table;
 
 /// Stands where the conditions of a row differ.
@@ -84,9 +85,9 @@ impl Condition<'_> {
         let reward = self.reward();
         let aggregator = self.agreed(|cell| cell.aggregator.clone());
         Some(match (training.uses_references, reward.as_str()) {
-            (false, _) => reward,
-            (true, "" | "answer-match") => aggregator,
-            (true, _) => format!("{aggregator}, {reward}"),
+            (false, _) => rewarded_label("", &reward),
+            (true, "" | ANSWER_MATCH) => aggregator,
+            (true, _) => rewarded_label(&aggregator, &reward),
         })
     }
 
@@ -124,6 +125,8 @@ impl Condition<'_> {
     }
 }
 
+/// The reward that compares answers with the pseudo-reference, and so adds nothing to its name.
+const ANSWER_MATCH: &str = "answer-match";
 /// The objective that trains on pseudo-references and asks no reward.
 const IMITATION: &str = "sft";
 
@@ -158,8 +161,8 @@ pub(crate) fn estimate_name(identity: &[(String, String)]) -> String {
     let settings = identity.iter().filter(|(key, value)| {
         is_of_estimate(key) && key != "aggregator" && key != AGGREGATOR && value != ANY
     });
-    let settings = settings.map(|(key, value)| format!(" {key}={value}"));
-    std::iter::once(name.to_owned()).chain(settings).collect()
+    let settings = settings.map(|(key, value)| value_label(key, value));
+    std::iter::once(name.to_owned()).chain(settings).collect::<Vec<_>>().join(", ")
 }
 
 /// What a row is about besides its aggregator, reward and group size: the benchmark, then other axes.
@@ -168,10 +171,7 @@ pub(crate) fn setting_name(identity: &[(String, String)]) -> String {
     let parts = identity.iter().filter(|(key, value)| is_setting(key) && value != ANY);
     let mut parts: Vec<_> = parts.collect();
     parts.sort_by_key(|(key, _)| key != "benchmark");
-    let part = |(key, value): &(String, String)| match key.as_str() {
-        "benchmark" | "model" => value.clone(),
-        _ => format!("{key}={value}"),
-    };
+    let part = |(key, value): &(String, String)| value_label(key, value);
     parts.into_iter().map(part).collect::<Vec<_>>().join(", ")
 }
 

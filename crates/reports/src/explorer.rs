@@ -14,6 +14,7 @@ use crate::answers::{Given, given};
 use crate::condition::{ANY, Condition};
 use crate::evidence::Evidence;
 use crate::judged_view::{JudgedView, judged_views};
+use crate::label::rewarded_label;
 
 /// Everything the explorer shows of one benchmark.
 #[derive(Serialize)]
@@ -261,10 +262,8 @@ impl View<'_, '_> {
         let noted = noted.and_then(|stage| evidence.failure(stage, id.as_str()));
         let failure = group.is_none().then(|| noted.unwrap_or("the group is not whole").to_owned());
         let estimate = of.estimate_name(evidence);
-        let name = match estimate == ANY {
-            true => of.reward(),
-            false => format!("{} · {estimate}", of.reward()),
-        };
+        let estimate = if estimate == ANY { "" } else { &estimate };
+        let name = rewarded_label(estimate, &of.reward());
         RewardView {
             name,
             sees_labels: cell.reward_sees_labels,

@@ -203,8 +203,8 @@ fn write_rows(out: &mut String, table: &Table, place: &str, open: bool) {
         table.height(),
         if table.height() == 1 { "" } else { "s" }
     );
-    for (i, name) in table.header().enumerate() {
-        let _ = write!(out, "<th{}>{}</th>", class(i), escape(name));
+    for (i, name) in table.headings().enumerate() {
+        let _ = write!(out, "<th{}>{}</th>", class(i), escape(&name));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in 0..table.height() {

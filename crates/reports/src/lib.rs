@@ -21,6 +21,7 @@ mod explorer;
 mod figures;
 mod html;
 mod judged_view;
+mod label;
 mod latex;
 mod markdown;
 mod number;

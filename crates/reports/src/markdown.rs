@@ -107,7 +107,7 @@ fn write_table(out: &mut String, table: &Table, place: &str) {
         let _ = writeln!(out, "{} rows, too many for this page.\n", table.height());
         return;
     }
-    let header: Vec<_> = table.header().map(escape).collect();
+    let header: Vec<_> = table.headings().map(|name| escape(&name)).collect();
     let _ = writeln!(out, "| {} |", header.join(" | "));
     let rule = |is_text: &bool| if *is_text { "---" } else { "---:" };
     let rules: Vec<_> = table.is_text().iter().map(rule).collect();

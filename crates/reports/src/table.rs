@@ -12,6 +12,7 @@ use polars::prelude::{
 use preceptor_stats::Estimate;
 
 use crate::Error;
+use crate::label::axis_label;
 use crate::latex::escape_latex;
 use crate::number::{format_number, format_p_value};
 use crate::write::write_bytes;
@@ -103,7 +104,12 @@ impl Table {
         self.number(names[2], estimates.iter().map(|e| interval(e).map(|i| i.high)).collect());
     }
 
-    /// The columns, in order.
+    /// Returns the names of the columns in words, in order.
+    pub(crate) fn headings(&self) -> impl Iterator<Item = String> {
+        self.header().map(axis_label)
+    }
+
+    /// Returns the names of the columns, in order.
     pub(crate) fn header(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|(name, _)| name.as_str())
     }
@@ -194,7 +200,7 @@ impl Table {
         };
         let caption = self.caption.replace('\n', " ");
         let mut out = format!("% {caption}\n\\begin{{tabular}}{{{alignment}}}\n\\toprule\n");
-        out.push_str(&line(self.header().map(str::to_owned).collect()));
+        out.push_str(&line(self.headings().collect()));
         out.push_str("\\midrule\n");
         for row in 0..self.height() {
             out.push_str(&line(self.row(row)));

@@ -29,7 +29,7 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
         let first = first.pair.0.clone();
         let is_shown = |row: &&Row| row.group_size == largest && row.pair.0 == first;
         let bars: Vec<Bar> = rows.iter().filter(is_shown).enumerate().filter_map(bar).collect();
-        let title = format!("{setting}: answers of {first} and others, G = {largest}");
+        let title = format!("{setting}: answers that differ from {first}, groups of {largest}");
         let figure = Bars {
             title: title.clone(),
             footer: format!(

@@ -17,6 +17,7 @@ use super::canvas::{BOUND_COLOR, Drawing, FONT, color, is_repeated, name_line, s
 use super::score_rows::count_range;
 use crate::Error;
 use crate::condition::TRAINED_ON;
+use crate::label::value_label;
 use crate::table::ReadTable;
 
 /// Pixels of a panel.
@@ -133,10 +134,9 @@ fn line_names(table: &ReadTable) -> Result<Vec<String>, Error> {
             let rows = trained_on.iter().zip(&values).filter(|(known, _)| *known == name);
             rows.map(|(_, value)| value.as_str()).collect::<BTreeSet<_>>()
         };
-        let key = axis.rsplit('.').next().unwrap_or_default();
         for ((name, trained_on), value) in names.iter_mut().zip(&trained_on).zip(&values) {
             if of(trained_on).len() > 1 {
-                name.push_str(&format!(" · {key}={value}"));
+                name.push_str(&format!(", {}", value_label(&axis, value)));
             }
         }
     }
@@ -399,8 +399,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                ("random · learning-rate=0.1", 2, false),
-                ("random · learning-rate=0.2", 2, false),
+                ("random, learning rate 0.1", 2, false),
+                ("random, learning rate 0.2", 2, false),
                 ("a form that is long to name", 1, true),
             ]
         );

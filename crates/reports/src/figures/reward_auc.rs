@@ -11,6 +11,7 @@ use super::{Figure, by_setting};
 use crate::Error;
 use crate::condition::ANY;
 use crate::html::file_name;
+use crate::label::rewarded_label;
 use crate::number::format_number;
 use crate::table::ReadTable;
 
@@ -110,7 +111,8 @@ fn draw_one(
     source: &Source,
     folder: &Path,
 ) -> Result<Figure, Error> {
-    let title = format!("{setting}: what rewards tell, G = {group_size}");
+    let title =
+        format!("{setting}: how well rewards tell right from wrong, groups of {group_size}");
     let caption = format!("{title}. Grey: sees labels.");
     // A colour for each reward.
     let mut rewards: Vec<&String> = Vec::new();
@@ -126,12 +128,10 @@ fn draw_one(
         }
         let number = rewards.iter().position(|reward| **reward == row.reward);
         let is_alone = rows.iter().filter(same).count() == 1;
-        let name = match row.aggregator == ANY || (all_equal && !is_alone) {
-            true => row.reward.clone(),
-            false => format!("{} · {}", row.reward, row.aggregator),
-        };
+        let is_of_all = row.aggregator == ANY || (all_equal && !is_alone);
+        let aggregator = if is_of_all { "" } else { &row.aggregator };
         bars.push(Bar {
-            name,
+            name: rewarded_label(aggregator, &row.reward),
             value: row.value,
             low: row.low,
             high: row.high,

@@ -13,7 +13,7 @@ use crate::number::format_number;
 pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Figure, Error> {
     let largest = rows.iter().map(|row| row.group_size).max().unwrap_or(1);
     let rows: Vec<_> = rows.iter().filter(|row| row.group_size == largest).cloned().collect();
-    let title = format!("{setting}: score by aggregator, G = {largest}");
+    let title = format!("{setting}: score by aggregator, groups of {largest}");
     let caption =
         format!("{title}. Grey: an upper bound, whose aggregator or training sees labels.");
     let mut colors = 0..;

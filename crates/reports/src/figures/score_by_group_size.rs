@@ -58,7 +58,7 @@ pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Fi
     let mut sizes: Vec<_> = rows.iter().map(|row| row.group_size).collect();
     sizes.sort_unstable();
     sizes.dedup();
-    let title = format!("{setting}: score against rollouts in a group");
+    let title = format!("{setting}: score by group size");
     let caption = format!("{title}. Grey and dashed: an upper bound that sees labels.");
     let lines = Lines { title, footer: footer(rows), sizes, lines };
     save(folder, &format!("score-by-group-size-{}", file_name(setting)), &caption, &lines)
@@ -151,7 +151,7 @@ impl Drawing for Lines {
         let center = Pos::new(HPos::Center, VPos::Bottom);
         let axis = font(14).color(&BLACK).pos(center);
         let place = (((width - px(names)) / 2) as i32, (height - px(30)) as i32);
-        area.draw(&Text::new("rollouts in a group, G", place, axis)).map_err(text)?;
+        area.draw(&Text::new("group size (rollouts)", place, axis)).map_err(text)?;
         let style = font(12).color(&BLACK.mix(0.6)).pos(center);
         let place = ((width / 2) as i32, (height - px(8)) as i32);
         area.draw(&Text::new(self.footer.clone(), place, style)).map_err(text)

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::condition::{ANY, GROUP_SIZE, estimate_name, setting_name};
+use crate::label::rewarded_label;
 use crate::table::ReadTable;
 
 /// One row of the `scores` table.
@@ -75,7 +76,7 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
         // Rows that differ in their reward alone are of policies that were trained on it.
         let is_alone = keys.iter().filter(|other| *other == key).count() == 1;
         if let (false, Some(reward)) = (is_alone, &subject.reward) {
-            subject.aggregator.push_str(&format!(", {reward}"));
+            subject.aggregator = rewarded_label(&subject.aggregator, reward);
         }
     }
     let row = |(i, subject): (usize, Subject)| {

@@ -12,6 +12,7 @@ use preceptor_stats::{Caution, Contrast, Estimate, holm};
 
 use crate::condition::{Condition, select_condition};
 use crate::evidence::Evidence;
+use crate::label::selection_label;
 use crate::scored::{Moment, Scored};
 use crate::table::Table;
 
@@ -79,7 +80,7 @@ pub(crate) fn contrasts_table(rows: &[ContrastRow]) -> Table {
     }
     table.text("contrast", texts(&|row| row.record.name.clone()));
     table.text("metric", texts(&|row| metric_name(&row.record)));
-    table.text("a", texts(&|row| row.record.a.clone()));
+    table.text("a", texts(&|row| selection_label(&row.record.a)));
     table.text("b", texts(&|row| side_name(&row.record)));
     let mean = |side: usize| rows.iter().map(|row| row.means[side]).collect::<Vec<_>>();
     table.number("a_score", mean(0));
@@ -121,6 +122,6 @@ fn side_name(record: &ContrastRecord) -> String {
     match record.b.as_str() {
         ROLLOUTS => "mean of its own rollouts".to_owned(),
         INITIAL => "the initial policy".to_owned(),
-        selection => selection.to_owned(),
+        selection => selection_label(selection),
     }
 }

@@ -180,7 +180,7 @@ fn a_suite_has_contrasts_and_claims_that_stand_in_tables() {
     bench.check("claims", &row, &[("a_score", 0.4), ("b_score", 0.375), ("seen", 0.025)]);
     assert_eq!(
         bench.cell("claims", &row, "measured"),
-        "score: aggregator.kind=synthesis against the mean of its own rollouts"
+        "score: synthesis compared with the mean of its own rollouts"
     );
     assert_eq!(bench.cell("claims", &row, "over"), "40 prompts");
     bench.check("contrasts", &[("contrast", "merging against votes")], &[("difference", 0.15)]);

@@ -191,7 +191,7 @@ fn a_judge_who_is_not_asked_is_no_part_of_a_condition() {
     for (aggregator, judge) in [("majority", "any"), ("synthesis", "strict")] {
         assert_eq!(bench.cell("scores", &[("aggregator.kind", aggregator)], "judge"), judge);
     }
-    let pair = [("a", "synthesis judge=strict"), ("b", "majority")];
+    let pair = [("a", "synthesis, judge strict"), ("b", "majority")];
     assert_eq!(bench.number("disagreement", &pair, "compared"), 4.0);
 }
 
@@ -384,7 +384,7 @@ fn the_explorer_holds_rewards_and_filters_and_no_markup_of_models() {
     ] {
         assert!(page.contains(&format!("\"{flag}\"")), "{flag}");
     }
-    assert!(page.contains("\"name\":\"answer-match · synthesis\""));
+    assert!(page.contains("\"name\":\"synthesis, answer-match reward\""));
     assert!(page.contains("\"reason\":\"none: unreadable\""));
     assert!(page.contains("\\u003cscript>alert(1)"), "the text is there, as data");
     assert!(!page.contains("<script>alert"));
@@ -394,8 +394,8 @@ fn the_explorer_holds_rewards_and_filters_and_no_markup_of_models() {
 fn a_reward_that_all_aggregators_share_is_one_bar() {
     let figure = bench().read("figures/reward-auc-sums.svg");
     let lines: Vec<_> = figure.lines().map(str::trim).collect();
-    assert!(lines.contains(&"constant") && lines.contains(&"answer-match · majority"));
-    assert!(!figure.contains("constant ·"));
+    assert!(lines.contains(&"constant reward") && lines.contains(&"majority, answer-match reward"));
+    assert!(!figure.contains(", constant reward"));
     // A constant has its AUC in every group that has both kinds.
     assert!(figure.contains("n: groups with right and wrong rollouts"));
 }

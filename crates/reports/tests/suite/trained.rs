@@ -197,7 +197,7 @@ fn every_set_of_rollouts_names_its_condition() {
         ["reward", "trained_on", "seed"].iter().all(|name| header.contains(&(*name).to_owned()))
     );
     for (reward, trained_on) in
-        [("answer-match", "majority"), ("ground-truth", "majority, ground-truth")]
+        [("answer-match", "majority"), ("ground-truth", "majority, ground-truth reward")]
     {
         for seed in ["0", "1", "2"] {
             let row = [("reward", reward), ("seed", seed)];
