@@ -9,6 +9,7 @@ mod call_failure;
 pub mod contrast;
 mod digest;
 mod group;
+mod measure;
 mod model;
 mod port;
 mod prompt;
@@ -24,6 +25,7 @@ mod verdict;
 pub use call_failure::{CallFailure, CallFailureKind};
 pub use digest::Digest;
 pub use group::{FinishReason, Group, Rollout};
+pub use measure::{Better, StepMeasure};
 pub use model::ModelIdentity;
 pub use port::{
     Aggregate, AggregateOutcome, AggregateRequest, Aggregator, ChoiceRequest, Continuation,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::contrast::ContrastRecord;
 use crate::{
     Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, Prompt, PromptBody, PromptId,
-    Rollout, Seed, TokenScores, Usage,
+    Rollout, Seed, StepMeasure, TokenScores, Usage,
 };
 
 /// Version of every record type here. It is part of each stage's specification.
@@ -166,37 +166,9 @@ pub fn step_group_key(step: u64, prompt: &PromptId) -> String {
 pub struct TrainStepRecord {
     /// The step, from 1: the weights after it are those of this number.
     pub step: u64,
-    /// Numbers by the names of [`STEP_MEASURES`]; one that could not be measured is not there.
-    pub measures: BTreeMap<String, f64>,
+    /// Values by measure; a measure without a value is absent.
+    pub measures: BTreeMap<StepMeasure, f64>,
 }
-
-/// What is measured of a step of training, each with one line.
-pub const STEP_MEASURES: &[(&str, &str)] = &[
-    ("learning-rate", "rate of the step's last update"),
-    ("loss", "mean loss of the step's updates, each before it"),
-    ("reward-mean", "mean reward of the rollouts, before the KL term"),
-    ("reward-std", "standard deviation of the rewards, all groups together"),
-    ("reward-with-kl-mean", "mean reward less its KL term"),
-    ("kl", "KL divergence of the policy from the KL reference, nats a token (k1, on samples)"),
-    ("entropy", "mean entropy of the policy's distributions, nats a token"),
-    ("clip-fraction", "share of tokens whose clipped term counts"),
-    ("gradient-norm", "mean norm of the gradient over the step's updates, before clipping"),
-    ("tokens-mean", "mean tokens of a rollout or target"),
-    ("tokens-max", "most tokens of a rollout or target"),
-    ("truncated", "share of rollouts that were cut off"),
-    ("left-out", "share of rollouts that take no part in the loss"),
-    ("groups-varied", "share of groups whose rewards differ"),
-    ("groups-zero-variance", "share of groups whose rewards are all equal"),
-    ("groups-too-few-rewards", "share of groups with fewer than two rewards"),
-    ("unique-answers", "mean number of different final answers in a group"),
-    ("no-answer", "share of rollouts without a final answer"),
-    ("score-mean", "mean score of the rollouts against labels, for the record only"),
-    ("reference-score", "mean score of the pseudo-references against labels, for the record only"),
-    ("reference-missing", "share of groups without a pseudo-reference"),
-    ("reference-differs", "share of pseudo-references whose answer is not the majority's"),
-    ("kept-mass", "mean probability of the tokens that top-k, top-p and min-p kept"),
-    ("sampler-gap", "largest distance of a token's log-probability between sampler and trainer"),
-];
 
 /// One group of a step of training. Stage `train-groups`, keyed by [`step_group_key`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

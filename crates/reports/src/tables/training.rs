@@ -14,7 +14,8 @@
 
 use std::collections::BTreeMap;
 
-use preceptor_core::record::{CellRecord, STEP_MEASURES, TrainingRecord};
+use preceptor_core::StepMeasure;
+use preceptor_core::record::{CellRecord, TrainingRecord};
 use preceptor_stats::{Caution, Contrast, CrossedEstimate, Estimate, holm};
 
 use crate::condition::{Condition, TRAINED_ON, identify};
@@ -174,17 +175,17 @@ fn score_row<'a>(
 pub(crate) fn training_steps(evidence: &Evidence) -> Table {
     struct Row<'a> {
         condition: Condition<'a>,
-        measure: &'static str,
+        measure: StepMeasure,
         step: u64,
         seeds: Vec<f64>,
     }
     let mut rows = Vec::new();
     for condition in trained(evidence) {
         let num_steps = training_of(condition.cell).num_steps;
-        for (measure, _) in STEP_MEASURES {
+        for &measure in StepMeasure::ALL {
             for step in 1..=num_steps {
                 let of = |cell: &&CellRecord| {
-                    evidence.step(training_of(cell), step)?.measures.get(*measure).copied()
+                    evidence.step(training_of(cell), step)?.measures.get(&measure).copied()
                 };
                 let seeds: Vec<f64> = condition.cells.iter().filter_map(of).collect();
                 if !seeds.is_empty() {
@@ -197,7 +198,7 @@ pub(crate) fn training_steps(evidence: &Evidence) -> Table {
     let mut table = Table::new("training_steps", caption);
     let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
     identify_trained(&mut table, evidence, &conditions);
-    table.text("measure", rows.iter().map(|row| row.measure.to_owned()).collect());
+    table.text("measure", rows.iter().map(|row| row.measure.name().to_owned()).collect());
     table.count("step", rows.iter().map(|row| row.step).collect());
     let mean = |row: &Row<'_>| row.seeds.iter().sum::<f64>() / row.seeds.len() as f64;
     table.number("mean", rows.iter().map(|row| Some(mean(row))).collect());

@@ -8,7 +8,7 @@ use preceptor_core::record::{
     AnswerClassRecord, CHOICE_KEY, CellRecord, CellStages, EvaluationRecord, Score,
     TrainChoiceRecord, TrainCostRecord, TrainStepRecord, TrainingRecord, rollout_key, step_key,
 };
-use preceptor_core::{Digest, RewardValue};
+use preceptor_core::{Digest, RewardValue, StepMeasure};
 
 use crate::bench::{
     Bench, aggregate, axes, cell, chosen, grade, id, key, prompt, reward, rewards, rollout,
@@ -61,7 +61,7 @@ fn stages(bench: &Bench, name: &str, num_right: usize) -> CellStages {
 /// The training of one cell; `choice` is the step that early stopping chose.
 fn training(bench: &Bench, name: &str, right: [usize; 3], choice: Option<u64>) -> TrainingRecord {
     let step = |&step: &u64| {
-        let measures = BTreeMap::from([("learning-rate".to_owned(), 2e-4)]);
+        let measures = BTreeMap::from([(StepMeasure::LearningRate, 2e-4)]);
         (step_key(step), TrainStepRecord { step, measures })
     };
     let steps: Vec<_> = STEPS[1..].iter().map(step).collect();
