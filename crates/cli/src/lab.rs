@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use preceptor_core::ModelRole;
 use preceptor_experiment::{
     CellState, CellStatus, Document, Models, NoProgress, Plan, ResolveOptions, RoleCost,
     RunOptions, RunSummary, StageState, resolve,
@@ -114,7 +115,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
 }
 
 fn roles_json(summary: &RunSummary) -> Value {
-    let role = |(name, cost): (&&str, &RoleCost)| {
+    let role = |(role, cost): (&ModelRole, &RoleCost)| {
         let failures = cost.failures.iter().map(|(kind, n)| (kind.name().to_owned(), json!(n)));
         let value = json!({
             "calls": cost.num_calls, "reused": cost.num_reused, "money": cost.money,
@@ -122,7 +123,7 @@ fn roles_json(summary: &RunSummary) -> Value {
             "generated-tokens": cost.usage.num_generated_tokens,
             "failures": failures.collect::<serde_json::Map<_, _>>(),
         });
-        ((*name).to_owned(), value)
+        (role.name().to_owned(), value)
     };
     Value::Object(summary.roles.iter().map(role).collect())
 }

@@ -16,9 +16,11 @@ mod prompt;
 mod pseudo_reference;
 pub mod record;
 mod reward;
+mod role;
 mod rubric;
 mod sampling;
 mod seed;
+mod split;
 mod usage;
 mod verdict;
 
@@ -36,8 +38,10 @@ pub use port::{
 pub use prompt::{Message, Prompt, PromptBody, PromptId, Role};
 pub use pseudo_reference::{AbstainReason, Origin, PseudoReference};
 pub use reward::{GroupReward, JudgedCriterion, Reward, RewardValue, UnrewardedReason};
+pub use role::ModelRole;
 pub use rubric::{Criterion, Rubric};
 pub use sampling::Sampling;
 pub use seed::Seed;
+pub use split::Split;
 pub use usage::Usage;
 pub use verdict::{Evidence, JudgeFailure, Judged, Rating, Verdict};

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::contrast::ContrastRecord;
 use crate::{
-    Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, Prompt, PromptBody, PromptId,
-    Rollout, Seed, StepMeasure, TokenScores, Usage,
+    Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, ModelRole, Prompt, PromptBody,
+    PromptId, Rollout, Seed, Split, StepMeasure, TokenScores, Usage,
 };
 
 /// Version of every record type here. It is part of each stage's specification.
@@ -285,8 +285,8 @@ pub const CHOICE_KEY: &str = "choice";
 pub struct EvaluationRecord {
     /// Steps before it; 0 is the initial policy.
     pub step: u64,
-    /// `test-time` for prompts that are trained on, `held-out` or `validation`.
-    pub split: String,
+    /// The prompts' split.
+    pub split: Split,
     /// Rollouts a prompt.
     pub num_rollouts: u32,
     /// Which prompts, in order.
@@ -433,7 +433,7 @@ pub struct PlanRecord {
     pub contrasts: Vec<ContrastRecord>,
     /// Where runs noted what they spent, by role: [`CostRecord`]s of stages without a report of their own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub spending: BTreeMap<String, Digest>,
+    pub spending: BTreeMap<ModelRole, Digest>,
     /// Named digests of everything that went in: models, data, prompts.
     pub inputs: BTreeMap<String, String>,
     /// The manifest's resolved settings, as TOML.

@@ -21,8 +21,8 @@ use std::path::Path;
 use preceptor_aggregators::probes::{OrderReport, run_order_probes};
 use preceptor_core::{
     Criterion, GenerationObserver, GenerationRequest, Generator, JudgeFailure, ModelIdentity,
-    PortError, Prompt, PromptBody, PromptId, Rollout, RolloutSeed, Sampling, ScoreRequest, Scorer,
-    TokenScores, Verdict, VerdictRequest,
+    ModelRole, PortError, Prompt, PromptBody, PromptId, Rollout, RolloutSeed, Sampling,
+    ScoreRequest, Scorer, TokenScores, Verdict, VerdictRequest,
 };
 use preceptor_judges::{ProbeReport, run_probes};
 use preceptor_stats::{Confusion, krippendorff_alpha, slope};
@@ -147,7 +147,7 @@ pub fn calibrate(
             .map(|repeat| verdicts(&board, &judge, &cases, repeat))
             .collect::<Result<Vec<_>, _>>()?;
         let probes = with_judge(&board, &judge, 0, |judge| Ok(run_probes(judge)?))?;
-        let cost = board.costs.take().remove("judge").unwrap_or_default();
+        let cost = board.costs.take().remove(&ModelRole::Judge).unwrap_or_default();
         let name = format!("{} · {}", document.name(), judge.name);
         judges.push(quality(name, &cases, &repeats, probes, cost));
         first_verdicts.extend(repeats.into_iter().take(1));
@@ -181,7 +181,7 @@ fn probe_anchor(
     anchor: Writer,
 ) -> Result<AnchorQuality, Error> {
     let Writer { name, identity, sampling } = anchor;
-    let model = RecordedModel { board, role: "anchor", name: name.clone(), identity };
+    let model = RecordedModel { board, role: ModelRole::Anchor, name: name.clone(), identity };
     let probes = run_order_probes(&model, &sampling)?;
     Ok(AnchorQuality { name: format!("{} · {name}", document.name()), probes })
 }
@@ -245,7 +245,8 @@ fn with_judge<T>(
     use_it: impl FnOnce(&dyn preceptor_core::Judge) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let (name, identity) = (judge.name.clone(), judge.identity.clone());
-    let model = Repeated { inner: RecordedModel { board, role: "judge", name, identity }, repeat };
+    let model =
+        Repeated { inner: RecordedModel { board, role: ModelRole::Judge, name, identity }, repeat };
     let built = judge.settings.build(&model)?;
     use_it(built.as_ref())
 }

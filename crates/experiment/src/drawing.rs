@@ -7,7 +7,8 @@ use std::time::Instant;
 use preceptor_benchmarks::Task;
 use preceptor_core::record::{CostRecord, PromptRecord, RolloutRecord, rollout_key};
 use preceptor_core::{
-    CallFailure, GenerationObserver, GenerationRequest, PromptId, Rollout, RolloutSeed, Seed, Usage,
+    CallFailure, GenerationObserver, GenerationRequest, ModelRole, PromptId, Rollout, RolloutSeed,
+    Seed, Usage,
 };
 use preceptor_store::{Keys, Stage, Store, Writer};
 
@@ -17,7 +18,6 @@ use crate::plan::{Cell, RolloutDemand};
 use crate::progress::Unit;
 use crate::recorded_model::Switchboard;
 use crate::run::{RunOptions, RunSummary};
-use crate::spending::ROLLOUTS;
 
 /// The rollouts of a stage by prompt, each list by rising index.
 pub(crate) fn load_rollouts(stage: &Stage) -> Result<BTreeMap<PromptId, Vec<Rollout>>, Error> {
@@ -139,7 +139,7 @@ fn note_drawn(board: &Switchboard<'_>, cost: &CostRecord) -> Usage {
         num_prompt_tokens: cost.num_prompt_tokens,
         num_generated_tokens: cost.num_generated_tokens,
     };
-    board.add_cost(ROLLOUTS, |total| {
+    board.add_cost(ModelRole::Rollouts, |total| {
         total.num_calls += cost.num_records;
         total.usage += usage;
         total.seconds += cost.wall_secs;

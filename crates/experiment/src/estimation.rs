@@ -1,7 +1,7 @@
 //! What a cell's aggregator and reward make of groups, whatever policy answered.
 
 use preceptor_core::{
-    Aggregate, AggregateRequest, Group, GroupReward, Judge, LanguageModel, PromptId,
+    Aggregate, AggregateRequest, Group, GroupReward, Judge, LanguageModel, ModelRole, PromptId,
     PseudoReference, RewardDeriver, RewardRequest,
 };
 use preceptor_rewards::{Term, WeightedSum};
@@ -31,13 +31,13 @@ impl Estimation<'_, '_> {
         let Self { cell, board, policy, .. } = *self;
         let anchor = RecordedModel {
             board,
-            role: "anchor",
+            role: ModelRole::Anchor,
             name: cell.anchor.name.clone(),
             identity: cell.anchor.identity.clone(),
         };
         let judge_model = cell.judge.as_ref().map(|judge| RecordedModel {
             board,
-            role: "judge",
+            role: ModelRole::Judge,
             name: judge.name.clone(),
             identity: judge.identity.clone(),
         });

@@ -61,7 +61,7 @@ pub use settings::{
 };
 pub use status::{CellState, CellStatus, status};
 pub use training::{
-    EarlyStopping, Exported, Metric, OldLogprobs, Speed, Split, TrainDemand, TrainSettings,
-    Truncated, calibrate_speed, export,
+    EarlyStopping, Exported, Metric, OldLogprobs, Speed, TrainDemand, TrainSettings, Truncated,
+    calibrate_speed, export,
 };
 pub use verdict_file::{VerdictGrade, grade_verdicts};

@@ -18,8 +18,8 @@ use preceptor_core::record::{
 };
 use preceptor_core::{
     CallFailure, CallFailureKind, Digest, GenerationObserver, GenerationRequest, Generator,
-    LanguageModel, ModelIdentity, PortError, Rollout, Sampling, ScoreRequest, Scorer, TokenScores,
-    Usage,
+    LanguageModel, ModelIdentity, ModelRole, PortError, Rollout, Sampling, ScoreRequest, Scorer,
+    TokenScores, Usage,
 };
 use preceptor_models::Model;
 use preceptor_store::{Stage, StageSpec, Store, Writer};
@@ -60,7 +60,7 @@ pub(crate) struct Switchboard<'a> {
     progress: RefCell<&'a mut dyn Progress>,
     /// Whether who watches is told of something larger that calls belong to.
     is_quiet: Cell<bool>,
-    pub(crate) costs: RefCell<BTreeMap<&'static str, RoleCost>>,
+    pub(crate) costs: RefCell<BTreeMap<ModelRole, RoleCost>>,
     /// Replies by stage and key, as far as stages were read.
     replies: RefCell<BTreeMap<Digest, BTreeMap<String, Rollout>>>,
 }
@@ -163,7 +163,7 @@ impl<'a> Switchboard<'a> {
         self.host.borrow().money(name)
     }
 
-    pub(crate) fn add_cost(&self, role: &'static str, add: impl FnOnce(&mut RoleCost)) {
+    pub(crate) fn add_cost(&self, role: ModelRole, add: impl FnOnce(&mut RoleCost)) {
         add(self.costs.borrow_mut().entry(role).or_default());
     }
 }
@@ -171,7 +171,7 @@ impl<'a> Switchboard<'a> {
 /// A model in a role, every call of which is kept.
 pub(crate) struct RecordedModel<'b, 'a> {
     pub(crate) board: &'b Switchboard<'a>,
-    pub(crate) role: &'static str,
+    pub(crate) role: ModelRole,
     pub(crate) name: String,
     pub(crate) identity: ModelIdentity,
 }
@@ -180,7 +180,7 @@ pub(crate) struct RecordedModel<'b, 'a> {
 #[serde(rename_all = "kebab-case")]
 struct CallsSpec<'a> {
     format: u32,
-    role: &'a str,
+    role: ModelRole,
     model: &'a ModelIdentity,
     sampling: &'a Sampling,
 }
@@ -189,7 +189,7 @@ struct CallsSpec<'a> {
 #[serde(rename_all = "kebab-case")]
 struct ScoresSpec<'a> {
     format: u32,
-    role: &'a str,
+    role: ModelRole,
     model: &'a ModelIdentity,
 }
 

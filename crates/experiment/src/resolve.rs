@@ -5,7 +5,7 @@ use std::iter;
 use std::rc::Rc;
 
 use preceptor_benchmarks::Task;
-use preceptor_core::{Digest, PromptBody};
+use preceptor_core::{Digest, PromptBody, Split};
 use preceptor_endpoints::{Config as EndpointConfig, Error as EndpointError};
 use preceptor_files::Files;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ use crate::settings::{
 use crate::stages::{RewardTerm, StageInputs, Stages, needs_of};
 use crate::task_tables::{ResolvedSplit, TaskTables, Tasks};
 use crate::training::{
-    Split, TrainSettings, check_sampling, check_splits, check_train, read_train, train_cell,
+    TrainSettings, check_sampling, check_splits, check_train, read_train, train_cell,
 };
 
 /// The tables that describe a cell; everything else on top describes the experiment.

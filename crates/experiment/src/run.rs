@@ -11,8 +11,8 @@ use preceptor_answers::{classify, extract_boxed};
 use preceptor_benchmarks::Task;
 use preceptor_core::record::{AggregateRecord, AnswerClassRecord, RewardRecord, rollout_key};
 use preceptor_core::{
-    Aggregate, AggregateOutcome, Generator, Group, GroupReward, PromptId, PseudoReference, Rollout,
-    Usage,
+    Aggregate, AggregateOutcome, Generator, Group, GroupReward, ModelRole, PromptId,
+    PseudoReference, Rollout, Usage,
 };
 use preceptor_models::GenerationOptions;
 use preceptor_store::Store;
@@ -26,7 +26,6 @@ use crate::model_host::ModelHost;
 use crate::plan::{Cell, Plan, RolloutDemand};
 use crate::progress::Progress;
 use crate::recorded_model::{RecordedModel, RoleCost, Switchboard};
-use crate::spending::ROLLOUTS;
 use crate::training::{TrainRun, Trained};
 
 /// Settings of a run that don't reach its results.
@@ -52,7 +51,7 @@ pub struct RunSummary {
     /// Tokens read and written.
     pub usage: Usage,
     /// What was asked beyond rollouts, by role.
-    pub roles: BTreeMap<&'static str, RoleCost>,
+    pub roles: BTreeMap<ModelRole, RoleCost>,
     /// Steps of training that were done.
     pub num_steps: u64,
     /// Records that could not be made. Running again tries them again.
@@ -90,7 +89,7 @@ pub fn run(
     let noted = plan.note_spending(store, &roles, &summary);
     filled?;
     noted?;
-    roles.remove(ROLLOUTS);
+    roles.remove(&ModelRole::Rollouts);
     summary.roles = roles;
     Ok(summary)
 }
@@ -279,7 +278,7 @@ fn check_endpoints(
 fn eval_judge<'b, 'a>(cell: &Cell, board: &'b Switchboard<'a>) -> Option<RecordedModel<'b, 'a>> {
     cell.eval_judge.as_ref().map(|judge| RecordedModel {
         board,
-        role: "eval-judge",
+        role: ModelRole::EvalJudge,
         name: judge.settings.model.clone(),
         identity: judge.identity.clone(),
     })
@@ -465,7 +464,7 @@ impl CellRun<'_, '_> {
         let Self { cell, board, .. } = *self;
         let policy = RecordedModel {
             board,
-            role: "policy",
+            role: ModelRole::Policy,
             name: cell.policy_name.clone(),
             identity: cell.model.clone(),
         };

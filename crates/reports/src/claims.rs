@@ -5,6 +5,7 @@
 //! crossed, each at the step that early stopping chose or else the last. Intervals are of each check alone,
 //! not adjusted for their number.
 
+use preceptor_core::Split;
 use preceptor_core::contrast::ROLLOUTS;
 use preceptor_core::record::{CellRecord, PlanRecord};
 use preceptor_stats::{Caution, Design, Estimate, Interval, clustered_proportion};
@@ -17,10 +18,6 @@ use crate::evidence::Evidence;
 use crate::label::selection_label;
 use crate::number::{format_difference, format_number};
 use crate::scored::{Moment, Scored};
-
-/// Names of splits.
-const TEST_TIME: &str = "test-time";
-const HELD_OUT: &str = "held-out";
 
 /// A claim and how it is tested.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -244,8 +241,8 @@ pub fn check_claims(claims: &[Claim], plans: &[(String, PlanRecord)]) -> Result<
         let a = select(check, &check.a, &conditions)?;
         let b = other(check, &conditions)?;
         let split = match check.measure {
-            Measure::PolicyTestTime => TEST_TIME,
-            Measure::PolicyHeldOut => HELD_OUT,
+            Measure::PolicyTestTime => Split::TestTime,
+            Measure::PolicyHeldOut => Split::HeldOut,
             _ => continue,
         };
         for cell in [Some(&a), b.as_ref()].into_iter().flatten().flat_map(|side| &side.cells) {
@@ -286,8 +283,12 @@ pub(crate) fn see<'c>(check: &'c Check, evidence: &Evidence) -> Result<Seen<'c>,
             evidence.estimate_scores(&a),
             b.as_ref().map_or_else(|| evidence.rollout_scores(&a), |b| evidence.estimate_scores(b)),
         ]),
-        Measure::PolicyTestTime => against(policies(check, evidence, &a, b.as_ref(), TEST_TIME)?),
-        Measure::PolicyHeldOut => against(policies(check, evidence, &a, b.as_ref(), HELD_OUT)?),
+        Measure::PolicyTestTime => {
+            against(policies(check, evidence, &a, b.as_ref(), Split::TestTime)?)
+        }
+        Measure::PolicyHeldOut => {
+            against(policies(check, evidence, &a, b.as_ref(), Split::HeldOut)?)
+        }
         Measure::Disagreement => shares(differing(false)),
         Measure::RightWhereDifferent => shares(differing(true)),
         Measure::RightWhereAllWrong => shares(rescued(evidence, &a)),
@@ -354,7 +355,7 @@ fn policies(
     evidence: &Evidence,
     a: &Condition<'_>,
     b: Option<&Condition<'_>>,
-    split: &str,
+    split: Split,
 ) -> Result<[Scored; 2], Error> {
     let seeds = |condition: &Condition<'_>| {
         condition.cells.iter().map(|cell| cell.seed).collect::<Vec<_>>()

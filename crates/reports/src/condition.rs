@@ -50,6 +50,11 @@ impl Condition<'_> {
         if agree { value } else { ANY.to_owned() }
     }
 
+    /// Returns whether it is the baseline: one rollout, sampled, in place of an estimate.
+    pub(crate) fn is_baseline(&self) -> bool {
+        self.cell.aggregator == SINGLE
+    }
+
     /// Its reward's name; empty where there is none.
     pub(crate) fn reward(&self) -> String {
         self.agreed(|cell| cell.reward.clone().unwrap_or_default())
@@ -125,6 +130,10 @@ impl Condition<'_> {
     }
 }
 
+/// The aggregator that takes one rollout.
+const SINGLE: &str = "single";
+/// The aggregator that takes the most frequent answer.
+pub(crate) const MAJORITY: &str = "majority";
 /// The reward that compares answers with the pseudo-reference, and so adds nothing to its name.
 const ANSWER_MATCH: &str = "answer-match";
 /// The objective that trains on pseudo-references and asks no reward.

@@ -12,7 +12,7 @@ use preceptor_core::record::{
     GradeRecord, PlanRecord, PromptRecord, RewardRecord, RolloutRecord, Score, TrainChoiceRecord,
     TrainCostRecord, TrainStepRecord, TrainingRecord, rollout_key, step_key,
 };
-use preceptor_core::{Digest, PromptId};
+use preceptor_core::{Digest, ModelRole, PromptId};
 use preceptor_store::Store;
 
 use crate::Error;
@@ -110,7 +110,7 @@ impl Evidence {
             }
             return Err(incomplete(cell, "the step that early stopping chose".to_owned()));
         };
-        for EvaluationRecord { split, .. } in &training.evaluations {
+        for &EvaluationRecord { split, .. } in &training.evaluations {
             if !self.is_evaluated(cell, split, step) {
                 let what = format!("the evaluation on `{split}` after the chosen step {step}");
                 return Err(incomplete(cell, what));
@@ -287,8 +287,8 @@ impl Evidence {
     }
 
     /// Returns the costs of runs of this experiment, by role.
-    pub(crate) fn spending(&self) -> impl Iterator<Item = (&str, &CostRecord)> {
-        self.plan.spending.iter().map(|(role, stage)| (role.as_str(), &self.costs[stage]))
+    pub(crate) fn spending(&self) -> impl Iterator<Item = (ModelRole, &CostRecord)> {
+        self.plan.spending.iter().map(|(role, stage)| (*role, &self.costs[stage]))
     }
 
     /// The score of a prompt's pseudo-reference.

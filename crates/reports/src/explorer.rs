@@ -11,7 +11,7 @@ use preceptor_core::{AggregateOutcome, Origin, PromptId, RewardValue};
 use serde::Serialize;
 
 use crate::answers::{Given, given};
-use crate::condition::{ANY, Condition};
+use crate::condition::{ANY, Condition, MAJORITY};
 use crate::evidence::Evidence;
 use crate::judged_view::{JudgedView, judged_views};
 use crate::label::rewarded_label;
@@ -287,7 +287,7 @@ fn reason(reason: &str, score: &Score) -> String {
 fn answer_flags(rollouts: &[RolloutView], references: &[ReferenceView], flags: &mut Vec<String>) {
     let right = rollouts.iter().filter(|rollout| rollout.score == Some(1.0)).count();
     let all_wrong = rollouts.iter().all(|rollout| rollout.score.is_some_and(|score| score < 1.0));
-    let majority = references.iter().find(|reference| reference.kind == "majority");
+    let majority = references.iter().find(|reference| reference.kind == MAJORITY);
     let mut add = |flag: &str| flags.push(flag.to_owned());
     if right == rollouts.len() {
         add("all right");

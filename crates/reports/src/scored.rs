@@ -1,7 +1,7 @@
 //! Scores of one condition by seed and prompt, and how two conditions are paired.
 
-use preceptor_core::PromptId;
 use preceptor_core::record::{CellRecord, EvaluationRecord, rollout_key};
+use preceptor_core::{PromptId, Split};
 use preceptor_stats::{
     Caution, Contrast, CrossedEstimate, Design, Estimate, Runs, Scale, by_prompt, contrast,
     crossed_score, score_estimate,
@@ -161,7 +161,7 @@ impl Evidence {
     pub(crate) fn policy_scores(
         &self,
         condition: &Condition<'_>,
-        split: &str,
+        split: Split,
         moment: Moment,
     ) -> Option<Scored> {
         let of_cell = |cell: &&CellRecord| {
@@ -183,7 +183,7 @@ impl Evidence {
     fn evaluation<'a>(
         &self,
         cell: &'a CellRecord,
-        split: &str,
+        split: Split,
         moment: Moment,
     ) -> Option<&'a EvaluationRecord> {
         let training = cell.training.as_ref()?;
@@ -218,7 +218,7 @@ impl Evidence {
     }
 
     /// Returns whether a cell's policy was evaluated on a split after a step.
-    pub(crate) fn is_evaluated(&self, cell: &CellRecord, split: &str, step: u64) -> bool {
+    pub(crate) fn is_evaluated(&self, cell: &CellRecord, split: Split, step: u64) -> bool {
         self.evaluation(cell, split, Moment::Step(step)).is_some()
     }
 }

@@ -1,5 +1,6 @@
 //! Contrasts that a suite declares, across its experiments.
 
+use preceptor_core::Split;
 use preceptor_core::contrast::{ContrastFault, ContrastMetric, ContrastRecord};
 use preceptor_core::record::PlanRecord;
 use serde::Deserialize;
@@ -26,7 +27,7 @@ struct Declared {
     metric: ContrastMetric,
     a: String,
     b: String,
-    split: Option<String>,
+    split: Option<Split>,
     step: Option<u64>,
 }
 

@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use preceptor_core::Split;
 use preceptor_core::record::{
     CHOICE_KEY, GradeRecord, TrainChoiceRecord, ValidationLossRecord, rollout_key, step_key,
 };
 use preceptor_store::Store;
 
-use super::evaluation::{Evaluation, Split};
+use super::evaluation::Evaluation;
 use super::resolved::Training;
 use super::settings::Metric;
 use crate::Error;

@@ -23,7 +23,6 @@ mod targets;
 
 pub(crate) use course::Course;
 pub use demand::{Speed, TrainDemand, calibrate_speed};
-pub use evaluation::Split;
 pub use export::{Exported, export};
 pub(crate) use resolve::{check_sampling, check_splits, check_train, train_cell};
 pub(crate) use resolved::Training;

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use preceptor_benchmarks::TaskSet;
-use preceptor_core::Sampling;
+use preceptor_core::{Sampling, Split};
 use preceptor_trainer::objective::grpo::LogprobTemperature;
 
-use super::evaluation::{Evaluation, Split};
+use super::evaluation::Evaluation;
 use super::resolved::Training;
 use super::settings::{Metric, Train};
 use crate::Error;

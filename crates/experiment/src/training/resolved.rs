@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use preceptor_benchmarks::TaskSet;
 use preceptor_core::record::{RECORD_FORMAT, TrainingRecord};
-use preceptor_core::{Digest, ModelIdentity, Sampling};
+use preceptor_core::{Digest, ModelIdentity, Sampling, Split};
 use preceptor_models::{LoraConfig, Trace};
 use preceptor_store::{Error as StoreError, StageSpec};
 use preceptor_trainer::objective::grpo::LogprobTemperature;
@@ -12,7 +12,7 @@ use preceptor_trainer::objective::sft;
 use preceptor_trainer::{AdamWConfig, ScheduleConfig, warnings};
 use serde::Serialize;
 
-use super::evaluation::{Evaluation, Split};
+use super::evaluation::Evaluation;
 use super::settings::{EarlyStopping, OldLogprobs, Train, TrainSettings, Truncated};
 use crate::catalog::ObjectiveSettings;
 use crate::plan::Cell;

@@ -1,11 +1,11 @@
 //! The `[train]` table.
 
+use preceptor_core::Split;
 use preceptor_models::{LayerStates, LoraConfig};
 use preceptor_trainer::{AdamWConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::evaluation::Split;
 use crate::catalog::ObjectiveSettings;
 use crate::document::Document;
 use crate::error::ManifestError;

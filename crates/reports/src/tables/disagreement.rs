@@ -19,9 +19,6 @@ use crate::condition::{Condition, identify_groups};
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-/// No aggregator that estimates.
-const BASELINE: &str = "single";
-
 #[derive(Default)]
 struct Comparison {
     differ: Option<Estimate>,
@@ -35,7 +32,7 @@ pub(crate) fn disagreement(evidence: &Evidence) -> Table {
     let mut conditions = evidence.scored();
     conditions.retain(|condition| {
         let cell = condition.cell;
-        cell.aggregator != BASELINE && !cell.sees_labels && !evidence.has_rubric(cell)
+        !condition.is_baseline() && !cell.sees_labels && !evidence.has_rubric(cell)
     });
     conditions.sort_by_key(|condition| !evidence.writes(condition));
     let answers: Vec<_> = conditions.iter().map(|of| all_given(evidence, of)).collect();

@@ -27,8 +27,6 @@ use crate::evidence::Evidence;
 use crate::scored::Scored;
 use crate::table::Table;
 
-/// The aggregator that deltas are against.
-const BASELINE: &str = "single";
 /// Columns that are left out where no condition has a value: without `single`, or with too few prompts.
 const OF_BASELINES: [&str; 7] = [
     "vs_single",
@@ -167,12 +165,11 @@ fn families(rows: &[Row<'_>]) -> Vec<Vec<usize>> {
 
 fn compare_with_baseline(rows: &mut [Row<'_>], families: &[Vec<usize>]) {
     for i in 0..rows.len() {
-        if rows[i].condition.cell.aggregator == BASELINE {
+        if rows[i].condition.is_baseline() {
             continue;
         }
         let baseline = rows.iter().position(|other| {
-            other.condition.cell.aggregator == BASELINE
-                && rows[i].condition.shares_groups(&other.condition)
+            other.condition.is_baseline() && rows[i].condition.shares_groups(&other.condition)
         });
         rows[i].vs_single = baseline.and_then(|other| rows[i].scored.against(&rows[other].scored));
     }

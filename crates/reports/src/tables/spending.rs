@@ -10,19 +10,17 @@
 //! Without a note of a run (made by an earlier version) the table is left out: what a stage rests on stands in
 //! `costs`, whose rows share calls and must not be added up.
 
+use preceptor_core::ModelRole;
 use preceptor_core::record::CostRecord;
 
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-/// The role whose seconds its steps have noted.
-const TRAINING: &str = "training";
-
 pub(crate) fn spending(evidence: &Evidence) -> Table {
     let mut rows: Vec<(String, CostRecord)> = evidence
         .spending()
         .filter(|(_, cost)| cost.num_records > 0)
-        .map(|(role, cost)| (role.to_owned(), cost.clone()))
+        .map(|(role, cost)| (role.name().to_owned(), cost.clone()))
         .collect();
     let caption =
         "What the runs of this experiment paid for, by role; shared calls are counted once";
@@ -31,7 +29,7 @@ pub(crate) fn spending(evidence: &Evidence) -> Table {
         return table;
     }
     for (role, cost) in &mut rows {
-        if role == TRAINING {
+        if role == ModelRole::Training.name() {
             cost.wall_secs += evidence.training_seconds();
         }
     }

@@ -14,8 +14,8 @@
 
 use std::collections::BTreeMap;
 
-use preceptor_core::StepMeasure;
 use preceptor_core::record::{CellRecord, TrainingRecord};
+use preceptor_core::{Split, StepMeasure};
 use preceptor_stats::{Caution, Contrast, CrossedEstimate, Estimate, holm};
 
 use crate::condition::{Condition, TRAINED_ON, identify};
@@ -51,7 +51,7 @@ fn identify_trained(table: &mut Table, evidence: &Evidence, rows: &[&Condition<'
 
 struct ScoreRow<'a> {
     condition: Condition<'a>,
-    split: String,
+    split: Split,
     moment: Moment,
     /// True if it is the policy that is reported.
     is_result: bool,
@@ -65,10 +65,10 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     let mut rows: Vec<ScoreRow<'_>> = Vec::new();
     for condition in trained(evidence) {
         let evaluations = &training_of(condition.cell).evaluations;
-        let mut splits: Vec<&str> = Vec::new();
+        let mut splits: Vec<Split> = Vec::new();
         for known in evaluations {
-            if !splits.contains(&known.split.as_str()) {
-                splits.push(&known.split);
+            if !splits.contains(&known.split) {
+                splits.push(known.split);
             }
         }
         for split in splits {
@@ -92,7 +92,7 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     let mut table = Table::new("training_scores", caption);
     let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
     identify_trained(&mut table, evidence, &conditions);
-    table.text("split", rows.iter().map(|row| row.split.clone()).collect());
+    table.text("split", rows.iter().map(|row| row.split.name().to_owned()).collect());
     let step = |row: &ScoreRow<'_>| match row.moment {
         Moment::Step(step) => Some(step),
         Moment::Final => None,
@@ -154,7 +154,7 @@ fn chosen_steps(evidence: &Evidence, row: &ScoreRow<'_>) -> String {
 fn score_row<'a>(
     evidence: &Evidence,
     condition: &Condition<'a>,
-    split: &str,
+    split: Split,
     moment: Moment,
 ) -> Option<ScoreRow<'a>> {
     let scored = evidence.policy_scores(condition, split, moment)?;
@@ -162,7 +162,7 @@ fn score_row<'a>(
     let gain = before.filter(|_| moment != Moment::Step(0));
     Some(ScoreRow {
         condition: condition.clone(),
-        split: split.to_owned(),
+        split,
         moment,
         is_result: false,
         score: scored.crossed()?,

@@ -1,5 +1,6 @@
 //! Declared contrasts, what was spent, and what pages make of hostile text.
 
+use preceptor_core::ModelRole;
 use preceptor_core::contrast::{ContrastMetric, ContrastRecord};
 use preceptor_core::record::CostRecord;
 use preceptor_reports::{
@@ -85,9 +86,9 @@ fn what_was_spent_adds_up_and_is_counted_once() {
     let bench = bench(12, &[("majority", |_| Some(true)), ("synthesis", |_| Some(true))]);
     let mut stages = std::collections::BTreeMap::new();
     for (role, num_records, tokens, seconds, money) in
-        [("anchor", 12, 600, 3.0, 0.02), ("judge", 360, 7200, 9.5, 0.0486)]
+        [(ModelRole::Anchor, 12, 600, 3.0, 0.02), (ModelRole::Judge, 360, 7200, 9.5, 0.0486)]
     {
-        let stage = bench.stage("spending", role, &[("role".to_owned(), role)]);
+        let stage = bench.stage("spending", role.name(), &[("role".to_owned(), role)]);
         for share in [1, 2] {
             let cost = CostRecord {
                 num_records: num_records / 2,
@@ -96,9 +97,9 @@ fn what_was_spent_adds_up_and_is_counted_once() {
                 wall_secs: seconds / 2.0,
                 money: money * f64::from(share) / 3.0,
             };
-            bench.cost("spending", role, &cost);
+            bench.cost("spending", role.name(), &cost);
         }
-        stages.insert(role.to_owned(), stage);
+        stages.insert(role, stage);
     }
     bench.report_plan(&AXES, 1, |plan| plan.spending = stages).unwrap();
     let judge = [("calls", 360.0), ("generated_tokens", 7200.0), ("seconds", 9.5), ("usd", 0.0486)];

@@ -8,7 +8,7 @@ use preceptor_core::record::{
     AnswerClassRecord, CHOICE_KEY, CellRecord, CellStages, EvaluationRecord, Score,
     TrainChoiceRecord, TrainCostRecord, TrainStepRecord, TrainingRecord, rollout_key, step_key,
 };
-use preceptor_core::{Digest, RewardValue, StepMeasure};
+use preceptor_core::{Digest, RewardValue, Split, StepMeasure};
 
 use crate::bench::{
     Bench, aggregate, axes, cell, chosen, grade, id, key, prompt, reward, rewards, rollout,
@@ -20,7 +20,7 @@ const RIGHT: [(&str, [[usize; 3]; 3]); 2] = [
     ("answer-match", [[6, 8, 9], [6, 11, 10], [6, 9, 5]]),
     ("ground-truth", [[6, 9, 11], [6, 10, 12], [6, 11, 12]]),
 ];
-const SPLIT: &str = "held-out";
+const SPLIT: Split = Split::HeldOut;
 
 fn score(is_right: bool) -> Score {
     Score::Scored(f64::from(u8::from(is_right)))
@@ -68,7 +68,7 @@ fn training(bench: &Bench, name: &str, right: [usize; 3], choice: Option<u64>) -
     let costs = [(step_key(1), TrainCostRecord { step: 1, ..TrainCostRecord::default() })];
     let evaluation = |(&step, num_right): (&u64, usize)| EvaluationRecord {
         step,
-        split: SPLIT.to_owned(),
+        split: SPLIT,
         num_rollouts: 1,
         prompts: (0..NUM_PROMPTS).map(id).collect(),
         rollouts: Digest::of(b"not read"),
@@ -319,7 +319,7 @@ fn trained_policies_are_compared_over_runs_and_prompts() {
         metric: ContrastMetric::Policy,
         a: "reward=ground-truth".to_owned(),
         b: b.to_owned(),
-        split: Some(SPLIT.to_owned()),
+        split: Some(SPLIT),
         step,
     };
     bench
