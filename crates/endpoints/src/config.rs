@@ -7,8 +7,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::budget;
-use crate::request::{OWN_KEYS, sorted};
 use crate::{Dialect, Error, Secret};
+
+/// Fields that this client sets, or that would change the shape of the reply.
+pub(crate) const OWN_KEYS: [&str; 16] = [
+    "echo",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "min_p",
+    "model",
+    "n",
+    "prompt",
+    "seed",
+    "stop",
+    "stream",
+    "temperature",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+];
 
 /// Settings of an [`Endpoint`](crate::Endpoint).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -215,6 +234,19 @@ impl Config {
             template: None,
             attested: false,
         }
+    }
+}
+
+/// `value` with the keys of all its tables in order, whatever order they came in.
+pub(crate) fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(table) => {
+            let ordered: BTreeMap<_, _> =
+                table.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            Value::Object(ordered.into_iter().collect())
+        }
+        Value::Array(values) => values.iter().map(sorted).collect(),
+        plain => plain.clone(),
     }
 }
 

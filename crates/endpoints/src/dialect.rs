@@ -21,7 +21,7 @@ use std::fmt;
 use preceptor_core::{PortError, Sampling};
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::COMPONENT;
+use crate::error::COMPONENT;
 
 /// OpenAI's own limit.
 const OPENAI_STOP_STRINGS: usize = 4;

@@ -7,7 +7,7 @@ use preceptor_core::{
 
 use crate::Config;
 use crate::call::{Caller, End};
-use crate::endpoint::failed;
+use crate::error::failed;
 use crate::halt::Halt;
 use crate::reply::Answer;
 use crate::request::Call;

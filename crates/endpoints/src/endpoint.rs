@@ -10,13 +10,6 @@ use crate::draw::draw;
 use crate::score::score;
 use crate::{Config, Error, Secret, Spent};
 
-/// Who speaks in port errors.
-pub(crate) const COMPONENT: &str = "the endpoint";
-
-pub(crate) fn failed(error: Error) -> PortError {
-    PortError::Failed { component: COMPONENT, source: Box::new(error) }
-}
-
 /// A model behind an OpenAI-compatible interface.
 ///
 /// Rate limits and the budget are shared by all calls of one endpoint; `concurrency` holds for each

@@ -1,6 +1,6 @@
 //! What can go wrong with an endpoint as a whole.
 
-use preceptor_core::CallFailure;
+use preceptor_core::{CallFailure, PortError};
 
 /// An error of this crate. None of them shows a key.
 #[derive(Debug, thiserror::Error)]
@@ -86,4 +86,12 @@ impl Error {
     pub fn is_users_input(&self) -> bool {
         matches!(self, Self::BadSetting { .. })
     }
+}
+
+/// The component that port errors name.
+pub(crate) const COMPONENT: &str = "the endpoint";
+
+/// Wraps an error for a port.
+pub(crate) fn failed(error: Error) -> PortError {
+    PortError::Failed { component: COMPONENT, source: Box::new(error) }
 }

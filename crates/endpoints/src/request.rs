@@ -5,27 +5,8 @@ use std::collections::BTreeMap;
 use preceptor_core::{PromptBody, Sampling, Seed, Usage};
 use serde_json::{Value, json};
 
+use crate::config::sorted;
 use crate::{Config, Dialect};
-
-/// Fields that this client sets, or that would change the shape of the reply.
-pub(crate) const OWN_KEYS: [&str; 16] = [
-    "echo",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "min_p",
-    "model",
-    "n",
-    "prompt",
-    "seed",
-    "stop",
-    "stream",
-    "temperature",
-    "top_k",
-    "top_logprobs",
-    "top_p",
-];
 
 /// What a chat template may add around a chat and around each turn, in tokens.
 const TOKENS_A_CHAT: u64 = 64;
@@ -154,19 +135,6 @@ impl Body {
             self.set(key, sorted(value));
         }
         Value::Object(self.0.into_iter().collect()).to_string()
-    }
-}
-
-/// `value` with the keys of all its tables in order, whatever order they came in.
-pub(crate) fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Object(table) => {
-            let ordered: BTreeMap<_, _> =
-                table.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
-            Value::Object(ordered.into_iter().collect())
-        }
-        Value::Array(values) => values.iter().map(sorted).collect(),
-        plain => plain.clone(),
     }
 }
 

@@ -10,7 +10,7 @@ use preceptor_core::{
 };
 
 use crate::call::{Caller, End};
-use crate::endpoint::{COMPONENT, failed};
+use crate::error::{COMPONENT, failed};
 use crate::halt::Halt;
 use crate::reply::{Logprobs, Reply, narrow};
 use crate::request::Call;

@@ -8,18 +8,14 @@ use preceptor_core::record::{CellRecord, CellStages, PlanRecord};
 use preceptor_core::{AggregateOutcome, Digest, Origin};
 use preceptor_stats::by_prompt;
 
-use crate::evidence::Evidence;
-use crate::label::{rewarded_label, value_label};
+use crate::evidence::{Evidence, RolloutSet};
+use crate::label::{AGGREGATOR, GROUP_SIZE, rewarded_label, value_label};
 use crate::table::Table;
 
 /// Stands where the conditions of a row differ.
 pub(crate) const ANY: &str = "any";
-/// The column of an aggregator's kind, which is an axis too.
-pub(crate) const AGGREGATOR: &str = "aggregator.kind";
 /// The column of what a policy was trained on.
 pub(crate) const TRAINED_ON: &str = "trained_on";
-/// The column of the group size, which is an axis too.
-pub(crate) const GROUP_SIZE: &str = "sampling.group-size";
 
 /// A point of the matrix: the cells that differ in their seed only.
 #[derive(Clone)]
@@ -210,14 +206,6 @@ pub(crate) fn identify_groups(table: &mut Table, evidence: &Evidence, rows: &[&C
         }
     }
     table.count("group_size", rows.iter().map(|row| u64::from(row.cell.group_size)).collect());
-}
-
-/// A set of graded rollouts: the cells that read it.
-pub(crate) struct RolloutSet<'a> {
-    /// The cell with the largest group.
-    pub(crate) cell: &'a CellRecord,
-    /// All of them.
-    pub(crate) readers: Vec<&'a CellRecord>,
 }
 
 /// Adds columns that tell sets of rollouts apart: benchmark, model, other axes, and what the policy was

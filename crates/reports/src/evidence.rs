@@ -16,10 +16,17 @@ use preceptor_core::{Digest, ModelRole, PromptId};
 use preceptor_store::Store;
 
 use crate::Error;
-use crate::condition::RolloutSet;
 
 /// Records of one type by stage and key.
 type Records<T> = BTreeMap<Digest, BTreeMap<String, T>>;
+
+/// A set of graded rollouts: the cells that read it.
+pub(crate) struct RolloutSet<'a> {
+    /// The cell with the largest group.
+    pub(crate) cell: &'a CellRecord,
+    /// All of them.
+    pub(crate) readers: Vec<&'a CellRecord>,
+}
 
 /// A plan with its records. Stages that several cells share are read once.
 pub(crate) struct Evidence {

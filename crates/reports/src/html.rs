@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use crate::evidence::Evidence;
 use crate::explorer::Explorer;
 use crate::figures::Figure;
-use crate::suite::{Judged, PartView, Suite};
+use crate::file::file_name;
+use crate::suite_view::{Judged, PartView, Suite};
 use crate::table::Table;
 use crate::visible::{push_visible, visible_json};
 
@@ -155,12 +156,6 @@ pub(crate) fn explorer_page(explorer: &Explorer) -> String {
     let mut out = head(&title);
     write_explorer(&mut out, explorer);
     tail(out)
-}
-
-/// `name` as part of a file's name.
-pub(crate) fn file_name(name: &str) -> String {
-    let keep = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    name.chars().map(keep).collect()
 }
 
 fn head(title: &str) -> String {

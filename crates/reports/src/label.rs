@@ -11,7 +11,10 @@
 //! | `judge.error-rate` = `0.1` | judge error rate 0.1 |
 //! | `train.schedule.learning-rate` = `0.0002` | learning rate 0.0002 |
 
-use crate::condition::{AGGREGATOR, GROUP_SIZE};
+/// The axis of an aggregator's kind.
+pub(crate) const AGGREGATOR: &str = "aggregator.kind";
+/// The axis of the group size.
+pub(crate) const GROUP_SIZE: &str = "sampling.group-size";
 
 /// Returns an axis in words, as a column header: the last segment of its key, after the name of the
 /// model role or aggregator that it belongs to.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::evidence::Evidence;
 use crate::figures::Figure;
-use crate::suite::{Judged, PartView, Suite};
+use crate::suite_view::{Judged, PartView, Suite};
 use crate::table::Table;
 use crate::visible::{push_visible, visible};
 

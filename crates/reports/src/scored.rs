@@ -4,7 +4,7 @@ use preceptor_core::record::{CellRecord, EvaluationRecord, rollout_key};
 use preceptor_core::{PromptId, Split};
 use preceptor_stats::{
     Caution, Contrast, CrossedEstimate, Design, Estimate, Runs, Scale, by_prompt, contrast,
-    crossed_score, score_estimate,
+    crossed_score, mean, score_estimate,
 };
 
 use crate::condition::Condition;
@@ -57,11 +57,11 @@ impl Scored {
 
     /// The mean of each seed.
     pub(crate) fn means(&self) -> Vec<f64> {
-        let mean = |run: &Vec<Option<f64>>| {
+        let mean_of_run = |run: &Vec<Option<f64>>| {
             let known: Vec<f64> = run.iter().copied().flatten().collect();
-            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+            mean(&known)
         };
-        self.runs.iter().filter_map(mean).collect()
+        self.runs.iter().filter_map(mean_of_run).collect()
     }
 
     /// The share of wanted scores that are there.
@@ -152,7 +152,7 @@ impl Evidence {
     pub(crate) fn rollout_scores(&self, condition: &Condition<'_>) -> Scored {
         self.scored_by(condition, |cell, prompt| {
             let scores = (0..cell.group_size).filter_map(|i| self.rollout_score(cell, prompt, i));
-            average(scores.collect())
+            mean(&scores.collect::<Vec<_>>())
         })
     }
 
@@ -212,7 +212,7 @@ impl Evidence {
         }
         let of_prompt = |prompt: &PromptId| {
             let scores = indices.clone().filter_map(|index| grade(prompt, index)?.score.value());
-            average(scores.collect())
+            mean(&scores.collect::<Vec<_>>())
         };
         Some(evaluation.prompts.iter().map(of_prompt).collect())
     }
@@ -221,8 +221,4 @@ impl Evidence {
     pub(crate) fn is_evaluated(&self, cell: &CellRecord, split: Split, step: u64) -> bool {
         self.evaluation(cell, split, Moment::Step(step)).is_some()
     }
-}
-
-fn average(values: Vec<f64>) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

@@ -7,11 +7,13 @@ use preceptor_core::Digest;
 use preceptor_core::contrast::ContrastRecord;
 use preceptor_store::Store;
 
-use crate::claims::{Claim, Seen, Verdict, check_claims, see, verdict};
+use crate::claims::{Seen, Verdict, check_claims, see, verdict};
 use crate::evidence::Evidence;
-use crate::suite_contrasts::{SuiteContrast, check_contrasts};
+use crate::file::{read_notes, write_file};
+use crate::suite_contrasts::check_contrasts;
+use crate::suite_view::{Judged, PartView, Suite};
 use crate::table::Table;
-use crate::write::{Written, read_notes, write_file};
+use crate::write::Written;
 use crate::{Error, html, markdown, tables};
 
 /// Tables of an experiment that stand on the summary too.
@@ -25,35 +27,6 @@ pub struct SuitePart {
     pub experiment: String,
     /// The digest of its plan.
     pub plan: Digest,
-}
-
-/// What a summary is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Suite<'a> {
-    /// One line.
-    pub title: &'a str,
-    /// What was done, and of what it is no evidence.
-    pub description: &'a str,
-    /// What is tested.
-    pub claims: &'a [Claim],
-    /// Comparisons across its experiments: one family of tests.
-    pub contrasts: &'a [SuiteContrast],
-}
-
-/// A claim with what was seen.
-pub(crate) struct Judged<'c> {
-    pub(crate) claim: &'c Claim,
-    pub(crate) seen: Vec<Seen<'c>>,
-    pub(crate) verdict: Verdict,
-}
-
-/// What a page shows of an experiment.
-pub(crate) struct PartView {
-    pub(crate) experiment: String,
-    pub(crate) title: String,
-    pub(crate) tables: Vec<Table>,
-    /// Names of its figures with their SVG texts.
-    pub(crate) figures: Vec<(String, String)>,
 }
 
 /// Writes `page.html`, `page.md`, `tables/claims.*` and `tables/contrasts.*` of a suite into `folder`, where the reports of

@@ -12,10 +12,10 @@ use polars::prelude::{
 use preceptor_stats::Estimate;
 
 use crate::Error;
+use crate::file::write_bytes;
 use crate::label::axis_label;
 use crate::latex::escape_latex;
 use crate::number::{format_number, format_p_value};
-use crate::write::write_bytes;
 
 /// The values of one column.
 #[derive(Clone, Debug, PartialEq)]

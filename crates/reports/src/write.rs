@@ -1,14 +1,14 @@
 //! A report's folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use preceptor_core::Digest;
-use preceptor_store::{Store, replace_file};
+use preceptor_store::Store;
 
 use crate::evidence::Evidence;
 use crate::explorer::explorers;
 use crate::figures::{Figure, draw_all};
+use crate::file::{file_name, read_notes, write_file};
 use crate::provenance::provenance;
 use crate::{Error, html, markdown, tables};
 
@@ -42,7 +42,7 @@ pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<Written, Err
     let notes = read_notes(folder)?;
     let explorers = explorers(&evidence);
     for explorer in explorers.iter().filter(|explorer| !explorer.shareable) {
-        let name = format!("{}.html", html::file_name(&explorer.benchmark));
+        let name = format!("{}.html", file_name(&explorer.benchmark));
         let path = folder.join("explorer").join(name);
         write_file(&path, &html::explorer_page(explorer), &mut files)?;
     }
@@ -73,28 +73,6 @@ fn figure_files(folder: &Path, figures: &[Figure]) -> Vec<PathBuf> {
         ["svg", "png"].map(|kind| folder.join("figures").join(format!("{}.{kind}", figure.name)))
     };
     figures.iter().flat_map(of).collect()
-}
-
-/// What somebody wrote about a report by hand.
-pub(crate) fn read_notes(folder: &Path) -> Result<Option<String>, Error> {
-    let path = folder.join("notes.md");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&path);
-    text.map(Some).map_err(|error| Error::Read { path, detail: error.to_string() })
-}
-
-pub(crate) fn write_file(path: &Path, text: &str, files: &mut Vec<PathBuf>) -> Result<(), Error> {
-    write_bytes(path, text)?;
-    files.push(path.to_owned());
-    Ok(())
-}
-
-/// Writes a file of a report, making its folder.
-pub(crate) fn write_bytes(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
-    let failed = |source| Error::write(path)(source);
-    replace_file(path, |temporary| fs::write(temporary, bytes).map_err(failed), failed)
 }
 
 /// The resolved settings of every condition, one after another.

@@ -57,6 +57,17 @@ pub(crate) fn t_quantile(degrees_of_freedom: usize) -> f64 {
         .inverse_cdf(0.975)
 }
 
+/// Returns the mean of `values`; none of no values.
+///
+/// ```
+/// use preceptor_stats::mean;
+/// assert_eq!(mean(&[1.0, 2.0, 6.0]), Some(3.0));
+/// assert_eq!(mean(&[]), None);
+/// ```
+pub fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
 /// The mean over clusters with a t interval; none without a value. Empty clusters don't count.
 ///
 /// ```

@@ -14,11 +14,11 @@
 //! Where doubles decide, an expression with symbols may split: the root of x and x to the power
 //! of one half are two classes.
 
-use super::compare::{coordinates, defines_several};
 use super::field::reconstruct;
 use super::numeric;
 use super::rational::Rational;
 use super::relations;
+use super::relations::{coordinates, defines_several};
 use super::residue;
 use super::value::Value;
 

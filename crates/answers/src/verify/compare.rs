@@ -3,7 +3,7 @@
 use super::canonical;
 use super::limits::MAX_MATCHED;
 use super::numeric;
-use super::relations;
+use super::relations::{self, coordinates, defines_several};
 use super::residue;
 use super::value::{Value, is_infinite, is_root_name};
 
@@ -98,16 +98,6 @@ fn as_coordinates(items: &[Value]) -> Vec<Value> {
     }
 }
 
-/// The values of `y = 3, x = 2` in the order of the names, each of one letter.
-pub(crate) fn coordinates(items: &[Value]) -> Option<Vec<Value>> {
-    let mut named = items.iter().map(relations::definition).collect::<Option<Vec<_>>>()?;
-    named.sort_by_key(|(name, _)| *name);
-    let different = named.windows(2).all(|pair| pair[0].0 != pair[1].0);
-    let letters = named.iter().all(|(name, _)| u8::try_from(*name).is_ok());
-    let stated = different && letters;
-    stated.then(|| named.into_iter().map(|(_, value)| value.clone()).collect())
-}
-
 /// The values of `x_1 = 2, x_2 = 3`, or of a list without names: roots, whose order says nothing.
 fn unnamed_roots(items: &[Value]) -> Option<Vec<Value>> {
     let mut roots = Vec::with_capacity(items.len());
@@ -183,16 +173,6 @@ fn agree_by(agree: fn(&Value, &Value) -> Option<bool>, label: &Value, answer: &V
 
 fn is_relation(value: &Value) -> bool {
     matches!(value, Value::Relation(..))
-}
-
-/// Whether the items define at least two different names.
-pub(crate) fn defines_several(items: &[Value]) -> bool {
-    let mut names = items
-        .iter()
-        .filter_map(relations::definition)
-        .map(|(name, _)| name)
-        .filter(|name| !is_root_name(*name));
-    names.next().is_some_and(|first| names.any(|name| name != first))
 }
 
 fn same_relation(label: &Value, answer: &Value) -> bool {

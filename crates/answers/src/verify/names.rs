@@ -3,10 +3,10 @@
 //! They are read as one symbol, whatever stands inside, so that `f(x) = 2x+3` states 2x+3.
 //! A left side that could be an expression to be solved is left to the grammar.
 
-use super::parser::is_function_word;
 use super::relations::description;
 use super::scan::{Cursor, balanced_group};
 use super::value::{Value, hash_name};
+use super::words::is_function_word;
 use super::{vocabulary, words};
 
 /// Longer left sides are no names.

@@ -18,8 +18,8 @@ use super::quantity::lone_dollar;
 use super::rational::Rational;
 use super::scan::{Cursor, Parse, Stop};
 use super::unicode::to_ascii;
-use super::value::Value;
-use super::words;
+use super::value::{Value, factorial};
+use super::words::{self, is_operator, is_text_command, is_unread_sign};
 
 /// Parses an answer and says how many steps that took.
 pub(crate) fn parse(answer: &str) -> (Value, u32) {
@@ -274,7 +274,7 @@ impl Cursor<'_> {
                 if self.ours && self.byte() == b'!' {
                     return Err(Stop::Syntax);
                 }
-                value = super::atoms::factorial(value);
+                value = factorial(value);
             } else if self.eat("\\%") || self.eat("%") {
                 value = Value::Percent(Box::new(value));
             } else if self.command() == "circ" && self.ours && matches!(value, Value::Symbol(_)) {
@@ -339,136 +339,6 @@ enum Sign {
     Plus,
     Minus,
     PlusMinus { flipped: bool },
-}
-
-/// Signs of relations and operations that `verify` does not read: no symbols.
-pub(crate) fn is_unread_sign(name: &str) -> bool {
-    matches!(
-        name,
-        "not"
-            | "notin"
-            | "ni"
-            | "subset"
-            | "subseteq"
-            | "supset"
-            | "supseteq"
-            | "subsetneq"
-            | "sim"
-            | "nsim"
-            | "parallel"
-            | "nparallel"
-            | "perp"
-            | "propto"
-            | "mapsto"
-            | "longrightarrow"
-            | "leftarrow"
-            | "gets"
-            | "iff"
-            | "Leftrightarrow"
-            | "leftrightarrow"
-            | "Longrightarrow"
-            | "pmod"
-            | "bmod"
-            | "mod"
-            | "nmid"
-            | "prec"
-            | "succ"
-            | "ll"
-            | "gg"
-            | "oplus"
-            | "otimes"
-            | "wedge"
-            | "vdots"
-            | "ddots"
-            | "colon"
-            | "exists"
-            | "forall"
-            | "neg"
-            | "lnot"
-            | "because"
-            | "atop"
-            | "choose"
-            | "dots"
-            | "dotsc"
-            | "dotsb"
-            | "circ"
-            | "bullet"
-            | "cr"
-            | "star"
-            | "ast"
-            | "mathrel"
-            | "approx"
-            | "approxeq"
-            | "thickapprox"
-            | "doteq"
-            | "cong"
-            | "coloneqq"
-    )
-}
-
-/// Commands that stand between operands or close a group.
-pub(crate) fn is_operator(name: &str) -> bool {
-    const OPERATORS: [&str; 44] = [
-        "cup",
-        "cap",
-        "setminus",
-        "backslash",
-        "le",
-        "leq",
-        "leqslant",
-        "leqq",
-        "ge",
-        "geq",
-        "geqslant",
-        "geqq",
-        "lt",
-        "gt",
-        "ne",
-        "neq",
-        "in",
-        "approx",
-        "equiv",
-        "simeq",
-        "pm",
-        "mp",
-        "lor",
-        "land",
-        "vee",
-        "end",
-        "rangle",
-        "rfloor",
-        "rceil",
-        "rvert",
-        "rbrace",
-        "vert",
-        "mid",
-        "to",
-        "rightarrow",
-        "Rightarrow",
-        "implies",
-        "qedhere",
-        "cdot",
-        "times",
-        "div",
-        "over",
-        "cdots",
-        "ldots",
-    ];
-    OPERATORS.contains(&name)
-}
-
-/// Commands whose argument is prose.
-pub(crate) fn is_text_command(name: &str) -> bool {
-    matches!(
-        name,
-        "text" | "mbox" | "textrm" | "textbf" | "textit" | "textnormal" | "hbox" | "rm" | "mathrm"
-    )
-}
-
-/// Functions that may be written without a backslash.
-pub(crate) fn is_function_word(word: &str) -> bool {
-    super::atoms::function_named(word).is_some()
-        || matches!(word, "sqrt" | "log" | "exp" | "pi" | "inf" | "infinity" | "and" | "or")
 }
 
 fn whole_number(value: &Value) -> Option<Rational> {

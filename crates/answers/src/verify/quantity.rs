@@ -1,10 +1,10 @@
 //! What follows a number without an operator: units, number words, upright letters.
 
-use super::parser::{is_function_word, is_text_command};
 use super::rational::Rational;
 use super::scan::{Cursor, Parse, Stop};
 use super::unit::{self, Measure, Unit};
 use super::value::Value;
+use super::words::{is_function_word, is_text_command};
 
 /// The role of upright contents after a product.
 enum After {

@@ -5,7 +5,7 @@ use super::field::Element;
 use super::numeric;
 use super::rational::Rational;
 use super::residue;
-use super::value::{Function, RelationOp, Value, hash_name};
+use super::value::{Function, RelationOp, Value, hash_name, is_root_name};
 
 /// Symbols that are coordinates: `x + y = 5` is a line, where `m + n = 5` names a sum.
 const COORDINATES: [Value; 3] =
@@ -302,4 +302,24 @@ pub(crate) fn equation_signature(value: &Value) -> Option<[Element; 2]> {
     }
     let scale = differences[0].invert()?;
     Some([differences[1].mul(scale), differences[2].mul(scale)])
+}
+
+/// Whether the items define at least two different names.
+pub(crate) fn defines_several(items: &[Value]) -> bool {
+    let mut names = items
+        .iter()
+        .filter_map(definition)
+        .map(|(name, _)| name)
+        .filter(|name| !is_root_name(*name));
+    names.next().is_some_and(|first| names.any(|name| name != first))
+}
+
+/// The values of `y = 3, x = 2` in the order of the names, each of one letter.
+pub(crate) fn coordinates(items: &[Value]) -> Option<Vec<Value>> {
+    let mut named = items.iter().map(definition).collect::<Option<Vec<_>>>()?;
+    named.sort_by_key(|(name, _)| *name);
+    let different = named.windows(2).all(|pair| pair[0].0 != pair[1].0);
+    let letters = named.iter().all(|(name, _)| u8::try_from(*name).is_ok());
+    let stated = different && letters;
+    stated.then(|| named.into_iter().map(|(_, value)| value.clone()).collect())
 }

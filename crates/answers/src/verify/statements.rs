@@ -1,9 +1,9 @@
 //! Lists and the relations in them: separators, signs of relations, moduli, unions.
 
-use super::parser::is_text_command;
 use super::relations::is_closed;
 use super::scan::{Cursor, Parse};
 use super::value::{RelationOp, Value};
+use super::words::is_text_command;
 
 impl Cursor<'_> {
     pub(crate) fn list(&mut self) -> Parse<Value> {

@@ -479,3 +479,14 @@ pub(crate) fn hash_name(name: &str) -> u64 {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
+
+/// n! folded while n <= 170, where a double can still hold it.
+pub(crate) fn factorial(value: Value) -> Value {
+    if let Value::Rational(number) = &value
+        && let Some(number) = number.to_i64().filter(|number| (0..=170).contains(number))
+    {
+        return (2..=number)
+            .fold(Value::integer(1), |product, factor| product.times(Value::integer(factor)));
+    }
+    Value::Call(Function::Factorial, vec![value])
+}

@@ -13,9 +13,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 use preceptor_store::replace_file;
 
-use super::Figure;
 use crate::Error;
-use crate::write::write_bytes;
+use crate::file::write_bytes;
 
 /// The font of all text, by its role in SVG.
 pub(super) const FONT: &str = "sans-serif";
@@ -43,6 +42,17 @@ pub(super) fn color(number: usize) -> RGBColor {
 /// Whether the colour with this number has come round before.
 pub(super) fn is_repeated(number: usize) -> bool {
     number >= COLORS.len()
+}
+
+/// A figure that was drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    /// Name of its files.
+    pub(crate) name: String,
+    /// What it shows.
+    pub(crate) caption: String,
+    /// Its SVG text, for the page.
+    pub(crate) svg: String,
 }
 
 /// Something that can be drawn on any backend. `scale` multiplies every length.

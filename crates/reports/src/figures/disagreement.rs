@@ -4,11 +4,10 @@
 use std::path::Path;
 
 use super::bars::{Bar, Bars};
-use super::canvas::save;
-use super::score_rows::subjects;
-use super::{Figure, by_setting};
+use super::canvas::{Figure, save};
+use super::score_rows::{Subject, by_setting, subjects};
 use crate::Error;
-use crate::html::file_name;
+use crate::file::file_name;
 use crate::table::ReadTable;
 
 struct Row {
@@ -67,7 +66,7 @@ fn read(table: &ReadTable) -> Result<Vec<Row>, Error> {
     let sizes = table.numbers("group_size")?;
     let columns = ["differ", "low", "high", "a_right", "b_right"].map(|name| table.numbers(name));
     let columns = columns.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let row = |(i, subject): (usize, super::score_rows::Subject)| {
+    let row = |(i, subject): (usize, Subject)| {
         Some(Row {
             setting: subject.setting,
             group_size: sizes[i]? as u32,

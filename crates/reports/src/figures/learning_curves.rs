@@ -14,8 +14,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use preceptor_core::{Better, StepMeasure};
 
-use super::Figure;
-use super::canvas::{BOUND_COLOR, Drawing, FONT, color, is_repeated, name_line, save};
+use super::canvas::{BOUND_COLOR, Drawing, FONT, Figure, color, is_repeated, name_line, save};
 use super::score_rows::count_range;
 use crate::Error;
 use crate::condition::TRAINED_ON;

@@ -5,12 +5,11 @@
 use std::path::Path;
 
 use super::bars::{Bar, Bars};
-use super::canvas::save;
-use super::score_rows::subjects;
-use super::{Figure, by_setting};
+use super::canvas::{Figure, save};
+use super::score_rows::{Subject, by_setting, subjects};
 use crate::Error;
 use crate::condition::ANY;
-use crate::html::file_name;
+use crate::file::file_name;
 use crate::label::rewarded_label;
 use crate::number::format_number;
 use crate::table::ReadTable;
@@ -83,7 +82,7 @@ fn read(table: &ReadTable, source: &Source) -> Result<Vec<Row>, Error> {
     let lows = table.numbers_if_there(&format!("{}_low", source.column))?;
     let highs = table.numbers_if_there(&format!("{}_high", source.column))?;
     let groups = table.numbers_if_there("mixed_groups")?;
-    let row = |(i, subject): (usize, super::score_rows::Subject)| {
+    let row = |(i, subject): (usize, Subject)| {
         let value = values[i]?;
         Some(Row {
             setting: subject.setting,

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use super::Figure;
 use super::bars::{Bar, Bars};
-use super::canvas::save;
+use super::canvas::{Figure, save};
 use super::score_rows::{ScoreRow, footer};
 use crate::Error;
-use crate::html::file_name;
+use crate::file::file_name;
 use crate::number::format_number;
 
 pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Figure, Error> {

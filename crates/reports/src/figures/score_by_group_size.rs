@@ -11,11 +11,12 @@ use plotters::prelude::{
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::Figure;
-use super::canvas::{BOUND_COLOR, Drawing, FONT, SIZE, color, is_repeated, name_line, save};
+use super::canvas::{
+    BOUND_COLOR, Drawing, FONT, Figure, SIZE, color, is_repeated, name_line, save,
+};
 use super::score_rows::{ScoreRow, footer};
 use crate::Error;
-use crate::html::file_name;
+use crate::file::file_name;
 
 /// Sideways room that the whiskers of all lines at one G share, in doublings of G.
 const SPREAD: f64 = 0.4;

@@ -1,8 +1,8 @@
 //! Rows of tables as figures need them.
 
 use crate::Error;
-use crate::condition::{ANY, GROUP_SIZE, estimate_name, setting_name};
-use crate::label::rewarded_label;
+use crate::condition::{ANY, estimate_name, setting_name};
+use crate::label::{GROUP_SIZE, rewarded_label};
 use crate::table::ReadTable;
 
 /// One row of the `scores` table.
@@ -97,6 +97,18 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
         })
     };
     Ok(subjects.into_iter().enumerate().filter_map(row).collect())
+}
+
+/// Rows by what `of` says of them, in the order of their first.
+pub(super) fn by_setting<R>(rows: Vec<R>, of: impl Fn(&R) -> &String) -> Vec<(String, Vec<R>)> {
+    let mut parts: Vec<(String, Vec<R>)> = Vec::new();
+    for row in rows {
+        match parts.iter_mut().find(|(setting, _)| setting == of(&row)) {
+            Some((_, rows)) => rows.push(row),
+            None => parts.push((of(&row).clone(), vec![row])),
+        }
+    }
+    parts
 }
 
 /// The line under a figure of scores: how much went into all of its rows, and how they were graded.

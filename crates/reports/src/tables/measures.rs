@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use preceptor_core::PromptId;
 use preceptor_core::record::CellRecord;
+use preceptor_stats::mean;
 
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
@@ -51,7 +52,7 @@ fn averages(
         for (name, values) in values {
             rows.push(condition);
             names.push(name);
-            means.push(Some(values.iter().sum::<f64>() / values.len() as f64));
+            means.push(mean(&values));
             sizes.push(values.len() as u64);
         }
     }

@@ -8,6 +8,7 @@
 //!   answers; the rest wrote rubrics.
 
 use preceptor_core::Usage;
+use preceptor_stats::mean;
 
 use super::costs::judged_usage;
 use super::rewarded::{
@@ -65,10 +66,6 @@ fn usages(evidence: &Evidence, condition: &Condition<'_>) -> (Usage, Usage) {
         }
     }
     (all, judge)
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn std(values: &[f64]) -> Option<f64> {

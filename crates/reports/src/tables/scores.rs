@@ -21,6 +21,7 @@ use preceptor_core::AggregateOutcome;
 use preceptor_core::record::CellRecord;
 use preceptor_stats::{Contrast, Design, Estimate, Scale, holm};
 
+use super::score_row::Row;
 use super::standing::{common_prompts, rank};
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
@@ -37,17 +38,6 @@ const OF_BASELINES: [&str; 7] = [
     "vs_rollouts_low",
     "vs_rollouts_high",
 ];
-
-/// A condition with its results.
-pub(super) struct Row<'a> {
-    pub(super) condition: Condition<'a>,
-    pub(super) scored: Scored,
-    vs_single: Option<Contrast>,
-    vs_rollouts: Option<Contrast>,
-    p_holm: Option<f64>,
-    pub(super) standing: &'static str,
-    common: Option<Scored>,
-}
 
 pub(crate) fn scores(evidence: &Evidence) -> Table {
     let mut rows: Vec<Row<'_>> = evidence

@@ -17,7 +17,7 @@
 use preceptor_core::PromptId;
 use preceptor_stats::{Caution, MIN_PROMPTS};
 
-use super::scores::Row;
+use super::score_row::Row;
 use crate::scored::Scored;
 
 const UPPER_BOUND: &str = "upper bound";

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use preceptor_core::record::{CellRecord, TrainingRecord};
 use preceptor_core::{Split, StepMeasure};
-use preceptor_stats::{Caution, Contrast, CrossedEstimate, Estimate, holm};
+use preceptor_stats::{Caution, Contrast, CrossedEstimate, Estimate, holm, mean};
 
 use crate::condition::{Condition, TRAINED_ON, identify};
 use crate::evidence::Evidence;
@@ -200,8 +200,7 @@ pub(crate) fn training_steps(evidence: &Evidence) -> Table {
     identify_trained(&mut table, evidence, &conditions);
     table.text("measure", rows.iter().map(|row| row.measure.name().to_owned()).collect());
     table.count("step", rows.iter().map(|row| row.step).collect());
-    let mean = |row: &Row<'_>| row.seeds.iter().sum::<f64>() / row.seeds.len() as f64;
-    table.number("mean", rows.iter().map(|row| Some(mean(row))).collect());
+    table.number("mean", rows.iter().map(|row| mean(&row.seeds)).collect());
     let fold = |row: &Row<'_>, pick: fn(f64, f64) -> f64| row.seeds.iter().copied().reduce(pick);
     table.number("lowest", rows.iter().map(|row| fold(row, f64::min)).collect());
     table.number("highest", rows.iter().map(|row| fold(row, f64::max)).collect());

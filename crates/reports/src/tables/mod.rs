@@ -13,6 +13,7 @@ mod reward_correlation;
 mod rewarded;
 mod rewards;
 mod rollouts;
+mod score_row;
 mod scores;
 mod spending;
 mod standing;
