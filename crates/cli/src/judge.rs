@@ -116,6 +116,6 @@ fn as_json(judge: &JudgeQuality) -> Value {
         "calls": judge.cost.num_calls,
         "prompt-tokens": judge.cost.usage.num_prompt_tokens,
         "generated-tokens": judge.cost.usage.num_generated_tokens,
-        "money": judge.cost.money,
+        "cost-usd": judge.cost.cost_usd,
     })
 }

@@ -118,7 +118,7 @@ fn roles_json(summary: &RunSummary) -> Value {
     let role = |(role, cost): (&ModelRole, &RoleCost)| {
         let failures = cost.failures.iter().map(|(kind, n)| (kind.name().to_owned(), json!(n)));
         let value = json!({
-            "calls": cost.num_calls, "reused": cost.num_reused, "money": cost.money,
+            "calls": cost.num_calls, "reused": cost.num_reused, "cost-usd": cost.cost_usd,
             "prompt-tokens": cost.usage.num_prompt_tokens,
             "generated-tokens": cost.usage.num_generated_tokens,
             "failures": failures.collect::<serde_json::Map<_, _>>(),
@@ -138,8 +138,8 @@ pub(crate) fn finish(summary: &RunSummary, output: &Output) -> Result<ExitCode, 
             cost.usage.num_prompt_tokens,
             cost.usage.num_generated_tokens
         );
-        if cost.money > 0.0 {
-            line.push_str(&format!(", {:.4} USD", cost.money));
+        if cost.cost_usd > 0.0 {
+            line.push_str(&format!(", {:.4} USD", cost.cost_usd));
         }
         for (kind, count) in &cost.failures {
             line.push_str(&format!(", {count} failed: {}", kind.name()));

@@ -309,13 +309,13 @@ pub struct CostRecord {
     pub num_generated_tokens: u64,
     /// Wall-clock time.
     pub wall_secs: f64,
-    /// Money, by the price table of the endpoint.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub money: f64,
+    /// Cost in USD, by the prices of the endpoint; `money` in records.
+    #[serde(rename = "money", default, skip_serializing_if = "is_zero")]
+    pub cost_usd: f64,
 }
 
-fn is_zero(money: &f64) -> bool {
-    *money == 0.0
+fn is_zero(cost: &f64) -> bool {
+    *cost == 0.0
 }
 
 /// The stages behind one cell.

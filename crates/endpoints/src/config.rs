@@ -71,12 +71,12 @@ pub struct Config {
     /// The longest wait before a retry, in seconds, 0 to 3600, whatever a server asks for. Default:
     /// 60 (our choice: limits are counted by the minute).
     pub retry_max_secs: u64,
-    /// Price of a million prompt tokens, 0 or more, in any one currency. Default: 0.
+    /// Price in USD per million prompt tokens, 0 or more. Default: 0.
     pub prompt_price: f64,
-    /// Price of a million generated tokens, 0 or more, in the same currency. Default: 0.
+    /// Price in USD per million generated tokens, 0 or more. Default: 0.
     pub generated_price: f64,
-    /// The most money that may be spent by one process, above 0, in the same currency; needs a
-    /// price. A call that might cross it is not sent. Default: no limit.
+    /// The most that one process may spend, in USD, above 0; needs a price. A call that might exceed it
+    /// is not sent. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
     /// Whether to ask for the log-probabilities of sampled tokens. Default: false, since not every

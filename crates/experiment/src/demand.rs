@@ -1,4 +1,4 @@
-//! What a plan will ask of models, before anything is asked: calls, tokens, money.
+//! What a plan will ask of models, before anything is asked: calls, tokens, cost.
 //!
 //! Calls are counted. Tokens are guessed, from above, for somebody who has to pay for them: every rollout
 //! and every reply is taken to be as long as it may be, a token to be four characters, and our own part
@@ -203,8 +203,8 @@ pub struct Expense {
     pub endpoint: String,
     /// Tokens to be read and written.
     pub usage: Usage,
-    /// Their price; none where the endpoint has no price.
-    pub money: Option<f64>,
+    /// Their cost in USD; none where the endpoint has no price.
+    pub cost_usd: Option<f64>,
 }
 
 /// The purpose of calls beyond the rollouts.
@@ -301,8 +301,8 @@ impl Plan {
         let remote =
             self.usage(store, false)?.into_iter().filter(|(name, _)| models.is_remote(name));
         let expense = |(name, usage): (String, Usage)| {
-            let money = models.price(&name, usage);
-            Expense { endpoint: name, usage, money }
+            let cost_usd = models.price(&name, usage);
+            Expense { endpoint: name, usage, cost_usd }
         };
         Ok(remote.map(expense).collect())
     }

@@ -92,7 +92,7 @@ pub(crate) fn fill_rollouts(
     if !requests.is_empty() {
         let name = &cell.policy_name;
         let model = board.open(name)?;
-        let money_before = board.money(name);
+        let cost_before = board.cost_usd(name);
         #[expect(clippy::disallowed_methods, reason = "wall time is recorded as a cost only")]
         let started = Instant::now();
         let mut keeper = Keeper {
@@ -108,7 +108,7 @@ pub(crate) fn fill_rollouts(
         drop(writer);
         let cost = CostRecord {
             wall_secs: started.elapsed().as_secs_f64(),
-            money: board.money(name) - money_before,
+            cost_usd: board.cost_usd(name) - cost_before,
             ..cost
         };
         if cost.num_records > 0 {
@@ -143,7 +143,7 @@ fn note_drawn(board: &Switchboard<'_>, cost: &CostRecord) -> Usage {
         total.num_calls += cost.num_records;
         total.usage += usage;
         total.seconds += cost.wall_secs;
-        total.money += cost.money;
+        total.cost_usd += cost.cost_usd;
     });
     usage
 }

@@ -74,8 +74,8 @@ pub trait ModelHost {
         None
     }
 
-    /// The money that its calls have cost so far.
-    fn money(&self, name: &str) -> f64 {
+    /// Returns the cost in USD of its calls so far.
+    fn cost_usd(&self, name: &str) -> f64 {
         let _ = name;
         0.0
     }
@@ -251,7 +251,7 @@ impl ModelHost for Models {
         self.endpoint_configs.get(name)?.price(usage)
     }
 
-    fn money(&self, name: &str) -> f64 {
-        self.endpoints.get(name).map_or(0.0, |endpoint| endpoint.spent().money)
+    fn cost_usd(&self, name: &str) -> f64 {
+        self.endpoints.get(name).map_or(0.0, |endpoint| endpoint.spent().cost_usd)
     }
 }

@@ -43,8 +43,8 @@ pub struct RoleCost {
     pub usage: Usage,
     /// Wall-clock time of the calls.
     pub seconds: f64,
-    /// Money, by the endpoints' price tables.
-    pub money: f64,
+    /// Cost in USD, by the prices of the endpoints.
+    pub cost_usd: f64,
     /// Calls that failed after their retries, by kind.
     pub failures: BTreeMap<CallFailureKind, u64>,
 }
@@ -158,9 +158,9 @@ impl<'a> Switchboard<'a> {
         }
     }
 
-    /// The money that calls to `name` have cost so far.
-    pub(crate) fn money(&self, name: &str) -> f64 {
-        self.host.borrow().money(name)
+    /// Returns the cost in USD of the calls to `name` so far.
+    pub(crate) fn cost_usd(&self, name: &str) -> f64 {
+        self.host.borrow().cost_usd(name)
     }
 
     pub(crate) fn add_cost(&self, role: ModelRole, add: impl FnOnce(&mut RoleCost)) {
@@ -287,7 +287,7 @@ impl RecordedModel<'_, '_> {
         observer: &mut dyn GenerationObserver,
     ) -> Result<(), Error> {
         let model = self.board.open(&self.name)?;
-        let money_before = self.board.money(&self.name);
+        let cost_before = self.board.cost_usd(&self.name);
         #[expect(clippy::disallowed_methods, reason = "wall time is recorded as a cost only")]
         let started = Instant::now();
         let mut keeper = Keeper {
@@ -303,7 +303,7 @@ impl RecordedModel<'_, '_> {
         let Keeper { mut writer, cost, .. } = keeper;
         writer.sync()?;
         drop(writer);
-        let money = self.board.money(&self.name) - money_before;
+        let cost_usd = self.board.cost_usd(&self.name) - cost_before;
         let seconds = started.elapsed().as_secs_f64();
         if cost.num_calls > 0 {
             stage.add_cost(&CostRecord {
@@ -311,14 +311,14 @@ impl RecordedModel<'_, '_> {
                 num_prompt_tokens: cost.usage.num_prompt_tokens,
                 num_generated_tokens: cost.usage.num_generated_tokens,
                 wall_secs: seconds,
-                money,
+                cost_usd,
             })?;
             stage.compact()?;
         }
         self.board.add_cost(self.role, |total| {
             total.num_calls += cost.num_calls;
             total.usage += cost.usage;
-            total.money += money;
+            total.cost_usd += cost_usd;
             total.seconds += seconds;
             for (kind, count) in cost.failures {
                 *total.failures.entry(kind).or_insert(0) += count;

@@ -50,7 +50,7 @@ impl Plan {
                 num_prompt_tokens: cost.usage.num_prompt_tokens,
                 num_generated_tokens: cost.usage.num_generated_tokens,
                 wall_secs: cost.seconds,
-                money: cost.money,
+                cost_usd: cost.cost_usd,
             };
             spent.insert(role, record);
         }

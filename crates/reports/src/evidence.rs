@@ -283,7 +283,7 @@ impl Evidence {
             num_prompt_tokens: part(cost.num_prompt_tokens, of_prompts),
             num_generated_tokens: part(cost.num_generated_tokens, of_samples),
             wall_secs: cost.wall_secs * of_samples,
-            money: cost.money * of_samples,
+            cost_usd: cost.cost_usd * of_samples,
         }
     }
 

@@ -76,7 +76,8 @@ impl Table {
     }
 
     pub(crate) fn number(&mut self, name: &str, values: Vec<Option<f64>>) {
-        self.columns.push((name.to_owned(), Values::Number(values)));
+        let finite = values.into_iter().map(|value| value.filter(|value| value.is_finite()));
+        self.columns.push((name.to_owned(), Values::Number(finite.collect())));
     }
 
     pub(crate) fn p_value(&mut self, name: &str, values: Vec<Option<f64>>) {

@@ -255,7 +255,7 @@ impl Stage {
             total.num_prompt_tokens += cost.num_prompt_tokens;
             total.num_generated_tokens += cost.num_generated_tokens;
             total.wall_secs += cost.wall_secs;
-            total.money += cost.money;
+            total.cost_usd += cost.cost_usd;
         }
         Ok(total)
     }

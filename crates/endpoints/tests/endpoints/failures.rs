@@ -94,7 +94,7 @@ fn a_server_that_is_not_there_is_a_failed_connection() {
     };
     let endpoint = endpoint(&Config { prompt_price: 1.0, ..gone });
     assert_eq!(fail_one(&endpoint).kind, CallFailureKind::Connection);
-    assert_eq!(endpoint.spent().unreported_money, 0.0, "nothing was sent");
+    assert_eq!(endpoint.spent().unreported_usd, 0.0, "nothing was sent");
 }
 
 #[test]

@@ -77,8 +77,8 @@ pub(crate) fn rollouts(evidence: &Evidence) -> Table {
     table.count("prompt_tokens", costs.iter().map(|cost| cost.num_prompt_tokens).collect());
     table.count("generated_tokens", costs.iter().map(|cost| cost.num_generated_tokens).collect());
     table.number("wall_secs", costs.iter().map(|cost| Some(cost.wall_secs)).collect());
-    if costs.iter().any(|cost| cost.money > 0.0) {
-        table.number("usd", costs.iter().map(|cost| Some(cost.money)).collect());
+    if costs.iter().any(|cost| cost.cost_usd > 0.0) {
+        table.number("cost_usd", costs.iter().map(|cost| Some(cost.cost_usd)).collect());
     }
     table
 }

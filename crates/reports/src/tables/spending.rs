@@ -4,8 +4,8 @@
 //!   are those that the steps of this plan noted; `anchor`, `judge`, `policy` (as its own selector) and `eval-judge` are what the
 //!   runs asked beyond that, as they printed it. A call that several conditions or stages share was made and is
 //!   counted once; one that an earlier experiment paid for is not counted here.
-//! - `calls`, `prompt_tokens`, `generated_tokens`, `seconds` of wall-clock time, and the cost in `usd` by the
-//!   endpoints' price tables.
+//! - `calls`, `prompt_tokens`, `generated_tokens`, `seconds` of wall-clock time, and `cost_usd` by the
+//!   prices of the endpoints.
 //!
 //! Without a note of a run (made by an earlier version) the table is left out: what a stage rests on stands in
 //! `costs`, whose rows share calls and must not be added up.
@@ -39,7 +39,7 @@ pub(crate) fn spending(evidence: &Evidence) -> Table {
         total.num_prompt_tokens += cost.num_prompt_tokens;
         total.num_generated_tokens += cost.num_generated_tokens;
         total.wall_secs += cost.wall_secs;
-        total.money += cost.money;
+        total.cost_usd += cost.cost_usd;
     }
     rows.push(("total".to_owned(), total));
     let counts = |of: fn(&CostRecord) -> u64| rows.iter().map(|(_, cost)| of(cost)).collect();
@@ -50,6 +50,6 @@ pub(crate) fn spending(evidence: &Evidence) -> Table {
     table.count("prompt_tokens", counts(|cost| cost.num_prompt_tokens));
     table.count("generated_tokens", counts(|cost| cost.num_generated_tokens));
     table.number("seconds", numbers(|cost| cost.wall_secs));
-    table.number("usd", numbers(|cost| cost.money));
+    table.number("cost_usd", numbers(|cost| cost.cost_usd));
     table
 }

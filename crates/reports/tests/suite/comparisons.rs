@@ -85,7 +85,7 @@ fn contrasts_are_tested_as_they_were_declared() {
 fn what_was_spent_adds_up_and_is_counted_once() {
     let bench = bench(12, &[("majority", |_| Some(true)), ("synthesis", |_| Some(true))]);
     let mut stages = std::collections::BTreeMap::new();
-    for (role, num_records, tokens, seconds, money) in
+    for (role, num_records, tokens, seconds, cost) in
         [(ModelRole::Anchor, 12, 600, 3.0, 0.02), (ModelRole::Judge, 360, 7200, 9.5, 0.0486)]
     {
         let stage = bench.stage("spending", role.name(), &[("role".to_owned(), role)]);
@@ -95,17 +95,18 @@ fn what_was_spent_adds_up_and_is_counted_once() {
                 num_prompt_tokens: tokens,
                 num_generated_tokens: tokens / 2,
                 wall_secs: seconds / 2.0,
-                money: money * f64::from(share) / 3.0,
+                cost_usd: cost * f64::from(share) / 3.0,
             };
             bench.cost("spending", role.name(), &cost);
         }
         stages.insert(role, stage);
     }
     bench.report_plan(&AXES, 1, |plan| plan.spending = stages).unwrap();
-    let judge = [("calls", 360.0), ("generated_tokens", 7200.0), ("seconds", 9.5), ("usd", 0.0486)];
+    let judge =
+        [("calls", 360.0), ("generated_tokens", 7200.0), ("seconds", 9.5), ("cost_usd", 0.0486)];
     bench.check("spending", &[("role", "judge")], &judge);
     let total =
-        [("calls", 372.0), ("generated_tokens", 7800.0), ("seconds", 12.5), ("usd", 0.0686)];
+        [("calls", 372.0), ("generated_tokens", 7800.0), ("seconds", 12.5), ("cost_usd", 0.0686)];
     bench.check("spending", &[("role", "total")], &total);
 }
 

@@ -327,21 +327,21 @@ fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
         num_prompt_tokens: 24,
         num_generated_tokens: 48,
         wall_secs: 6.0,
-        money: 3.0,
+        cost_usd: 3.0,
     };
     bench.cost("rollouts", "", &spent);
     let check = |expected: [(&str, f64); 5]| {
         bench.report(&["aggregator.kind", "reward"]).unwrap();
-        let [prompts, generated, a_prompt, seconds, money] = expected;
+        let [prompts, generated, a_prompt, seconds, cost] = expected;
         bench.check("costs", &[("stage", "rollouts")], &[prompts, generated, a_prompt]);
-        bench.check("rollouts", &[], &[prompts, generated, seconds, money]);
+        bench.check("rollouts", &[], &[prompts, generated, seconds, cost]);
     };
     check([
         ("prompt_tokens", 24.0),
         ("generated_tokens", 48.0),
         ("tokens_a_prompt", 18.0),
         ("wall_secs", 6.0),
-        ("usd", 3.0),
+        ("cost_usd", 3.0),
     ]);
     bench.change(|cell| cell.prompts.truncate(1));
     check([
@@ -349,7 +349,7 @@ fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
         ("generated_tokens", 12.0),
         ("tokens_a_prompt", 18.0),
         ("wall_secs", 1.5),
-        ("usd", 0.75),
+        ("cost_usd", 0.75),
     ]);
 }
 
@@ -360,11 +360,12 @@ fn of_a_larger_set_without_tokens_the_share_is_by_rollouts() {
         (rollout.token_ids, rollout.logprobs) = (Vec::new(), Vec::new());
         rollout.num_prompt_tokens = 0;
     });
-    let spent = CostRecord { num_records: 12, wall_secs: 6.0, money: 3.0, ..CostRecord::default() };
+    let spent =
+        CostRecord { num_records: 12, wall_secs: 6.0, cost_usd: 3.0, ..CostRecord::default() };
     bench.cost("rollouts", "", &spent);
     bench.change(|cell| cell.prompts.truncate(1));
     bench.report(&["aggregator.kind", "reward"]).unwrap();
-    bench.check("rollouts", &[], &[("wall_secs", 1.5), ("usd", 0.75)]);
+    bench.check("rollouts", &[], &[("wall_secs", 1.5), ("cost_usd", 0.75)]);
 }
 
 #[test]
