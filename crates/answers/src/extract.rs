@@ -24,17 +24,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::thought::thoughts;
 
-/// What extraction found in a rollout's text.
+/// Result of extracting the answer from a rollout's text.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct Extraction {
     /// The answer as written, trimmed; never blank.
     pub answer: Option<String>,
-    /// How it was found, or why it was not.
+    /// The rule by which it was found, or the reason why it was not.
     pub rule: ExtractionRule,
 }
 
-/// How an answer was found.
+/// The rule by which an answer was found.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExtractionRule {
@@ -50,7 +50,7 @@ pub enum ExtractionRule {
     None(NoAnswerReason),
 }
 
-/// Why no answer was found.
+/// The reason why no answer was found.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoAnswerReason {
@@ -156,8 +156,8 @@ struct Opened {
     escaped: bool,
 }
 
-/// One forward pass: every box is opened on a stack and the last one to start that also closes
-/// around something wins, so the cost is linear however many boxes there are.
+/// Finds the last box in one forward pass. Every box is opened on a stack, and the last one to
+/// start that also closes around something wins, so the cost is linear in the text.
 fn last_box(text: &str) -> LastBox<'_> {
     let bytes = text.as_bytes();
     // Start of the best box, and its end where it has braces.
@@ -244,14 +244,14 @@ fn spaces(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
 }
 
-/// What `\boxed 5$` boxes: the rest of the formula, or of the line.
+/// Returns the argument of `\boxed 5$`: the rest of the formula, or of the line.
 fn unbraced(rest: &str) -> &str {
     let rest = rest.trim_start();
     let end = rest.find(['$', '\n']).unwrap_or(rest.len());
     rest[..end].trim_end_matches(['.', ' '])
 }
 
-/// What follows the last phrase that announces the final answer.
+/// Returns the text after the last phrase that announces the final answer.
 fn announced(text: &str) -> Option<&str> {
     const PHRASE: &str = "final answer";
     let lower = text.to_ascii_lowercase();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::verify::ValueKind;
 
-/// Whether an answer equals a label, and why.
+/// Verdict on an answer, with the reason.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct Grade {
@@ -12,9 +12,9 @@ pub struct Grade {
     pub equal: bool,
     /// A short explanation for people: "both are the rational 1/2".
     pub reason: String,
-    /// What the label parsed to; `verify` only.
+    /// The kind of value that the label parsed to; `verify` only.
     pub label_kind: Option<ValueKind>,
-    /// What the answer parsed to; `verify` only.
+    /// The kind of value that the answer parsed to; `verify` only.
     pub answer_kind: Option<ValueKind>,
 }
 

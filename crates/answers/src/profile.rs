@@ -56,7 +56,7 @@ impl GraderProfile {
         }
     }
 
-    /// One line about the profile.
+    /// Returns a summary in one line.
     pub fn summary(self) -> &'static str {
         match self {
             Self::String => "equality of the trimmed strings",

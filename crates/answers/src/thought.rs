@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-/// Where a rollout's text is thought and where it is said.
+/// Spans of a rollout's text that are thought, and those that are said.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Thoughts {
     /// The parts outside of thoughts, in order.

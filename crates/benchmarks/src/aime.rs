@@ -15,7 +15,7 @@ pub const SUMMARY: &str = "AIME 2024 or 2025: competition problems with integer 
 const CANONICAL_2024: &str = "c2da8ea003e818092945086151faba67f31732ffe60ca523a9a83bc916716ac1";
 const CANONICAL_2025: &str = "2e471868257923c3d636e50b04fa9624a4c1c23651f33e09cfccbbb76bad60f6";
 
-/// Which contest.
+/// The contest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Year {
     /// AIME 2024 I and II.

@@ -16,7 +16,7 @@ pub const SUMMARY: &str = "AMC 12: competition problems, 40 (2023) or 83 (2022 a
 const CANONICAL_AMC23: &str = "d0223692538e93d5f7c5b4e18dffa14ad5503a63a592687fa142caaab5a17a7b";
 const CANONICAL_AMC: &str = "e054f09838bcd1d59234c908b500c5e6c4cf24824d714b087d7c4a2e3b642fac";
 
-/// Which problems.
+/// The set of problems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Set {
@@ -31,7 +31,7 @@ pub enum Set {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Which problems: `"amc23"` or `"amc"`.
+    /// The set of problems: `"amc23"` or `"amc"`.
     pub set: Set,
     /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
     pub shots: u32,

@@ -1,4 +1,4 @@
-//! How problems with a final answer are asked: as a chat, or as plain text after worked examples.
+//! Prompts for problems with a final answer: a chat, or plain text after worked examples.
 //!
 //! The second is for base models, which have no chat template. The examples are our own.
 
@@ -12,7 +12,8 @@ const BOXED: &str = include_str!("../prompts/boxed.md");
 /// The most worked examples.
 const MOST_SHOTS: u32 = 4;
 
-/// Which worked examples go with a benchmark. Each file has [`MOST_SHOTS`], then the problem's place.
+/// The worked examples of a benchmark. Each file has [`MOST_SHOTS`], then the problem's
+/// placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Examples {
     /// Grade-school word problems.
@@ -34,7 +35,7 @@ impl Examples {
 
 /// Writes the prompt of a problem.
 pub(crate) enum Asking {
-    /// One turn of a chat.
+    /// A chat of one turn.
     Chat(Template),
     /// Plain text after worked examples.
     Worked {
@@ -45,7 +46,7 @@ pub(crate) enum Asking {
 }
 
 impl Asking {
-    /// As a chat for no `shots`, else after that many of `examples`.
+    /// Creates a chat for no `shots`, else plain text after that many of `examples`.
     ///
     /// # Errors
     ///
@@ -80,7 +81,7 @@ impl Asking {
         }
     }
 
-    /// Where a reply ends that goes on to a problem of its own.
+    /// Returns the strings that end a reply that goes on to a problem of its own.
     pub(crate) fn stop(&self) -> Vec<String> {
         match self {
             Self::Chat(_) => Vec::new(),

@@ -1,4 +1,4 @@
-//! What can go wrong while tasks are loaded.
+//! Errors of loading tasks.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ pub enum Error {
     /// The data file can't be read.
     #[error("read `{}`", path.display())]
     Read {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
@@ -23,7 +23,7 @@ pub enum Error {
         path: PathBuf,
         /// The row, from 1.
         row: usize,
-        /// What is wrong and what is allowed.
+        /// The fault and the allowed value.
         detail: String,
     },
     /// The rows together are not the published ones.
@@ -34,11 +34,11 @@ pub enum Error {
     WrongRows {
         /// The file.
         path: PathBuf,
-        /// How many rows it has.
+        /// The number of rows that were found.
         num_rows: usize,
-        /// Their digest.
+        /// The digest that was found.
         found: String,
-        /// What it should be.
+        /// The expected digest.
         expected: &'static str,
     },
     /// Two rows have the same id.
@@ -56,9 +56,9 @@ pub enum Error {
     OutOfRange {
         /// The setting, for example `benchmark.terms`.
         key: &'static str,
-        /// What it is.
+        /// The given value.
         value: String,
-        /// What it may be.
+        /// The allowed values.
         allowed: &'static str,
     },
 }

@@ -5,7 +5,7 @@ use preceptor_core::record::Score;
 
 use crate::Label;
 
-/// What grading a text found.
+/// The grade of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graded {
     /// 1 if the final answer equals the label, else 0.
@@ -14,7 +14,7 @@ pub struct Graded {
     pub answer: Option<String>,
     /// The rule by which it was found, or why none was.
     pub extraction: String,
-    /// Why the score is what it is.
+    /// The reason for the score.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! How texts are measured against labels, by name.
+//! Graders by name: how texts are measured against labels.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,7 +29,7 @@ fn allowed_names() -> String {
 }
 
 impl Grader {
-    /// Every grader.
+    /// Returns every grader.
     pub fn all() -> impl Iterator<Item = Self> {
         let profiles = GraderProfile::ALL.iter().map(|profile| Self::Answer(*profile));
         profiles.chain([Self::HealthBenchStrict])

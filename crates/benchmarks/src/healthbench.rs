@@ -36,7 +36,7 @@ const TEST_IDS: &str = include_str!("../splits/healthbench-test.txt");
 /// Ids whose digest's first byte is below this are for validation.
 const VALIDATION_BELOW: u8 = 26;
 
-/// Which file.
+/// The data file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Set {
@@ -57,7 +57,7 @@ pub enum Set {
     ContextSeeking104,
 }
 
-/// Which part of it.
+/// The split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
@@ -76,10 +76,10 @@ pub enum Split {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Which file: `main`, `hard`, `consensus`, or the subset `random500`, `posttrainbench245`,
+    /// The data file: `main`, `hard`, `consensus`, or the subset `random500`, `posttrainbench245`,
     /// `hard50`, `context-seeking104`. Default: `main`.
     pub set: Set,
-    /// Which part of it: `test`, `train`, `validation` or `all`. Default: `test`.
+    /// The split: `test`, `train`, `validation` or `all`. Default: `test`.
     pub split: Split,
 }
 

@@ -41,16 +41,16 @@ pub const PLACES: [&str; 2] = ["<<conversation>>", "<<rubric_item>>"];
 /// A response to grade.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
-    /// What was asked.
+    /// The prompt.
     pub prompt: &'a Prompt,
-    /// What physicians want.
+    /// The physicians' rubric.
     pub rubric: &'a PhysicianRubric,
-    /// What was answered.
+    /// The response to grade.
     pub response: &'a str,
 }
 
 impl<'a> Item<'a> {
-    /// As a judge that sees no points is asked.
+    /// Returns the request to a judge that sees no points.
     fn as_request(&self) -> VerdictRequest<'a> {
         VerdictRequest {
             prompt: Some(self.prompt),
@@ -68,7 +68,7 @@ pub struct Graded {
     pub score: Option<f64>,
     /// Every item with its verdict.
     pub judged: Vec<(Criterion, Judged<Verdict>)>,
-    /// Why verdicts failed, if any did.
+    /// The reasons for which verdicts failed.
     pub failures: Vec<JudgeFailure>,
 }
 

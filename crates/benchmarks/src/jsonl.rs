@@ -32,7 +32,7 @@ pub struct Config {
     /// Worked examples of competition problems before the problem, 0 to 4; with any,
     /// the prompt is plain text and no chat.
     pub shots: u32,
-    /// Whether the texts may be shown on a page that is published.
+    /// True if the texts may be shown on a page that is published.
     pub shareable: bool,
 }
 

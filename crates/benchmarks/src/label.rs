@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use preceptor_core::Rubric;
 use serde::{Deserialize, Serialize};
 
-/// What physicians want of a response, and where the example belongs.
+/// The physicians' rubric for a response, with the example's theme.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PhysicianRubric {
@@ -21,7 +21,7 @@ pub enum Label {
     /// The right final answer. It is a value, never extracted again: `\frac{1}{2}` is the label
     /// itself, not text to search for a label in.
     Answer(String),
-    /// What a good response does and does not do.
+    /// The physicians' rubric for a good response.
     Rubric(PhysicianRubric),
 }
 

@@ -38,7 +38,7 @@ const DEFAULT_NUM_TASKS: usize = 100;
 /// Tasks that are there at most: half of what the smallest split holds.
 const MAX_NUM_TASKS: usize = 900;
 
-/// What is had, and what is to be taken against it.
+/// Symptoms with their remedies.
 pub const SYMPTOMS: [(&str, &str); 8] = [
     ("fever", "water"),
     ("cough", "honey"),
@@ -49,7 +49,7 @@ pub const SYMPTOMS: [(&str, &str); 8] = [
     ("cramps", "warmth"),
     ("sunburn", "shade"),
 ];
-/// What somebody is allergic to, and what is to be avoided.
+/// Allergies with the things to avoid.
 pub const ALLERGIES: [(&str, &str); 6] = [
     ("latex", "gloves"),
     ("nuts", "marzipan"),
@@ -58,7 +58,7 @@ pub const ALLERGIES: [(&str, &str); 6] = [
     ("eggs", "omelettes"),
     ("penicillin", "amoxicillin"),
 ];
-/// What somebody takes, and what it is not to be mixed with.
+/// Medicines with the things that they must not be mixed with.
 pub const MEDICINES: [(&str, &str); 6] = [
     ("lithium", "ibuprofen"),
     ("warfarin", "aspirin"),
@@ -81,7 +81,7 @@ pub const MAX_DAYS: u32 = 9;
 /// Days after which to see a doctor, beyond those it has lasted.
 pub const DAYS_MORE: u32 = 3;
 
-/// What a sentence of a response is about.
+/// The topic of a sentence in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// `against fever take water`
@@ -101,7 +101,7 @@ impl Topic {
     pub const ALL: [Self; 5] =
         [Self::Remedy, Self::Doctor, Self::Allergy, Self::Medicine, Self::Flag];
 
-    /// What the words of a sentence are about, if it has the form of one of the world's.
+    /// Returns the topic of a sentence, if it has one of the benchmark's forms.
     fn of(words: &[&str]) -> Option<Self> {
         match words {
             ["against", _, "take", _] => Some(Self::Remedy),
@@ -117,9 +117,9 @@ impl Topic {
 /// A sentence of a response.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sentence {
-    /// What it is about.
+    /// The topic.
     pub topic: Topic,
-    /// Its words with single spaces, without the period.
+    /// The words with single spaces, without the period.
     pub text: String,
 }
 
@@ -164,7 +164,7 @@ impl Case {
         }
     }
 
-    /// What is written.
+    /// Returns the patient's message.
     pub fn message(&self) -> String {
         format!(
             "i have {} for {} days. allergic to {}. i take {}. also {}.",
@@ -181,7 +181,7 @@ impl Case {
         self.sentence_with(topic, self.value(topic))
     }
 
-    /// How many values a sentence about `topic` may have.
+    /// Returns the number of values that a sentence about `topic` may have.
     pub fn num_values(topic: Topic) -> usize {
         match topic {
             Topic::Remedy => SYMPTOMS.len(),
@@ -234,7 +234,7 @@ impl Case {
         split_of(&self.message())
     }
 
-    /// What a good response says and does not say.
+    /// Returns the rubric of a good response.
     fn rubric(&self) -> Rubric {
         let item = |form: &str, topic: Topic, points: f64, axis: &str| Criterion {
             text: format!("{form}: {}", self.sentence(topic).text),

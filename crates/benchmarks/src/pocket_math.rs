@@ -40,7 +40,7 @@ const MAX_NUM_TASKS: usize = 2000;
 const TEST_TIME_BELOW: u8 = 32;
 const HELD_OUT_BELOW: u8 = 64;
 
-/// Which chains.
+/// The split of chains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
@@ -71,24 +71,24 @@ impl Default for Config {
     }
 }
 
-/// One operation of a chain.
+/// An operation of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Whether the number is subtracted.
+    /// True if the number is subtracted.
     pub minus: bool,
     /// 1 to 9.
     pub number: u32,
 }
 
 impl Step {
-    /// What the step makes of `from`; none where it leaves 0 to 99.
+    /// Applies the step to `from`; none where the result leaves 0 to 99.
     pub fn apply(self, from: u32) -> Option<u32> {
         let result =
             if self.minus { from.checked_sub(self.number) } else { Some(from + self.number) };
         result.filter(|result| *result < 100)
     }
 
-    /// Whether the step from `from` carries or borrows.
+    /// Returns whether the step from `from` carries or borrows.
     pub fn carries(self, from: u32) -> bool {
         if self.minus { from % 10 < self.number } else { from % 10 + self.number > 9 }
     }

@@ -30,9 +30,9 @@ use crate::pocket_health::Sentence;
 pub const SUMMARY: &str =
     "reads the sentences of the pocket worlds by rule, with a stated error rate";
 
-/// Its name where models are named: it asks none.
+/// The name of the judge where models are named: it asks no model.
 pub const NAME: &str = "pocket-rules";
-/// Of the rules above; stored verdicts depend on it.
+/// The version of the rules above; stored verdicts depend on it.
 const VERSION: u32 = 1;
 /// Steps that an error rate is rounded to.
 const RESOLUTION: u64 = 1_000_000;
@@ -43,7 +43,7 @@ const RESOLUTION: u64 = 1_000_000;
 pub struct Config {
     /// Share of verdicts that are turned, 0 to 0.5. Default: 0.
     pub error_rate: f64,
-    /// Which verdicts those are. Default: 0.
+    /// The seed that picks those verdicts. Default: 0.
     pub error_seed: u64,
 }
 
@@ -60,7 +60,7 @@ pub fn rules_digest() -> Digest {
     Digest::of_parts([NAME.as_bytes(), &VERSION.to_le_bytes()])
 }
 
-/// Who judges by `config`, where a model's identity is asked for.
+/// Returns the judge's identity under `config`, where a model's identity is asked for.
 pub fn identity(config: &Config) -> ModelIdentity {
     let rules = rules_digest();
     let (rate, seed) = (config.error_rate.to_le_bytes(), config.error_seed.to_le_bytes());
@@ -101,7 +101,7 @@ impl PocketRules {
     }
 }
 
-/// Whether the response meets a criterion; none where there is no rule for it.
+/// Returns whether the response meets a criterion; none where there is no rule for it.
 fn met(request: &VerdictRequest<'_>, criterion: &str) -> Option<bool> {
     let (form, about) = criterion.split_once(':').unwrap_or(("", ""));
     let sentences = || Sentence::read_all(request.response);

@@ -15,16 +15,16 @@ use preceptor_text::without_byte_order_mark;
 
 use crate::{Data, Error, Label, Task, TaskSet};
 
-/// One row with its place, so that errors can name it.
+/// A row with its position, so that errors can name it.
 pub(crate) struct Row {
     path: PathBuf,
     number: usize,
-    /// As they are written in the file, so that numbers keep their digits.
+    /// The fields as they are written in the file, so that numbers keep their digits.
     fields: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Row {
-    /// Every row of the file at `path`, which has some.
+    /// Reads every row of the file at `path`; an empty file is an error.
     pub(crate) fn read_all(path: &Path) -> Result<Vec<Self>, Error> {
         let text = fs::read_to_string(path)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;

@@ -18,12 +18,12 @@ pub(crate) fn price(prompt_price: f64, generated_price: f64, usage: Usage) -> f6
         / TOKENS_A_PRICE
 }
 
-/// What an endpoint has cost so far.
+/// Cost of an endpoint's calls so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
     /// Tokens as the server reported them.
     pub usage: Usage,
-    /// Their cost in USD.
+    /// The cost in USD of the reported tokens.
     pub cost_usd: f64,
     /// The most that calls without a report may have cost: those that timed out, were cut, or came
     /// without `usage`. It counts against the budget.

@@ -15,13 +15,13 @@ use crate::retry::Retry;
 use crate::transport::{Exchange, Transport};
 use crate::{Config, Error, Secret};
 
-/// How much of a server's message is kept, in characters.
+/// Longest part of a server's message that is kept, in characters.
 const MAX_MESSAGE_CHARS: usize = 300;
 
 /// Bytes of a token of plain English; pacing starts from this and is corrected by what was used.
 const BYTES_A_TOKEN: u64 = 4;
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Debug)]
 pub(crate) enum End<T> {
     /// With an answer.
@@ -38,7 +38,7 @@ pub(crate) enum End<T> {
     Halted,
 }
 
-/// What calls share.
+/// State that calls share.
 #[derive(Debug)]
 pub(crate) struct Caller {
     name: String,
@@ -49,7 +49,7 @@ pub(crate) struct Caller {
     pub(crate) purse: Purse,
 }
 
-/// One try: an end, or a reason to try again.
+/// The result of one attempt: an end, or a reason to retry.
 enum Try<T> {
     Ended(End<T>),
     Again { failure: CallFailure, asked: Option<Duration> },
@@ -80,7 +80,8 @@ impl Caller {
         }
     }
 
-    /// What a server said, fit to be shown. The key goes before the cut, so that no part is left.
+    /// Prepares a server's message for display. The key is removed before the cut, so that no part
+    /// of it is left.
     fn shown(&self, message: String) -> String {
         let message = self.redact(message);
         // One line, so that no server can write lines of its own into ours.

@@ -53,12 +53,12 @@ impl Dialect {
         }
     }
 
-    /// Whether it takes top-k and min-p.
+    /// Returns whether it takes top-k and min-p.
     pub(crate) fn has_token_filters(self) -> bool {
         matches!(self, Self::Vllm | Self::LlamaCpp)
     }
 
-    /// Whether completions can give back the prompt with its log-probabilities.
+    /// Returns whether completions can echo the prompt with its log-probabilities.
     pub(crate) fn can_score(self) -> bool {
         matches!(self, Self::Vllm | Self::LlamaCpp)
     }

@@ -13,7 +13,7 @@ use crate::reply::Answer;
 use crate::request::Call;
 use crate::spread::spread;
 
-/// One rollout to draw.
+/// A rollout to sample.
 struct Job<'a> {
     request: usize,
     prompt: &'a Prompt,
@@ -79,7 +79,7 @@ pub(crate) fn draw(
     Ok(drawn)
 }
 
-/// Nothing was drawn.
+/// Returns an answer without text.
 fn empty(finish: FinishReason) -> Answer {
     Answer { text: String::new(), finish, logprobs: Vec::new(), usage: Some(Usage::default()) }
 }

@@ -56,17 +56,17 @@ impl Endpoint {
         })
     }
 
-    /// Its name in messages.
+    /// Returns the name in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its settings.
+    /// Returns the settings.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What it has cost so far.
+    /// Returns the cost of its calls so far.
     pub fn spent(&self) -> Spent {
         self.caller.purse.spent()
     }

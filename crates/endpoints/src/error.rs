@@ -1,4 +1,4 @@
-//! What can go wrong with an endpoint as a whole.
+//! Errors of an endpoint as a whole.
 
 use preceptor_core::{CallFailure, PortError};
 
@@ -9,11 +9,11 @@ pub enum Error {
     /// A setting that can't be used.
     #[error("use endpoint setting `{key} = {value}`: {allowed}")]
     BadSetting {
-        /// Which, as it is spelled in TOML.
+        /// The key, as it is spelled in TOML.
         key: &'static str,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
     /// The variable that should hold the key does not.
@@ -36,11 +36,11 @@ pub enum Error {
     KeyRefused {
         /// Name of the endpoint.
         endpoint: String,
-        /// What was called.
+        /// The address that was called.
         url: String,
         /// 401 or 403.
         status: u16,
-        /// What the server said.
+        /// The server's message.
         detail: String,
     },
     /// The account is empty.
@@ -50,11 +50,11 @@ pub enum Error {
     NoCredit {
         /// Name of the endpoint.
         endpoint: String,
-        /// What was called.
+        /// The address that was called.
         url: String,
         /// 402 or 429.
         status: u16,
-        /// What the server said.
+        /// The server's message.
         detail: String,
     },
     /// The server has no such address or no such model.
@@ -64,11 +64,11 @@ pub enum Error {
     NotFound {
         /// Name of the endpoint.
         endpoint: String,
-        /// What was called.
+        /// The address that was called.
         url: String,
         /// 404, or a redirect.
         status: u16,
-        /// What the server said.
+        /// The server's message.
         detail: String,
     },
     /// A continuation can't be scored.
@@ -76,13 +76,13 @@ pub enum Error {
     Score {
         /// Name of the endpoint.
         endpoint: String,
-        /// Why.
+        /// The failure.
         failure: CallFailure,
     },
 }
 
 impl Error {
-    /// Whether the user's input is to blame; otherwise it is the environment.
+    /// Returns whether the user's input is to blame rather than the environment.
     pub fn is_users_input(&self) -> bool {
         matches!(self, Self::BadSetting { .. })
     }

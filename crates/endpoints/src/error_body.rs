@@ -1,4 +1,4 @@
-//! What a server means when it does not answer.
+//! Meanings of a server's error replies.
 //!
 //! | status | meaning |
 //! |---|---|
@@ -16,7 +16,8 @@ use serde_json::Value;
 const TOO_LONG_CODES: [&str; 3] =
     ["context_length_exceeded", "exceed_context_size_error", "context_window_exceeded"];
 
-/// The same in messages, in lower case: OpenAI, vLLM (two), llama.cpp, llama-cpp-python, SGLang, others.
+/// Parts of messages with that meaning, in lower case: OpenAI, vLLM (two), llama.cpp,
+/// llama-cpp-python, SGLang, others.
 const TOO_LONG_MESSAGES: [&str; 8] = [
     "maximum context length",
     "longer than the maximum model length",
@@ -50,7 +51,7 @@ const ACCOUNT_WORDS: [&str; 6] =
 /// Code of an account without credit.
 const NO_CREDIT_CODE: &str = "insufficient_quota";
 
-/// What follows from a status other than 2xx.
+/// The consequence of a status other than 2xx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// The prompt outgrows the context window.
@@ -61,11 +62,11 @@ pub(crate) enum Meaning {
     Again(CallFailureKind),
     /// It will not work, but others may.
     Rejected,
-    /// Nothing will work: the key is wrong.
+    /// Every call will fail: the key is wrong.
     KeyRefused,
-    /// Nothing will work: the account is empty.
+    /// Every call will fail: the account is empty.
     NoCredit,
-    /// Nothing will work: the address or the model is wrong.
+    /// Every call will fail: the address or the model is wrong.
     NotFound,
 }
 
@@ -73,7 +74,7 @@ pub(crate) enum Meaning {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorReply {
     pub meaning: Meaning,
-    /// What the server said, word for word. It may hold a key.
+    /// The server's message, word for word. It may hold a key.
     pub message: String,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const MINUTE: f64 = 60.0;
 
-/// One limit.
+/// A rate limit.
 #[derive(Debug)]
 struct Pace {
     seconds_each: f64,

@@ -1,4 +1,4 @@
-//! What a server answers, and what a rollout is made of.
+//! Replies of a server, and the parts of a rollout read from them.
 
 use preceptor_core::{FinishReason, Sampling, Usage};
 use serde::Deserialize;
@@ -120,7 +120,7 @@ pub(crate) struct Logprobs {
     content: Option<Vec<TokenLogprob>>,
     pub tokens: Option<Vec<String>>,
     pub token_logprobs: Option<Vec<Option<f64>>>,
-    /// Where each token begins, in characters.
+    /// The position of each token, in characters.
     pub text_offset: Option<Vec<i64>>,
 }
 
@@ -130,7 +130,7 @@ struct TokenLogprob {
 }
 
 impl Logprobs {
-    /// One number for each sampled token; none if any is missing.
+    /// Returns a number for each sampled token; none if any is missing.
     fn sampled(&self) -> Vec<f32> {
         let numbers: Option<Vec<f32>> = if let Some(content) = &self.content {
             content.iter().map(|token| token.logprob.map(narrow)).collect()
@@ -147,7 +147,7 @@ pub(crate) fn narrow(logprob: f64) -> f32 {
     logprob.max(f64::from(f32::MIN)) as f32
 }
 
-/// What a rollout is made of.
+/// The parts of a rollout that a reply holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub text: String,
@@ -231,7 +231,8 @@ impl Reply {
     }
 }
 
-/// Which limit was reached: a rollout with fewer tokens than it might have filled the window.
+/// Returns the limit that was reached: a rollout with fewer tokens than it might have filled the
+/// window.
 fn length_finish(usage: Option<Usage>, config: &Config, sampling: &Sampling) -> FinishReason {
     let Some(usage) = usage else { return FinishReason::MaxNewTokens };
     let all = usage.num_prompt_tokens + usage.num_generated_tokens;

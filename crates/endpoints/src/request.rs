@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use crate::config::sorted;
 use crate::{Config, Dialect};
 
-/// What a chat template may add around a chat and around each turn, in tokens.
+/// Tokens that a chat template may add around a chat and around each turn.
 const TOKENS_A_CHAT: u64 = 64;
 const TOKENS_A_TURN: u64 = 16;
 
-/// Where calls go, below the base URL.
+/// Paths below the base URL.
 pub(crate) const CHAT: &str = "/chat/completions";
 pub(crate) const COMPLETIONS: &str = "/completions";
 
-/// One call, ready to be sent.
+/// A call, ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     /// [`CHAT`] or [`COMPLETIONS`].
@@ -153,7 +153,7 @@ mod tests {
         PromptBody::Chat(vec![turn(Role::System, "Be brief."), turn(Role::User, "What is 2+2?")])
     }
 
-    /// One field a line.
+    /// Formats the call with one field per line.
     fn shown(call: &Call) -> String {
         let fields: BTreeMap<String, Value> = serde_json::from_str(&call.body).unwrap();
         let fields = fields.iter().map(|(key, value)| format!("{key}: {value}"));

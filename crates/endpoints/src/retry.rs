@@ -1,4 +1,4 @@
-//! How long to wait before a call is tried again.
+//! Waits before a call is retried.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ const JITTER_STEPS: u64 = 1 << 20;
 /// Exponential backoff with jitter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry {
-    /// How often a call is tried again.
+    /// The number of retries.
     pub max_retries: u32,
     /// The wait before the first retry, before jitter.
     pub base: Duration,

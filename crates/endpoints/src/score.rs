@@ -129,8 +129,8 @@ impl<'a> Joined<'a> {
         Ok(scored)
     }
 
-    /// How many characters stand before the text: some servers show the token that begins every
-    /// text. Where tokens can't be read as text, none.
+    /// Returns the number of characters before the text: some servers show the token that begins
+    /// every text. None where tokens can't be read as text.
     fn shift(&self, tokens: &[String]) -> i64 {
         let whole = [self.prompt, self.continuation].concat();
         let shown = tokens.concat();

@@ -1,4 +1,4 @@
-//! One exchange with a server: bytes out, bytes in, bounded in time and size.
+//! HTTP exchanges with a server, bounded in time and size.
 
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ const MAX_BODY_BYTES: u64 = 16 << 20;
 /// Hosts that no proxy can reach.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// One base URL.
+/// A base URL.
 #[derive(Debug)]
 struct Target {
     base_url: String,
@@ -33,7 +33,7 @@ pub(crate) struct Transport {
     authorization: Option<HeaderValue>,
 }
 
-/// What came back.
+/// The server's response.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub url: String,
@@ -48,7 +48,7 @@ pub(crate) struct Exchange {
 pub(crate) struct Broken {
     pub kind: CallFailureKind,
     pub detail: String,
-    /// Whether the server may have begun to answer.
+    /// True if the server may have begun to answer.
     pub sent: bool,
 }
 

@@ -15,15 +15,16 @@ const RECORDED: &str = "recorded when it was first fetched";
 /// A file that is here and was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedFile {
-    /// Where.
+    /// The path.
     pub path: PathBuf,
-    /// Its SHA-256; none for folders and for files that are named by path.
+    /// The SHA-256; none for folders and for files that are named by path.
     pub sha256: Option<String>,
-    /// Whether that is the published one, not just the one that was recorded here.
+    /// True if the digest is the published one rather than one that was recorded at the first
+    /// fetch.
     pub is_published: bool,
 }
 
-/// Whether a file is here and right.
+/// State of a file on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileState {
     /// Here, and its digest is the known one.
@@ -36,12 +37,12 @@ pub enum FileState {
     Wrong,
 }
 
-/// One file's state.
+/// The state of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileStatus {
-    /// Where it is or would be.
+    /// The path where it is or would be.
     pub path: PathBuf,
-    /// How it is.
+    /// The state.
     pub state: FileState,
 }
 

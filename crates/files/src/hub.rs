@@ -36,9 +36,9 @@ const STRIDE: usize = 1 << 20;
 /// A hub, and who asks.
 #[derive(Clone, Debug)]
 pub struct Hub {
-    /// Where it is: `HF_ENDPOINT`, else `https://huggingface.co`.
+    /// The address: `HF_ENDPOINT`, else `https://huggingface.co`.
     pub endpoint: String,
-    /// What opens gated repositories: `HF_TOKEN`.
+    /// The token for gated repositories: `HF_TOKEN`.
     pub token: Option<Token>,
 }
 
@@ -47,7 +47,7 @@ pub struct Hub {
 pub struct Token(String);
 
 impl Token {
-    /// Around the secret.
+    /// Wraps the secret.
     pub fn new(secret: impl Into<String>) -> Self {
         Self(secret.into())
     }
@@ -59,14 +59,14 @@ impl fmt::Debug for Token {
     }
 }
 
-/// How far a fetch is.
+/// Progress of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchProgress<'a> {
-    /// Which file.
+    /// The name of the file.
     pub file: &'a str,
     /// Bytes that are here.
     pub num_bytes: u64,
-    /// All bytes, where the hub tells.
+    /// The size of the file in bytes, where the hub reports it.
     pub num_wanted: Option<u64>,
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn weights_here(folder: &Path) -> Option<Vec<String>> {
     files.iter().all(|file| folder.join(file).is_file()).then_some(files)
 }
 
-/// Every file of a model that is here whole.
+/// Returns every file of a model that is complete on this machine.
 pub(crate) fn files_here(folder: &Path) -> Option<Vec<String>> {
     let mut files = weights_here(folder)?;
     for (file, is_needed) in BESIDE.into_iter().chain([(INDEX, false)]) {

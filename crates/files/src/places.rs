@@ -1,4 +1,4 @@
-//! Where files lie on this machine.
+//! Folders on this machine.
 
 use std::env;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub struct Places {
     /// A registry of the user's own: `models.toml` and `data.toml` in it add to the built-in ones.
     /// `PRECEPTOR_CONFIG_DIR`, else `preceptor` in the user's configuration folder.
     pub config: PathBuf,
-    /// Where registered repositories are fetched from.
+    /// The hub that registered repositories are fetched from.
     pub hub: Hub,
 }
 

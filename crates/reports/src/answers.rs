@@ -20,13 +20,13 @@ enum Answer {
     Text(String),
 }
 
-/// What the pseudo-reference of one group says.
+/// The answer that the pseudo-reference of one group gives.
 #[derive(Clone, Debug)]
 pub(crate) struct Given {
     answer: Answer,
-    /// Whether it is right; none where that could not be told.
+    /// True if it is right; none where that is unknown.
     pub(crate) is_right: Option<bool>,
-    /// Whether it has an answer that occurs in no rollout.
+    /// True if it has an answer that occurs in no rollout.
     pub(crate) is_new: bool,
 }
 

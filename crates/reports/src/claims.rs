@@ -27,23 +27,23 @@ pub struct Claim {
     pub id: String,
     /// The claim, in a sentence.
     pub says: String,
-    /// What the paper saw.
+    /// The paper's finding.
     pub paper: String,
-    /// Why it can't be tested, if it can't.
+    /// The reason why it can't be tested, if it can't.
     #[serde(default)]
     pub not_testable: Option<String>,
-    /// What is looked at: all of it must be as expected.
+    /// The checks that test it: all of them must hold.
     #[serde(default)]
     pub checks: Vec<Check>,
 }
 
-/// One number and what it should be.
+/// A measured value and the value that a claim expects.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Check {
     /// The experiment that has it.
     pub experiment: String,
-    /// What is measured.
+    /// The measure.
     pub measure: Measure,
     /// The condition, as `AXIS=VALUE`, several with commas between; empty where there is one only.
     #[serde(default)]
@@ -52,17 +52,17 @@ pub struct Check {
     /// [`Measure::Score`] `rollouts` are those of `a`.
     #[serde(default)]
     pub b: Option<String>,
-    /// What the number should be.
+    /// The expected relation to `than`.
     pub expect: Expect,
     /// The number it is held against.
     #[serde(default)]
     pub than: f64,
-    /// How far from it is still equal.
+    /// The largest distance from `than` that still counts as equal.
     #[serde(default)]
     pub margin: f64,
 }
 
-/// What a check measures of its conditions `a` and `b`.
+/// The measure of a check, taken from its conditions `a` and `b`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
@@ -70,7 +70,7 @@ pub enum Measure {
     Score,
     /// The score of the trained policy on the prompts it is trained on, `a` less `b`.
     PolicyTestTime,
-    /// The same on prompts that are held out.
+    /// The score of the trained policy on held-out prompts, `a` less `b`.
     PolicyHeldOut,
     /// The share of groups to which `a` and `b` give different answers.
     Disagreement,
@@ -93,7 +93,7 @@ impl Measure {
     }
 }
 
-/// What a number should be.
+/// The expected relation of a value to `than`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expect {
@@ -105,16 +105,16 @@ pub enum Expect {
     Equal,
 }
 
-/// How a claim fares.
+/// The verdict on a check or a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
-    /// Every interval lies where it should.
+    /// Every interval lies on the expected side.
     Supported,
     /// Some interval reaches over the border.
     Undecided,
     /// Some interval lies on the other side.
     NotSupported,
-    /// Nothing here can tell.
+    /// These experiments can't test it.
     NotTestable,
 }
 
@@ -128,7 +128,7 @@ impl Verdict {
         }
     }
 
-    /// Where an interval lies.
+    /// Compares an interval with the expectation of a check.
     fn of(interval: Interval, check: &Check) -> Self {
         let Interval { low, high } = interval;
         let (is_there, is_elsewhere) = match check.expect {
@@ -150,9 +150,9 @@ impl Verdict {
 /// The measured value of a check.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
-    /// None where nothing of the kind occurs.
+    /// The estimate; none where no case occurs.
     pub(crate) estimate: Option<Estimate>,
-    /// Of a difference, the scores of both sides.
+    /// The scores of both sides, where the value is their difference.
     pub(crate) means: [Option<f64>; 2],
     /// Training runs, where policies are trained.
     num_runs: Option<usize>,
@@ -185,7 +185,7 @@ impl Seen<'_> {
         format!("{}: {a}{against}", measure.name())
     }
 
-    /// What was seen, for people.
+    /// Describes the result of the check in a sentence.
     pub(crate) fn line(&self) -> String {
         let Found { estimate, means, caution, .. } = self.found;
         let found = estimate.map_or_else(
@@ -219,7 +219,7 @@ impl Seen<'_> {
     }
 }
 
-/// How a claim fares: the worst of its checks.
+/// Returns the verdict on a claim: the worst of its checks.
 pub(crate) fn verdict(claim: &Claim, seen: &[Seen<'_>]) -> Verdict {
     let of_checks = seen.iter().map(|seen| seen.verdict).max();
     of_checks.filter(|_| claim.not_testable.is_none()).unwrap_or(Verdict::NotTestable)
@@ -320,7 +320,7 @@ impl Found {
         Self { estimate, means: [None, None], num_runs: None, caution, is_identical: false }
     }
 
-    /// How much the number is over, for people.
+    /// Describes the sample: prompts, and training runs where policies are trained.
     pub(crate) fn over(&self) -> String {
         let count = |n: usize, unit: &str| match n {
             1 => format!("1 {unit}"),

@@ -29,7 +29,7 @@ pub(crate) struct Condition<'a> {
 }
 
 impl Condition<'_> {
-    /// Its value on an axis; on that of a judge or an anchor who is not asked, `any`.
+    /// Returns its value on an axis; `any` on the axis of a judge or anchor that it does not use.
     pub(crate) fn axis(&self, key: &str) -> String {
         self.agreed(|cell| {
             let is_idle = is_of(key, "judge") && cell.judge.is_none()
@@ -39,7 +39,7 @@ impl Condition<'_> {
         })
     }
 
-    /// What all conditions of the row have, or `any`.
+    /// Returns the value on which all conditions of the row agree, or `any`.
     pub(crate) fn agreed(&self, of: impl Fn(&CellRecord) -> String) -> String {
         let value = of(self.cell);
         let agree = self.alike.iter().all(|cell| of(cell) == value);
@@ -51,13 +51,13 @@ impl Condition<'_> {
         self.cell.aggregator == SINGLE
     }
 
-    /// Its reward's name; empty where there is none.
+    /// Returns the name of its reward; empty if it has none.
     pub(crate) fn reward(&self) -> String {
         self.agreed(|cell| cell.reward.clone().unwrap_or_default())
     }
 
-    /// Where labels reach its rewards: `aggregator`, `reward`, `policy` (trained on labels), several of
-    /// them, or nothing.
+    /// Names the parts through which labels reach its rewards: `aggregator`, `reward`, `policy`
+    /// (trained on labels), several of them, or none.
     pub(crate) fn sees_labels(&self) -> String {
         let parts = [
             (self.alike.iter().all(|cell| cell.sees_labels), "aggregator"),
@@ -107,12 +107,12 @@ impl Condition<'_> {
         values
     }
 
-    /// How its aggregator is called where several settings of one kind stand side by side.
+    /// Names its aggregator, with the settings in which aggregators of the plan differ.
     pub(crate) fn estimate_name(&self, evidence: &Evidence) -> String {
         estimate_name(&self.identity(evidence))
     }
 
-    /// Whether two conditions are about the same groups, measured in the same way.
+    /// Returns whether two conditions have the same groups with the same grades.
     pub(crate) fn shares_groups(&self, other: &Condition<'_>) -> bool {
         let groups = |condition: &Condition<'_>| {
             let stages = condition.cells.iter().map(|cell| &cell.stages);
@@ -148,7 +148,7 @@ fn trained_on_labels(cell: &CellRecord) -> Option<&'static str> {
     }
 }
 
-/// Whether an axis is about how a pseudo-reference is made.
+/// Returns whether an axis affects how a pseudo-reference is made.
 fn is_of_estimate(key: &str) -> bool {
     ["aggregator", "anchor", "judge"].iter().any(|part| is_of(key, part))
 }
@@ -170,7 +170,8 @@ pub(crate) fn estimate_name(identity: &[(String, String)]) -> String {
     std::iter::once(name.to_owned()).chain(settings).collect::<Vec<_>>().join(", ")
 }
 
-/// What a row is about besides its aggregator, reward and group size: the benchmark, then other axes.
+/// Names the benchmark of a row and its values on other axes, apart from aggregator, reward and
+/// group size.
 pub(crate) fn setting_name(identity: &[(String, String)]) -> String {
     let is_setting = |key: &str| !is_of_estimate(key) && !is_of(key, "reward") && key != GROUP_SIZE;
     let parts = identity.iter().filter(|(key, value)| is_setting(key) && value != ANY);
@@ -311,12 +312,12 @@ impl Evidence {
         distinct.into_iter().map(|(condition, _)| condition).collect()
     }
 
-    /// One condition for each set of scores.
+    /// Returns a condition for each distinct set of scores.
     pub(crate) fn scored(&self) -> Vec<Condition<'_>> {
         self.distinct(|stages| Some(vec![&stages.grades]))
     }
 
-    /// Whether a condition has pseudo-references that a model wrote.
+    /// Returns whether a model wrote some of a condition's pseudo-references.
     pub(crate) fn writes(&self, condition: &Condition<'_>) -> bool {
         let mut cells = condition.cells.iter();
         cells.any(|cell| {

@@ -1,4 +1,4 @@
-//! What can go wrong while a report is made.
+//! Errors of making a report.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,32 +15,32 @@ pub enum Error {
     Incomplete {
         /// The cell.
         cell: String,
-        /// What is missing.
+        /// The missing record.
         what: String,
     },
     /// A file can't be read.
     #[error("read `{}`: {detail}", path.display())]
     Read {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         detail: String,
     },
     /// A file can't be written.
     #[error("write `{}`\nhint: name another folder with `--reports DIR`", path.display())]
     Write {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
     /// A table can't be turned into a file.
     #[error("write table `{}`", path.display())]
     Table {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: Box<polars::error::PolarsError>,
     },
@@ -57,7 +57,7 @@ pub enum Error {
     Contrast {
         /// The contrast.
         name: String,
-        /// Its key that can't be used.
+        /// The key that can't be used.
         key: &'static str,
         /// The fault.
         detail: String,
@@ -67,9 +67,9 @@ pub enum Error {
     /// A figure can't be drawn.
     #[error("draw `{}`: {detail}", path.display())]
     Figure {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         detail: String,
     },
 }

@@ -24,7 +24,7 @@ type Records<T> = BTreeMap<Digest, BTreeMap<String, T>>;
 pub(crate) struct RolloutSet<'a> {
     /// The cell with the largest group.
     pub(crate) cell: &'a CellRecord,
-    /// All of them.
+    /// The cells that read the set.
     pub(crate) readers: Vec<&'a CellRecord>,
 }
 
@@ -126,7 +126,7 @@ impl Evidence {
         Ok(())
     }
 
-    /// Every record is there that could be had.
+    /// Checks that every record is present or its failure is noted.
     fn check(&self) -> Result<(), Error> {
         for cell in &self.plan.cells {
             self.check_choice(cell)?;
@@ -167,7 +167,7 @@ impl Evidence {
         Ok(())
     }
 
-    /// Every distinct set of graded rollouts.
+    /// Returns every distinct set of graded rollouts.
     pub(crate) fn rollout_sets(&self) -> Vec<RolloutSet<'_>> {
         let mut sets: Vec<RolloutSet<'_>> = Vec::new();
         for cell in &self.plan.cells {
@@ -218,7 +218,7 @@ impl Evidence {
         self.grades[&cell.stages.grades].get(key)
     }
 
-    /// None where the cell derives no rewards, or the record could not be had.
+    /// Returns the rewards of a group; none where the cell derives none or the call failed.
     pub(crate) fn reward(&self, cell: &CellRecord, key: &str) -> Option<&RewardRecord> {
         self.rewards[cell.stages.rewards.as_ref()?].get(key)
     }
@@ -239,7 +239,7 @@ impl Evidence {
         self.steps[&training.steps].get(&step_key(step))
     }
 
-    /// What the steps of a training cost.
+    /// Returns the costs of a training run's steps.
     pub(crate) fn step_costs(
         &self,
         training: &TrainingRecord,
@@ -247,7 +247,7 @@ impl Evidence {
         self.step_costs[&training.costs].values()
     }
 
-    /// Why a record could not be made, where that is noted.
+    /// Returns the noted reason why a record is missing.
     pub(crate) fn failure(&self, stage: &Digest, key: &str) -> Option<&str> {
         self.failures[stage].get(key).map(String::as_str)
     }
@@ -320,7 +320,7 @@ impl Evidence {
         self.rollout_grade(cell, &rollout_key(prompt, i))?.score.value()
     }
 
-    /// Whether the cell's benchmark is scored by rubrics with points instead of final answers.
+    /// Returns whether the cell's benchmark is scored by rubrics with points.
     pub(crate) fn has_rubric(&self, cell: &CellRecord) -> bool {
         let stages = [&cell.stages.rollout_grades, &cell.stages.grades];
         stages.iter().any(|stage| self.grades[*stage].values().any(|g| !g.judged.is_empty()))

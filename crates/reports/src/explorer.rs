@@ -22,12 +22,12 @@ use crate::label::rewarded_label;
 pub(crate) struct Explorer {
     /// The benchmark.
     pub(crate) benchmark: String,
-    /// Whether the page that holds it may be published.
+    /// True if the page that holds it may be published.
     pub(crate) shareable: bool,
     seed: u64,
     group_size: u32,
     grader: String,
-    /// Whether scores are shares of points instead of right and wrong.
+    /// True if scores are shares of points rather than right or wrong.
     has_rubric: bool,
     prompts: Vec<PromptView>,
 }
@@ -76,7 +76,7 @@ struct ReferenceView {
     score: Option<f64>,
     reason: String,
     measures: BTreeMap<String, f64>,
-    /// What a model said towards it.
+    /// The replies of the model that wrote it.
     replies: Vec<String>,
     judged: Vec<JudgedView>,
     #[serde(skip)]
@@ -92,7 +92,7 @@ struct RewardView {
     sees_labels: bool,
     rubric: Vec<String>,
     measures: BTreeMap<String, f64>,
-    /// Why there are none.
+    /// The reason why there are no rewards.
     failure: Option<String>,
     rollouts: Vec<RolloutRewardView>,
 }
@@ -105,7 +105,7 @@ struct RolloutRewardView {
     judged: Vec<JudgedView>,
 }
 
-/// One explorer for each benchmark.
+/// Returns an explorer for each benchmark.
 pub(crate) fn explorers(evidence: &Evidence) -> Vec<Explorer> {
     let estimated = evidence.distinct(|stages| Some(vec![&stages.aggregates, &stages.grades]));
     let rewarded = evidence.distinct(|stages| Some(vec![stages.rewards.as_ref()?]));
@@ -151,7 +151,7 @@ fn sharers<'c, 'a>(
     found.collect()
 }
 
-/// What is shown of one benchmark.
+/// The cells behind an explorer.
 struct View<'c, 'a> {
     evidence: &'a Evidence,
     cell: &'a CellRecord,

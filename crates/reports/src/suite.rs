@@ -23,7 +23,7 @@ const SHOWN: [&str; 6] =
 /// An experiment whose report lies in a folder of its name beside the summary.
 #[derive(Clone, Debug)]
 pub struct SuitePart {
-    /// Its name.
+    /// The name of the experiment.
     pub experiment: String,
     /// The digest of its plan.
     pub plan: Digest,

@@ -4,14 +4,14 @@ use crate::claims::{Claim, Seen, Verdict};
 use crate::suite_contrasts::SuiteContrast;
 use crate::table::Table;
 
-/// What a summary is about.
+/// The subject of a summary.
 #[derive(Clone, Copy, Debug)]
 pub struct Suite<'a> {
-    /// One line.
+    /// The title, in one line.
     pub title: &'a str,
-    /// What was done, and of what it is no evidence.
+    /// The description: what was run, and what it can't show.
     pub description: &'a str,
-    /// What is tested.
+    /// The claims that are tested.
     pub claims: &'a [Claim],
     /// Comparisons across its experiments: one family of tests.
     pub contrasts: &'a [SuiteContrast],
@@ -24,7 +24,7 @@ pub(crate) struct Judged<'c> {
     pub(crate) verdict: Verdict,
 }
 
-/// What a page shows of an experiment.
+/// The part of an experiment that the summary page shows.
 pub(crate) struct PartView {
     pub(crate) experiment: String,
     pub(crate) title: String,

@@ -52,7 +52,7 @@ impl Values {
 pub(crate) struct Table {
     /// Name of its files.
     pub(crate) name: &'static str,
-    /// What it shows.
+    /// The caption.
     pub(crate) caption: String,
     columns: Vec<(String, Values)>,
 }
@@ -136,7 +136,7 @@ impl Table {
         self.columns.iter().map(cell).collect()
     }
 
-    /// Whether a column holds text, which is aligned left.
+    /// Returns for each column whether it holds text, which is aligned left.
     pub(crate) fn is_text(&self) -> Vec<bool> {
         self.columns.iter().map(|(_, values)| matches!(values, Values::Text(_))).collect()
     }

@@ -23,7 +23,7 @@ pub(crate) fn push_visible(out: &mut String, c: char) {
     }
 }
 
-/// Every text in `value` made visible.
+/// Makes every text in `value` visible.
 pub(crate) fn visible_json(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(visible(&text)),

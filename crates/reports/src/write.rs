@@ -12,7 +12,7 @@ use crate::file::{file_name, read_notes, write_file};
 use crate::provenance::provenance;
 use crate::{Error, html, markdown, tables};
 
-/// What was written.
+/// Files of a report.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// The page to open.

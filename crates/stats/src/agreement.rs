@@ -1,4 +1,4 @@
-//! How well judges agree: with labels, with themselves, with each other.
+//! Agreement of judges with labels, with themselves and with each other.
 
 use std::collections::BTreeMap;
 

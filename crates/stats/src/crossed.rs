@@ -38,7 +38,7 @@ use crate::{Estimate, Scale, clustered_mean};
 pub struct CrossedEstimate {
     /// Mean over prompts, runs averaged first.
     pub mean: f64,
-    /// Its standard error over runs and prompts; none for one run or one prompt.
+    /// The standard error over runs and prompts; none for one run or one prompt.
     pub std_error: Option<f64>,
     /// The part that comes from training again.
     pub training_std_error: Option<f64>,

@@ -28,9 +28,9 @@ pub struct Interval {
 pub struct Estimate {
     /// Mean of the clusters' means.
     pub mean: f64,
-    /// Its standard error; none with fewer than two clusters.
+    /// The standard error; none with fewer than two clusters.
     pub std_error: Option<f64>,
-    /// Its 95 % interval; none where it can't be told.
+    /// The 95 % interval; none where it is undefined.
     pub interval: Option<Interval>,
     /// Clusters with at least one value.
     pub num_clusters: usize,

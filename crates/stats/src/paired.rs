@@ -22,7 +22,7 @@ use crate::{Estimate, Scale, clustered_mean};
 /// The differences of the prompts that are added for the interval of final answers.
 pub(crate) const PSEUDO_PROMPTS: [f64; 2] = [1.0, -1.0];
 
-/// What pairing two conditions by prompt shows.
+/// Difference of two conditions, paired by prompt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairedDifference {
     /// Mean difference with its interval.

@@ -1,4 +1,4 @@
-//! How small a difference an experiment can see.
+//! The smallest difference that an experiment can detect.
 
 /// Normal quantiles of a two-sided test at 5 % with 80 % power.
 const Z_LEVEL_PLUS_POWER: f64 = 1.959_964 + 0.841_621;

@@ -20,14 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bootstrap::bootstrap_std;
 
-/// One checked item.
+/// A checked rubric item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckedItem {
-    /// What it is worth; may be negative.
+    /// The points of the item; may be negative.
     pub points: f64,
-    /// Whether it is met; none where the verdict is missing.
+    /// True if it is met; none where the verdict is missing.
     pub met: Option<bool>,
-    /// Its tags.
+    /// The tags of the item.
     pub tags: BTreeSet<String>,
 }
 
@@ -45,7 +45,7 @@ pub struct CheckedResponse {
 pub struct ClippedMean {
     /// The mean, clipped to [0, 1].
     pub mean: f64,
-    /// Its bootstrap standard deviation.
+    /// The bootstrap standard deviation.
     pub bootstrap_std: f64,
     /// Examples with a score.
     pub num_examples: usize,
@@ -127,7 +127,7 @@ fn metrics_of(response: &CheckedResponse) -> BTreeMap<&str, Vec<(f64, Option<boo
     metrics
 }
 
-/// Whether some item has positive points.
+/// Returns whether some item has positive points.
 fn can_score(items: &[(f64, Option<bool>)]) -> bool {
     items.iter().any(|(points, _)| *points > 0.0)
 }

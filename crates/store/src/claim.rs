@@ -1,4 +1,4 @@
-//! Who works on a stage: processes that fill one store need not do the same work twice.
+//! Claims on stages: processes that fill one store don't repeat each other's work.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::PathBuf;

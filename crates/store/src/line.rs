@@ -1,4 +1,4 @@
-//! One record, one line.
+//! Records as lines of text.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What a stage holds, and the digest that follows from it.
+//! Specification of a stage, and its digest.
 
 use preceptor_core::Digest;
 use serde::Serialize;

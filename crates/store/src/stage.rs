@@ -18,7 +18,7 @@ const COMPACTED: &str = "records.jsonl.zst";
 /// zstd's own default; higher levels cost more than they save on text of this size.
 const COMPRESSION_LEVEL: i32 = 3;
 
-/// One stage of a store.
+/// A stage of a store.
 #[derive(Clone, Debug)]
 pub struct Stage {
     pub(crate) store: Store,
@@ -27,7 +27,7 @@ pub struct Stage {
     folder: PathBuf,
 }
 
-/// What reading a stage found.
+/// Records read from a stage.
 #[derive(Debug)]
 pub struct Loaded<T> {
     /// The records by key.
@@ -89,7 +89,7 @@ impl Stage {
         &self.digest
     }
 
-    /// Where it lies.
+    /// Returns the folder of the stage.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

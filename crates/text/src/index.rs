@@ -21,14 +21,14 @@ use std::ops::RangeInclusive;
 
 use crate::xml::xml_elements;
 
-/// What a reply names.
+/// The index that a reply names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexReading {
     /// This number.
     Index(usize),
     /// Several.
     Contradictory,
-    /// None.
+    /// No index could be read.
     Unreadable,
 }
 
@@ -204,7 +204,7 @@ fn scale_end(text: &str, largest: usize) -> Option<usize> {
     is_largest.then_some(text.len() - rest.len() + digits)
 }
 
-/// Whether a word for a response, or `#`, stands right before.
+/// Returns whether a word for a response, or `#`, comes right before.
 fn is_named(before: &str) -> bool {
     const LONGEST: usize = 9;
     let marks = |c: char| matches!(c, ' ' | '*' | '_' | '(' | '[' | '"' | '-');
@@ -243,7 +243,7 @@ fn alone(sentence: &str, largest: usize) -> Option<usize> {
     }
 }
 
-/// Whether a line stands above what it names instead of naming an answer.
+/// Returns whether a line is a heading rather than an answer.
 fn is_heading(line: &str, is_first: bool) -> bool {
     let line = line.trim();
     let bare = line.trim_end_matches(['*', '_', ' ']);

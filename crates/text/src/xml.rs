@@ -24,10 +24,10 @@ const MAX_ELEMENT_BYTES: usize = 16 * 1024;
 /// A longer tag is no tag. It bounds the work that a `<` can cause.
 const MAX_TAG_BYTES: usize = 1024;
 
-/// What ended an element.
+/// The event that ended an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElementEnd {
-    /// Its own end tag.
+    /// The element's own end tag.
     OwnTag,
     /// Another tag: its own was forgotten.
     OtherTag,
@@ -35,13 +35,13 @@ pub enum ElementEnd {
     TextEnd,
 }
 
-/// One element.
+/// An element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
     attributes: String,
-    /// What stands inside, entities decoded, trimmed.
+    /// The content, with entities decoded, trimmed.
     pub content: String,
-    /// What ended it.
+    /// The event that ended it.
     pub end: ElementEnd,
 }
 
@@ -78,7 +78,7 @@ impl Element {
 pub struct Elements {
     /// They, in order.
     pub elements: Vec<Element>,
-    /// How many were passed over, because there are too many or they are too long.
+    /// The number of elements left out because there are too many or they are too long.
     pub num_dropped: usize,
 }
 
@@ -143,7 +143,7 @@ pub fn xml_elements(text: &str, tag: &str) -> Elements {
     found
 }
 
-/// Where start tags called `tag` begin in `text`.
+/// Returns the positions where start tags called `tag` begin in `text`.
 ///
 /// ```
 /// assert_eq!(preceptor_text::tag_starts("<a>, <!-- <a> --> </a> < A>", "a"), [0, 23]);
@@ -246,7 +246,7 @@ impl<'t> Mark<'t> {
     }
 }
 
-/// One pass, so that `&amp;lt;` becomes `&lt;`.
+/// Decodes entities in a single pass, so that `&amp;lt;` becomes `&lt;`.
 fn decode(text: &str) -> String {
     const LONGEST: usize = 10;
     let mut out = String::with_capacity(text.len());

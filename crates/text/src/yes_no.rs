@@ -8,20 +8,20 @@
 //!    other word occurs anywhere in the reply; then it is contradictory.
 //! 3. Else it is unreadable: prose is never searched for an answer.
 
-/// What a reply says.
+/// The verdict that a reply gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum YesNo {
     /// Yes.
     Yes,
     /// No.
     No,
-    /// Both.
+    /// Both yes and no.
     Contradictory,
     /// Neither.
     Unreadable,
 }
 
-/// What may stand before a colon and the answer.
+/// Labels that may come before a colon and the answer.
 const LABELS: [&str; 8] = [
     "answer",
     "final answer",

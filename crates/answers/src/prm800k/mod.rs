@@ -262,7 +262,7 @@ fn without_thousands(text: &str) -> String {
     result
 }
 
-/// Whether three digits and no fourth follow, or three and another such comma.
+/// Returns whether exactly three digits follow, or three and another such comma.
 fn grouped_after(bytes: &[u8], at: usize) -> bool {
     run_of_digits(bytes.get(at..).unwrap_or_default()) == 3
 }

@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         text
     }
 
-    /// One argument: a group, a command or a character.
+    /// Reads an argument: a group, a command or a character.
     fn argument(&mut self) -> String {
         self.rest = self.rest.trim_start();
         match self.rest.chars().next() {

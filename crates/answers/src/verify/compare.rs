@@ -7,7 +7,7 @@ use super::relations::{self, coordinates, defines_several};
 use super::residue;
 use super::value::{Value, is_infinite, is_root_name};
 
-/// Whether the answer stands for the label's value.
+/// Returns whether the answer has the label's value.
 pub(crate) fn equal(label: &Value, answer: &Value) -> bool {
     if let (Value::Rational(a), Value::Rational(b)) = (label, answer) {
         return a == b;
@@ -149,7 +149,7 @@ fn hundredth(value: &Value) -> Value {
     value.clone().over(Value::integer(100))
 }
 
-/// Whether two scalars have one value, without leave for units: `50\%` is one half.
+/// Returns whether two scalars have the same value, units included: `50\%` is one half.
 pub(crate) fn same_scalar(label: &Value, answer: &Value) -> bool {
     agree_by(numeric::agree, label, answer)
 }
@@ -217,7 +217,7 @@ fn in_order(left: &[Value], right: &[Value]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(a, b)| equal(a, b))
 }
 
-/// Whether the items pair off. Greedy pairing decides it, since equality of elements is an
+/// Returns whether the items pair off. Greedy pairing decides it, since equality of elements is an
 /// equivalence; long lists compare by canonical form to stay linear.
 fn in_any_order(left: &[Value], right: &[Value]) -> bool {
     if left.len() != right.len() {

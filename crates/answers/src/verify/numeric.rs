@@ -86,7 +86,7 @@ impl Complex {
     }
 }
 
-/// Whether two scalars agree at every point; `None` when one of them is undefined at one.
+/// Returns whether two scalars agree at every point; `None` when one of them is undefined at one.
 pub(crate) fn agree(left: &Value, right: &Value) -> Option<bool> {
     Some(agree_where_positive(left, right)? && agree_with_signs(left, right))
 }

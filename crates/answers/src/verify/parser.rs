@@ -238,7 +238,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Whether a factor can follow here without an operator.
+    /// Returns whether a factor can follow here without an operator.
     fn starts_factor(&self) -> bool {
         match self.byte() {
             b'(' if self.ours && self.rest()[1..].trim_start().starts_with("mod") => false,
@@ -348,7 +348,7 @@ fn whole_number(value: &Value) -> Option<Rational> {
     }
 }
 
-/// Whether a fraction lies strictly between 0 and 1.
+/// Returns whether a fraction lies strictly between 0 and 1.
 fn is_proper(part: &Rational) -> bool {
     let value = part.to_f64();
     value > 0.0 && value < 1.0

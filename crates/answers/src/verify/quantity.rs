@@ -1,4 +1,4 @@
-//! What follows a number without an operator: units, number words, upright letters.
+//! Units, number words and upright letters that follow a number without an operator.
 
 use super::rational::Rational;
 use super::scan::{Cursor, Parse, Stop};

@@ -16,7 +16,7 @@ pub(crate) fn stated(value: &Value) -> Option<&Value> {
     definition(value).map(|(_, defined)| defined).or_else(|| chain(value))
 }
 
-/// What `name = ... = value` defines: the name's hash and the value.
+/// Returns the name and the value of a definition `name = ... = value`.
 ///
 /// The left side is a symbol, or a name made of symbols (`AB`, `|AB|`, `m+n`) when the value has
 /// no free symbol. Nothing is solved: the value stands alone on the right. Sides between must
@@ -170,7 +170,7 @@ fn is_rounding(exact: &Value, rounded: &Value) -> bool {
     gap <= last_place.max(0.005 * a.norm())
 }
 
-/// Whether a value has no free symbol.
+/// Returns whether a value has no free symbol.
 pub(crate) fn is_closed(value: &Value) -> bool {
     !value.any(&|part| matches!(part, Value::Symbol(_)))
 }
@@ -304,7 +304,7 @@ pub(crate) fn equation_signature(value: &Value) -> Option<[Element; 2]> {
     Some([differences[1].mul(scale), differences[2].mul(scale)])
 }
 
-/// Whether the items define at least two different names.
+/// Returns whether the items define at least two different names.
 pub(crate) fn defines_several(items: &[Value]) -> bool {
     let mut names = items
         .iter()

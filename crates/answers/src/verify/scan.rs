@@ -2,7 +2,7 @@
 
 use super::limits::{MAX_DEPTH, MAX_NESTING, MAX_STEPS};
 
-/// Why parsing ended early. The answer then stays as written.
+/// The reason why parsing ended early. The answer then stays as written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stop {
     /// Not in the grammar.
@@ -117,7 +117,7 @@ pub(crate) struct Cursor<'a> {
     pub(crate) nesting: u32,
     /// Open brackets around the cursor; inside them a comma always separates.
     pub(crate) brackets: u32,
-    /// Whether `1\frac{4}{5}` is a mixed number rather than a product.
+    /// True if `1\frac{4}{5}` is a mixed number rather than a product.
     pub(crate) mixed: bool,
     /// True if the grammar is that of `verify`; the published graders read less.
     pub(crate) ours: bool,
@@ -278,7 +278,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// What stands between the brace that opens `text` and the one that closes it.
+/// Returns the text between the brace that opens `text` and the one that closes it.
 pub(crate) fn balanced_group(text: &str) -> Option<&str> {
     let mut open = 0_u32;
     let mut escaped = false;

@@ -96,7 +96,8 @@ const SPELLINGS: &[(&str, &[&str])] = &[
     ("century", &["centurie"]),
 ];
 
-/// How many entries of [`SPELLINGS`] count as units even where a product of symbols could be meant.
+/// Number of entries of [`SPELLINGS`] that count as units even where a product of symbols could be
+/// meant.
 const NUM_PLAIN: usize = 31;
 
 /// Symbols of units of one letter, with their spelling here.
@@ -302,7 +303,8 @@ fn tokens(words: &str) -> Option<Vec<String>> {
     Some(spelled.collect())
 }
 
-/// Whether a bare word after a number is read as a unit rather than as a product of symbols.
+/// Returns whether a bare word after a number is read as a unit rather than as a product of
+/// symbols.
 pub(crate) fn is_known(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let singular = singular(&lower);

@@ -1,4 +1,4 @@
-//! What an answer means: one tree for scalars and for the shapes around them.
+//! Values of answers: one tree for scalars and for the shapes around them.
 //!
 //! Constructors fold rational constants, so `1/2`, `0.5` and `\frac{2}{4}` are one value before
 //! anything is compared.
@@ -11,11 +11,11 @@ use super::unit::Unit;
 /// Largest matrix that a factor is multiplied into; others stay as written.
 const MAX_SCALED_CELLS: usize = 64;
 
-/// What kind of value an answer parsed to; printed beside verdicts.
+/// The kind of value that an answer parsed to; printed beside verdicts.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueKind {
-    /// Nothing was written.
+    /// An empty answer.
     Blank,
     /// A whole number.
     Integer,
@@ -49,7 +49,7 @@ pub enum ValueKind {
     Relation,
     /// Words.
     Text,
-    /// Nothing the grammar knows; equal to the same writing only.
+    /// A text that the grammar does not know; equal to the same text only.
     Opaque,
 }
 
@@ -79,7 +79,7 @@ impl ValueKind {
     }
 }
 
-/// How two sides of a relation stand.
+/// The operator between two sides of a relation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RelationOp {
     Equal,
@@ -300,7 +300,7 @@ impl Value {
         }
     }
 
-    /// Whether this is a number or expression rather than a shape around some.
+    /// Returns whether this is a number or expression rather than a shape around some.
     pub(crate) fn is_scalar(&self) -> bool {
         !self.any(&|part| {
             matches!(
@@ -320,7 +320,8 @@ impl Value {
         })
     }
 
-    /// Whether arithmetic is done on scalars only: `2(3,4)` and `x \cdot \text{even}` are not.
+    /// Returns whether arithmetic is done on scalars only: `2(3,4)` and `x \cdot \text{even}` are
+    /// not.
     pub(crate) fn is_well_formed(&self) -> bool {
         let arithmetic = matches!(
             self,
@@ -348,7 +349,7 @@ impl Value {
         }
     }
 
-    /// Whether the test holds anywhere in the tree.
+    /// Returns whether the test holds anywhere in the tree.
     pub(crate) fn any(&self, test: &impl Fn(&Self) -> bool) -> bool {
         test(self) || self.children().any(|child| child.any(test))
     }
@@ -449,7 +450,7 @@ fn spread_items(items: Vec<Value>) -> Vec<Value> {
     spread
 }
 
-/// Whether the value is plus or minus infinity.
+/// Returns whether the value is plus or minus infinity.
 pub(crate) fn is_infinite(value: &Value) -> bool {
     match value {
         Value::Infinity => true,

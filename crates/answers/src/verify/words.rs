@@ -122,7 +122,7 @@ pub(crate) fn squeeze(answer: &str) -> String {
     squeezed
 }
 
-/// Whether `mark` is only the beginning of a longer command, as `\left` is in `\leftarrow`.
+/// Returns whether `mark` is only the beginning of a longer command, as `\left` is in `\leftarrow`.
 fn continues_command(text: &str, mark: &str) -> bool {
     mark.len() > 2 && text[mark.len()..].starts_with(|c: char| c.is_ascii_alphabetic())
 }

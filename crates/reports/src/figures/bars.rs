@@ -11,13 +11,13 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::canvas::{BOUND_COLOR, Drawing, FONT, SIZE, color};
 
-/// One bar.
+/// A bar.
 pub(super) struct Bar {
     pub(super) name: String,
     pub(super) value: f64,
     pub(super) low: f64,
     pub(super) high: f64,
-    /// What is written beside it.
+    /// The text at its right.
     pub(super) text: String,
     /// Number of its colour; none for an upper bound.
     pub(super) color: Option<usize>,
@@ -27,9 +27,9 @@ pub(super) struct Bar {
 pub(super) struct Bars {
     pub(super) title: String,
     pub(super) footer: String,
-    /// What the lengths are.
+    /// The title of the axis.
     pub(super) axis: &'static str,
-    /// Where bars begin, and a line is drawn.
+    /// The value at which bars begin.
     pub(super) origin: f64,
     /// The least that the axis shows.
     pub(super) shown: (f64, f64),

@@ -1,4 +1,4 @@
-//! One drawing, two files.
+//! Drawing into SVG and PNG files.
 
 use std::path::Path;
 use std::sync::Once;
@@ -39,7 +39,7 @@ pub(super) fn color(number: usize) -> RGBColor {
     COLORS[number % COLORS.len()]
 }
 
-/// Whether the colour with this number has come round before.
+/// Returns whether an earlier index has the same colour.
 pub(super) fn is_repeated(number: usize) -> bool {
     number >= COLORS.len()
 }
@@ -49,9 +49,9 @@ pub(super) fn is_repeated(number: usize) -> bool {
 pub(crate) struct Figure {
     /// Name of its files.
     pub(crate) name: String,
-    /// What it shows.
+    /// The caption.
     pub(crate) caption: String,
-    /// Its SVG text, for the page.
+    /// The SVG text, for the page.
     pub(crate) svg: String,
 }
 

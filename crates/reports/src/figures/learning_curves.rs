@@ -135,8 +135,8 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
     Ok(drawn)
 }
 
-/// What names the line of each row: what the policy was trained on, and where that is the same on several
-/// values of another axis, the value.
+/// Names the line of each row: what its policy was trained on, with its values on axes that differ
+/// among policies of that name.
 fn line_names(table: &ReadTable) -> Result<Vec<String>, Error> {
     let trained_on = table.texts(TRAINED_ON)?;
     let mut names = trained_on.clone();

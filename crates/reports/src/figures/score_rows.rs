@@ -5,7 +5,7 @@ use crate::condition::{ANY, estimate_name, setting_name};
 use crate::label::{GROUP_SIZE, rewarded_label};
 use crate::table::ReadTable;
 
-/// One row of the `scores` table.
+/// A row of the `scores` table.
 #[derive(Clone, Debug)]
 pub(super) struct ScoreRow {
     pub(super) setting: String,

@@ -36,7 +36,7 @@ use crate::table::Table;
 /// A reward above this says that a rollout is right.
 const THRESHOLD: f64 = 0.5;
 
-/// What one row says about the rewards.
+/// Quality of the rewards in one row.
 struct Audit {
     label_accuracy: Option<Estimate>,
     reward_accuracy: Option<Estimate>,
@@ -106,7 +106,8 @@ pub(crate) fn audit_by_level(evidence: &Evidence) -> Table {
     table
 }
 
-/// One condition for each pair of pseudo-references and rewards, where answers are right or wrong.
+/// Returns a condition for each pair of pseudo-references and rewards whose answers are right or
+/// wrong.
 fn audited(evidence: &Evidence) -> Vec<Condition<'_>> {
     let mut conditions = evidence
         .distinct(|stages| Some([&stages.grades].into_iter().chain(&stages.rewards).collect()));

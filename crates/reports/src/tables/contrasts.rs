@@ -50,7 +50,7 @@ pub(crate) fn contrast_rows(evidence: &Evidence, declared: &[ContrastRecord]) ->
     declared.iter().map(row).collect()
 }
 
-/// Both sides of a contrast; none where the run lacks one.
+/// Returns both sides of a contrast; none where the run lacks one.
 fn sides(evidence: &Evidence, record: &ContrastRecord) -> Option<[Scored; 2]> {
     let conditions = evidence.conditions();
     let select = |selection: &str| select_condition(&conditions, selection).ok();

@@ -20,7 +20,7 @@ const CAPTION: &str = "Tokens that the records of each condition rest on, by sta
                        alone. Conditions share calls, so that rows can't be added up; `spending` has what \
                        was paid";
 
-/// What one stage of a condition's cells cost.
+/// Cost of one stage of a condition's cells.
 struct Row<'a> {
     condition: Condition<'a>,
     stage: &'static str,
@@ -91,12 +91,12 @@ fn total(usages: impl Iterator<Item = Usage>) -> Usage {
     })
 }
 
-/// What the judge of one grade spent.
+/// Returns the tokens that the judge of one grade used.
 fn graded(grade: &GradeRecord) -> Usage {
     total(grade.judged.iter().map(judged_usage))
 }
 
-/// What a judge spent on one answer.
+/// Returns the tokens that a judge used for one answer.
 pub(crate) fn judged_usage(judged: &JudgedCriterion) -> Usage {
     match judged {
         JudgedCriterion::Verdict { judged, .. } => judged.usage,

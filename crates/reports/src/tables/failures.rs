@@ -43,7 +43,7 @@ impl Tally {
     }
 }
 
-/// Which stage a part of the table is about, and how a cell's records of it are counted.
+/// Stage of a part of the table, and the function that counts a cell's records of it.
 type Part = (fn(&CellStages) -> Option<&Digest>, fn(&Evidence, &CellRecord, &mut Tally));
 
 const PARTS: [Part; 6] = [

@@ -8,16 +8,16 @@ use crate::condition::Condition;
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-/// What stands for a group whose rewards could not be had at all.
+/// The reason for a group without any rewards.
 const FAILED: &str = "failed";
 
-/// One group of one seed.
+/// A group of one seed.
 pub(super) struct RewardedGroup {
     /// Number of its prompt.
     pub(super) prompt: usize,
     /// Reward and score of each rollout, as far as there are.
     pub(super) rollouts: Vec<(Option<f64>, Option<f64>)>,
-    /// Why rollouts have no reward.
+    /// The reasons why rollouts have no reward.
     pub(super) reasons: Vec<&'static str>,
 }
 
@@ -32,7 +32,7 @@ impl RewardedGroup {
     }
 }
 
-/// Every group of a condition; none of a condition that derives no rewards.
+/// Returns every group of a condition; none of a condition that derives no rewards.
 pub(super) fn rewarded_groups(
     evidence: &Evidence,
     condition: &Condition<'_>,
