@@ -1,8 +1,8 @@
-//! Conditions: points of the matrix, and how tables and figures name them.
+//! Conditions, the points of the matrix, and their names in tables and figures.
 //!
-//! Conditions may share what a table is about: cells that differ in their reward only have the same
-//! scores, and a constant reward is the same for every aggregator. Such conditions are one row; on an
-//! axis where they differ it says `any`.
+//! Conditions may share the subject of a table: cells that differ only in their reward have the
+//! same scores, and a constant reward is the same for every aggregator. Such conditions are one
+//! row; on an axis where they differ it says `any`.
 
 use preceptor_core::record::{CellRecord, CellStages, PlanRecord};
 use preceptor_core::{AggregateOutcome, Digest, Origin};
@@ -12,19 +12,19 @@ use crate::evidence::{Evidence, RolloutSet};
 use crate::label::{AGGREGATOR, GROUP_SIZE, rewarded_label, value_label};
 use crate::table::Table;
 
-/// Stands where the conditions of a row differ.
+/// The value of a column in which the conditions of a row differ.
 pub(crate) const ANY: &str = "any";
-/// The column of what a policy was trained on.
+/// The column that says what a policy was trained on.
 pub(crate) const TRAINED_ON: &str = "trained_on";
 
-/// A point of the matrix: the cells that differ in their seed only.
+/// A point of the matrix: cells that differ only in their seed.
 #[derive(Clone)]
 pub(crate) struct Condition<'a> {
     /// Any of the cells; they agree on everything but seed and stages.
     pub(crate) cell: &'a CellRecord,
     /// The cells, in the order of the plan's seeds.
     pub(crate) cells: Vec<&'a CellRecord>,
-    /// A cell of each condition that stands in the same row.
+    /// A cell of each condition in the same row.
     alike: Vec<&'a CellRecord>,
 }
 
@@ -92,7 +92,7 @@ impl Condition<'_> {
         })
     }
 
-    /// The values of the columns that [`identify`] makes.
+    /// Returns the columns that [`identify`] adds, with their values.
     fn identity(&self, evidence: &Evidence) -> Vec<(String, String)> {
         let axes = evidence.plan.axes.iter().map(|axis| axis.key.as_str());
         let mut values: Vec<_> = axes.map(|key| (key.to_owned(), self.axis(key))).collect();
@@ -130,13 +130,13 @@ impl Condition<'_> {
 const SINGLE: &str = "single";
 /// The aggregator that takes the most frequent answer.
 pub(crate) const MAJORITY: &str = "majority";
-/// The reward that compares answers with the pseudo-reference, and so adds nothing to its name.
+/// The reward that compares answers with the pseudo-reference. It is left out of names.
 const ANSWER_MATCH: &str = "answer-match";
-/// The objective that trains on pseudo-references and asks no reward.
+/// The objective that trains on pseudo-references and uses no reward.
 const IMITATION: &str = "sft";
 
-/// The part that saw labels where a cell's policy was trained on them: `reward` or `aggregator`. A mixed
-/// reward sees labels if any of its terms does.
+/// Names the part that saw labels, `reward` or `aggregator`, if a cell's policy was trained on
+/// them. A mixed reward sees labels if any of its terms does.
 fn trained_on_labels(cell: &CellRecord) -> Option<&'static str> {
     let training = cell.training.as_ref()?;
     if cell.reward_sees_labels && training.objective != IMITATION {
@@ -157,8 +157,8 @@ fn is_of(key: &str, part: &str) -> bool {
     key == part || key.strip_prefix(part).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The name of an aggregator from a row's identity: its value on the axis `aggregator`, else its kind,
-/// then what else varies about it.
+/// Names the aggregator of a row: by its value on the axis `aggregator`, else its kind, followed by
+/// the settings in which it differs.
 pub(crate) fn estimate_name(identity: &[(String, String)]) -> String {
     let value =
         |key: &str| identity.iter().find(|(known, _)| known == key).map(|(_, v)| v.as_str());
@@ -243,7 +243,7 @@ pub(crate) fn identify_rollouts(table: &mut Table, evidence: &Evidence, sets: &[
     }
 }
 
-/// The conditions of a plan, in its order.
+/// Returns the conditions of a plan, in its order.
 pub(crate) fn conditions_of(plan: &PlanRecord) -> Vec<Condition<'_>> {
     let mut conditions: Vec<Condition<'_>> = Vec::new();
     for cell in &plan.cells {
@@ -256,8 +256,8 @@ pub(crate) fn conditions_of(plan: &PlanRecord) -> Vec<Condition<'_>> {
     conditions
 }
 
-/// The one condition that a selection names, `AXIS=VALUE`, several with commas between; else how many it
-/// names.
+/// Returns the only condition that a selection names, `AXIS=VALUE`, several separated by commas;
+/// else the number of conditions that match.
 pub(crate) fn select_condition<'a>(
     conditions: &[Condition<'a>],
     selection: &str,
@@ -277,13 +277,13 @@ pub(crate) fn select_condition<'a>(
 }
 
 impl Evidence {
-    /// The conditions, in the plan's order.
+    /// Returns the conditions, in the plan's order.
     pub(crate) fn conditions(&self) -> Vec<Condition<'_>> {
         conditions_of(&self.plan)
     }
 
-    /// The conditions that have the stages which `of` names; those that share them stand together,
-    /// for one with the largest group.
+    /// Returns the conditions that have the stages picked by `of`. Those that share them are one,
+    /// with the largest group.
     pub(crate) fn distinct<'a>(
         &'a self,
         of: impl Fn(&'a CellStages) -> Option<Vec<&'a Digest>>,
@@ -329,13 +329,13 @@ impl Evidence {
         })
     }
 
-    /// The scores of a condition: one cluster a prompt, one value a seed. Prompts without a score
-    /// have an empty cluster.
+    /// Returns the scores of a condition: one cluster per prompt, one value per seed. Prompts
+    /// without a score have an empty cluster.
     pub(crate) fn scores(&self, condition: &Condition<'_>) -> Vec<Vec<f64>> {
         by_prompt(&self.estimate_scores(condition).runs)
     }
 
-    /// The size of the largest group among the conditions of a benchmark.
+    /// Returns the size of the largest group among the conditions of a benchmark.
     pub(crate) fn largest_group(&self, benchmark: &str) -> u32 {
         let cells = self.plan.cells.iter().filter(|cell| cell.benchmark == benchmark);
         cells.map(|cell| cell.group_size).max().unwrap_or(0)

@@ -1,9 +1,9 @@
-//! The records behind a plan.
+//! Records of a plan.
 //!
-//! A record may be missing because a call failed; its stage then notes the key with the reason. That
-//! is data: accessors give none, scores give the reason, tables count it. What is derived from such a
-//! record may be missing too. A record that is missing without a note was never tried, and there is
-//! no report without it.
+//! A record may be missing because a call failed; its stage then notes the key with the reason.
+//! Accessors return none for it, scores return the reason, and tables count it. Records derived
+//! from it may be missing too. A record that is missing without a note was never tried, and makes
+//! the report an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ use crate::Error;
 /// Records of one type by stage and key.
 type Records<T> = BTreeMap<Digest, BTreeMap<String, T>>;
 
-/// A set of graded rollouts: the cells that read it.
+/// A set of graded rollouts, with the cells that read it.
 pub(crate) struct RolloutSet<'a> {
     /// The cell with the largest group.
     pub(crate) cell: &'a CellRecord,
@@ -104,12 +104,13 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// The step that early stopping chose is there, and was evaluated on every split.
+    /// Checks that the step chosen by early stopping is recorded and was evaluated on every split.
     fn check_choice(&self, cell: &CellRecord) -> Result<(), Error> {
         let Some(training) = cell.training.as_ref().filter(|of| of.choice.is_some()) else {
             return Ok(());
         };
-        // A training run that waits for calls that failed has no choice yet; its rollouts say why.
+        // A training run that waits for failed calls has no choice yet; the notes of its rollouts
+        // say why.
         let waits = !self.failures[&cell.stages.rollouts].is_empty();
         let Some(step) = self.chosen_step(training) else {
             if waits {
@@ -133,7 +134,7 @@ impl Evidence {
             let stages = &cell.stages;
             for prompt in &cell.prompts {
                 let key = prompt.as_str();
-                // `excused` is true where something that the record is made from is missing.
+                // `excused` is true if a record that this one is made from is missing.
                 let has = |stage: &Digest, key: &str, there: bool, excused: bool, what: &str| {
                     if there || excused || self.failure(stage, key).is_some() {
                         Ok(())
@@ -223,18 +224,18 @@ impl Evidence {
         self.rewards[cell.stages.rewards.as_ref()?].get(key)
     }
 
-    /// The grades of a stage, by key.
+    /// Returns the grades of a stage, by key.
     pub(crate) fn grades_of(&self, stage: &Digest) -> &BTreeMap<String, GradeRecord> {
         &self.grades[stage]
     }
 
-    /// The step that early stopping chose, where it does.
+    /// Returns the step that early stopping chose, if it was used.
     pub(crate) fn chosen_step(&self, training: &TrainingRecord) -> Option<u64> {
         let choices = &self.choices[training.choice.as_ref()?];
         choices.get(CHOICE_KEY).map(|choice| choice.step)
     }
 
-    /// A step of a training, if it was done.
+    /// Returns a step of a training run, if it was done.
     pub(crate) fn step(&self, training: &TrainingRecord, step: u64) -> Option<&TrainStepRecord> {
         self.steps[&training.steps].get(&step_key(step))
     }
@@ -252,9 +253,9 @@ impl Evidence {
         self.failures[stage].get(key).map(String::as_str)
     }
 
-    /// What drawing a set of rollouts cost, as its writers noted it. Of a set that holds more than the
-    /// plan reads, the share that falls to what is read: of prompts by their tokens, of all else by
-    /// the tokens that were sampled; where the model tells none, of their number.
+    /// Returns the recorded cost of sampling a set of rollouts. For a set that holds more than the
+    /// plan reads, it is the share of the rollouts that are read: by their prompt tokens and
+    /// generated tokens, or by their number where the model reports no tokens.
     pub(crate) fn rollout_cost(&self, stage: &Digest) -> CostRecord {
         let cost = &self.costs[stage];
         let readers = self.plan.cells.iter().filter(|cell| cell.stages.rollouts == *stage);
@@ -287,7 +288,7 @@ impl Evidence {
         }
     }
 
-    /// The seconds of all steps of training, each training once.
+    /// Returns the seconds of all training steps, counting each training run once.
     pub(crate) fn training_seconds(&self) -> f64 {
         let costs = self.step_costs.values().flat_map(BTreeMap::values);
         costs.flat_map(|cost| cost.seconds.values()).sum()
@@ -298,7 +299,7 @@ impl Evidence {
         self.plan.spending.iter().map(|(role, stage)| (*role, &self.costs[stage]))
     }
 
-    /// The score of a prompt's pseudo-reference.
+    /// Returns the score of a prompt's pseudo-reference.
     pub(crate) fn score(&self, cell: &CellRecord, prompt: &PromptId) -> Score {
         let key = prompt.as_str();
         if let Some(grade) = self.grade(cell, key) {
@@ -306,11 +307,11 @@ impl Evidence {
         }
         let stages = &cell.stages;
         let noted = [&stages.grades, &stages.aggregates].map(|stage| self.failure(stage, key));
-        let reason = noted.into_iter().flatten().next().unwrap_or("the group is not whole");
+        let reason = noted.into_iter().flatten().next().unwrap_or("the group is incomplete");
         Score::Unscored(reason.to_owned())
     }
 
-    /// The score of one rollout, if there is one.
+    /// Returns the score of a rollout, if there is one.
     pub(crate) fn rollout_score(
         &self,
         cell: &CellRecord,

@@ -9,14 +9,15 @@ use serde::Serialize;
 pub(crate) struct JudgedView {
     criterion: String,
     points: f64,
-    /// `met`, `not met`, a grade, or why there is none.
+    /// `met`, `not met`, a grade, or the reason why there is none.
     answer: String,
     /// True if the criterion is met; none for ratings and failures.
     met: Option<bool>,
     failed: bool,
     num_attempts: u32,
     margin: Option<f64>,
-    /// The judge's last reply, word for word. Answers that share it carry it once, the first.
+    /// The judge's last reply, word for word. Answers from the same reply carry it once, on the
+    /// first.
     reply: String,
 }
 

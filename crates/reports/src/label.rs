@@ -23,7 +23,7 @@ pub(crate) fn axis_label(key: &str) -> String {
         return "aggregator kind".to_owned();
     }
     let mut segments: Vec<&str> = key.split('.').collect();
-    // `judge.model` and `train.objective.kind` are named by what they choose for.
+    // The segment before `kind` or `model` names the axis.
     if segments.len() > 1 && matches!(segments.last(), Some(&("kind" | "model"))) {
         segments.pop();
     }

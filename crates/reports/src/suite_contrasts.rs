@@ -1,4 +1,4 @@
-//! Contrasts that a suite declares, across its experiments.
+//! Contrasts that a suite declares across its experiments.
 
 use preceptor_core::Split;
 use preceptor_core::contrast::{ContrastFault, ContrastMetric, ContrastRecord};
@@ -38,11 +38,12 @@ impl From<Declared> for SuiteContrast {
     }
 }
 
-/// Refuses contrasts on what the plans of a suite, by experiment, can't show.
+/// Refuses contrasts that the plans of a suite, by experiment, can't answer.
 ///
 /// # Errors
 ///
-/// [`Error::Contrast`] for an experiment that is not there, and for what [`ContrastRecord::check`] refuses.
+/// [`Error::Contrast`] for an unknown experiment, and for faults that [`ContrastRecord::check`]
+/// finds.
 pub fn check_contrasts(
     contrasts: &[SuiteContrast],
     plans: &[(String, PlanRecord)],

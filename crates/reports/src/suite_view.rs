@@ -1,6 +1,6 @@
 //! Contents of a suite's summary page.
 
-use crate::claims::{Claim, Seen, Verdict};
+use crate::claims::{CheckResult, Claim, ClaimVerdict};
 use crate::suite_contrasts::SuiteContrast;
 use crate::table::Table;
 
@@ -17,11 +17,11 @@ pub struct Suite<'a> {
     pub contrasts: &'a [SuiteContrast],
 }
 
-/// A claim with what was seen.
-pub(crate) struct Judged<'c> {
+/// A claim with the results of its checks.
+pub(crate) struct ClaimResult<'c> {
     pub(crate) claim: &'c Claim,
-    pub(crate) seen: Vec<Seen<'c>>,
-    pub(crate) verdict: Verdict,
+    pub(crate) results: Vec<CheckResult<'c>>,
+    pub(crate) verdict: ClaimVerdict,
 }
 
 /// The part of an experiment that the summary page shows.

@@ -1,4 +1,4 @@
-//! A table: named, typed columns, as CSV, Parquet, LaTeX, Markdown and HTML.
+//! Tables with named, typed columns, written as CSV, Parquet, LaTeX, Markdown and HTML.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -22,9 +22,9 @@ use crate::number::{format_number, format_p_value};
 pub(crate) enum Values {
     Text(Vec<String>),
     Count(Vec<Option<u64>>),
-    /// A number, or none where it can't be told.
+    /// Numbers, some of which may be missing.
     Number(Vec<Option<f64>>),
-    /// A p-value, likewise.
+    /// p-values, some of which may be missing.
     PValue(Vec<Option<f64>>),
 }
 
@@ -70,7 +70,7 @@ impl Table {
         self.optional_count(name, values.into_iter().map(Some).collect());
     }
 
-    /// A column of whole numbers, some of which may be absent.
+    /// Adds a column of whole numbers, some of which may be missing.
     pub(crate) fn optional_count(&mut self, name: &str, values: Vec<Option<u64>>) {
         self.columns.push((name.to_owned(), Values::Count(values)));
     }
@@ -97,7 +97,7 @@ impl Table {
         self.columns.retain(|(name, values)| !is_meant(name) || !values.is_empty());
     }
 
-    /// Means with the ends of their intervals, in three columns of these names.
+    /// Adds means with the ends of their intervals, in three columns of these names.
     pub(crate) fn estimates(&mut self, names: [&str; 3], estimates: &[Option<Estimate>]) {
         let interval = |e: &Option<Estimate>| e.and_then(|e| e.interval);
         self.number(names[0], estimates.iter().map(|e| e.map(|e| e.mean)).collect());
@@ -115,12 +115,12 @@ impl Table {
         self.columns.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub(crate) fn height(&self) -> usize {
         self.columns.first().map_or(0, |(_, values)| values.len())
     }
 
-    /// A row as people read it, `-` for no number.
+    /// Returns a row as text for readers, with `-` for a missing number.
     pub(crate) fn row(&self, row: usize) -> Vec<String> {
         let shown = |value: Option<f64>, format: fn(f64) -> String| {
             value.map_or_else(|| "-".to_owned(), format)
@@ -191,7 +191,7 @@ impl Table {
         Ok(vec![name(&csv), name(&parquet), name(&tex)])
     }
 
-    /// A `tabular` for a paper (needs `booktabs`).
+    /// Returns a `tabular` for a paper (needs `booktabs`).
     fn latex(&self) -> String {
         let alignment: String =
             self.is_text().iter().map(|is_text| if *is_text { 'l' } else { 'r' }).collect();
@@ -219,7 +219,7 @@ pub(crate) struct ReadTable {
 }
 
 impl ReadTable {
-    /// The table `name`; none where it was not written.
+    /// Reads the table `name`; none if it was not written.
     pub(crate) fn read_if_there(folder: &Path, name: &str) -> Result<Option<Self>, Error> {
         let is_there = folder.join(format!("{name}.csv")).exists();
         is_there.then(|| Self::read(folder, name)).transpose()
@@ -254,7 +254,7 @@ impl ReadTable {
         self.frame.get_column_names().iter().map(|name| name.to_string()).collect()
     }
 
-    /// A column as text, whatever type CSV gave it.
+    /// Returns a column as text, whatever type it has in the CSV.
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
         let column = self.column(name)?;
         let text = |i| match column.get(i) {
@@ -274,7 +274,7 @@ impl ReadTable {
         if self.has(name) { self.numbers(name) } else { Ok(vec![None; self.frame.height()]) }
     }
 
-    /// A column of numbers; none where a cell is empty.
+    /// Returns a column of numbers; none where a cell is empty.
     pub(crate) fn numbers(&self, name: &str) -> Result<Vec<Option<f64>>, Error> {
         Ok(self.texts(name)?.iter().map(|text| text.parse().ok()).collect())
     }

@@ -1,4 +1,4 @@
-//! A report's folder.
+//! Writing a report's folder.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::{Error, html, markdown, tables};
 
 /// Files of a report.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct ReportFiles {
     /// The page to open.
     pub page: PathBuf,
     /// Every file.
@@ -27,7 +27,7 @@ pub struct Written {
 /// # Errors
 ///
 /// [`Error::Incomplete`] if records are missing; errors of reading and writing.
-pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<Written, Error> {
+pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<ReportFiles, Error> {
     let evidence = Evidence::load(store, plan)?;
     let mut tables = tables::all(&evidence);
     let tables_folder = folder.join("tables");
@@ -55,7 +55,7 @@ pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<Written, Err
     let json = serde_json::to_string_pretty(&provenance(&evidence, plan))
         .expect("provenance is plain data");
     write_file(&folder.join("provenance.json"), &(json + "\n"), &mut files)?;
-    Ok(Written { page, files })
+    Ok(ReportFiles { page, files })
 }
 
 /// Draws the figures of the report in `folder` again, from its tables alone.
@@ -75,7 +75,7 @@ fn figure_files(folder: &Path, figures: &[Figure]) -> Vec<PathBuf> {
     figures.iter().flat_map(of).collect()
 }
 
-/// The resolved settings of every condition, one after another.
+/// Returns the resolved settings of every condition, one after another.
 fn plan_toml(evidence: &Evidence) -> String {
     let mut out = format!("# {}\n", evidence.plan.title);
     for condition in evidence.conditions() {
@@ -83,13 +83,13 @@ fn plan_toml(evidence: &Evidence) -> String {
         let axes = axes.collect::<Vec<_>>().join(", ");
         let seeds = condition.cells.iter().map(|cell| cell.seed.to_string()).collect::<Vec<_>>();
         let id = condition.cell.id.short();
-        // The prefix makes a name of what may start like a number.
+        // The prefix keeps the name from starting like a number.
         out.push_str(&format!("\n# {axes}; seeds {}\n[cell-{id}]\n", seeds.join(", ")));
         for line in condition.cell.settings.lines() {
             if line.starts_with("seed = ") {
                 continue;
             }
-            // Every condition is a table of its own.
+            // Every condition is a table.
             out.push_str(&match line.strip_prefix('[') {
                 Some(name) => format!("[cell-{id}.{name}"),
                 None => line.to_owned(),

@@ -31,10 +31,10 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
     RGBColor(60, 60, 60),
 ];
-/// Upper bounds.
+/// The colour of upper bounds.
 pub(super) const BOUND_COLOR: RGBColor = RGBColor(140, 140, 140);
 
-/// The colour with a number; they come round again.
+/// Returns the colour of an index; colours repeat.
 pub(super) fn color(number: usize) -> RGBColor {
     COLORS[number % COLORS.len()]
 }
@@ -55,9 +55,9 @@ pub(crate) struct Figure {
     pub(crate) svg: String,
 }
 
-/// Something that can be drawn on any backend. `scale` multiplies every length.
+/// A drawing for any backend. `scale` multiplies every length.
 pub(super) trait Drawing {
-    /// Pixels of its SVG.
+    /// Returns the size of the SVG in pixels.
     fn size(&self) -> (u32, u32) {
         SIZE
     }

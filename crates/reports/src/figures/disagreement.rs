@@ -1,5 +1,5 @@
-//! How often two aggregators give different answers to the same group, and who is right then, at the
-//! largest group size. Pairs are those of the aggregator that the table names first.
+//! Share of groups to which two aggregators give different answers, and which of them is right
+//! then, at the largest group size. Pairs are those of the aggregator that the table names first.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
         let figure = Bars {
             title: title.clone(),
             footer: format!(
-                "x : y is the share right where they differ, {first} first; 95 % intervals over prompts"
+                "x : y is the share that is right where answers differ, {first} first; 95 % intervals over prompts"
             ),
             axis: "share of groups with different answers",
             origin: 0.0,

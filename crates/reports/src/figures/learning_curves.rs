@@ -1,4 +1,4 @@
-//! Training over steps: scores by split, and what was measured in each step. Lines are means over seeds;
+//! Training curves: scores by split, and the measures of each step. Lines are means over seeds;
 //! bands reach from the lowest seed to the highest. Rings mark the steps that early stopping chose.
 
 use std::collections::BTreeSet;
@@ -21,13 +21,13 @@ use crate::condition::TRAINED_ON;
 use crate::label::value_label;
 use crate::table::ReadTable;
 
-/// Pixels of a panel.
+/// Size of a panel in pixels.
 const PANEL: (u32, u32) = (360, 260);
-/// Panels beside one another.
+/// Panels per row.
 const COLUMNS: u32 = 2;
 /// Pixels above the panels for the title.
 const TITLE: u32 = 34;
-/// Pixels of a row of lines' names below the panels.
+/// Height in pixels of a row of line names below the panels.
 const NAMES: u32 = 24;
 /// Pixels beside the names.
 const MARGIN: u32 = 16;
@@ -111,12 +111,12 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
         named.filter(|(_, sees)| !sees.is_empty()).map(|(name, _)| name).collect();
     let rows = read(&scores, "split", "score", &bounds, split_panel)?;
     let over = format!(
-        "means over {}, bands from the lowest to the highest",
+        "means over {}, bands from the lowest to the highest seed",
         count_range(&scores.numbers("seeds")?, "seed")
     );
     let has_chosen = rows.iter().any(|row| matches!(row.content, Content::Chosen(_)));
-    let rings = if has_chosen { " Rings: steps that early stopping chose." } else { "" };
-    let title = "Score of the policy against steps of training".to_owned();
+    let rings = if has_chosen { " Rings: steps chosen by early stopping." } else { "" };
+    let title = "Score of the policy by training step".to_owned();
     let caption = format!("{title}: {over}. Grey: trained on labels.{rings}");
     let panels = Panels { title, panels: panels_of(rows) };
     drawn.push(save(figures, "learning-curves", &caption, &panels)?);
@@ -127,7 +127,7 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
             Some((order, panel_title(MEASURES[order])))
         };
         let rows = read(&steps, "measure", "mean", &bounds, panel)?;
-        let title = "Each step of training".to_owned();
+        let title = "Measures of the training steps".to_owned();
         let caption = format!("{title}: {over}. Grey: trained on labels.");
         let panels = Panels { title, panels: panels_of(rows) };
         drawn.push(save(figures, "training-steps", &caption, &panels)?);
@@ -202,7 +202,8 @@ fn read(
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Rows as panels in the order of their first; a line has one colour in all of them.
+/// Arranges rows as panels, in the order of their first row; a line has the same colour in all
+/// panels.
 fn panels_of(rows: Vec<Row>) -> Vec<Panel> {
     let mut names: Vec<(String, bool)> = Vec::new();
     for row in &rows {
@@ -253,7 +254,7 @@ impl Panel {
         let fold = |of: fn(&Point) -> f64, pick: fn(f64, f64) -> f64| points().map(of).reduce(pick);
         let low = fold(|p| p.low, f64::min).unwrap_or(0.0);
         let high = fold(|p| p.high, f64::max).unwrap_or(1.0);
-        // Where nothing varies there is no scale of its own.
+        // A constant value gets a range around it.
         let room = if high > low { (high - low) * 0.08 } else { 0.5 * high.abs().max(0.1) };
         let bottom = if (0.0..=high - low).contains(&low) { 0.0 } else { low - room };
         let first = fold(|p| p.step, f64::min).unwrap_or(0.0);
@@ -316,7 +317,7 @@ impl Panel {
 }
 
 impl Panels {
-    /// Rows of lines, as many beside one another as there is room for their names.
+    /// Returns rows of lines, with as many per row as their names leave room for.
     fn legend(&self) -> Vec<Vec<&Line>> {
         let mut rows: Vec<Vec<&Line>> = Vec::new();
         let mut left = u32::MAX;
@@ -335,7 +336,7 @@ impl Panels {
     }
 }
 
-/// Pixels of a line's stroke and name, with the room behind them.
+/// Returns the width in pixels of a line's stroke and name in the legend.
 fn width_in_legend(line: &Line) -> u32 {
     26 + 8 * line.name.chars().count() as u32 + MARGIN
 }

@@ -1,7 +1,7 @@
 //! Figures, drawn from the report's tables with plotters, as SVG and PNG.
 //!
-//! Each figure is one file here. Colours are Okabe and Ito's, which stay apart for colour-blind
-//! readers; upper bounds are grey and dashed or hatched by outline, since they are no methods.
+//! Each file here draws one figure. Colours are Okabe and Ito's, which colour-blind readers can tell
+//! apart; upper bounds are grey, and dashed where they are lines, since they are not methods.
 
 mod bars;
 mod canvas;

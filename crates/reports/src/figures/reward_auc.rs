@@ -1,6 +1,6 @@
-//! How well each reward tells right rollouts from wrong ones, by aggregator, at the largest group
-//! size: the area under the ROC curve within groups, or for rubrics the correlation of reward and
-//! score within groups.
+//! How well each reward separates right rollouts from wrong ones, by aggregator, at the largest
+//! group size: the area under the ROC curve within groups, or for rubrics the correlation of reward
+//! and score within groups.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ struct Source {
     axis: &'static str,
     origin: f64,
     shown: (f64, f64),
-    /// The groups that have the number.
+    /// The groups that have a value.
     groups: &'static str,
 }
 
@@ -47,7 +47,7 @@ const SOURCES: [Source; 2] = [
     Source {
         table: "audit",
         column: "group_auc",
-        axis: "AUC of reward against truth, within groups",
+        axis: "AUC of the reward against correctness, within groups",
         origin: 0.5,
         shown: (0.4, 1.0),
         groups: "groups with right and wrong rollouts",
@@ -58,7 +58,7 @@ const SOURCES: [Source; 2] = [
         axis: "correlation of reward and score, within groups",
         origin: 0.0,
         shown: (-0.1, 1.0),
-        groups: "groups whose rollouts differ in both",
+        groups: "groups whose rollouts differ in both reward and score",
     },
 ];
 
@@ -112,7 +112,7 @@ fn draw_one(
 ) -> Result<Figure, Error> {
     let title =
         format!("{setting}: how well rewards tell right from wrong, groups of {group_size}");
-    let caption = format!("{title}. Grey: sees labels.");
+    let caption = format!("{title}. Grey: an upper bound that sees labels.");
     // A colour for each reward.
     let mut rewards: Vec<&String> = Vec::new();
     let mut bars = Vec::new();
@@ -140,10 +140,7 @@ fn draw_one(
     }
     let figure = Bars {
         title,
-        footer: format!(
-            "n: {}; 95 % intervals over prompts, where there are enough",
-            source.groups
-        ),
+        footer: format!("n: {}; 95 % intervals over prompts, if there are enough", source.groups),
         axis: source.axis,
         origin: source.origin,
         shown: source.shown,

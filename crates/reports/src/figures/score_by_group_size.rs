@@ -1,5 +1,5 @@
-//! Score against the number of rollouts in a group, one line an aggregator, with intervals. The names
-//! stand beside the lines, so that no number of them covers a point.
+//! Score by group size, one line per aggregator, with intervals. Names stand beside the lines, so
+//! that they never cover a point.
 
 use std::path::Path;
 
@@ -18,9 +18,10 @@ use super::score_rows::{ScoreRow, footer};
 use crate::Error;
 use crate::file::file_name;
 
-/// Sideways room that the whiskers of all lines at one G share, in doublings of G.
+/// Horizontal room that the whiskers of all lines at one group size share, in doublings of the
+/// group size.
 const SPREAD: f64 = 0.4;
-/// The largest sideways shift between the whiskers of two lines, in doublings of G.
+/// The largest horizontal shift between the whiskers of two lines, in doublings of the group size.
 const SHIFT: f64 = 0.05;
 
 struct Line {
@@ -66,8 +67,8 @@ pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Fi
 }
 
 impl Lines {
-    /// The range of scores that is shown. It begins at 0, unless all scores are close together and far
-    /// from it.
+    /// Returns the range of scores that is shown. It begins at 0, unless all scores are close
+    /// together and far from it.
     fn range(&self) -> (f64, f64) {
         let rows = || self.lines.iter().flat_map(|line| &line.rows);
         let low = rows().map(|row| row.low).fold(f64::INFINITY, f64::min);

@@ -1,14 +1,15 @@
-//! `spending`: what the runs of this experiment paid for, by role. Rows add up to the last one.
+//! `spending`: tokens, time and USD that runs of this experiment used, by role. Rows add up to the
+//! last one.
 //!
-//! - `rollouts` is drawing; `training` is sampling in steps, whose `calls` are the steps and whose `seconds`
-//!   are those that the steps of this plan noted; `anchor`, `judge`, `policy` (as its own selector) and `eval-judge` are what the
-//!   runs asked beyond that, as they printed it. A call that several conditions or stages share was made and is
-//!   counted once; one that an earlier experiment paid for is not counted here.
+//! - `rollouts` is the sampling of rollouts. `training` is sampling in training steps: its `calls` are the
+//!   steps, and its `seconds` are those recorded by the steps of this plan. `anchor`, `judge`, `policy` (as its
+//!   own selector) and `eval-judge` are further calls. A call that several conditions or stages share is
+//!   counted once; one that an earlier experiment made is not counted here.
 //! - `calls`, `prompt_tokens`, `generated_tokens`, `seconds` of wall-clock time, and `cost_usd` by the
 //!   prices of the endpoints.
 //!
-//! Without a note of a run (made by an earlier version) the table is left out: what a stage rests on stands in
-//! `costs`, whose rows share calls and must not be added up.
+//! The table is left out for runs of earlier versions, which recorded no spending. `costs` lists the tokens
+//! behind each stage; its rows share calls and must not be added up.
 
 use preceptor_core::ModelRole;
 use preceptor_core::record::CostRecord;
@@ -22,8 +23,7 @@ pub(crate) fn spending(evidence: &Evidence) -> Table {
         .filter(|(_, cost)| cost.num_records > 0)
         .map(|(role, cost)| (role.name().to_owned(), cost.clone()))
         .collect();
-    let caption =
-        "What the runs of this experiment paid for, by role; shared calls are counted once";
+    let caption = "Calls, tokens, time and cost of the runs of this experiment, by role; shared calls are counted once";
     let mut table = Table::new("spending", caption);
     if rows.is_empty() {
         return table;

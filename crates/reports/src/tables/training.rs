@@ -1,6 +1,6 @@
-//! Tables about training, for cells whose policy is trained. Cells that share a training are one row.
+//! Tables about training, for cells whose policy is trained. Cells that share a training run are one row.
 //!
-//! - `training_scores`: the policy's score before, on the way and after, on each split. `score` with its
+//! - `training_scores`: the policy's score before, during and after training, on each split. `score` with its
 //!   95 % interval is over training runs (`seeds`) and prompts, crossed; `training_se` and `evaluation_se` are
 //!   the parts of its standard error, and their squares add up. `lowest` and `highest` are the seeds' own
 //!   scores. `gain` is the difference to the initial policy, paired by seed and prompt, with its interval over
@@ -9,8 +9,8 @@
 //! - Where early stopping chooses a step, a row without `step` has the policies of the steps that each seed
 //!   chose (`chosen`, in the order of the seeds). `p_holm` (of the gain, adjusted over a split) is in that row,
 //!   else in that of the last step.
-//! - `training_steps`: what was measured in each step, as means over seeds with the lowest and highest.
-//! - `training_costs`: seconds a step by phase, and tokens, as means over steps and seeds.
+//! - `training_steps`: the measures of each step, as means over seeds with the lowest and highest.
+//! - `training_costs`: seconds per step by phase, and tokens, as means over steps and seeds.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +19,15 @@ use preceptor_core::{Split, StepMeasure};
 use preceptor_stats::{Caution, Contrast, CrossedEstimate, Estimate, holm, mean};
 
 use crate::condition::{Condition, TRAINED_ON, identify};
+use crate::condition_scores::{ConditionScores, Moment};
 use crate::evidence::Evidence;
-use crate::scored::{Moment, Scored};
 use crate::table::Table;
 
 fn training_of(cell: &CellRecord) -> &TrainingRecord {
     cell.training.as_ref().expect("conditions here are trained")
 }
 
-/// The trained conditions, those that share their trainings once.
+/// Returns the trained conditions. Those that share their training runs are one.
 fn trained<'a>(evidence: &'a Evidence) -> Vec<Condition<'a>> {
     let mut distinct: Vec<Condition<'a>> = Vec::new();
     let key = |condition: &Condition<'_>| -> Vec<_> {
@@ -55,7 +55,7 @@ struct ScoreRow<'a> {
     moment: Moment,
     /// True if it is the policy that is reported.
     is_result: bool,
-    scored: Scored,
+    scored: ConditionScores,
     score: CrossedEstimate,
     gain: Option<Contrast>,
     p_holm: Option<f64>,
@@ -87,7 +87,7 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     }
     adjust(&mut rows);
 
-    let caption = "Score of the policy before, while and after it is trained, and its gain over the \
+    let caption = "Score of the policy before, during and after training, and its gain over the \
                    initial policy; intervals over training runs and prompts";
     let mut table = Table::new("training_scores", caption);
     let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
@@ -127,7 +127,7 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     table
 }
 
-/// Holm's adjustment over the results of each split.
+/// Applies Holm's adjustment over the results of each split.
 fn adjust(rows: &mut [ScoreRow<'_>]) {
     let p_value = |row: &ScoreRow<'_>| row.gain.and_then(|gain| gain.p_value);
     for i in 0..rows.len() {
@@ -141,7 +141,8 @@ fn adjust(rows: &mut [ScoreRow<'_>]) {
     }
 }
 
-/// The steps that early stopping chose, in the order of the seeds; nothing for a row of one step.
+/// Returns the steps that early stopping chose, in the order of the seeds; empty for a row of one
+/// step.
 fn chosen_steps(evidence: &Evidence, row: &ScoreRow<'_>) -> String {
     if row.moment != Moment::Final {
         return String::new();
@@ -194,7 +195,7 @@ pub(crate) fn training_steps(evidence: &Evidence) -> Table {
             }
         }
     }
-    let caption = "What was measured in each step of training: mean, lowest and highest over seeds";
+    let caption = "Measures of each training step: mean, lowest and highest over seeds";
     let mut table = Table::new("training_steps", caption);
     let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
     identify_trained(&mut table, evidence, &conditions);
@@ -235,13 +236,13 @@ pub(crate) fn training_costs(evidence: &Evidence) -> Table {
             tokens.push(sampled as f64 / count);
         }
     }
-    let caption = "Seconds of a step of training by phase, and tokens that it samples, as means over \
-                   steps and seeds on the machine that ran it";
+    let caption = "Seconds per training step by phase, and sampled tokens per step, as means over \
+                   steps and seeds on the machine that ran them";
     let mut table = Table::new("training_costs", caption);
     let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
     identify_trained(&mut table, evidence, &conditions);
     table.text("phase", rows.iter().map(|row| row.phase.clone()).collect());
-    table.number("seconds_a_step", rows.iter().map(|row| Some(row.seconds)).collect());
-    table.number("tokens_a_step", tokens.into_iter().map(Some).collect());
+    table.number("seconds_per_step", rows.iter().map(|row| Some(row.seconds)).collect());
+    table.number("tokens_per_step", tokens.into_iter().map(Some).collect());
     table
 }

@@ -179,9 +179,9 @@ fn a_suite_has_contrasts_and_claims_that_stand_in_tables() {
     let contrasts = [declared(MAJORITY)];
     let suite = Suite { title: "t", description: "d", claims: &claims, contrasts: &contrasts };
     write_suite(&bench.store(), &suite, &parts, &bench.path("")).unwrap();
-    bench.check("claims", &row, &[("a_score", 0.4), ("b_score", 0.375), ("seen", 0.025)]);
+    bench.check("claims", &row, &[("a_score", 0.4), ("b_score", 0.375), ("value", 0.025)]);
     assert_eq!(
-        bench.cell("claims", &row, "measured"),
+        bench.cell("claims", &row, "measure"),
         "score: synthesis compared with the mean of its own rollouts"
     );
     assert_eq!(bench.cell("claims", &row, "over"), "40 prompts");

@@ -316,7 +316,7 @@ fn rewards_that_conditions_share_are_one_row() {
     ];
     bench.check("rewards", &majority, &expected);
     let spent = [("stage", "rewards"), ("reward", "constant")];
-    bench.check("costs", &spent, &[("prompt_tokens", 80.0), ("tokens_a_prompt", 28.0)]);
+    bench.check("costs", &spent, &[("prompt_tokens", 80.0), ("tokens_per_prompt", 28.0)]);
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
     check([
         ("prompt_tokens", 24.0),
         ("generated_tokens", 48.0),
-        ("tokens_a_prompt", 18.0),
+        ("tokens_per_prompt", 18.0),
         ("wall_secs", 6.0),
         ("cost_usd", 3.0),
     ]);
@@ -347,7 +347,7 @@ fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
     check([
         ("prompt_tokens", 6.0),
         ("generated_tokens", 12.0),
-        ("tokens_a_prompt", 18.0),
+        ("tokens_per_prompt", 18.0),
         ("wall_secs", 1.5),
         ("cost_usd", 0.75),
     ]);
@@ -379,8 +379,8 @@ fn the_explorer_holds_rewards_and_filters_and_no_markup_of_models() {
     let page = bench.read("page.html");
     for flag in [
         "synthesis differs from majority",
-        "right when all were wrong",
-        "a rollout without a reward",
+        "right where all rollouts are wrong",
+        "rollout without a reward",
         "mixed group",
     ] {
         assert!(page.contains(&format!("\"{flag}\"")), "{flag}");
