@@ -26,7 +26,7 @@ impl fmt::Display for CanonicalKey {
     }
 }
 
-/// The canonical form of an answer; a blank answer has the empty key.
+/// Returns the canonical form of an answer; a blank answer has the empty key.
 ///
 /// ```
 /// use preceptor_answers::canonical;
@@ -94,7 +94,7 @@ impl Classes {
         self.classes.iter().find(|class| class.is_abstention()).map_or(0, AnswerClass::count)
     }
 
-    /// The indices of the largest classes, abstentions aside, by first appearance.
+    /// Returns the indices of the largest classes, abstentions aside, by first appearance.
     pub fn largest(&self) -> Vec<usize> {
         let answered = |class: &&AnswerClass| !class.is_abstention();
         let most = self.classes.iter().filter(answered).map(AnswerClass::count).max();
@@ -106,7 +106,7 @@ impl Classes {
             .collect()
     }
 
-    /// The vote's winner; `None` when every answer is an abstention.
+    /// Returns the vote's winner; `None` when every answer is an abstention.
     pub fn majority(&self) -> Option<Majority> {
         let tied = self.largest();
         let class = *tied.first()?;

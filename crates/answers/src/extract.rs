@@ -63,7 +63,7 @@ pub enum NoAnswerReason {
 }
 
 impl ExtractionRule {
-    /// The rule's name for tables; for a missing answer the reason's.
+    /// Returns the rule's name for tables; for a missing answer the reason's.
     pub fn name(self) -> &'static str {
         match self {
             Self::Box => "box",
@@ -111,7 +111,7 @@ pub fn extract_boxed(text: &str) -> Extraction {
     if thought.answer.is_some() { thought } else { found }
 }
 
-/// The answer of the last part that has one, boxes before phrases.
+/// Returns the answer of the last part that has one, boxes before phrases.
 fn last_found<'a>(parts: impl DoubleEndedIterator<Item = &'a str>) -> Extraction {
     let mut best = Extraction::missing(NoAnswerReason::NoMarker);
     for part in parts.rev() {
@@ -220,7 +220,7 @@ fn is_blank(inside: &str) -> bool {
     matches!(inside, "" | "\\ldots" | "\\dots" | "\\cdots" | "\\ " | "\\," | "\\quad")
 }
 
-/// The length of `\boxed` or `\fbox` at the start of the text, and whether its backslash is
+/// Returns the length of `\boxed` or `\fbox` at the start of the text, and whether its backslash is
 /// doubled.
 fn box_command(text: &str) -> Option<(usize, bool)> {
     const COMMANDS: [(&str, bool); 4] =
@@ -232,7 +232,7 @@ fn box_command(text: &str) -> Option<(usize, bool)> {
     (!longer && !unbraced).then_some((command.len(), escaped))
 }
 
-/// The inside of a box that was escaped once too often, with its other commands.
+/// Returns the inside of a box with one backslash too many, and its other commands likewise.
 fn unescaped(inside: &str) -> Cow<'_, str> {
     let doubled = inside.match_indices("\\\\").any(|(at, _)| {
         inside[at + 2..].starts_with(|c: char| c.is_ascii_alphabetic() || "{}%$,;! ".contains(c))
@@ -265,7 +265,7 @@ fn announced(text: &str) -> Option<&str> {
     None
 }
 
-/// The answer after "final answer", if what follows announces one.
+/// Returns the answer after "final answer", if what follows announces one.
 fn announcement<'a>(after: &'a str, at: usize, text: &str) -> Option<&'a str> {
     const EMPHASIS: [char; 5] = ['*', '_', '#', ' ', '\t'];
     let rest = after.trim_start_matches(EMPHASIS);

@@ -19,12 +19,12 @@ pub struct Grade {
 }
 
 impl Grade {
-    /// A verdict of a profile that compares strings.
+    /// Returns a verdict of a profile that compares strings.
     pub(crate) fn of_strings(equal: bool, reason: impl Into<String>) -> Self {
         Self { equal, reason: reason.into(), label_kind: None, answer_kind: None }
     }
 
-    /// The verdict on a rollout without an answer.
+    /// Returns the verdict on a rollout without an answer.
     pub(crate) fn abstention() -> Self {
         Self::of_strings(false, "no answer was given")
     }

@@ -60,7 +60,7 @@ pub(crate) fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
-/// The normalised string; `None` where the original raises.
+/// Returns the normalised string; `None` where the original raises.
 pub(crate) fn strip(string: &str) -> Option<String> {
     let mut text = string
         .replace('\n', "")

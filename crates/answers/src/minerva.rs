@@ -90,7 +90,7 @@ pub(crate) fn grade(label: &str, answer: &str) -> Grade {
     Grade::of_strings(equal, reason)
 }
 
-/// The first "Final Answer: The final answer is ... . I hope it is correct."
+/// Returns the first "Final Answer: The final answer is ... . I hope it is correct."
 pub(crate) fn extract(text: &str) -> Extraction {
     const OPEN: &str = "Final Answer: The final answer is";
     const CLOSE: &str = " I hope it is correct.";
@@ -118,7 +118,7 @@ pub(crate) enum Dialect {
     Verl,
 }
 
-/// The Minerva normalisation.
+/// Applies the Minerva normalisation.
 pub(crate) fn normalise(answer: &str, dialect: Dialect) -> String {
     let harness = dialect == Dialect::Harness;
     let is_word = |removed: &str| removed.bytes().all(|byte| byte.is_ascii_alphabetic());

@@ -61,7 +61,7 @@ pub(crate) fn thoughts(text: &str) -> Option<Thoughts> {
     Some(Thoughts { said, ended })
 }
 
-/// The marks of thoughts, in order.
+/// Returns the marks of thoughts, in order.
 fn marks(text: &str) -> Vec<(Range<usize>, Mark)> {
     const PLAIN: [(&str, bool); 6] = [
         ("<|begin_of_thought|>", true),
@@ -90,7 +90,7 @@ fn marks(text: &str) -> Vec<(Range<usize>, Mark)> {
     marks
 }
 
-/// A tag such as `< /Think >` at the start of the text.
+/// Returns a tag such as `< /Think >` at the start of the text.
 fn tag(text: &str) -> Option<(usize, Mark)> {
     const NAMES: [&str; 6] =
         ["think", "thinking", "thought", "thoughts", "reasoning", "seed:think"];

@@ -33,7 +33,8 @@ pub enum Year {
 pub struct Config {
     /// The contest's year: `"2024"` or `"2025"`.
     pub year: Year,
-    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text instead of a
+    /// chat.
     pub shots: u32,
 }
 

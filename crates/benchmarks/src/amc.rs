@@ -33,7 +33,8 @@ pub enum Set {
 pub struct Config {
     /// The set of problems: `"amc23"` or `"amc"`.
     pub set: Set,
-    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text instead of a
+    /// chat.
     pub shots: u32,
 }
 

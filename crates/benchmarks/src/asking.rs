@@ -1,6 +1,6 @@
 //! Prompts for problems with a final answer: a chat, or plain text after worked examples.
 //!
-//! The second is for base models, which have no chat template. The examples are our own.
+//! Base models, which have no chat template, need the second. The examples are our own.
 
 use preceptor_core::{Message, PromptBody, Role};
 use preceptor_text::Template;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// An error of this crate.
+/// Error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,7 +16,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A row is not what the benchmark's schema says.
+    /// A row does not match the benchmark's schema.
     #[error("read row {row} of `{}`: {detail}", path.display())]
     BadRow {
         /// The file.
@@ -26,7 +26,7 @@ pub enum Error {
         /// The fault and the allowed value.
         detail: String,
     },
-    /// The rows together are not the published ones.
+    /// The rows differ from the published ones.
     #[error(
         "check `{}`: its {num_rows} rows have canonical digest {found}, but the benchmark's is {expected}\nhint: this is another version of the data; results would carry the wrong name",
         path.display()

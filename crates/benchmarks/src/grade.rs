@@ -1,4 +1,4 @@
-//! Measuring a text against its label.
+//! Grades of texts against labels.
 
 use preceptor_answers::GraderProfile;
 use preceptor_core::record::Score;
@@ -18,8 +18,9 @@ pub struct Graded {
     pub reason: String,
 }
 
-/// Grades `text` against `label` as `profile` does: extraction, then equality. A text without a
-/// final answer scores 0, and says so; that is the benchmark's rule, not a missing score.
+/// Grades `text` against `label` by the rules of `profile`: extraction, then equality. A text
+/// without a final answer scores 0 with that reason; that is the benchmark's rule, not a missing
+/// score.
 pub fn grade(profile: GraderProfile, label: &Label, text: &str) -> Graded {
     let extraction = profile.extract(text);
     let Some(answer) = label.answer() else {

@@ -35,7 +35,7 @@ impl Grader {
         profiles.chain([Self::HealthBenchStrict])
     }
 
-    /// The name in manifests and reports.
+    /// Returns the name in manifests and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Answer(profile) => profile.name(),
@@ -43,7 +43,7 @@ impl Grader {
         }
     }
 
-    /// The version of its rules; stored grades depend on it.
+    /// Returns the version of its rules; stored grades depend on it.
     pub fn version(self) -> u32 {
         match self {
             Self::Answer(profile) => profile.version(),
@@ -51,7 +51,7 @@ impl Grader {
         }
     }
 
-    /// The profile, where final answers are compared.
+    /// Returns the profile, where final answers are compared.
     pub fn profile(self) -> Option<GraderProfile> {
         match self {
             Self::Answer(profile) => Some(profile),

@@ -68,7 +68,7 @@ pub enum Split {
     Train,
     /// For early stopping.
     Validation,
-    /// Everything, whatever split it belongs to.
+    /// All rows, whatever their split.
     All,
 }
 
@@ -96,7 +96,7 @@ pub fn data_set(config: &Config) -> &'static str {
     }
 }
 
-/// The split that a prompt belongs to.
+/// Returns the split that a prompt belongs to.
 ///
 /// ```
 /// use preceptor_benchmarks::healthbench::{Split, split_of};

@@ -35,7 +35,7 @@ use crate::PhysicianRubric;
 const TEMPLATE: &str = include_str!("../prompts/healthbench-strict-v1.md");
 const SYSTEM: &str = "You are a helpful assistant.";
 
-/// The places that a template must have.
+/// The placeholders that a template must have.
 pub const PLACES: [&str; 2] = ["<<conversation>>", "<<rubric_item>>"];
 
 /// A response to grade.
@@ -72,14 +72,14 @@ pub struct Graded {
     pub failures: Vec<JudgeFailure>,
 }
 
-/// The digest of the grader prompt: ours, or the text of another.
+/// Returns the digest of the grader prompt: ours, or the text of another.
 pub fn prompt_digest(template: Option<&str>) -> Digest {
     Digest::of(template.unwrap_or(TEMPLATE).as_bytes())
 }
 
 /// Grades each item's response. `template` is the text of another grader prompt, with [`PLACES`].
 ///
-/// # Errors
+/// [`PortError`] for faults that stop a run; a failed verdict is data.
 ///
 /// What stops a run; a verdict that can't be had is data.
 pub fn grade(
@@ -127,12 +127,12 @@ pub fn grade(
     Ok(items.iter().map(graded).collect())
 }
 
-/// Grades each item's response by the verdicts of a judge that is no model behind a grader prompt. It sees
-/// no points.
+/// Grades each item's response by the verdicts of a judge that is not a model with a grader prompt.
+/// It sees no points.
 ///
 /// # Errors
 ///
-/// What stops a run; a verdict that can't be had is data.
+/// [`PortError`] for faults that stop a run; a failed verdict is data.
 pub fn grade_by(judge: &dyn Judge, items: &[Item<'_>]) -> Result<Vec<Graded>, PortError> {
     let requests: Vec<_> = items.iter().map(Item::as_request).collect();
     let verdicts = judge.verdicts(&requests)?;
@@ -142,7 +142,7 @@ pub fn grade_by(judge: &dyn Judge, items: &[Item<'_>]) -> Result<Vec<Graded>, Po
     Ok(items.iter().zip(verdicts).map(graded).collect())
 }
 
-/// The score of an example from its verdicts.
+/// Returns the score of an example from its verdicts.
 pub fn of_verdicts(judged: Vec<(Criterion, Judged<Verdict>)>) -> Graded {
     let items: Vec<_> = judged.iter().map(|(c, judged)| (c.points, judged.answer.met())).collect();
     let failure = |(_, judged): &(Criterion, Judged<Verdict>)| match judged.answer {
@@ -153,7 +153,7 @@ pub fn of_verdicts(judged: Vec<(Criterion, Judged<Verdict>)>) -> Graded {
     Graded { score: rubric_score(&items), judged, failures }
 }
 
-/// `role: content` paragraphs, the response last.
+/// Returns the conversation as `role: content` paragraphs, the response last.
 fn conversation(item: &Item<'_>) -> String {
     let mut paragraphs: Vec<String> = match &item.prompt.body {
         PromptBody::Text(text) => vec![format!("user: {text}")],

@@ -1,11 +1,12 @@
 //! Tasks with labels, their loaders and graders.
 //!
-//! This is the one side of the label firewall that knows truths: [`Label`] is defined here, and the
-//! crates that estimate, reward and train can't name it. What leaves this crate towards them is a
-//! [`preceptor_core::Prompt`]. [`oracle`] holds the upper bounds that do see labels, and say so.
+//! This crate is the side of the label firewall that knows labels: [`Label`] is defined here, and
+//! the crates that estimate, reward and train can't name it. They receive a
+//! [`preceptor_core::Prompt`] from this crate. [`oracle`] holds the upper bounds that do see labels
+//! and are marked so.
 //!
-//! One benchmark, one file: a `Config` (its table in the manifest), a `load` function that gives a
-//! [`TaskSet`], and a summary for the catalog.
+//! Each benchmark is one file: a `Config` (its table in the manifest), a `load` function that
+//! returns a [`TaskSet`], and a summary for the catalog.
 
 pub mod aime;
 pub mod amc;

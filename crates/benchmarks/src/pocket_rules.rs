@@ -1,6 +1,6 @@
-//! `pocket-rules`: a judge of the generated worlds that reads their sentences by rule.
+//! `pocket-rules`: a judge of the synthetic benchmarks that reads their sentences by rule.
 //!
-//! It knows the forms of sentences and no label. What it can be asked:
+//! It knows the forms of sentences and no label. It answers these criteria:
 //!
 //! | criterion | met if the response |
 //! |---|---|
@@ -10,9 +10,9 @@
 //!
 //! Any other criterion can't be judged: the verdict is `Failed(Unreadable)`, never a "no".
 //!
-//! **A weaker judge.** With `error-rate = e` a share e of the verdicts is turned, those of which the
-//! digest of seed, response, reference and criterion says so: the same question has the same verdict in
-//! every run. What a verdict rests on is in its evidence, and so is that it was turned.
+//! **A weaker judge.** With `error-rate = e`, a share e of the verdicts is flipped. The digest of
+//! seed, response, reference and criterion decides which, so the same question has the same verdict
+//! in every run. The evidence names the basis of a verdict, and says if it was flipped.
 //!
 //! Differs from the paper: its judge is a language model.
 
@@ -34,28 +34,28 @@ pub const SUMMARY: &str =
 pub const NAME: &str = "pocket-rules";
 /// The version of the rules above; stored verdicts depend on it.
 const VERSION: u32 = 1;
-/// Steps that an error rate is rounded to.
+/// Resolution of an error rate.
 const RESOLUTION: u64 = 1_000_000;
 
 /// Settings of [`PocketRules`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Share of verdicts that are turned, 0 to 0.5. Default: 0.
+    /// Share of verdicts that are flipped, 0 to 0.5. Default: 0.
     pub error_rate: f64,
     /// The seed that picks those verdicts. Default: 0.
     pub error_seed: u64,
 }
 
 impl Config {
-    /// The first setting outside its range: key, value, what is allowed.
+    /// Returns the first setting outside its range: key, value, allowed values.
     pub fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
         let fine = (0.0..=0.5).contains(&self.error_rate);
         (!fine).then(|| ("error-rate", self.error_rate.to_string(), "0 to 0.5"))
     }
 }
 
-/// The digest of the rules, in place of that of a prompt.
+/// Returns the digest of the rules, in place of that of a prompt.
 pub fn rules_digest() -> Digest {
     Digest::of_parts([NAME.as_bytes(), &VERSION.to_le_bytes()])
 }
@@ -68,14 +68,14 @@ pub fn identity(config: &Config) -> ModelIdentity {
     ModelIdentity { weights, tokenizer: rules, template: None, attested: true }
 }
 
-/// Judges by rule.
+/// A judge that decides by rule.
 #[derive(Clone, Debug)]
 pub struct PocketRules {
     config: Config,
 }
 
 impl PocketRules {
-    /// The judge of `config`.
+    /// Returns the judge of `config`.
     pub fn new(config: &Config) -> Self {
         Self { config: config.clone() }
     }
@@ -126,7 +126,7 @@ fn says_the_same(response: &str, reference: &str) -> bool {
     }
 }
 
-/// The text in the last box.
+/// Returns the text in the last box.
 fn boxed(text: &str) -> Option<&str> {
     let (_, rest) = text.rsplit_once(r"\boxed{")?;
     Some(rest.split_once('}')?.0.trim())

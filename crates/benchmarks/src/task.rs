@@ -1,4 +1,4 @@
-//! A prompt with its label, and sets of them.
+//! Tasks, prompts with their labels, and sets of tasks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub struct Task {
     pub prompt: Prompt,
     /// The bare question, for people.
     pub question: String,
-    /// The truth.
+    /// The label.
     pub label: Label,
     /// Named facts to split results by, for example `level`.
     pub tags: BTreeMap<String, String>,
@@ -35,7 +35,7 @@ pub struct Task {
 pub struct TaskSet {
     /// The benchmark's name in tables.
     pub name: String,
-    /// The tasks, at most as many as were asked for. A smaller limit gives a prefix of a larger.
+    /// The tasks, at most as many as requested. A smaller limit gives a prefix of a larger one.
     pub tasks: Vec<Task>,
     /// The digest of everything that a prompt of the benchmark depends on, whatever the limit.
     pub prompts_digest: Digest,
@@ -50,7 +50,7 @@ pub struct TaskSet {
 }
 
 impl TaskSet {
-    /// A set of all `tasks` of a benchmark, cut to `limit`.
+    /// Returns a set of all `tasks` of a benchmark, cut to `limit`.
     ///
     /// The order is that of the ids' digests, so that a prefix is a fair sample of a file that is
     /// sorted by subject or difficulty, the same one for every seed.

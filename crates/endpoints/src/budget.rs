@@ -1,21 +1,21 @@
 //! Tokens and USD spent by an endpoint, and the cap on them.
 //!
-//! Before a call its highest possible cost is set aside; after it, what it did cost is booked. So
-//! the cap holds whatever the threads do. A call that does not fit only because of what is set aside
-//! waits until calls in flight have ended, and is refused once it does not fit what is really spent.
+//! Before a call, its highest possible cost is reserved; after it, its actual cost is booked. So
+//! the cap holds across threads. A call that does not fit only because of reservations waits until
+//! calls in flight have ended; it is refused once it exceeds what is left.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use preceptor_core::Usage;
 
 /// Tokens that a price is for.
-const TOKENS_A_PRICE: f64 = 1e6;
+const TOKENS_PER_PRICE: f64 = 1e6;
 
 /// Returns the cost of `usage` in USD, from prices per million tokens.
 pub(crate) fn price(prompt_price: f64, generated_price: f64, usage: Usage) -> f64 {
     (usage.num_prompt_tokens as f64 * prompt_price
         + usage.num_generated_tokens as f64 * generated_price)
-        / TOKENS_A_PRICE
+        / TOKENS_PER_PRICE
 }
 
 /// Cost of an endpoint's calls so far.
@@ -33,9 +33,9 @@ pub struct Spent {
 /// The cost of a call that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settlement {
-    /// The server told.
+    /// The server reported the usage.
     Reported(Usage),
-    /// It may have cost all that was set aside.
+    /// It may have cost all that was reserved.
     Unreported,
     /// It was not sent, or the server refused it.
     Free,
@@ -48,7 +48,7 @@ struct Books {
     reserved: Usage,
 }
 
-/// The purse of one endpoint.
+/// The budget of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Purse {
     prompt_price: f64,
@@ -68,7 +68,7 @@ impl Purse {
         price(self.prompt_price, self.generated_price, usage)
     }
 
-    /// Sets `most` aside; false if the budget does not hold it.
+    /// Reserves `most`; false if the budget does not allow it.
     pub(crate) fn reserve(&self, most: Usage) -> bool {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(budget) = self.budget {
@@ -90,7 +90,7 @@ impl Purse {
         true
     }
 
-    /// Books what became of a call for which `most` was set aside.
+    /// Books the outcome of a call for which `most` was reserved.
     pub(crate) fn settle(&self, most: Usage, settlement: Settlement) {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         books.reserved.num_prompt_tokens -= most.num_prompt_tokens;
@@ -128,7 +128,7 @@ mod tests {
         purse.settle(tokens(200_000, 400_000), Settlement::Reported(tokens(100_000, 50_000)));
         let spent = purse.spent();
         assert!((spent.cost_usd - 0.2).abs() < 1e-12, "{spent:?}");
-        // 0.2 and 0.8 fill it exactly, a token more does not fit.
+        // 0.2 and 0.8 fill it exactly; one more token does not fit.
         assert!(!purse.reserve(tokens(1, 400_000)));
         assert!(purse.reserve(tokens(0, 400_000)));
         purse.settle(tokens(0, 400_000), Settlement::Free);

@@ -1,4 +1,4 @@
-//! Rollouts from an endpoint: one call each, told to the observer as they end.
+//! Rollouts from an endpoint: one call each, passed to the observer as they end.
 
 use preceptor_core::{
     FinishReason, GenerationObserver, GenerationRequest, PortError, Prompt, Rollout, RolloutSeed,

@@ -2,7 +2,7 @@
 
 use preceptor_core::{CallFailure, PortError};
 
-/// An error of this crate. None of them shows a key.
+/// Error of this crate. Errors never show a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,7 +16,7 @@ pub enum Error {
         /// The allowed values.
         allowed: &'static str,
     },
-    /// The variable that should hold the key does not.
+    /// The variable that should hold the key is not set.
     #[error(
         "find the key of an endpoint: environment variable `{variable}` is not set or empty\nhint: set it, or leave `key-env` out for servers without keys"
     )]
@@ -24,14 +24,14 @@ pub enum Error {
         /// Name of the variable.
         variable: String,
     },
-    /// The key can't stand in a header.
+    /// The key has characters that a header can't hold.
     #[error(
-        "use the key of an endpoint: it holds characters that no key has\nhint: keys are printable ASCII without spaces"
+        "use the key of an endpoint: it has characters that a key can't have\nhint: keys are printable ASCII without spaces"
     )]
     BadKey,
     /// The server does not accept the key.
     #[error(
-        "call endpoint `{endpoint}` at {url}: the server does not let us in (HTTP {status}): {detail}\nhint: check the key in the variable that `key-env` names, and what it may use"
+        "call endpoint `{endpoint}` at {url}: the server refuses the key (HTTP {status}): {detail}\nhint: check the key in the variable that `key-env` names, and what it may use"
     )]
     KeyRefused {
         /// Name of the endpoint.

@@ -9,8 +9,8 @@ use crate::config::sorted;
 use crate::{Config, Dialect};
 
 /// Tokens that a chat template may add around a chat and around each turn.
-const TOKENS_A_CHAT: u64 = 64;
-const TOKENS_A_TURN: u64 = 16;
+const TOKENS_PER_CHAT: u64 = 64;
+const TOKENS_PER_TURN: u64 = 16;
 
 /// Paths below the base URL.
 pub(crate) const CHAT: &str = "/chat/completions";
@@ -23,9 +23,9 @@ pub(crate) struct Call {
     pub path: &'static str,
     /// JSON.
     pub body: String,
-    /// The most tokens it can take. No tokenizer is at hand: a token has at least one byte.
+    /// The most tokens that it can use. There is no tokenizer here: a token has at least one byte.
     pub most: Usage,
-    /// Decides the jitter of its retries.
+    /// The seed of the jitter of its retries.
     pub seed: Seed,
 }
 
@@ -46,7 +46,7 @@ impl Call {
                 );
                 body.set("messages", turns.collect::<Vec<_>>());
                 let bytes = messages.iter().map(|message| message.content.len() as u64);
-                (CHAT, TOKENS_A_CHAT + bytes.map(|bytes| bytes + TOKENS_A_TURN).sum::<u64>())
+                (CHAT, TOKENS_PER_CHAT + bytes.map(|bytes| bytes + TOKENS_PER_TURN).sum::<u64>())
             }
             PromptBody::Text(text) => {
                 body.set("prompt", text.as_str());
@@ -75,7 +75,7 @@ impl Call {
         match dialect {
             Dialect::OpenAi | Dialect::Ollama => {}
             Dialect::Vllm => {
-                // Older versions know -1 only as "all".
+                // Older versions know only -1 as "all".
                 let all = sampling.top_k == 0;
                 body.set("top_k", if all { -1 } else { i64::from(sampling.top_k) });
                 body.set("repetition_penalty", 1.0);
@@ -92,7 +92,7 @@ impl Call {
                 _ => body.set("logprobs", true),
             }
             if dialect == Dialect::LlamaCpp && path == CHAT {
-                // Without it llama-cpp-python gives none and llama.cpp's server gives 20.
+                // Without it, llama-cpp-python returns none and llama.cpp's server returns 20.
                 body.set("top_logprobs", 1);
             }
         }
@@ -101,9 +101,9 @@ impl Call {
         Self { path, body: body.finish(config), most, seed }
     }
 
-    /// Gives back `text` with its log-probabilities.
+    /// Asks the server to return `text` with its log-probabilities.
     pub(crate) fn scoring(config: &Config, text: &str, seed: Seed) -> Self {
-        // llama-cpp-python reads 0 as "no limit"; what it writes beyond the text is not looked at.
+        // llama-cpp-python reads 0 as "no limit"; generated text beyond the prompt is ignored.
         let max_tokens = if config.dialect == Dialect::LlamaCpp { 1 } else { 0 };
         let mut body = Body::new(config);
         body.set("prompt", text);
@@ -161,7 +161,7 @@ mod tests {
         lines.join("\n")
     }
 
-    /// A chat with neutral settings, and a text with all of those that the dialect has.
+    /// Returns a chat with neutral settings, and a text with all of those that the dialect has.
     fn bodies(dialect: Dialect) -> String {
         let config = config(dialect);
         let seed = Seed::root(1);

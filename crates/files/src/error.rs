@@ -77,9 +77,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A download failed.
-    #[error(
-        "download `{url}`\nhint: without a network, put the file where `fetch` would and it is used as it is"
-    )]
+    #[error("download `{url}`\nhint: without a network, put the file where `fetch` would store it")]
     Download {
         /// From where.
         url: String,

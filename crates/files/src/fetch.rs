@@ -64,7 +64,7 @@ impl Files {
         Ok(Self { places, registry })
     }
 
-    /// The names that are known.
+    /// Returns the names that are known.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -175,7 +175,7 @@ impl Files {
         unpacked.and_then(|()| self.model(name))
     }
 
-    /// The state of a registered model's file.
+    /// Returns the state of a registered model's file.
     ///
     /// # Errors
     ///
@@ -194,7 +194,7 @@ impl Files {
         Ok(FileStatus { path, state })
     }
 
-    /// The state of a repository's files together.
+    /// Returns the state of a repository's files together.
     fn hub_status(&self, name: &str, path: PathBuf, rehash: bool) -> Result<FileStatus, Error> {
         let Some(files) = hub::files_here(&path) else {
             return Ok(FileStatus { path, state: FileState::Missing });
@@ -279,7 +279,7 @@ impl Files {
         }
     }
 
-    /// The state of each place that the data set `name` may lie in.
+    /// Returns the state of each path where the data set `name` may be.
     ///
     /// # Errors
     ///

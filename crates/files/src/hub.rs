@@ -83,12 +83,13 @@ pub(crate) struct Fetch<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// The key of a file's recorded digest.
+/// Returns the key of a file's recorded digest.
 pub(crate) fn digest_key(name: &str, file: &str) -> String {
     format!("models/{name}/{file}")
 }
 
-/// The weights' files that are here, by the index if there is one; none where some are missing.
+/// Returns the weight files on this machine, by the index if there is one; none where some are
+/// missing.
 pub(crate) fn weights_here(folder: &Path) -> Option<Vec<String>> {
     let files = match fs::read(folder.join(INDEX)) {
         Ok(index) => shards(&index)?,
@@ -110,7 +111,7 @@ pub(crate) fn files_here(folder: &Path) -> Option<Vec<String>> {
     Some(files)
 }
 
-/// The files that an index lists; none if it is no index, or leads out of its folder.
+/// Returns the files that an index lists; none if it is no index, or leads out of its folder.
 fn shards(index: &[u8]) -> Option<Vec<String>> {
     let index: serde_json::Value = serde_json::from_slice(index).ok()?;
     let mut files = Vec::new();
@@ -186,8 +187,8 @@ impl Fetch<'_> {
             let num_bytes = copy(&mut response, &mut out, &part, &self.url(file), at, on_fetch)?;
             out.sync_all().map_err(Error::write(&part))?;
             if wanted.is_some_and(|wanted| wanted != num_bytes) {
-                let detail = format!("it broke off after {num_bytes} bytes");
-                return Err(self.refused(file, detail, "fetch again; it goes on from there"));
+                let detail = format!("the download broke off after {num_bytes} bytes");
+                return Err(self.refused(file, detail, "fetch again to resume from there"));
             }
         }
         let found = sha256_of_file(&part)?;
@@ -217,14 +218,14 @@ impl Fetch<'_> {
             ),
             StatusCode::NOT_FOUND => (
                 "there is no such file".to_owned(),
-                "the repository or its revision may be named otherwise",
+                "check the names of the repository and its revision",
             ),
             other => (format!("the hub says {other}"), "try again later"),
         };
         Err(self.refused(file, detail, hint))
     }
 
-    /// The response for a file from byte `held` on, and the digest that the hub tells.
+    /// Returns the response for a file from byte `held` on, and the digest that the hub reports.
     fn ask(&self, file: &str, held: u64) -> Result<(Response<Body>, Option<String>), Error> {
         let agent: Agent =
             Agent::config_builder().max_redirects(0).http_status_as_error(false).build().into();
@@ -247,7 +248,7 @@ impl Fetch<'_> {
                 return Ok((response, published));
             }
             let Some(location) = header(&response, "location") else {
-                let detail = "it redirects to nowhere".to_owned();
+                let detail = "it redirects without an address".to_owned();
                 return Err(self.refused(file, detail, "try again later"));
             };
             url = match location.strip_prefix('/') {
@@ -267,7 +268,7 @@ fn length(response: &Response<Body>) -> Option<u64> {
     header(response, "content-length")?.parse().ok()
 }
 
-/// A tag that is a SHA-256.
+/// Returns a tag that is a SHA-256.
 fn sha256(tag: &str) -> Option<String> {
     let tag = tag.trim_matches('"');
     let is_digest = tag.len() == 64 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -26,7 +26,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// The folders that the environment names.
+    /// Returns the folders that the environment names.
     pub fn from_env() -> Self {
         let folder =
             |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -127,7 +127,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The built-in names and those of the user's own files, which win.
+    /// Returns the built-in names and those of the user's own files, which win.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl Registry {
         Ok(Self { models, data })
     }
 
-    /// The model called `name`.
+    /// Returns the model called `name`.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl Registry {
         self.models.get(name).ok_or_else(|| unknown("model", name, &self.models))
     }
 
-    /// The data set called `name`.
+    /// Returns the data set called `name`.
     ///
     /// # Errors
     ///

@@ -226,7 +226,7 @@ fn what_a_hub_refuses_is_said() {
     served.lock().unwrap().files.remove("tokenizer.json");
     insta::assert_snapshot!(said(None), @r"
     download `[hub]/people/model/resolve/v1/tokenizer.json`: there is no such file
-    hint: the repository or its revision may be named otherwise
+    hint: check the names of the repository and its revision
     ");
     served.lock().unwrap().files.insert("tokenizer.json", b"{}".to_vec());
     served.lock().unwrap().wrong_tags.push("two.safetensors");

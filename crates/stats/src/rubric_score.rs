@@ -53,8 +53,8 @@ pub struct ClippedMean {
     pub num_unscored: usize,
 }
 
-/// The score of an example: points of met items over positive points. None where a verdict is
-/// missing, or no item has positive points.
+/// Returns the score of an example: points of met items over positive points. None where a verdict
+/// is missing, or no item has positive points.
 ///
 /// ```
 /// use preceptor_stats::rubric_score;
@@ -77,8 +77,8 @@ fn clipped_mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     (values.sum::<f64>() / num_values).clamp(0.0, 1.0)
 }
 
-/// The score of every metric: `overall_score` and each tag. `seeds` are those of the bootstrap, one a
-/// resample; upstream takes 1000. A metric without a scored example is left out.
+/// Returns the score of every metric: `overall_score` and each tag. `seeds` are those of the
+/// bootstrap, one per resample; upstream takes 1000. A metric without a scored example is left out.
 pub fn rubric_scores(
     responses: &[CheckedResponse],
     seeds: &[u64],
@@ -108,7 +108,7 @@ pub fn rubric_scores(
     values.into_iter().map(score).collect()
 }
 
-/// The items behind each metric of one response.
+/// Returns the items behind each metric of one response.
 fn metrics_of(response: &CheckedResponse) -> BTreeMap<&str, Vec<(f64, Option<bool>)>> {
     let of = |keep: &dyn Fn(&CheckedItem) -> bool| {
         let kept = response.items.iter().filter(|item| keep(item));
@@ -132,8 +132,8 @@ fn can_score(items: &[(f64, Option<bool>)]) -> bool {
     items.iter().any(|(points, _)| *points > 0.0)
 }
 
-/// The expected lowest of `k` scores drawn without replacement from `scores`: the average of the
-/// minimum over all subsets of size k. None where there are fewer than `k`, or `k` is 0.
+/// Returns the expected lowest of `k` scores drawn without replacement from `scores`: the average
+/// of the minimum over all subsets of size k. None where there are fewer than `k`, or `k` is 0.
 ///
 /// ```
 /// // Subsets of two: minima 1, 1, 2.

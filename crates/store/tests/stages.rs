@@ -144,7 +144,7 @@ fn a_store_of_a_later_format_is_refused() {
     let error = Store::open(folder.path()).unwrap_err().to_string();
     let error = error.replace(&folder.path().display().to_string(), "[dir]");
     insta::assert_snapshot!(error, @r"
-    understand `[dir]/format.json`: the store has format 99, this program knows 1
+    understand `[dir]/format.json`: the store has format 99, this program reads format 1
     hint: name another store with `--store DIR`
     ");
 }

@@ -164,7 +164,7 @@ fn string_end(text: &str) -> Option<usize> {
     (text.len() > MAX_KEY_BYTES).then_some(text.len())
 }
 
-/// The object at the start of `text` with its length, mended where that is needed and safe.
+/// Returns the object at the start of `text` with its length, mended where that is needed and safe.
 fn object_at(text: &str) -> Option<(Map<String, Value>, usize)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
     if let Some(Ok(Value::Object(object))) = values.next() {
@@ -177,7 +177,7 @@ fn object_at(text: &str) -> Option<(Map<String, Value>, usize)> {
     }
 }
 
-/// The balanced object at the start of `text` as JSON wants it, and its length in `text`.
+/// Returns the balanced object at the start of `text` as JSON wants it, and its length in `text`.
 fn mended(text: &str) -> Option<(String, usize)> {
     let mut out = String::new();
     let mut depth = 0_usize;

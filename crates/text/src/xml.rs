@@ -46,7 +46,7 @@ pub struct Element {
 }
 
 impl Element {
-    /// The value of attribute `name`, with or without quotes; the first if it is repeated.
+    /// Returns the value of attribute `name`, with or without quotes; the first if it is repeated.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let mut rest = self.attributes.trim_start();
         while !rest.is_empty() {
@@ -82,7 +82,7 @@ pub struct Elements {
     pub num_dropped: usize,
 }
 
-/// The elements called `tag` in `text`.
+/// Returns the elements called `tag` in `text`.
 ///
 /// ```
 /// use preceptor_text::xml_elements;
@@ -169,7 +169,7 @@ pub fn tag_starts(text: &str, tag: &str) -> Vec<usize> {
 const COMMENT: (&str, &str) = ("<!--", "-->");
 const VERBATIM: (&str, &str) = ("<![CDATA[", "]]>");
 
-/// The length of the comment or verbatim text at the start of `text`, if there is one.
+/// Returns the length of the comment or verbatim text at the start of `text`, if there is one.
 fn verbatim_length(text: &str) -> Option<usize> {
     let (open, close) = [COMMENT, VERBATIM].into_iter().find(|(open, _)| text.starts_with(open))?;
     let inner = &text[open.len()..];
@@ -198,8 +198,8 @@ struct Mark<'t> {
 }
 
 impl<'t> Mark<'t> {
-    /// The tag at the start of `text`, which starts with `<`. Only the name `wanted` may have a space
-    /// before it: elsewhere `<` may be a sign of mathematics.
+    /// Returns the tag at the start of `text`, which starts with `<`. Only the name `wanted` may
+    /// have a space before it: elsewhere `<` may be a sign of mathematics.
     fn read(text: &'t str, wanted: &str) -> Option<Self> {
         let is_end = text[1..].trim_start().starts_with('/');
         let slash = if is_end { text.find('/')? } else { 0 };

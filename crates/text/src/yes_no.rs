@@ -74,7 +74,7 @@ fn word(word: &str) -> Option<bool> {
     }
 }
 
-/// The answer of a line that says nothing else.
+/// Returns the answer of a line with no other words.
 fn alone(line: &str) -> Option<bool> {
     let is_mark = |c: char| !c.is_alphanumeric();
     let mut rest = line.trim_matches(is_mark);

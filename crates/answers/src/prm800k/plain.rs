@@ -58,7 +58,7 @@ const TEXTS: [(&str, &str); 48] = [
     ("rangle", "⟩"),
 ];
 
-/// The text of a piece of LaTeX.
+/// Returns the text of a piece of LaTeX.
 pub(super) fn to_text(latex: &str) -> String {
     let mut reader = Reader { rest: latex, depth: 0 };
     let mut text = String::with_capacity(latex.len());
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         Some(character)
     }
 
-    /// The text up to the end or an unmatched closing brace.
+    /// Returns the text up to the end or an unmatched closing brace.
     fn run(&mut self) -> String {
         let mut text = String::new();
         while let Some(next) = self.rest.chars().next() {
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A matrix as `[ a b; c d ]`; other environments as their contents.
+    /// Returns a matrix as `[ a b; c d ]`; other environments as their contents.
     fn environment(&mut self) -> String {
         let name = self.argument();
         if !name.ends_with("matrix") {

@@ -151,7 +151,7 @@ impl Cursor<'_> {
         self.named(name)
     }
 
-    /// The commands that are no functions of [`Function`].
+    /// Parses the commands that are no functions of [`Function`].
     fn named(&mut self, name: &str) -> Parse<Value> {
         match name {
             "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" => {
@@ -263,7 +263,7 @@ impl Cursor<'_> {
         })
     }
 
-    /// A root sign in plain text: it takes the whole numeral, group or symbol that follows.
+    /// Parses a root sign in plain text: it takes the whole numeral, group or symbol that follows.
     fn plain_radical(&mut self) -> Parse<Value> {
         let index = self.root_index()?;
         self.skip_space();
@@ -277,7 +277,7 @@ impl Cursor<'_> {
         if radicand.is_scalar() { Ok(radicand.root(index)) } else { Err(Stop::Syntax) }
     }
 
-    /// The index before a radicand: 2 unless one is written.
+    /// Parses the index before a radicand: 2 unless one is written.
     fn root_index(&mut self) -> Parse<u32> {
         self.skip_space();
         let mut index = 2;
@@ -352,7 +352,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// An argument of a command as TeX takes it: a group or one token.
+    /// Parses an argument of a command as TeX takes it: a group or one token.
     pub(crate) fn argument(&mut self) -> Parse<Value> {
         self.skip_space();
         self.step()?;
@@ -366,7 +366,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// An exponent or a subscript; unbraced digits stay together.
+    /// Parses an exponent or a subscript; unbraced digits stay together.
     pub(crate) fn script(&mut self) -> Parse<Value> {
         self.skip_space();
         self.step()?;

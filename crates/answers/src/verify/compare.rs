@@ -88,8 +88,8 @@ fn same_brackets(left: (u8, u8), right: (u8, u8)) -> bool {
     plain(left) == plain(right)
 }
 
-/// The items of a list that can be coordinates: without names, or each with its own.
-/// `x = 1 or x = 2` states none.
+/// Returns the items of a list that can be coordinates: without names, or each with its own. `x = 1
+/// or x = 2` states none.
 fn as_coordinates(items: &[Value]) -> Vec<Value> {
     if items.iter().any(is_relation) {
         coordinates(items).unwrap_or_default()
@@ -98,7 +98,8 @@ fn as_coordinates(items: &[Value]) -> Vec<Value> {
     }
 }
 
-/// The values of `x_1 = 2, x_2 = 3`, or of a list without names: roots, whose order says nothing.
+/// Returns the values of `x_1 = 2, x_2 = 3`, or of a list without names: roots, whose order says
+/// nothing.
 fn unnamed_roots(items: &[Value]) -> Option<Vec<Value>> {
     let mut roots = Vec::with_capacity(items.len());
     for item in items {
@@ -119,7 +120,7 @@ fn has_unit(value: &Value) -> bool {
     matches!(value, Value::Percent(_) | Value::Degree(_) | Value::Quantity(..))
 }
 
-/// The number under a unit, and the unit's name.
+/// Returns the number under a unit, and the unit's name.
 fn split_unit(value: &Value) -> (&Value, Option<&str>) {
     match value {
         Value::Percent(of) => (of, Some("percent")),
@@ -236,7 +237,7 @@ fn in_any_order(left: &[Value], right: &[Value]) -> bool {
     })
 }
 
-/// The elements of a set, once each by canonical form.
+/// Returns the elements of a set, once each by canonical form.
 fn distinct(items: &[Value]) -> Vec<Value> {
     let mut seen = std::collections::BTreeSet::new();
     items.iter().filter(|item| seen.insert(canonical::key(item))).cloned().collect()

@@ -37,7 +37,8 @@ impl Cursor<'_> {
     }
 }
 
-/// The length of the text before the first equals sign outside of brackets, if it may be a name.
+/// Returns the length of the text before the first equals sign outside of brackets, if it may be a
+/// name.
 fn left_side(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut escaped) = (0_i32, false);

@@ -81,7 +81,7 @@ fn unwrap(answer: &str) -> &str {
 }
 
 impl Cursor<'_> {
-    /// A list, or a fraction written `1 \over 2` without braces.
+    /// Parses a list, or a fraction written `1 \over 2` without braces.
     fn whole_answer(&mut self) -> Parse<Value> {
         let value = self.list()?;
         self.over(value)
@@ -127,7 +127,7 @@ impl Cursor<'_> {
         total.ok_or(Stop::Syntax)
     }
 
-    /// The signs before a term, folded into one.
+    /// Returns the signs before a term, folded into one.
     fn sign(&mut self) -> Sign {
         let mut sign = Sign::None;
         loop {
@@ -219,7 +219,7 @@ impl Cursor<'_> {
         if self.eat("-") { Ok(self.factor()?.negate()) } else { self.factor() }
     }
 
-    /// The rest of `1 4/5` after its whole number.
+    /// Parses the rest of `1 4/5` after its whole number.
     fn plain_mixed(&mut self, whole: &Rational) -> Parse<Rational> {
         let numerator = self.number()?;
         self.expect("/")?;

@@ -11,7 +11,7 @@ use super::value::{Function, RelationOp, Value, hash_name, is_root_name};
 const COORDINATES: [Value; 3] =
     [Value::Symbol(b'x' as u64), Value::Symbol(b'y' as u64), Value::Symbol(b'z' as u64)];
 
-/// The value that a relation states: of a definition, or of a chain that is true.
+/// Returns the value that a relation states: of a definition, or of a chain that is true.
 pub(crate) fn stated(value: &Value) -> Option<&Value> {
     definition(value).map(|(_, defined)| defined).or_else(|| chain(value))
 }
@@ -95,7 +95,7 @@ fn is_named_quantity(value: &Value) -> bool {
     }
 }
 
-/// The value of a chain without a name: `3 \cdot 4 = 12`, when all its sides agree.
+/// Returns the value of a chain without a name: `3 \cdot 4 = 12`, when all its sides agree.
 fn chain(value: &Value) -> Option<&Value> {
     let Value::Relation(first, rest) = value else { return None };
     if matches!(**first, Value::Symbol(_)) {
@@ -104,7 +104,7 @@ fn chain(value: &Value) -> Option<&Value> {
     value_of_sides(Some(first), rest)
 }
 
-/// The last exact side, when those before agree with it and roundings come close.
+/// Returns the last exact side, when those before agree with it and roundings come close.
 ///
 /// With `first`, all sides are one expression. Without, sides with free symbols are formulas on
 /// the way to a closed value.
@@ -180,7 +180,7 @@ pub(crate) fn defines_coordinate(value: &Value) -> bool {
     matches!(value, Value::Relation(first, _) if COORDINATES.contains(first))
 }
 
-/// The name of what a membership or an inequality restricts, and the region that it states.
+/// Returns the name of what a membership or an inequality restricts, and the region that it states.
 pub(crate) fn region(value: &Value) -> Option<(u64, Value)> {
     if let Some(set) = membership(value) {
         let Value::Relation(first, _) = value else { return None };
@@ -193,7 +193,7 @@ pub(crate) fn region(value: &Value) -> Option<(u64, Value)> {
     interval(value).map(|(name, region)| (name, as_interval(region)))
 }
 
-/// An open interval in the writing that is no pair, so that it equals no list of its ends.
+/// Returns an open interval in the writing that is no pair, so that it equals no list of its ends.
 fn as_interval(region: Value) -> Value {
     match region {
         Value::Tuple { open: b'(', close: b')', items } if items.len() == 2 => {
@@ -203,7 +203,7 @@ fn as_interval(region: Value) -> Value {
     }
 }
 
-/// The set after `\in`.
+/// Returns the set after `\in`.
 pub(crate) fn membership(value: &Value) -> Option<&Value> {
     match value {
         Value::Relation(first, rest) if !is_closed(first) => match rest.as_slice() {
@@ -214,7 +214,7 @@ pub(crate) fn membership(value: &Value) -> Option<&Value> {
     }
 }
 
-/// The symbol of an inequality with closed bounds, and the interval it describes.
+/// Returns the symbol of an inequality with closed bounds, and the interval it describes.
 pub(crate) fn interval(value: &Value) -> Option<(u64, Value)> {
     let Value::Relation(first, rest) = value else { return None };
     match (&**first, rest.as_slice()) {
@@ -271,7 +271,7 @@ fn reversed(op: RelationOp) -> Option<RelationOp> {
     })
 }
 
-/// The inequalities of one symbol, joined by "or", as one union of intervals.
+/// Returns the inequalities of one symbol, joined by "or", as one union of intervals.
 pub(crate) fn union_of_inequalities(items: &[Value]) -> Option<Value> {
     let parts = items.iter().map(interval).collect::<Option<Vec<_>>>()?;
     let (name, _) = parts.first()?;
@@ -279,7 +279,7 @@ pub(crate) fn union_of_inequalities(items: &[Value]) -> Option<Value> {
     one_symbol.then(|| Value::Union(parts.into_iter().map(|(_, part)| part).collect()))
 }
 
-/// An equation up to a factor: left minus right at two points, over that at a third.
+/// Returns an equation up to a factor: left minus right at two points, over that at a third.
 ///
 /// Equal signatures mean that the sides' differences are proportional, up to chance; `None` where
 /// the sides have no exact residue.
@@ -314,7 +314,7 @@ pub(crate) fn defines_several(items: &[Value]) -> bool {
     names.next().is_some_and(|first| names.any(|name| name != first))
 }
 
-/// The values of `y = 3, x = 2` in the order of the names, each of one letter.
+/// Returns the values of `y = 3, x = 2` in the order of the names, each of one letter.
 pub(crate) fn coordinates(items: &[Value]) -> Option<Vec<Value>> {
     let mut named = items.iter().map(definition).collect::<Option<Vec<_>>>()?;
     named.sort_by_key(|(name, _)| *name);

@@ -159,7 +159,7 @@ impl<'a> Cursor<'a> {
         self.byte_after(0)
     }
 
-    /// The byte `offset` ahead, NUL past the end.
+    /// Returns the byte `offset` ahead, NUL past the end.
     pub(crate) fn byte_after(&self, offset: usize) -> u8 {
         self.text.as_bytes().get(self.at + offset).copied().unwrap_or(0)
     }
@@ -177,7 +177,7 @@ impl<'a> Cursor<'a> {
         if self.eat(prefix) { Ok(()) } else { Err(Stop::Syntax) }
     }
 
-    /// The name of the command at the cursor (`frac` at `\frac`), empty if there is none.
+    /// Returns the name of the command at the cursor (`frac` at `\frac`), empty if there is none.
     pub(crate) fn command(&self) -> &'a str {
         if self.byte() != b'\\' {
             return "";
@@ -193,7 +193,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// The run of letters at the cursor.
+    /// Returns the run of letters at the cursor.
     pub(crate) fn word(&self) -> &'a str {
         letters(self.rest())
     }
@@ -269,7 +269,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The raw text of the braced group at the cursor, braces balanced.
+    /// Parses the raw text of the braced group at the cursor, braces balanced.
     pub(crate) fn raw_group(&mut self) -> Parse<&'a str> {
         self.skip_space();
         let inner = balanced_group(self.rest()).ok_or(Stop::Syntax)?;

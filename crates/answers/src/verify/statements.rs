@@ -89,7 +89,7 @@ impl Cursor<'_> {
         Ok(if rest.is_empty() { first } else { Value::Relation(Box::new(first), rest) })
     }
 
-    /// A side of a relation, with the modulus that may follow it.
+    /// Parses a side of a relation, with the modulus that may follow it.
     fn side(&mut self) -> Parse<Value> {
         let side = self.union()?;
         if !self.ours {

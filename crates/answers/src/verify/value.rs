@@ -54,7 +54,7 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// The kind in words, for explanations.
+    /// Returns the kind in words, for explanations.
     pub fn name(self) -> &'static str {
         match self {
             Self::Blank => "blank",
@@ -219,8 +219,8 @@ impl Value {
         }
     }
 
-    /// The product with a factor written right behind: a percent or degree sign after it is that
-    /// of the whole product.
+    /// Returns the product with a factor written right behind: a percent or degree sign after it is
+    /// that of the whole product.
     pub(crate) fn followed_by(self, factor: Self) -> Self {
         match factor {
             Self::Percent(of) if self.is_bare() => Self::Percent(Box::new(self.times(*of))),
@@ -229,7 +229,7 @@ impl Value {
         }
     }
 
-    /// The quotient `a/b`, whose percent or degree sign stands behind the divisor.
+    /// Returns the quotient `a/b`, whose percent or degree sign stands behind the divisor.
     pub(crate) fn slash(self, divisor: Self) -> Self {
         match divisor {
             Self::Percent(of) if self.is_bare() => Self::Percent(Box::new(self.over(*of))),
@@ -273,7 +273,7 @@ impl Value {
         Self::Root(index, Box::new(self))
     }
 
-    /// The kind of this value.
+    /// Returns the kind of this value.
     pub(crate) fn kind(&self) -> ValueKind {
         match self {
             Self::Rational(value) if value.is_integer() => ValueKind::Integer,
@@ -459,7 +459,7 @@ pub(crate) fn is_infinite(value: &Value) -> bool {
     }
 }
 
-/// The name of a letter with a number below it, such as `x_1`.
+/// Returns the name of a letter with a number below it, such as `x_1`.
 pub(crate) fn subscripted(letter: u8, number: &str) -> Option<u64> {
     let number = number.parse::<u16>().ok()?;
     Some(SUBSCRIPTED | (u64::from(letter) << 16) | u64::from(number))
@@ -474,7 +474,7 @@ pub(crate) fn is_root_name(name: u64) -> bool {
 /// Marks the names that [`subscripted`] makes.
 const SUBSCRIPTED: u64 = 0x5355_4253 << 32;
 
-/// The 64-bit FNV-1a hash that names symbols and seeds evaluation points.
+/// Returns the 64-bit FNV-1a hash that names symbols and seeds evaluation points.
 pub(crate) fn hash_name(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -23,7 +23,7 @@ pub(crate) fn verify(label: &str, answer: &str) -> Grade {
     }
 }
 
-/// The kind of value an answer parses to.
+/// Returns the kind of value an answer parses to.
 ///
 /// ```
 /// use preceptor_answers::{ValueKind, kind_of};
@@ -45,7 +45,7 @@ pub fn parsing_steps(answer: &str) -> u32 {
     parse(answer).1
 }
 
-/// The canonical form of an answer; `None` for a blank one.
+/// Returns the canonical form of an answer; `None` for a blank one.
 pub(crate) fn canonical_key(answer: &str) -> Option<String> {
     match parse(answer).0 {
         Value::Blank => None,

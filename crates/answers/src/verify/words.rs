@@ -29,7 +29,7 @@ pub(crate) fn bare_words(answer: &str) -> Option<Value> {
         .map(|_| Value::Text(fold(answer)))
 }
 
-/// The value of the contents of `\text{}` that stand alone.
+/// Returns the value of the contents of `\text{}` that stand alone.
 pub(crate) fn of_text(contents: &str) -> Option<Value> {
     let trimmed = contents.trim();
     let bare = trimmed.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(trimmed);
@@ -43,7 +43,7 @@ pub(crate) fn of_text(contents: &str) -> Option<Value> {
     }
 }
 
-/// An answer that the grammar does not know: words if it is only that, else its writing.
+/// Returns an answer that the grammar does not know: words if it is only that, else its writing.
 ///
 /// Text commands say nothing here, so `n \text{ is odd}` is the text `n is odd`.
 pub(crate) fn unread(text: &str) -> Value {
@@ -101,7 +101,7 @@ pub(crate) fn fold(words: &str) -> String {
     folded
 }
 
-/// The writing without spaces and sizing commands: how unparsed answers are compared.
+/// Returns the writing without spaces and sizing commands: how unparsed answers are compared.
 pub(crate) fn squeeze(answer: &str) -> String {
     let mut squeezed = String::with_capacity(answer.len());
     let mut rest = answer;
@@ -257,7 +257,7 @@ pub(crate) fn is_unread_sign(name: &str) -> bool {
     )
 }
 
-/// The function of this name, with or without a backslash.
+/// Returns the function of this name, with or without a backslash.
 pub(crate) fn function_named(name: &str) -> Option<Function> {
     Some(match name {
         "sin" => Function::Sin,
