@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_stands_in_the_closing_phrase() {
+    fn the_answer_is_in_the_closing_phrase() {
         let text = "Final Answer: The final answer is $12$. I hope it is correct.";
         assert_eq!(extract(text).answer.as_deref(), Some("$12$"));
         assert_eq!(extract(r"\boxed{12}").answer, None);

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_lies_outside_of_thoughts() {
+    fn answers_are_outside_of_thoughts() {
         assert_eq!(said("no marks, 3 < 4 > 2"), None);
         assert_eq!(said("a<think>b</think>c").as_deref(), Some("ac"));
         assert_eq!(said("b</think>c").as_deref(), Some("c"));

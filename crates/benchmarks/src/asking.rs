@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn worked_examples_stand_before_the_problem() {
+    fn worked_examples_come_before_the_problem() {
         insta::assert_snapshot!(text(1, Examples::Words), @r"
         Problem: A bakery fills bags with 6 rolls each. On Monday it filled 14 bags and had 5 rolls left over. How many rolls had it baked?
         Solution: The bags hold 14 * 6 = 84 rolls. With the rolls left over it had baked 84 + 5 = 89 rolls. The answer is \boxed{89}.

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_upstream_would_ask_for_ever_fails_after_the_attempts() {
+    fn unreadable_replies_fail_after_the_attempts() {
         let rubric = rubric(&[("a", 1.0), ("b", 1.0)]);
         for reply in [
             "true",

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_no_rule_for_is_no_no() {
+    fn a_criterion_without_a_rule_is_not_a_no() {
         let unreadable = Verdict::Failed(JudgeFailure::Unreadable);
         for criterion in ["is polite", "says: be well", "names: avoid gloves", ""] {
             assert_eq!(plain(RESPONSE, None, criterion), unreadable, "{criterion}");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_reference_what_is_said_is_compared() {
+    fn beside_a_reference_the_sentences_are_compared() {
         let statement = "The response is equivalent to the reference.";
         let same = |response, reference| plain(response, Some(reference), statement);
         assert_eq!(same(r"1+1=2;\boxed{02}", r"2=2;\boxed{02}"), Verdict::Met);

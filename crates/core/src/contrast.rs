@@ -2,47 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::Split;
 use crate::record::{CellRecord, PlanRecord};
+pub use crate::record::{ContrastMetric, ContrastRecord};
 
 /// Stands for the policy of `a` before it was trained, in the place of `b`.
 pub const INITIAL: &str = "initial";
 /// Stands for the mean of the rollouts of `a`, in the place of `b`.
 pub const ROLLOUTS: &str = "rollouts";
-
-/// A comparison of two conditions that was declared before the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ContrastRecord {
-    /// The comparison in words.
-    pub name: String,
-    /// The measure.
-    #[serde(default)]
-    pub metric: ContrastMetric,
-    /// The condition, as `AXIS=VALUE`, several with commas between.
-    pub a: String,
-    /// The condition that it is compared with, likewise; or [`INITIAL`] or [`ROLLOUTS`].
-    pub b: String,
-    /// The prompts that trained policies are evaluated on, of [`ContrastMetric::Policy`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<Split>,
-    /// The step of training, of [`ContrastMetric::Policy`]; none for the chosen or last one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<u64>,
-}
-
-/// The measure of a contrast.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContrastMetric {
-    /// The score of pseudo-references.
-    #[default]
-    Score,
-    /// The score of a trained policy's own answers.
-    Policy,
-}
 
 /// The key that keeps a contrast from being shown, with its fault and the allowed values.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_holds_for_what_calls_may_cost() {
+    fn the_cap_holds_for_the_highest_cost_of_calls() {
         let purse = Purse::new(1.0, 2.0, Some(1.0));
         assert!(purse.reserve(tokens(200_000, 400_000)));
         purse.settle(tokens(200_000, 400_000), Settlement::Reported(tokens(100_000, 50_000)));

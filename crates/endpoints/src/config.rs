@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_named_with_key_value_and_what_is_allowed() {
+    fn range_errors_name_key_value_and_allowed_values() {
         let url = |url: &str| Config { base_urls: vec![url.to_owned()], ..valid() };
         let extra = |key: &str| Config {
             extra: BTreeMap::from([(key.to_owned(), Value::from(1))]),
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_is_what_changes_answers_and_nothing_else() {
+    fn identity_covers_exactly_the_settings_that_change_answers() {
         let identity = valid().identity();
         assert!(!identity.attested);
         assert!(identity.takes_chat());

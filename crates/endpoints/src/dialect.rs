@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_dialect_cannot_say_is_refused_not_dropped() {
+    fn unsupported_settings_are_refused_not_dropped() {
         let filtered = [
             Sampling { top_k: 40, ..Sampling::default() },
             Sampling { min_p: 0.05, ..Sampling::default() },

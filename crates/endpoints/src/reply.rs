@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_said() {
+    fn replies_without_an_answer_are_reported() {
         let wrong = [
             json!({}),
             json!({"choices": []}),

@@ -129,7 +129,7 @@ impl Body {
         self.0.insert(key.to_owned(), value.into());
     }
 
-    /// Adds the user's own fields; they were checked against [`OWN_KEYS`].
+    /// Adds the user's own fields; they were checked against `config::OWN_KEYS`.
     fn finish(mut self, config: &Config) -> String {
         for (key, value) in &config.extra {
             self.set(key, sorted(value));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn openai_is_sent_what_differs_from_its_defaults() {
+    fn openai_gets_only_fields_that_differ_from_its_defaults() {
         insta::assert_snapshot!(bodies(Dialect::OpenAi), @r#"
         /chat/completions
         max_completion_tokens: 512
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn ollama_is_sent_what_it_knows() {
+    fn ollama_gets_only_fields_that_it_knows() {
         insta::assert_snapshot!(bodies(Dialect::Ollama), @r#"
         /chat/completions
         max_tokens: 512

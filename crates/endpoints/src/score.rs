@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_that_do_not_score_are_said_to() {
+    fn replies_without_scores_are_named() {
         let uneven = json!({"tokens": ["a"], "token_logprobs": [], "text_offset": [0]});
         let messages = [
             read("a", "b", Value::Null).unwrap_err(),

@@ -104,7 +104,7 @@ impl Files {
                 hint: format!("run `preceptor models fetch {name}`"),
             });
         };
-        let recorded = RecordedDigests::load(&self.places)?;
+        let recorded = RecordedDigests::load(&self.places.cache)?;
         for file in &files {
             if let Some(known) = recorded.get(&hub::digest_key(name, file)) {
                 check(&path.join(file), known, RECORDED)?;
@@ -199,7 +199,7 @@ impl Files {
         let Some(files) = hub::files_here(&path) else {
             return Ok(FileStatus { path, state: FileState::Missing });
         };
-        let recorded = RecordedDigests::load(&self.places)?;
+        let recorded = RecordedDigests::load(&self.places.cache)?;
         let mut together = FileState::Verified;
         for file in files {
             let known = recorded.get(&hub::digest_key(name, &file));
@@ -256,7 +256,7 @@ impl Files {
         for source in &self.registry.data_set(name)?.sources {
             let Some(url) = &source.url else { continue };
             let target = self.places.cache.join("data").join(&source.file);
-            let mut recorded = RecordedDigests::load(&self.places)?;
+            let mut recorded = RecordedDigests::load(&self.places.cache)?;
             let expected = match &source.sha256 {
                 Some(published) => Some((published.clone(), PUBLISHED)),
                 None => recorded.get(&source.file).map(|known| (known.to_owned(), RECORDED)),
@@ -286,7 +286,7 @@ impl Files {
     /// [`Error::UnknownName`] or [`Error::Read`].
     pub fn data_status(&self, name: &str, rehash: bool) -> Result<Vec<FileStatus>, Error> {
         let entry: &DataEntry = self.registry.data_set(name)?;
-        let recorded = RecordedDigests::load(&self.places)?;
+        let recorded = RecordedDigests::load(&self.places.cache)?;
         let mut statuses = Vec::new();
         for source in &entry.sources {
             let expected = source.sha256.as_deref().or_else(|| recorded.get(&source.file));
@@ -321,7 +321,7 @@ impl Files {
         if let Some(published) = &source.sha256 {
             return check(path, published, PUBLISHED);
         }
-        let mut recorded = RecordedDigests::load(&self.places)?;
+        let mut recorded = RecordedDigests::load(&self.places.cache)?;
         match recorded.get(&source.file) {
             Some(known) => check(path, known, RECORDED),
             None => {

@@ -6,7 +6,6 @@
 //! file's digest should be is what the hub says of it (`X-Linked-Etag`), or else what was seen first.
 //! A token goes to the hub alone, never to where it redirects.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -14,8 +13,9 @@ use std::path::Path;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
+use crate::places::{Hub, Places};
 use crate::recorded::RecordedDigests;
-use crate::{Error, Places, sha256_of_file};
+use crate::{Error, sha256_of_file};
 
 /// Files beside the weights, with whether a repository must have them.
 const BESIDE: [(&str, bool); 6] = [
@@ -32,32 +32,6 @@ const INDEX: &str = "model.safetensors.index.json";
 const MOST_REDIRECTS: usize = 5;
 /// Bytes between two calls of a watcher.
 const STRIDE: usize = 1 << 20;
-
-/// A hub, and who asks.
-#[derive(Clone, Debug)]
-pub struct Hub {
-    /// The address: `HF_ENDPOINT`, else `https://huggingface.co`.
-    pub endpoint: String,
-    /// The token for gated repositories: `HF_TOKEN`.
-    pub token: Option<Token>,
-}
-
-/// A secret that is never shown.
-#[derive(Clone)]
-pub struct Token(String);
-
-impl Token {
-    /// Wraps the secret.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
 
 /// Progress of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +166,7 @@ impl Fetch<'_> {
             }
         }
         let found = sha256_of_file(&part)?;
-        let mut recorded = RecordedDigests::load(self.places)?;
+        let mut recorded = RecordedDigests::load(&self.places.cache)?;
         let key = digest_key(self.name, file);
         let expected = match (recorded.get(&key), published) {
             (Some(known), _) => Some((known.to_owned(), "recorded when it was first fetched")),
@@ -239,7 +213,7 @@ impl Fetch<'_> {
                 request = request.header("Range", format!("bytes={held}-"));
             }
             if let (Some(token), 0) = (&self.hub.token, redirects) {
-                request = request.header("Authorization", format!("Bearer {}", token.0));
+                request = request.header("Authorization", token.bearer());
             }
             let failed = |source| Error::Download { url: url.clone(), source: Box::new(source) };
             let response = request.call().map_err(failed)?;

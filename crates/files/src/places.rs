@@ -1,12 +1,41 @@
 //! Folders on this machine.
 
-use std::env;
 use std::path::PathBuf;
-
-use crate::hub::{Hub, Token};
+use std::{env, fmt};
 
 /// The hub where none is named.
 const HUB: &str = "https://huggingface.co";
+
+/// A hub with the token to ask it.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    /// The address: `HF_ENDPOINT`, else `https://huggingface.co`.
+    pub endpoint: String,
+    /// The token for gated repositories: `HF_TOKEN`.
+    pub token: Option<Token>,
+}
+
+/// A secret that is never shown.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// Wraps the secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// Returns the value of the `Authorization` header.
+    pub(crate) fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
 
 /// The folders that files are looked for in and fetched to.
 #[derive(Clone, Debug)]

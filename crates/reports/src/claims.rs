@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_decides_only_where_it_lies_on_one_side() {
+    fn an_interval_decides_only_on_one_side() {
         let verdicts = |expect: &str| {
             let check = check(expect);
             [(0.1, 0.3), (-0.1, 0.1), (-0.3, -0.1), (0.0, 0.0)]

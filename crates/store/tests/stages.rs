@@ -44,7 +44,7 @@ fn records_read_back_across_writers_and_compaction() {
 }
 
 #[test]
-fn a_torn_last_line_is_counted_and_everything_before_it_stands() {
+fn a_torn_last_line_is_counted_and_earlier_lines_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let stage = store.stage(&spec());
@@ -65,7 +65,7 @@ fn a_torn_last_line_is_counted_and_everything_before_it_stands() {
 }
 
 #[test]
-fn verify_names_what_was_tampered_with() {
+fn verify_names_tampered_records() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let stage = store.stage(&spec());
@@ -150,7 +150,7 @@ fn a_store_of_a_later_format_is_refused() {
 }
 
 #[test]
-fn failures_stand_beside_the_records_until_they_are_made() {
+fn failures_are_noted_until_their_records_are_made() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let stage = store.stage(&spec());

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_refuses_is_mended_where_its_meaning_is_beyond_doubt() {
+    fn invalid_json_is_repaired_where_its_meaning_is_clear() {
         for text in [
             "{\"why\": \"It names the dose.\nIt does.\", \"met\": true}",
             "{\"why\": \"a\ttab\", \"met\": true}",
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_malformed_is_unreadable() {
+    fn truncated_or_malformed_text_is_unreadable() {
         for text in ["", "{\"met\": tr", "{'met': true}", "{\"other\": 1}", "\"met\": true"] {
             assert_eq!(read_json(text, "met"), JsonReading::Unreadable, "{text}");
         }

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fractions_and_roots_lose_what_the_original_loses() {
+    fn fractions_and_roots_lose_the_same_parts_as_in_the_original() {
         assert_eq!(to_text(r" \frac43"), " 4/3");
         assert_eq!(to_text(r"\frac{11+9a}{20}"), "11+9a/20");
         assert_eq!(to_text(r"11\sqrt 2"), "11√(2)");

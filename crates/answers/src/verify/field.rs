@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn roots_raise_back_to_what_they_came_from() {
+    fn roots_raise_back_to_their_radicand() {
         for value in 2..200 {
             let root = square_root(value);
             assert_eq!(root.mul(root), Element { re: value, im: 0 });

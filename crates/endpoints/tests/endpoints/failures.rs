@@ -24,7 +24,7 @@ fn garbled() -> Act {
 }
 
 #[test]
-fn what_may_pass_is_tried_again() {
+fn transient_failures_are_retried() {
     let passing: [fn() -> Act; 9] = [
         || error(500, "oops"),
         || error(429, "slow down"),

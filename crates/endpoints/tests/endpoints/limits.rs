@@ -64,7 +64,7 @@ fn a_spent_budget_is_a_failure_that_is_not_sent() {
 }
 
 #[test]
-fn what_a_lost_answer_may_have_cost_counts_against_the_budget() {
+fn a_lost_answer_counts_against_the_budget() {
     let server = Server::start(|_| truncated());
     let config =
         Config { generated_price: 1000.0, budget: Some(1.2), max_retries: 5, ..config(&server) };

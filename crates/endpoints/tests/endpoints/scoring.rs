@@ -67,7 +67,7 @@ fn a_text_over_the_context_window_has_no_log_probabilities() {
 }
 
 #[test]
-fn what_cannot_be_scored_is_unsupported_before_any_call() {
+fn unscorable_text_is_refused_before_any_call() {
     let server = Server::start(echo);
     let refused = |config: &Config, request: ScoreRequest| {
         let error = endpoint(config).score(&[request]).unwrap_err();

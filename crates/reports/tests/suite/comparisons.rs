@@ -82,7 +82,7 @@ fn contrasts_are_tested_as_they_were_declared() {
 }
 
 #[test]
-fn what_was_spent_adds_up_and_is_counted_once() {
+fn spending_adds_up_and_counts_calls_once() {
     let bench = bench(12, &[("majority", |_| Some(true)), ("synthesis", |_| Some(true))]);
     let mut stages = std::collections::BTreeMap::new();
     for (role, num_records, tokens, seconds, cost) in
@@ -129,7 +129,7 @@ fn nothing_that_was_written_reads_other_than_it_is() {
 }
 
 #[test]
-fn a_suite_has_contrasts_and_claims_that_stand_in_tables() {
+fn a_suite_has_tables_of_contrasts_and_claims() {
     let bench = bench(
         40,
         &[

@@ -181,7 +181,7 @@ fn conditions_that_share_scores_are_one_row() {
 }
 
 #[test]
-fn a_judge_who_is_not_asked_is_no_part_of_a_condition() {
+fn an_unused_judge_is_not_part_of_a_condition() {
     let bench = bench();
     bench.change(|cell| {
         cell.axes.insert("judge".to_owned(), "strict".to_owned());
@@ -320,7 +320,7 @@ fn rewards_that_conditions_share_are_one_row() {
 }
 
 #[test]
-fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
+fn a_larger_set_of_rollouts_costs_the_share_that_is_read() {
     let bench = bench();
     let spent = CostRecord {
         num_records: 12,

@@ -61,7 +61,7 @@ fn bench(second: Second) -> Bench {
 }
 
 #[test]
-fn a_noted_failure_and_what_follows_from_it_are_data() {
+fn a_noted_failure_and_its_consequences_are_data() {
     let bench = bench(Second::NoRollout);
     bench.fail("rollouts", NAME, &["p1#1"], "timeout: 30 s");
     bench.report(&[]).expect("a test's own data");
