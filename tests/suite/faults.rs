@@ -1,7 +1,7 @@
 //! Runs whose judge fails in many ways.
 
 use preceptor_core::record::{GradeRecord, RewardRecord};
-use preceptor_core::{CallFailureKind, Digest, Prompt, RewardValue, Seed};
+use preceptor_core::{CallFailureKind, Digest, ModelRole, Prompt, RewardValue, Seed};
 
 use crate::laboratory::{Laboratory, health_row};
 
@@ -44,7 +44,7 @@ fn a_run_goes_on_and_the_next_one_asks_only_for_what_failed() {
 
     laboratory.host.failing = Some(three_in_ten);
     let first = laboratory.run(&plan).unwrap();
-    let judge = &first.roles["judge"];
+    let judge = &first.roles[&ModelRole::Judge];
     let num_failed: u64 = judge.failures.values().sum();
     let num_asked = judge.num_calls + num_failed;
     assert!(judge.failures.len() >= 4, "mixed ways: {:?}", judge.failures);
@@ -67,7 +67,11 @@ fn a_run_goes_on_and_the_next_one_asks_only_for_what_failed() {
     laboratory.host.failing = None;
     let second = laboratory.run(&plan).unwrap();
     assert_eq!(second.num_failed, 0);
-    assert_eq!(second.roles["judge"].num_calls, num_failed, "only what failed is asked again");
+    assert_eq!(
+        second.roles[&ModelRole::Judge].num_calls,
+        num_failed,
+        "only what failed is asked again"
+    );
     assert_eq!(stage.load::<RewardRecord>().unwrap().records.len(), 12);
     assert!(stage.failures().unwrap().is_empty());
 
@@ -125,8 +129,8 @@ fn an_example_with_a_failed_verdict_has_no_score_until_it_is_asked_again() {
         assert_eq!(grade.judged.len(), 3);
     }
     laboratory.host.failing = None;
-    let failed: u64 = first.roles["eval-judge"].failures.values().sum();
+    let failed: u64 = first.roles[&ModelRole::EvalJudge].failures.values().sum();
     let second = laboratory.run(&plan).unwrap();
-    assert_eq!(second.roles["eval-judge"].num_calls, failed);
+    assert_eq!(second.roles[&ModelRole::EvalJudge].num_calls, failed);
     assert_eq!(load(&laboratory).len(), 8);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use preceptor_core::ModelRole;
 use preceptor_core::record::RolloutRecord;
 
 use crate::laboratory::{Laboratory, without_digests};
@@ -223,11 +224,15 @@ fn what_was_spent_is_what_the_runs_said() {
     assert_eq!(number("rollouts", "calls"), first.num_rollouts);
     let mut total = first.usage;
     for (role, cost) in &first.roles {
-        assert_eq!(number(role, "calls"), cost.num_calls, "{role}");
-        assert_eq!(number(role, "generated_tokens"), cost.usage.num_generated_tokens, "{role}");
+        assert_eq!(number(role.name(), "calls"), cost.num_calls, "{role}");
+        assert_eq!(
+            number(role.name(), "generated_tokens"),
+            cost.usage.num_generated_tokens,
+            "{role}"
+        );
         total += cost.usage;
     }
-    assert!(first.roles["judge"].num_reused > 0, "the second reward asks nothing new");
+    assert!(first.roles[&ModelRole::Judge].num_reused > 0, "the second reward asks nothing new");
     assert_eq!(number("total", "prompt_tokens"), total.num_prompt_tokens);
     assert_eq!(number("total", "generated_tokens"), total.num_generated_tokens);
 }

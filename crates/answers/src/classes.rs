@@ -26,7 +26,7 @@ impl fmt::Display for CanonicalKey {
     }
 }
 
-/// The canonical form of an answer; a blank answer has the empty key.
+/// Returns the canonical form of an answer; a blank answer has the empty key.
 ///
 /// ```
 /// use preceptor_answers::canonical;
@@ -39,7 +39,7 @@ pub fn canonical(answer: &str) -> CanonicalKey {
     CanonicalKey(verify::canonical_key(answer).unwrap_or_default())
 }
 
-/// One class of answers.
+/// A class of equal answers.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct AnswerClass {
@@ -50,12 +50,12 @@ pub struct AnswerClass {
 }
 
 impl AnswerClass {
-    /// How many answers the class holds.
+    /// Returns the number of answers in the class.
     pub fn count(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether this is the class of missing and blank answers.
+    /// Returns whether this is the class of missing and blank answers.
     pub fn is_abstention(&self) -> bool {
         self.key.is_none()
     }
@@ -67,7 +67,7 @@ impl AnswerClass {
 pub struct Majority {
     /// The winner's index in [`Classes::classes`]; the earliest of the tied.
     pub class: usize,
-    /// Its votes.
+    /// The number of votes.
     pub count: usize,
     /// All classes with that many votes, the winner first; longer than one in a tie.
     pub tied: Vec<usize>,
@@ -84,17 +84,17 @@ pub struct Classes {
 }
 
 impl Classes {
-    /// How many answers each class holds.
+    /// Returns the number of answers in each class.
     pub fn counts(&self) -> Vec<usize> {
         self.classes.iter().map(AnswerClass::count).collect()
     }
 
-    /// How many rollouts gave no answer.
+    /// Returns the number of rollouts without an answer.
     pub fn num_abstentions(&self) -> usize {
         self.classes.iter().find(|class| class.is_abstention()).map_or(0, AnswerClass::count)
     }
 
-    /// The indices of the largest classes, abstentions aside, by first appearance.
+    /// Returns the indices of the largest classes, abstentions aside, by first appearance.
     pub fn largest(&self) -> Vec<usize> {
         let answered = |class: &&AnswerClass| !class.is_abstention();
         let most = self.classes.iter().filter(answered).map(AnswerClass::count).max();
@@ -106,7 +106,7 @@ impl Classes {
             .collect()
     }
 
-    /// The vote's winner; `None` when every answer is an abstention.
+    /// Returns the vote's winner; `None` when every answer is an abstention.
     pub fn majority(&self) -> Option<Majority> {
         let tied = self.largest();
         let class = *tied.first()?;

@@ -39,7 +39,8 @@ pub(crate) fn extract(text: &str) -> Extraction {
     }
 }
 
-/// The last match of `(?i)Answer\s*:\s*([^\n]+)`, scanning from the left as `findall` does.
+/// Returns the last match of `(?i)Answer\s*:\s*([^
+/// ]+)`, scanning from the left as `findall` does.
 fn last_answer_line(text: &str) -> Option<&str> {
     let lower = text.to_ascii_lowercase();
     let (mut at, mut found) = (0, None);

@@ -24,17 +24,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::thought::thoughts;
 
-/// What extraction found in a rollout's text.
+/// Result of extracting the answer from a rollout's text.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct Extraction {
     /// The answer as written, trimmed; never blank.
     pub answer: Option<String>,
-    /// How it was found, or why it was not.
+    /// The rule by which it was found, or the reason why it was not.
     pub rule: ExtractionRule,
 }
 
-/// How an answer was found.
+/// The rule by which an answer was found.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExtractionRule {
@@ -50,7 +50,7 @@ pub enum ExtractionRule {
     None(NoAnswerReason),
 }
 
-/// Why no answer was found.
+/// The reason why no answer was found.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoAnswerReason {
@@ -63,7 +63,7 @@ pub enum NoAnswerReason {
 }
 
 impl ExtractionRule {
-    /// The rule's name for tables; for a missing answer the reason's.
+    /// Returns the rule's name for tables; for a missing answer the reason's.
     pub fn name(self) -> &'static str {
         match self {
             Self::Box => "box",
@@ -111,7 +111,7 @@ pub fn extract_boxed(text: &str) -> Extraction {
     if thought.answer.is_some() { thought } else { found }
 }
 
-/// The answer of the last part that has one, boxes before phrases.
+/// Returns the answer of the last part that has one, boxes before phrases.
 fn last_found<'a>(parts: impl DoubleEndedIterator<Item = &'a str>) -> Extraction {
     let mut best = Extraction::missing(NoAnswerReason::NoMarker);
     for part in parts.rev() {
@@ -156,8 +156,8 @@ struct Opened {
     escaped: bool,
 }
 
-/// One forward pass: every box is opened on a stack and the last one to start that also closes
-/// around something wins, so the cost is linear however many boxes there are.
+/// Finds the last box in one forward pass. Every box is opened on a stack, and the last one to
+/// start that also closes around something wins, so the cost is linear in the text.
 fn last_box(text: &str) -> LastBox<'_> {
     let bytes = text.as_bytes();
     // Start of the best box, and its end where it has braces.
@@ -220,7 +220,7 @@ fn is_blank(inside: &str) -> bool {
     matches!(inside, "" | "\\ldots" | "\\dots" | "\\cdots" | "\\ " | "\\," | "\\quad")
 }
 
-/// The length of `\boxed` or `\fbox` at the start of the text, and whether its backslash is
+/// Returns the length of `\boxed` or `\fbox` at the start of the text, and whether its backslash is
 /// doubled.
 fn box_command(text: &str) -> Option<(usize, bool)> {
     const COMMANDS: [(&str, bool); 4] =
@@ -232,7 +232,7 @@ fn box_command(text: &str) -> Option<(usize, bool)> {
     (!longer && !unbraced).then_some((command.len(), escaped))
 }
 
-/// The inside of a box that was escaped once too often, with its other commands.
+/// Returns the inside of a box with one backslash too many, and its other commands likewise.
 fn unescaped(inside: &str) -> Cow<'_, str> {
     let doubled = inside.match_indices("\\\\").any(|(at, _)| {
         inside[at + 2..].starts_with(|c: char| c.is_ascii_alphabetic() || "{}%$,;! ".contains(c))
@@ -244,14 +244,14 @@ fn spaces(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
 }
 
-/// What `\boxed 5$` boxes: the rest of the formula, or of the line.
+/// Returns the argument of `\boxed 5$`: the rest of the formula, or of the line.
 fn unbraced(rest: &str) -> &str {
     let rest = rest.trim_start();
     let end = rest.find(['$', '\n']).unwrap_or(rest.len());
     rest[..end].trim_end_matches(['.', ' '])
 }
 
-/// What follows the last phrase that announces the final answer.
+/// Returns the text after the last phrase that announces the final answer.
 fn announced(text: &str) -> Option<&str> {
     const PHRASE: &str = "final answer";
     let lower = text.to_ascii_lowercase();
@@ -265,7 +265,7 @@ fn announced(text: &str) -> Option<&str> {
     None
 }
 
-/// The answer after "final answer", if what follows announces one.
+/// Returns the answer after "final answer", if what follows announces one.
 fn announcement<'a>(after: &'a str, at: usize, text: &str) -> Option<&'a str> {
     const EMPHASIS: [char; 5] = ['*', '_', '#', ' ', '\t'];
     let rest = after.trim_start_matches(EMPHASIS);

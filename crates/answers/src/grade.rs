@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::verify::ValueKind;
 
-/// Whether an answer equals a label, and why.
+/// Verdict on an answer, with the reason.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub struct Grade {
@@ -12,19 +12,19 @@ pub struct Grade {
     pub equal: bool,
     /// A short explanation for people: "both are the rational 1/2".
     pub reason: String,
-    /// What the label parsed to; `verify` only.
+    /// The kind of value that the label parsed to; `verify` only.
     pub label_kind: Option<ValueKind>,
-    /// What the answer parsed to; `verify` only.
+    /// The kind of value that the answer parsed to; `verify` only.
     pub answer_kind: Option<ValueKind>,
 }
 
 impl Grade {
-    /// A verdict of a profile that compares strings.
+    /// Returns a verdict of a profile that compares strings.
     pub(crate) fn of_strings(equal: bool, reason: impl Into<String>) -> Self {
         Self { equal, reason: reason.into(), label_kind: None, answer_kind: None }
     }
 
-    /// The verdict on a rollout without an answer.
+    /// Returns the verdict on a rollout without an answer.
     pub(crate) fn abstention() -> Self {
         Self::of_strings(false, "no answer was given")
     }

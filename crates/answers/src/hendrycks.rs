@@ -42,7 +42,7 @@ pub(crate) fn extract(text: &str) -> Extraction {
     }
 }
 
-/// Where the braces opened in the text are all closed, escaped ones counted too.
+/// Returns the position where all opened braces are closed, escaped ones counted too.
 pub(crate) fn closing_brace(text: &str) -> Option<usize> {
     let mut open = 0_i64;
     for (at, byte) in text.bytes().enumerate() {
@@ -60,7 +60,7 @@ pub(crate) fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
-/// The normalised string; `None` where the original raises.
+/// Returns the normalised string; `None` where the original raises.
 pub(crate) fn strip(string: &str) -> Option<String> {
     let mut text = string
         .replace('\n', "")
@@ -154,7 +154,7 @@ fn fix_slash(text: String) -> String {
     }
 }
 
-/// Whether Python would print the integer exactly so.
+/// Returns whether Python would print the integer exactly so.
 fn is_plain_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

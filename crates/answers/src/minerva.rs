@@ -90,7 +90,7 @@ pub(crate) fn grade(label: &str, answer: &str) -> Grade {
     Grade::of_strings(equal, reason)
 }
 
-/// The first "Final Answer: The final answer is ... . I hope it is correct."
+/// Returns the first "Final Answer: The final answer is ... . I hope it is correct."
 pub(crate) fn extract(text: &str) -> Extraction {
     const OPEN: &str = "Final Answer: The final answer is";
     const CLOSE: &str = " I hope it is correct.";
@@ -118,7 +118,7 @@ pub(crate) enum Dialect {
     Verl,
 }
 
-/// The Minerva normalisation.
+/// Applies the Minerva normalisation.
 pub(crate) fn normalise(answer: &str, dialect: Dialect) -> String {
     let harness = dialect == Dialect::Harness;
     let is_word = |removed: &str| removed.bytes().all(|byte| byte.is_ascii_alphabetic());
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_stands_in_the_closing_phrase() {
+    fn the_answer_is_in_the_closing_phrase() {
         let text = "Final Answer: The final answer is $12$. I hope it is correct.";
         assert_eq!(extract(text).answer.as_deref(), Some("$12$"));
         assert_eq!(extract(r"\boxed{12}").answer, None);

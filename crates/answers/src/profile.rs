@@ -46,7 +46,7 @@ impl GraderProfile {
     pub const ALL: &[Self] =
         &[Self::String, Self::Hendrycks, Self::Prm800k, Self::Minerva, Self::Dapo, Self::Verify];
 
-    /// The name in configuration and reports.
+    /// Returns the name in configuration and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::String => "string",
@@ -58,7 +58,7 @@ impl GraderProfile {
         }
     }
 
-    /// One line about the profile.
+    /// Returns a summary in one line.
     pub fn summary(self) -> &'static str {
         match self {
             Self::String => "equality of the trimmed strings",
@@ -70,7 +70,8 @@ impl GraderProfile {
         }
     }
 
-    /// The version of its rules. It changes whenever a verdict can; stored grades depend on it.
+    /// Returns the version of its rules. It changes whenever a verdict can; stored grades depend on
+    /// it.
     ///
     /// `string` and `verify` are at 2: both find answers with [`extract_boxed`], which skips empty
     /// boxes and thoughts since then, and `verify` reads more notations.

@@ -41,7 +41,7 @@ pub(crate) fn python_float(text: &str) -> Option<f64> {
     trimmed.replace('_', "").parse().ok()
 }
 
-/// The last `count` characters.
+/// Returns the last `count` characters.
 pub(crate) fn tail(text: &str, count: usize) -> &str {
     match text.char_indices().rev().nth(count.saturating_sub(1)) {
         Some((at, _)) if count > 0 => &text[at..],

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-/// Where a rollout's text is thought and where it is said.
+/// Spans of a rollout's text that are thought, and those that are said.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Thoughts {
     /// The parts outside of thoughts, in order.
@@ -61,7 +61,7 @@ pub(crate) fn thoughts(text: &str) -> Option<Thoughts> {
     Some(Thoughts { said, ended })
 }
 
-/// The marks of thoughts, in order.
+/// Returns the marks of thoughts, in order.
 fn marks(text: &str) -> Vec<(Range<usize>, Mark)> {
     const PLAIN: [(&str, bool); 6] = [
         ("<|begin_of_thought|>", true),
@@ -90,7 +90,7 @@ fn marks(text: &str) -> Vec<(Range<usize>, Mark)> {
     marks
 }
 
-/// A tag such as `< /Think >` at the start of the text.
+/// Returns a tag such as `< /Think >` at the start of the text.
 fn tag(text: &str) -> Option<(usize, Mark)> {
     const NAMES: [&str; 6] =
         ["think", "thinking", "thought", "thoughts", "reasoning", "seed:think"];
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_lies_outside_of_thoughts() {
+    fn answers_are_outside_of_thoughts() {
         assert_eq!(said("no marks, 3 < 4 > 2"), None);
         assert_eq!(said("a<think>b</think>c").as_deref(), Some("ac"));
         assert_eq!(said("b</think>c").as_deref(), Some("c"));

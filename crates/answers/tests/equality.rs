@@ -152,7 +152,7 @@ fn units_may_be_left_out_but_not_changed() {
 }
 
 #[test]
-fn percent_may_stand_for_itself_or_for_its_hundredth() {
+fn a_percentage_equals_the_number_or_its_hundredth() {
     both(&[(r"50\%", "50"), (r"50\%", "0.5"), (r"50\%", "50 percent"), (r"12.5\%", r"\frac18")]);
     neither(&[(r"50\%", "5"), (r"50\%", r"0.5\%")]);
 }
@@ -282,7 +282,7 @@ fn blank_answers_equal_nothing() {
 }
 
 #[test]
-fn what_the_grammar_does_not_know_equals_only_the_same_writing() {
+fn unparsed_answers_equal_only_the_same_text() {
     let odd = r"\oint_C \mathbf{F} \cdot d\mathbf{r} \Rightarrow ]";
     assert_eq!(kind_of(odd), ValueKind::Opaque);
     assert!(equal(odd, &odd.replace(' ', "  ")));
@@ -291,7 +291,7 @@ fn what_the_grammar_does_not_know_equals_only_the_same_writing() {
 }
 
 #[test]
-fn reasons_say_what_was_compared() {
+fn reasons_name_both_sides() {
     let reason = |a, b| GraderProfile::Verify.grade(a, Some(b)).reason;
     assert_eq!(reason("0.5", r"\frac12"), "both are the rational 1/2");
     assert_eq!(reason("4", "3"), "3 is not 4");

@@ -133,7 +133,7 @@ fn a_thread_with_a_small_stack_parses_the_deepest_answer() {
 }
 
 #[test]
-fn marks_that_cannot_be_seen_do_not_change_an_answer() {
+fn invisible_marks_do_not_change_an_answer() {
     let equal = |label, answer| GraderProfile::Verify.grade(label, Some(answer)).equal;
     assert!(equal("5", "\u{202e}5\u{202c}") && equal("5", "\u{feff}5\u{200b}"));
     assert!(!equal("5", "5\0"));

@@ -14,7 +14,7 @@ use crate::{Benchmark, Data, Error, TaskSet};
 const CANONICAL_2024: &str = "c2da8ea003e818092945086151faba67f31732ffe60ca523a9a83bc916716ac1";
 const CANONICAL_2025: &str = "2e471868257923c3d636e50b04fa9624a4c1c23651f33e09cfccbbb76bad60f6";
 
-/// Which contest.
+/// The contest.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -34,7 +34,8 @@ pub enum Year {
 pub struct Config {
     /// The contest's year: `"2024"` or `"2025"`.
     pub year: Year,
-    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text instead of a
+    /// chat.
     pub shots: u32,
 }
 

@@ -15,7 +15,7 @@ use crate::{Benchmark, Data, Error, TaskSet};
 const CANONICAL_AMC23: &str = "d0223692538e93d5f7c5b4e18dffa14ad5503a63a592687fa142caaab5a17a7b";
 const CANONICAL_AMC: &str = "e054f09838bcd1d59234c908b500c5e6c4cf24824d714b087d7c4a2e3b642fac";
 
-/// Which problems.
+/// The set of problems.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -32,9 +32,10 @@ pub enum Set {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Which problems: `"amc23"` or `"amc"`.
+    /// The set of problems: `"amc23"` or `"amc"`.
     pub set: Set,
-    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text instead of a
+    /// chat.
     pub shots: u32,
 }
 

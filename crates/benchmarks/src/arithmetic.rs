@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Benchmark, Data, Error, Grader, Label, Task, TaskSet};
 
-/// Part of the digest: a change of the generator is a change of the data.
+/// A part of the digest: if the generator changes, so do the data.
 const GENERATOR_VERSION: u32 = 1;
 /// Tasks without a limit.
 const DEFAULT_NUM_TASKS: usize = 200;
@@ -122,7 +122,7 @@ fn written(terms: &[u64]) -> String {
     terms.iter().map(u64::to_string).collect::<Vec<_>>().join(" + ")
 }
 
-/// The worked answer of an example: each partial sum, the last one boxed.
+/// Returns the worked answer of an example: each partial sum, the last one boxed.
 fn worked(terms: &[u64]) -> String {
     let mut total = terms[0];
     let mut steps = Vec::new();

@@ -1,6 +1,6 @@
-//! How problems with a final answer are asked: as a chat, or as plain text after worked examples.
+//! Prompts for problems with a final answer: a chat, or plain text after worked examples.
 //!
-//! The second is for base models, which have no chat template. The examples are our own.
+//! Base models, which have no chat template, need the second. The examples are our own.
 
 use preceptor_core::{Message, OutOfRange, PromptBody, Role};
 use preceptor_text::Template;
@@ -19,7 +19,8 @@ pub(crate) fn check_shots(shots: u32) -> Result<(), OutOfRange> {
     OutOfRange::check("shots", shots, shots <= MOST_SHOTS, "between 0 and 4")
 }
 
-/// Which worked examples go with a benchmark. Each file has [`MOST_SHOTS`], then the problem's place.
+/// The worked examples of a benchmark. Each file has [`MOST_SHOTS`], then the problem's
+/// placeholder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Examples {
     /// Grade-school word problems.
@@ -41,7 +42,7 @@ impl Examples {
 
 /// Writes the prompt of a problem.
 pub(crate) enum Asking {
-    /// One turn of a chat.
+    /// A chat of one turn.
     Chat(Template),
     /// Plain text after worked examples.
     Worked {
@@ -80,7 +81,7 @@ impl Asking {
         }
     }
 
-    /// Where a reply ends that goes on to a problem of its own.
+    /// Returns the strings that end a reply that goes on to a problem of its own.
     pub(crate) fn stop(&self) -> Vec<String> {
         match self {
             Self::Chat(_) => Vec::new(),
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn worked_examples_stand_before_the_problem() {
+    fn worked_examples_come_before_the_problem() {
         insta::assert_snapshot!(text(1, Examples::Words), @r"
         Problem: A bakery fills bags with 6 rolls each. On Monday it filled 14 bags and had 5 rolls left over. How many rolls had it baked?
         Solution: The bags hold 14 * 6 = 84 rolls. With the rolls left over it had baked 84 + 5 = 89 rolls. The answer is \boxed{89}.

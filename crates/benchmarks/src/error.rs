@@ -1,34 +1,34 @@
-//! What can go wrong while tasks are loaded.
+//! Errors of loading tasks.
 
 use std::io;
 use std::path::PathBuf;
 
 use preceptor_core::OutOfRange;
 
-/// An error of this crate.
+/// Error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The data file can't be read.
     #[error("read `{}`", path.display())]
     Read {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// A row is not what the benchmark's schema says.
+    /// A row does not match the benchmark's schema.
     #[error("read row {row} of `{}`: {detail}", path.display())]
     BadRow {
         /// The file.
         path: PathBuf,
         /// The row, from 1.
         row: usize,
-        /// What is wrong and what is allowed.
+        /// The fault and the allowed value.
         detail: String,
     },
-    /// The rows together are not the published ones.
+    /// The rows differ from the published ones.
     #[error(
         "check `{}`: its {num_rows} rows have canonical digest {found}, but the benchmark's is {expected}\nhint: this is another version of the data; results would carry the wrong name",
         path.display()
@@ -36,11 +36,11 @@ pub enum Error {
     WrongRows {
         /// The file.
         path: PathBuf,
-        /// How many rows it has.
+        /// The number of rows that were found.
         num_rows: usize,
-        /// Their digest.
+        /// The digest that was found.
         found: String,
-        /// What it should be.
+        /// The expected digest.
         expected: &'static str,
     },
     /// Two rows have the same id.

@@ -1,11 +1,11 @@
-//! Measuring a text against its label.
+//! Grades of texts against labels.
 
 use preceptor_answers::GraderProfile;
 use preceptor_core::record::Score;
 
 use crate::Label;
 
-/// What grading a text found.
+/// The grade of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graded {
     /// 1 if the final answer equals the label, else 0.
@@ -14,12 +14,13 @@ pub struct Graded {
     pub answer: Option<String>,
     /// The rule by which it was found, or why none was.
     pub extraction: String,
-    /// Why the score is what it is.
+    /// The reason for the score.
     pub reason: String,
 }
 
-/// Grades `text` against `label` as `profile` does: extraction, then equality. A text without a
-/// final answer scores 0, and says so; that is the benchmark's rule, not a missing score.
+/// Grades `text` against `label` by the rules of `profile`: extraction, then equality. A text
+/// without a final answer scores 0 with that reason; that is the benchmark's rule, not a missing
+/// score.
 pub fn grade(profile: GraderProfile, label: &Label, text: &str) -> Graded {
     let extraction = profile.extract(text);
     let Some(answer) = label.answer() else {

@@ -1,4 +1,4 @@
-//! How texts are measured against labels, by name.
+//! Graders by name: how texts are measured against labels.
 
 use std::fmt;
 use std::str::FromStr;
@@ -42,13 +42,13 @@ fn allowed_names() -> String {
 }
 
 impl Grader {
-    /// Every grader.
+    /// Returns every grader.
     pub fn all() -> impl Iterator<Item = Self> {
         let profiles = GraderProfile::ALL.iter().map(|profile| Self::Answer(*profile));
         profiles.chain([Self::HealthBenchStrict])
     }
 
-    /// The name in manifests and reports.
+    /// Returns the name in manifests and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Answer(profile) => profile.name(),
@@ -56,7 +56,7 @@ impl Grader {
         }
     }
 
-    /// The version of its rules; stored grades depend on it.
+    /// Returns the version of its rules; stored grades depend on it.
     pub fn version(self) -> u32 {
         match self {
             Self::Answer(profile) => profile.version(),
@@ -64,7 +64,7 @@ impl Grader {
         }
     }
 
-    /// The profile, where final answers are compared.
+    /// Returns the profile, where final answers are compared.
     pub fn profile(self) -> Option<GraderProfile> {
         match self {
             Self::Answer(profile) => Some(profile),

@@ -23,7 +23,8 @@ const CANONICAL: &str = "06ec853fb00f3a7b2056a1a11b0b52aef35e9603569d923e608a153
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text instead of a
+    /// chat.
     pub shots: u32,
 }
 
@@ -52,7 +53,7 @@ impl Benchmark for Config {
             let (_, answer) = solution
                 .rsplit_once("####")
                 .ok_or_else(|| row.bad("field `answer` has no line `#### <answer>`".to_owned()))?;
-            // Rows have no id; the question is one.
+            // Rows have no id; the question serves as one.
             let id = Digest::of(question.as_bytes()).short().to_owned();
             let answer = answer.trim().replace(',', "");
             Ok(Problem { id, problem: question, answer, tags: Vec::new() })

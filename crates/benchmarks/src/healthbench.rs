@@ -36,7 +36,7 @@ const TEST_IDS: &str = include_str!("../splits/healthbench-test.txt");
 /// Ids whose digest's first byte is below this are for validation.
 const VALIDATION_BELOW: u8 = 26;
 
-/// Which file.
+/// The data file.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -59,7 +59,7 @@ pub enum Set {
     ContextSeeking104,
 }
 
-/// Which part of it.
+/// The split.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -72,7 +72,7 @@ pub enum Split {
     Train,
     /// For early stopping.
     Validation,
-    /// Everything, whatever split it belongs to.
+    /// All rows, whatever their split.
     All,
 }
 
@@ -80,10 +80,10 @@ pub enum Split {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Which file: `main`, `hard`, `consensus`, or the subset `random500`, `posttrainbench245`,
+    /// The data file: `main`, `hard`, `consensus`, or the subset `random500`, `posttrainbench245`,
     /// `hard50`, `context-seeking104`. Default: `main`.
     pub set: Set,
-    /// Which part of it: `test`, `train`, `validation` or `all`. Default: `test`.
+    /// The split: `test`, `train`, `validation` or `all`. Default: `test`.
     pub split: Split,
 }
 
@@ -133,7 +133,7 @@ fn data_set(config: &Config) -> &'static str {
     }
 }
 
-/// The split that a prompt belongs to.
+/// Returns the split that a prompt belongs to.
 ///
 /// ```
 /// use preceptor_benchmarks::healthbench::{Split, split_of};

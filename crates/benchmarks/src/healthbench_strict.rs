@@ -35,22 +35,22 @@ use crate::PhysicianRubric;
 const TEMPLATE: &str = include_str!("../prompts/healthbench-strict-v1.md");
 const SYSTEM: &str = "You are a helpful assistant.";
 
-/// The places that a template must have.
+/// The placeholders that a template must have.
 pub const PLACES: [&str; 2] = ["<<conversation>>", "<<rubric_item>>"];
 
 /// A response to grade.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
-    /// What was asked.
+    /// The prompt.
     pub prompt: &'a Prompt,
-    /// What physicians want.
+    /// The physicians' rubric.
     pub rubric: &'a PhysicianRubric,
-    /// What was answered.
+    /// The response to grade.
     pub response: &'a str,
 }
 
 impl<'a> Item<'a> {
-    /// As a judge that sees no points is asked.
+    /// Returns the request to a judge that sees no points.
     fn as_request(&self) -> VerdictRequest<'a> {
         VerdictRequest {
             prompt: Some(self.prompt),
@@ -68,18 +68,18 @@ pub struct Graded {
     pub score: Option<f64>,
     /// Every item with its verdict.
     pub judged: Vec<(Criterion, Judged<Verdict>)>,
-    /// Why verdicts failed, if any did.
+    /// The reasons for which verdicts failed.
     pub failures: Vec<JudgeFailure>,
 }
 
-/// The digest of the grader prompt: ours, or the text of another.
+/// Returns the digest of the grader prompt: ours, or the text of another.
 pub fn prompt_digest(template: Option<&str>) -> Digest {
     Digest::of(template.unwrap_or(TEMPLATE).as_bytes())
 }
 
 /// Grades each item's response. `template` is the text of another grader prompt, with [`PLACES`].
 ///
-/// # Errors
+/// [`PortError`] for faults that stop a run; a failed verdict is data.
 ///
 /// What stops a run; a verdict that can't be had is data.
 pub fn grade(
@@ -127,12 +127,12 @@ pub fn grade(
     Ok(items.iter().map(graded).collect())
 }
 
-/// Grades each item's response by the verdicts of a judge that is no model behind a grader prompt. It sees
-/// no points.
+/// Grades each item's response by the verdicts of a judge that is not a model with a grader prompt.
+/// It sees no points.
 ///
 /// # Errors
 ///
-/// What stops a run; a verdict that can't be had is data.
+/// [`PortError`] for faults that stop a run; a failed verdict is data.
 pub fn grade_by(judge: &dyn Judge, items: &[Item<'_>]) -> Result<Vec<Graded>, PortError> {
     let requests: Vec<_> = items.iter().map(Item::as_request).collect();
     let verdicts = judge.verdicts(&requests)?;
@@ -142,7 +142,7 @@ pub fn grade_by(judge: &dyn Judge, items: &[Item<'_>]) -> Result<Vec<Graded>, Po
     Ok(items.iter().zip(verdicts).map(graded).collect())
 }
 
-/// The score of an example from its verdicts.
+/// Returns the score of an example from its verdicts.
 pub fn of_verdicts(judged: Vec<(Criterion, Judged<Verdict>)>) -> Graded {
     let items: Vec<_> = judged.iter().map(|(c, judged)| (c.points, judged.answer.met())).collect();
     let failure = |(_, judged): &(Criterion, Judged<Verdict>)| match judged.answer {
@@ -153,7 +153,7 @@ pub fn of_verdicts(judged: Vec<(Criterion, Judged<Verdict>)>) -> Graded {
     Graded { score: rubric_score(&items), judged, failures }
 }
 
-/// `role: content` paragraphs, the response last.
+/// Returns the conversation as `role: content` paragraphs, the response last.
 fn conversation(item: &Item<'_>) -> String {
     let mut paragraphs: Vec<String> = match &item.prompt.body {
         PromptBody::Text(text) => vec![format!("user: {text}")],
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_upstream_would_ask_for_ever_fails_after_the_attempts() {
+    fn unreadable_replies_fail_after_the_attempts() {
         let rubric = rubric(&[("a", 1.0), ("b", 1.0)]);
         for reply in [
             "true",

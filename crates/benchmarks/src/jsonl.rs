@@ -1,4 +1,4 @@
-//! A user's own problems: a file of JSON rows with a problem and a final answer.
+//! Problems of the user: a file of JSON rows with a problem and a final answer.
 //!
 //! ```json
 //! {"id": "1", "problem": "What is 2 + 3?", "answer": "5"}
@@ -27,10 +27,10 @@ pub struct Config {
     pub problem_field: String,
     /// Field with the final answer.
     pub answer_field: String,
-    /// Worked examples of competition problems before the problem, 0 to 4; with any,
-    /// the prompt is plain text and no chat.
+    /// Worked examples of competition problems before the problem, 0 to 4; with any, the prompt is
+    /// plain text instead of a chat.
     pub shots: u32,
-    /// Whether the texts may be shown on a page that is published.
+    /// True if the texts may be shown on a page that is published.
     pub shareable: bool,
 }
 

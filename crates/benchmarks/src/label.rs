@@ -1,11 +1,11 @@
-//! A benchmark's truth.
+//! Labels of tasks.
 
 use std::collections::BTreeSet;
 
 use preceptor_core::Rubric;
 use serde::{Deserialize, Serialize};
 
-/// What physicians want of a response, and where the example belongs.
+/// The physicians' rubric for a response, with the example's theme.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PhysicianRubric {
@@ -18,20 +18,20 @@ pub struct PhysicianRubric {
 /// The truth about a task, as the benchmark states it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Label {
-    /// The right final answer. It is a value, never extracted again: `\frac{1}{2}` is the label
-    /// itself, not text to search for a label in.
+    /// The right final answer. It is a value, from which nothing is extracted: `\frac{1}{2}` is the
+    /// label itself.
     Answer(String),
-    /// What a good response does and does not do.
+    /// The physicians' rubric for a good response.
     Rubric(PhysicianRubric),
 }
 
 impl Label {
-    /// The label with this final answer.
+    /// Returns the label with this final answer.
     pub fn new(answer: impl Into<String>) -> Self {
         Self::Answer(answer.into())
     }
 
-    /// The final answer, where the benchmark has such.
+    /// Returns the final answer, if the label is one.
     pub fn answer(&self) -> Option<&str> {
         match self {
             Self::Answer(answer) => Some(answer),
@@ -39,7 +39,7 @@ impl Label {
         }
     }
 
-    /// The rubric, where the benchmark has such.
+    /// Returns the rubric, if the label is one.
     pub fn rubric(&self) -> Option<&PhysicianRubric> {
         match self {
             Self::Answer(_) => None,
@@ -47,7 +47,7 @@ impl Label {
         }
     }
 
-    /// The label as one text: for pages, and for the digest of a set of labels.
+    /// Returns the label as one text: for pages, and for the digest of a set of labels.
     pub fn display_text(&self) -> String {
         match self {
             Self::Answer(answer) => answer.clone(),

@@ -1,8 +1,9 @@
 //! Tasks with labels, their loaders and graders.
 //!
-//! This is the one side of the label firewall that knows truths: [`Label`] is defined here, and the
-//! crates that estimate, reward and train can't name it. What leaves this crate towards them is a
-//! [`preceptor_core::Prompt`]. [`oracle`] holds the upper bounds that do see labels, and say so.
+//! This crate is the side of the label firewall that knows labels: [`Label`] is defined here, and
+//! the crates that estimate, reward and train can't name it. They receive a
+//! [`preceptor_core::Prompt`] from this crate. [`oracle`] holds the upper bounds that do see labels
+//! and are marked so.
 //!
 //! One benchmark, one file: a `Config`, its table in the manifest, that describes itself
 //! ([`preceptor_core::Settings`]) and loads a [`TaskSet`] ([`Benchmark`]).

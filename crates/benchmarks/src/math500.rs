@@ -28,7 +28,8 @@ const CANONICAL: &str = "de916cc46a24249ac8cc922835454c7b508d4f9108a3d6d03753cda
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text and no chat.
+    /// Worked examples before the problem, 0 to 4; with any, the prompt is plain text instead of a
+    /// chat.
     pub shots: u32,
 }
 

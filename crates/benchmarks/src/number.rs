@@ -1,13 +1,13 @@
-//! Numbers of JSON as text, digit for digit.
+//! JSON numbers as text, digit for digit.
 //!
-//! A label or an id beyond 64 bits, or one that a program wrote with an exponent, keeps the value that
-//! stands in the file: it never goes through a float.
+//! A label or an id beyond 64 bits, or one written with an exponent, keeps the value of the file:
+//! it never becomes a float.
 
 /// The most digits of a number that is written out.
 const MAX_DIGITS: usize = 1000;
 
-/// The JSON number `literal` without an exponent and without zeros at the end of a fraction; none if it
-/// has more than 1000 digits then.
+/// Writes the JSON number `literal` without an exponent and without trailing zeros of a fraction;
+/// none if that takes more than 1000 digits.
 pub(crate) fn plain_number(literal: &str) -> Option<String> {
     let (sign, unsigned) = match literal.strip_prefix('-') {
         Some(rest) => ("-", rest),

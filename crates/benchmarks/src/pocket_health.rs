@@ -7,11 +7,11 @@
 //!            with ibuprofen. on fainting call hospital.
 //! ```
 //!
-//! What a good response says follows from the message by look-up tables (and days + 3). The tables are
-//! invented: **nothing here is advice to anybody.** A rubric has the form of HealthBench's: an item with
-//! positive points for each of the five facts (`says: avoid gloves`), and items with negative points for
-//! another value where that does harm (`contradicts: avoid gloves`). Scores are those of
-//! [`crate::healthbench_strict`]; who gives the verdicts is `[eval-judge]`.
+//! A good response follows from the message by look-up tables (and days + 3). The tables are
+//! invented: **this is not medical advice.** A rubric has the form of HealthBench's: an item with
+//! positive points for each of the five facts (`says: avoid gloves`), and items with negative
+//! points for harmful other values (`contradicts: avoid gloves`). Scores are those of
+//! [`crate::healthbench_strict`]; `[eval-judge]` sets the judge.
 //!
 //! **Splits** are those of [`crate::pocket_math`], by the digest of the message: `test-time`, `held-out`,
 //! and the rest for pretraining.
@@ -29,14 +29,14 @@ use serde::{Deserialize, Serialize};
 use crate::pocket_math::{Split, drawn, split_of};
 use crate::{Benchmark, Data, Error, Grader, Label, PhysicianRubric, Task, TaskSet};
 
-/// Part of the digest: a change of the generator is a change of the data.
+/// A part of the digest: if the generator changes, so do the data.
 const GENERATOR_VERSION: u32 = 1;
 /// Tasks without a limit.
 const DEFAULT_NUM_TASKS: usize = 100;
-/// Tasks that are there at most: half of what the smallest split holds.
+/// The largest number of tasks: half of the smallest split.
 const MAX_NUM_TASKS: usize = 900;
 
-/// What is had, and what is to be taken against it.
+/// Symptoms with their remedies.
 pub const SYMPTOMS: [(&str, &str); 8] = [
     ("fever", "water"),
     ("cough", "honey"),
@@ -47,7 +47,7 @@ pub const SYMPTOMS: [(&str, &str); 8] = [
     ("cramps", "warmth"),
     ("sunburn", "shade"),
 ];
-/// What somebody is allergic to, and what is to be avoided.
+/// Allergies with the things to avoid.
 pub const ALLERGIES: [(&str, &str); 6] = [
     ("latex", "gloves"),
     ("nuts", "marzipan"),
@@ -56,7 +56,7 @@ pub const ALLERGIES: [(&str, &str); 6] = [
     ("eggs", "omelettes"),
     ("penicillin", "amoxicillin"),
 ];
-/// What somebody takes, and what it is not to be mixed with.
+/// Medicines with the things that they must not be mixed with.
 pub const MEDICINES: [(&str, &str); 6] = [
     ("lithium", "ibuprofen"),
     ("warfarin", "aspirin"),
@@ -65,7 +65,7 @@ pub const MEDICINES: [(&str, &str); 6] = [
     ("digoxin", "liquorice"),
     ("codeine", "valium"),
 ];
-/// Red flags, and whom to call.
+/// Red flags, with whom to call.
 pub const FLAGS: [(&str, &str); 6] = [
     ("chestpain", "ambulance"),
     ("fainting", "hospital"),
@@ -74,12 +74,12 @@ pub const FLAGS: [(&str, &str); 6] = [
     ("jaundice", "hepatologist"),
     ("palpitations", "cardiologist"),
 ];
-/// Days that something may have lasted: 1 to this.
+/// The most days that a symptom may have lasted.
 pub const MAX_DAYS: u32 = 9;
-/// Days after which to see a doctor, beyond those it has lasted.
+/// Additional days after which to see a doctor.
 pub const DAYS_MORE: u32 = 3;
 
-/// What a sentence of a response is about.
+/// The topic of a sentence in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// `against fever take water`
@@ -99,7 +99,7 @@ impl Topic {
     pub const ALL: [Self; 5] =
         [Self::Remedy, Self::Doctor, Self::Allergy, Self::Medicine, Self::Flag];
 
-    /// What the words of a sentence are about, if it has the form of one of the world's.
+    /// Returns the topic of a sentence, if it has one of the benchmark's forms.
     fn of(words: &[&str]) -> Option<Self> {
         match words {
             ["against", _, "take", _] => Some(Self::Remedy),
@@ -115,42 +115,42 @@ impl Topic {
 /// A sentence of a response.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sentence {
-    /// What it is about.
+    /// The topic.
     pub topic: Topic,
-    /// Its words with single spaces, without the period.
+    /// The words with single spaces, without the period.
     pub text: String,
 }
 
 impl Sentence {
-    /// Reads one sentence; none where it has not the form of one of the world's.
+    /// Reads one sentence; none where it does not have one of the benchmark's forms.
     pub fn read(text: &str) -> Option<Self> {
         let words: Vec<&str> = text.split_whitespace().collect();
         Some(Self { topic: Topic::of(&words)?, text: words.join(" ") })
     }
 
-    /// The sentences of a response that have one of the world's forms.
+    /// Reads the sentences of a response that have one of the benchmark's forms.
     pub fn read_all(response: &str) -> Vec<Self> {
         response.split(['.', '\n']).filter_map(Self::read).collect()
     }
 }
 
-/// A care message: places in the tables, and days.
+/// A care message: indices into the tables, and days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// Place in [`SYMPTOMS`].
+    /// Index into [`SYMPTOMS`].
     pub symptom: usize,
     /// 1 to [`MAX_DAYS`].
     pub days: u32,
-    /// Place in [`ALLERGIES`].
+    /// Index into [`ALLERGIES`].
     pub allergy: usize,
-    /// Place in [`MEDICINES`].
+    /// Index into [`MEDICINES`].
     pub medicine: usize,
-    /// Place in [`FLAGS`].
+    /// Index into [`FLAGS`].
     pub flag: usize,
 }
 
 impl Case {
-    /// A case; `below(n)` draws from `0..n`.
+    /// Draws a case; `below(n)` draws from `0..n`.
     pub fn draw(below: &mut dyn FnMut(u64) -> u64) -> Self {
         let mut place = |len: usize| below(len as u64) as usize;
         Self {
@@ -162,7 +162,7 @@ impl Case {
         }
     }
 
-    /// What is written.
+    /// Returns the patient's message.
     pub fn message(&self) -> String {
         format!(
             "i have {} for {} days. allergic to {}. i take {}. also {}.",
@@ -174,12 +174,12 @@ impl Case {
         )
     }
 
-    /// The true sentence about `topic`.
+    /// Returns the true sentence about `topic`.
     pub fn sentence(&self, topic: Topic) -> Sentence {
         self.sentence_with(topic, self.value(topic))
     }
 
-    /// How many values a sentence about `topic` may have.
+    /// Returns the number of values that a sentence about `topic` may have.
     pub fn num_values(topic: Topic) -> usize {
         match topic {
             Topic::Remedy => SYMPTOMS.len(),
@@ -190,7 +190,7 @@ impl Case {
         }
     }
 
-    /// The true value of `topic`, from 0.
+    /// Returns the true value of `topic`, from 0.
     pub fn value(&self, topic: Topic) -> usize {
         match topic {
             Topic::Remedy => self.symptom,
@@ -201,7 +201,7 @@ impl Case {
         }
     }
 
-    /// The sentence about `topic` with value `value`, which is the true one or another.
+    /// Returns the sentence about `topic` with the value `value`, which may be the true one.
     ///
     /// # Panics
     ///
@@ -221,18 +221,18 @@ impl Case {
         Sentence { topic, text }
     }
 
-    /// A response of `sentences`.
+    /// Joins `sentences` into a response.
     pub fn response(sentences: &[Sentence]) -> String {
         let texts: Vec<&str> = sentences.iter().map(|sentence| sentence.text.as_str()).collect();
         format!("{}.", texts.join(". "))
     }
 
-    /// The part of all messages that this one belongs to; none is for pretraining.
+    /// Returns the split of the message; none is for pretraining.
     pub fn split(&self) -> Option<Split> {
         split_of(&self.message())
     }
 
-    /// What a good response says and does not say.
+    /// Returns the rubric of a good response.
     fn rubric(&self) -> Rubric {
         let item = |form: &str, topic: Topic, points: f64, axis: &str| Criterion {
             text: format!("{form}: {}", self.sentence(topic).text),
@@ -356,7 +356,7 @@ mod tests {
         let truth = Topic::ALL.map(|topic| CASE.sentence(topic));
         assert_eq!(score(&Case::response(&truth)), 1.0);
         assert_eq!(score(&Case::response(&truth[..2])), 9.0 / 30.0);
-        // Another remedy lacks its points; another number to call costs some beside.
+        // A wrong remedy loses its points; a wrong number to call also costs some.
         let mut wrong = truth.clone();
         wrong[0] = CASE.sentence_with(Topic::Remedy, 2);
         assert_eq!(score(&Case::response(&wrong)), 25.0 / 30.0);

@@ -29,17 +29,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Benchmark, Data, Error, Grader, Label, Task, TaskSet};
 
-/// Part of the digest: a change of the generator is a change of the data.
+/// A part of the digest: if the generator changes, so do the data.
 const GENERATOR_VERSION: u32 = 1;
 /// Tasks without a limit.
 const DEFAULT_NUM_TASKS: usize = 256;
-/// Tasks that are there at most: two thirds of the chains of two operations in a split.
+/// The largest number of tasks: two thirds of the chains of two operations in a split.
 const MAX_NUM_TASKS: usize = 2000;
 /// First bytes of digests that belong to `test-time`, and from there to `held-out`.
 const TEST_TIME_BELOW: u8 = 32;
 const HELD_OUT_BELOW: u8 = 64;
 
-/// Which chains.
+/// The split of chains.
 #[derive(
     Clone,
     Copy,
@@ -58,7 +58,7 @@ pub enum Split {
     /// Questions that a model may be trained on, without their labels.
     #[default]
     TestTime,
-    /// Questions that nothing is trained on.
+    /// Questions that are never trained on.
     HeldOut,
 }
 
@@ -130,29 +130,29 @@ impl Benchmark for Config {
     }
 }
 
-/// One operation of a chain.
+/// An operation of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Whether the number is subtracted.
+    /// True if the number is subtracted.
     pub minus: bool,
     /// 1 to 9.
     pub number: u32,
 }
 
 impl Step {
-    /// What the step makes of `from`; none where it leaves 0 to 99.
+    /// Applies the step to `from`; none where the result leaves 0 to 99.
     pub fn apply(self, from: u32) -> Option<u32> {
         let result =
             if self.minus { from.checked_sub(self.number) } else { Some(from + self.number) };
         result.filter(|result| *result < 100)
     }
 
-    /// Whether the step from `from` carries or borrows.
+    /// Returns whether the step from `from` carries or borrows.
     pub fn carries(self, from: u32) -> bool {
         if self.minus { from % 10 < self.number } else { from % 10 + self.number > 9 }
     }
 
-    /// `+8` or `-4`.
+    /// Formats the step: `+8` or `-4`.
     pub fn text(self) -> String {
         format!("{}{}", if self.minus { '-' } else { '+' }, self.number)
     }
@@ -168,7 +168,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain of `operations`; `below(n)` draws from `0..n`.
+    /// Draws a chain of `operations`; `below(n)` draws from `0..n`.
     pub fn draw(operations: u32, below: &mut dyn FnMut(u64) -> u64) -> Self {
         let mut draw = |n: u64| u32::try_from(below(n)).expect("draws are small");
         let first = 1 + draw(99);
@@ -185,13 +185,13 @@ impl Chain {
         Self { first, steps }
     }
 
-    /// `85-5+8-4`.
+    /// Formats the question: `85-5+8-4`.
     pub fn question(&self) -> String {
         let steps = self.steps.iter().map(|step| step.text());
         format!("{:02}{}", self.first, steps.collect::<String>())
     }
 
-    /// The result after each step.
+    /// Returns the result after each step.
     pub fn results(&self) -> Vec<u32> {
         let results = self.steps.iter().scan(self.first, |now, step| {
             *now = step.apply(*now).expect("partial results are in 0 to 99");
@@ -200,7 +200,7 @@ impl Chain {
         results.collect()
     }
 
-    /// The worked solution that goes through `results`: `85-5=80;+8=88;-4=84;\boxed{84}`.
+    /// Formats the worked solution through `results`: `85-5=80;+8=88;-4=84;\boxed{84}`.
     pub fn worked(&self, results: &[u32]) -> String {
         let mut text = format!("{:02}", self.first);
         for (step, result) in self.steps.iter().zip(results) {
@@ -210,7 +210,7 @@ impl Chain {
         format!("{text}\\boxed{{{last:02}}}")
     }
 
-    /// The part of all chains that this one belongs to; none is for pretraining.
+    /// Returns the split of the chain; none is for pretraining.
     pub fn split(&self) -> Option<Split> {
         split_of(&self.question())
     }
@@ -222,7 +222,7 @@ impl Chain {
     }
 }
 
-/// The split that a text of a generated world belongs to; none is for pretraining.
+/// Returns the split of a text of a synthetic benchmark; none is for pretraining.
 pub(crate) fn split_of(text: &str) -> Option<Split> {
     let digest = Digest::of(text.as_bytes());
     let first = u8::from_str_radix(&digest.as_str()[..2], 16).expect("a digest is hexadecimal");
@@ -233,7 +233,7 @@ pub(crate) fn split_of(text: &str) -> Option<Split> {
     }
 }
 
-/// The first of many draws from `seed` that is wanted.
+/// Returns the first value that `wanted` accepts, from attempts with streams of `seed`.
 pub(crate) fn drawn<T>(
     seed: Seed,
     mut wanted: impl FnMut(&mut dyn FnMut(u64) -> u64) -> Option<T>,

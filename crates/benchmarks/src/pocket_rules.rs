@@ -1,6 +1,6 @@
-//! `pocket-rules`: a judge of the generated worlds that reads their sentences by rule.
+//! `pocket-rules`: a judge of the synthetic benchmarks that reads their sentences by rule.
 //!
-//! It knows the forms of sentences and no label. What it can be asked:
+//! It knows the forms of sentences and no label. It answers these criteria:
 //!
 //! | criterion | met if the response |
 //! |---|---|
@@ -10,9 +10,9 @@
 //!
 //! Any other criterion can't be judged: the verdict is `Failed(Unreadable)`, never a "no".
 //!
-//! **A weaker judge.** With `error-rate = e` a share e of the verdicts is turned, those of which the
-//! digest of seed, response, reference and criterion says so: the same question has the same verdict in
-//! every run. What a verdict rests on is in its evidence, and so is that it was turned.
+//! **A weaker judge.** With `error-rate = e`, a share e of the verdicts is flipped. The digest of
+//! seed, response, reference and criterion decides which, so the same question has the same verdict
+//! in every run. The evidence names the basis of a verdict, and says if it was flipped.
 //!
 //! Differs from the paper: its judge is a language model.
 
@@ -29,18 +29,18 @@ use serde::{Deserialize, Serialize};
 use crate::pocket_health::Sentence;
 
 const NAME: &str = "pocket-rules";
-/// Of the rules above; stored verdicts depend on it.
+/// The version of the rules above; stored verdicts depend on it.
 const VERSION: u32 = 1;
-/// Steps that an error rate is rounded to.
+/// Resolution of an error rate.
 const RESOLUTION: u64 = 1_000_000;
 
 /// Settings of [`PocketRules`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Share of verdicts that are turned, 0 to 0.5. Default: 0.
+    /// Share of verdicts that are flipped, 0 to 0.5. Default: 0.
     pub error_rate: f64,
-    /// Which verdicts those are. Default: 0.
+    /// The seed that picks those verdicts. Default: 0.
     pub error_seed: u64,
 }
 
@@ -72,19 +72,19 @@ impl JudgeConfig for Config {
     }
 }
 
-/// The digest of the rules, in place of that of a prompt.
+/// Returns the digest of the rules, in place of that of a prompt.
 fn rules_digest() -> Digest {
     Digest::of_parts([NAME.as_bytes(), &VERSION.to_le_bytes()])
 }
 
-/// Judges by rule.
+/// A judge that decides by rule.
 #[derive(Clone, Debug)]
 pub struct PocketRules {
     config: Config,
 }
 
 impl PocketRules {
-    /// The judge of `config`.
+    /// Returns the judge of `config`.
     pub fn new(config: &Config) -> Self {
         Self { config: config.clone() }
     }
@@ -110,7 +110,7 @@ impl PocketRules {
     }
 }
 
-/// Whether the response meets a criterion; none where there is no rule for it.
+/// Returns whether the response meets a criterion; none where there is no rule for it.
 fn met(request: &VerdictRequest<'_>, criterion: &str) -> Option<bool> {
     let (form, about) = criterion.split_once(':').unwrap_or(("", ""));
     let sentences = || Sentence::read_all(request.response);
@@ -135,7 +135,7 @@ fn says_the_same(response: &str, reference: &str) -> bool {
     }
 }
 
-/// The text in the last box.
+/// Returns the text in the last box.
 fn boxed(text: &str) -> Option<&str> {
     let (_, rest) = text.rsplit_once(r"\boxed{")?;
     Some(rest.split_once('}')?.0.trim())
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_no_rule_for_is_no_no() {
+    fn a_criterion_without_a_rule_is_not_a_no() {
         let unreadable = Verdict::Failed(JudgeFailure::Unreadable);
         for criterion in ["is polite", "says: be well", "names: avoid gloves", ""] {
             assert_eq!(plain(RESPONSE, None, criterion), unreadable, "{criterion}");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_reference_what_is_said_is_compared() {
+    fn beside_a_reference_the_sentences_are_compared() {
         let statement = "The response is equivalent to the reference.";
         let same = |response, reference| plain(response, Some(reference), statement);
         assert_eq!(same(r"1+1=2;\boxed{02}", r"2=2;\boxed{02}"), Verdict::Met);

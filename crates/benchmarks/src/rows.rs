@@ -1,4 +1,4 @@
-//! Rows of JSON, as benchmarks publish them: one object a line, or one array of objects.
+//! Rows of JSON, as benchmarks publish them: one object per line, or one array of objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,16 +15,16 @@ use preceptor_text::without_byte_order_mark;
 
 use crate::{Data, Error, Label, Task, TaskSet};
 
-/// One row with its place, so that errors can name it.
+/// A row with its position, so that errors can name it.
 pub(crate) struct Row {
     path: PathBuf,
     number: usize,
-    /// As they are written in the file, so that numbers keep their digits.
+    /// The fields as they are written in the file, so that numbers keep their digits.
     fields: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Row {
-    /// Every row of the file at `path`, which has some.
+    /// Reads every row of the file at `path`; an empty file is an error.
     pub(crate) fn read_all(path: &Path) -> Result<Vec<Self>, Error> {
         let text = fs::read_to_string(path)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
@@ -55,7 +55,7 @@ impl Row {
         }
     }
 
-    /// A field as text; a number with all its digits and without an exponent.
+    /// Returns a field as text; a number with all its digits and without an exponent.
     pub(crate) fn text(&self, key: &str) -> Result<String, Error> {
         let Some(value) = self.fields.get(key) else {
             let known: Vec<_> = self.fields.keys().map(|key| format!("`{key}`")).collect();
@@ -65,13 +65,15 @@ impl Row {
         match value.as_bytes().first() {
             Some(b'"') => self.parsed(key),
             Some(b'-' | b'0'..=b'9') => plain_number(value).ok_or_else(|| {
-                self.bad(format!("field `{key}` has more digits than 1000 when it is written out"))
+                self.bad(format!(
+                    "field `{key}` has more than 1000 digits when written without an exponent"
+                ))
             }),
-            _ => Err(self.bad(format!("field `{key}` is {value}, allowed is text or a number"))),
+            _ => Err(self.bad(format!("field `{key}` is {value}, expected text or a number"))),
         }
     }
 
-    /// A field as text that says something.
+    /// Returns a field as text that is not blank.
     pub(crate) fn filled_text(&self, key: &str) -> Result<String, Error> {
         let text = self.text(key)?;
         match text.trim().is_empty() {
@@ -80,18 +82,18 @@ impl Row {
         }
     }
 
-    /// A field of any shape.
+    /// Returns a field of any shape.
     pub(crate) fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
         let value = self.fields.get(key).map_or("null", |value| value.get());
         serde_json::from_str(value).map_err(|error| {
-            // The place within the field says nothing to a reader of the file.
+            // The position within the field tells a reader of the file nothing.
             let error = error.to_string();
             let detail = error.split(" at line ").next().unwrap_or_default();
             self.bad(format!("field `{key}`: {detail}"))
         })
     }
 
-    /// The error of a row whose id occurs before.
+    /// Returns the error of a row whose id occurred before.
     pub(crate) fn duplicate(&self, id: String) -> Error {
         Error::DuplicateId { path: self.path.clone(), row: self.number, id }
     }

@@ -1,4 +1,4 @@
-//! A prompt with its label, and sets of them.
+//! Tasks, prompts with their labels, and sets of tasks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,20 +11,20 @@ use crate::{Grader, Label};
 /// A data file that the `files` crate located.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
-    /// Whether it is a published form, which is held to the benchmark's canonical rows.
+    /// True if it is a published form, which must have the benchmark's canonical rows.
     pub is_published: bool,
 }
 
 /// A prompt with its label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
-    /// What the policy reads.
+    /// The prompt that the policy reads.
     pub prompt: Prompt,
     /// The bare question, for people.
     pub question: String,
-    /// The truth.
+    /// The label.
     pub label: Label,
     /// Named facts to split results by, for example `level`.
     pub tags: BTreeMap<String, String>,
@@ -35,22 +35,22 @@ pub struct Task {
 pub struct TaskSet {
     /// The benchmark's name in tables.
     pub name: String,
-    /// The tasks, at most as many as were asked for. A smaller limit gives a prefix of a larger.
+    /// The tasks, at most as many as requested. A smaller limit gives a prefix of a larger one.
     pub tasks: Vec<Task>,
-    /// What every prompt of the benchmark depends on, whatever the limit.
+    /// The digest of everything that a prompt of the benchmark depends on, whatever the limit.
     pub prompts_digest: Digest,
-    /// What every label depends on.
+    /// The digest of everything that a label depends on.
     pub labels_digest: Digest,
     /// The grader its scores are quoted with.
     pub grader: Grader,
     /// Stop strings that belong to the way it prompts.
     pub stop: Vec<String>,
-    /// Whether its texts may be shown on a page that is published.
+    /// True if its texts may be shown on a page that is published.
     pub shareable: bool,
 }
 
 impl TaskSet {
-    /// A set of all `tasks` of a benchmark, cut to `limit`.
+    /// Returns a set of all `tasks` of a benchmark, cut to `limit`.
     ///
     /// The order is that of the ids' digests, so that a prefix is a fair sample of a file that is
     /// sorted by subject or difficulty, the same one for every seed.

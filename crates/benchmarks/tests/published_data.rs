@@ -105,7 +105,7 @@ fn a_users_rows_are_read_and_wrong_ones_are_named() {
     fs::write(&path, "{\"problem\": \"1 + 1?\", \"answer\": 2}\n{\"question\": \"?\"}\n").unwrap();
     insta::assert_snapshot!(redacted(config.load(None, None).unwrap_err()), @"read row 2 of `[dir]/mine.jsonl`: no field `problem` (there are `question`)");
     fs::write(&path, "{\"problem\": \"1 + 1?\", \"answer\": [2]}\n").unwrap();
-    insta::assert_snapshot!(redacted(config.load(None, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: field `answer` is [2], allowed is text or a number");
+    insta::assert_snapshot!(redacted(config.load(None, None).unwrap_err()), @"read row 1 of `[dir]/mine.jsonl`: field `answer` is [2], expected text or a number");
     fs::write(&path, "{\"problem\": \"a\", \"answer\": 2}\n{\"problem\": \"a\", \"answer\": 3}\n")
         .unwrap();
     insta::assert_snapshot!(redacted(config.load(None, None).unwrap_err()), @"read row 2 of `[dir]/mine.jsonl`: its id `17762fddd969` occurs before");

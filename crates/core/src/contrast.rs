@@ -2,48 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
+use crate::Split;
 use crate::record::{CellRecord, PlanRecord};
+pub use crate::record::{ContrastMetric, ContrastRecord};
 
 /// Stands for the policy of `a` before it was trained, in the place of `b`.
 pub const INITIAL: &str = "initial";
 /// Stands for the mean of the rollouts of `a`, in the place of `b`.
 pub const ROLLOUTS: &str = "rollouts";
-/// The split of trained policies unless a contrast names another.
-pub const DEFAULT_SPLIT: &str = "test-time";
-
-/// A comparison of two conditions that was declared before the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ContrastRecord {
-    /// The comparison in words.
-    pub name: String,
-    /// The measure.
-    #[serde(default)]
-    pub metric: ContrastMetric,
-    /// The condition, as `AXIS=VALUE`, several with commas between.
-    pub a: String,
-    /// The condition that it is compared with, likewise; or [`INITIAL`] or [`ROLLOUTS`].
-    pub b: String,
-    /// The prompts that trained policies are evaluated on, of [`ContrastMetric::Policy`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<String>,
-    /// The step of training, of [`ContrastMetric::Policy`]; none for the chosen or last one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<u64>,
-}
-
-/// The measure of a contrast.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContrastMetric {
-    /// The score of pseudo-references.
-    #[default]
-    Score,
-    /// The score of a trained policy's own answers.
-    Policy,
-}
 
 /// The key that keeps a contrast from being shown, with its fault and the allowed values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +29,9 @@ impl ContrastFault {
 }
 
 impl ContrastRecord {
-    /// The split that trained policies are compared on.
-    pub fn split(&self) -> &str {
-        self.split.as_deref().unwrap_or(DEFAULT_SPLIT)
+    /// Returns the split that trained policies are compared on: unless it is given, the first.
+    pub fn split(&self) -> Split {
+        self.split.unwrap_or_default()
     }
 
     /// Refuses what `plan` can't show. A condition that was left out of the plan is no fault.
@@ -120,11 +86,11 @@ impl ContrastRecord {
             return Err(ContrastFault::new("metric", "`policy` needs `[train]`".to_owned(), hint));
         };
         let split = self.split();
-        let mut steps: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut steps: BTreeMap<Split, Vec<String>> = BTreeMap::new();
         for known in &training.evaluations {
-            steps.entry(&known.split).or_default().push(known.step.to_string());
+            steps.entry(known.split).or_default().push(known.step.to_string());
         }
-        let Some(steps) = steps.get(split) else {
+        let Some(steps) = steps.get(&split) else {
             let allowed: Vec<_> = steps.keys().map(|split| format!("`{split}`")).collect();
             let detail = format!("no policy is evaluated on `{split}`");
             return Err(ContrastFault::new("split", detail, list("splits are", &allowed)));

@@ -10,15 +10,18 @@ mod component;
 pub mod contrast;
 mod digest;
 mod group;
+mod measure;
 mod model;
 mod port;
 mod prompt;
 mod pseudo_reference;
 pub mod record;
 mod reward;
+mod role;
 mod rubric;
 mod sampling;
 mod seed;
+mod split;
 mod usage;
 mod verdict;
 
@@ -26,6 +29,7 @@ pub use call_failure::{CallFailure, CallFailureKind};
 pub use component::{Calls, CellFacts, GroupShape, Needs, OutOfRange, PromptError, Settings};
 pub use digest::Digest;
 pub use group::{FinishReason, Group, Rollout};
+pub use measure::{Better, StepMeasure};
 pub use model::ModelIdentity;
 pub use port::{
     Aggregate, AggregateOutcome, AggregateRequest, Aggregator, ChoiceRequest, Continuation,
@@ -36,8 +40,10 @@ pub use port::{
 pub use prompt::{Message, Prompt, PromptBody, PromptId, Role};
 pub use pseudo_reference::{AbstainReason, Origin, PseudoReference};
 pub use reward::{GroupReward, JudgedCriterion, Reward, RewardValue, UnrewardedReason};
+pub use role::ModelRole;
 pub use rubric::{Criterion, Rubric};
 pub use sampling::Sampling;
 pub use seed::Seed;
+pub use split::Split;
 pub use usage::Usage;
 pub use verdict::{Evidence, JudgeFailure, Judged, Rating, Verdict};

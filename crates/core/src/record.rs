@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contrast::ContrastRecord;
 use crate::{
-    Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, Prompt, PromptBody, PromptId,
-    Rollout, Seed, TokenScores, Usage,
+    Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, ModelRole, Prompt, PromptBody,
+    PromptId, Rollout, Seed, Split, StepMeasure, TokenScores, Usage,
 };
 
 /// Version of every record type here. It is part of each stage's specification.
@@ -166,37 +165,9 @@ pub fn step_group_key(step: u64, prompt: &PromptId) -> String {
 pub struct TrainStepRecord {
     /// The step, from 1: the weights after it are those of this number.
     pub step: u64,
-    /// Numbers by the names of [`STEP_MEASURES`]; one that could not be measured is not there.
-    pub measures: BTreeMap<String, f64>,
+    /// Values by measure; a measure without a value is absent.
+    pub measures: BTreeMap<StepMeasure, f64>,
 }
-
-/// What is measured of a step of training, each with one line.
-pub const STEP_MEASURES: &[(&str, &str)] = &[
-    ("learning-rate", "rate of the step's last update"),
-    ("loss", "mean loss of the step's updates, each before it"),
-    ("reward-mean", "mean reward of the rollouts, before the KL term"),
-    ("reward-std", "standard deviation of the rewards, all groups together"),
-    ("reward-with-kl-mean", "mean reward less its KL term"),
-    ("kl", "KL divergence of the policy from the KL reference, nats a token (k1, on samples)"),
-    ("entropy", "mean entropy of the policy's distributions, nats a token"),
-    ("clip-fraction", "share of tokens whose clipped term counts"),
-    ("gradient-norm", "mean norm of the gradient over the step's updates, before clipping"),
-    ("tokens-mean", "mean tokens of a rollout or target"),
-    ("tokens-max", "most tokens of a rollout or target"),
-    ("truncated", "share of rollouts that were cut off"),
-    ("left-out", "share of rollouts that take no part in the loss"),
-    ("groups-varied", "share of groups whose rewards differ"),
-    ("groups-zero-variance", "share of groups whose rewards are all equal"),
-    ("groups-too-few-rewards", "share of groups with fewer than two rewards"),
-    ("unique-answers", "mean number of different final answers in a group"),
-    ("no-answer", "share of rollouts without a final answer"),
-    ("score-mean", "mean score of the rollouts against labels, for the record only"),
-    ("reference-score", "mean score of the pseudo-references against labels, for the record only"),
-    ("reference-missing", "share of groups without a pseudo-reference"),
-    ("reference-differs", "share of pseudo-references whose answer is not the majority's"),
-    ("kept-mass", "mean probability of the tokens that top-k, top-p and min-p kept"),
-    ("sampler-gap", "largest distance of a token's log-probability between sampler and trainer"),
-];
 
 /// Group of a training step. Stage `train-groups`, keyed by [`step_group_key`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -313,8 +284,8 @@ pub const CHOICE_KEY: &str = "choice";
 pub struct EvaluationRecord {
     /// Steps before it; 0 is the initial policy.
     pub step: u64,
-    /// `test-time` for prompts that are trained on, `held-out` or `validation`.
-    pub split: String,
+    /// The prompts' split.
+    pub split: Split,
     /// Rollouts a prompt.
     pub num_rollouts: u32,
     /// Ids of the prompts, in order.
@@ -337,13 +308,13 @@ pub struct CostRecord {
     pub num_generated_tokens: u64,
     /// Wall-clock time.
     pub wall_secs: f64,
-    /// Money, by the price table of the endpoint.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub money: f64,
+    /// Cost in USD, by the prices of the endpoint; `money` in records.
+    #[serde(rename = "money", default, skip_serializing_if = "is_zero")]
+    pub cost_usd: f64,
 }
 
-fn is_zero(money: &f64) -> bool {
-    *money == 0.0
+fn is_zero(cost: &f64) -> bool {
+    *cost == 0.0
 }
 
 /// The stages behind one cell.
@@ -426,6 +397,38 @@ pub struct LeftOut {
     pub reason: String,
 }
 
+/// A comparison of two conditions that was declared before the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ContrastRecord {
+    /// The comparison in words.
+    pub name: String,
+    /// The measure.
+    #[serde(default)]
+    pub metric: ContrastMetric,
+    /// The condition, as `AXIS=VALUE`, several with commas between.
+    pub a: String,
+    /// The condition that it is compared with, likewise; or `initial` or `rollouts`.
+    pub b: String,
+    /// The prompts that trained policies are evaluated on, of [`ContrastMetric::Policy`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+    /// The step of training, of [`ContrastMetric::Policy`]; none for the chosen or last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+}
+
+/// The measure of a contrast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContrastMetric {
+    /// The score of pseudo-references.
+    #[default]
+    Score,
+    /// The score of a trained policy's own answers.
+    Policy,
+}
+
 /// Axis of the matrix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -461,7 +464,7 @@ pub struct PlanRecord {
     pub contrasts: Vec<ContrastRecord>,
     /// Stages in which runs noted their spending, by role. They hold [`CostRecord`]s only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub spending: BTreeMap<String, Digest>,
+    pub spending: BTreeMap<ModelRole, Digest>,
     /// Named digests of everything that went in: models, data, prompts.
     pub inputs: BTreeMap<String, String>,
     /// The manifest's resolved settings, as TOML.

@@ -1,41 +1,41 @@
-//! Tokens and money spent, and the cap on it.
+//! Tokens and USD spent by an endpoint, and the cap on them.
 //!
-//! Before a call its highest possible cost is set aside; after it, what it did cost is booked. So
-//! the cap holds whatever the threads do. A call that does not fit only because of what is set aside
-//! waits until calls in flight have ended, and is refused once it does not fit what is really spent.
+//! Before a call, its highest possible cost is reserved; after it, its actual cost is booked. So
+//! the cap holds across threads. A call that does not fit only because of reservations waits until
+//! calls in flight have ended; it is refused once it exceeds what is left.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use preceptor_core::Usage;
 
-/// Prices are for this many tokens.
-const TOKENS_A_PRICE: f64 = 1e6;
+/// Tokens that a price is for.
+const TOKENS_PER_PRICE: f64 = 1e6;
 
-/// The price of `usage` where a million tokens cost this much.
+/// Returns the cost of `usage` in USD, from prices per million tokens.
 pub(crate) fn price(prompt_price: f64, generated_price: f64, usage: Usage) -> f64 {
     (usage.num_prompt_tokens as f64 * prompt_price
         + usage.num_generated_tokens as f64 * generated_price)
-        / TOKENS_A_PRICE
+        / TOKENS_PER_PRICE
 }
 
-/// What an endpoint has cost so far.
+/// Cost of an endpoint's calls so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
     /// Tokens as the server reported them.
     pub usage: Usage,
-    /// Their price.
-    pub money: f64,
+    /// The cost in USD of the reported tokens.
+    pub cost_usd: f64,
     /// The most that calls without a report may have cost: those that timed out, were cut, or came
     /// without `usage`. It counts against the budget.
-    pub unreported_money: f64,
+    pub unreported_usd: f64,
 }
 
-/// How a call ended, as far as money goes.
+/// The cost of a call that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settlement {
-    /// The server told.
+    /// The server reported the usage.
     Reported(Usage),
-    /// It may have cost all that was set aside.
+    /// It may have cost all that was reserved.
     Unreported,
     /// It was not sent, or the server refused it.
     Free,
@@ -48,7 +48,7 @@ struct Books {
     reserved: Usage,
 }
 
-/// The purse of one endpoint.
+/// The budget of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Purse {
     prompt_price: f64,
@@ -64,11 +64,11 @@ impl Purse {
         Self { prompt_price, generated_price, budget, books, settled: Condvar::new() }
     }
 
-    fn money(&self, usage: Usage) -> f64 {
+    fn cost_usd(&self, usage: Usage) -> f64 {
         price(self.prompt_price, self.generated_price, usage)
     }
 
-    /// Sets `most` aside; false if the budget does not hold it.
+    /// Reserves `most`; false if the budget does not allow it.
     pub(crate) fn reserve(&self, most: Usage) -> bool {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(budget) = self.budget {
@@ -76,11 +76,11 @@ impl Purse {
                 let mut usage = most;
                 usage += books.reported;
                 usage += books.unreported;
-                if self.money(usage) > budget {
+                if self.cost_usd(usage) > budget {
                     return false;
                 }
                 usage += books.reserved;
-                if self.money(usage) <= budget {
+                if self.cost_usd(usage) <= budget {
                     break;
                 }
                 books = self.settled.wait(books).unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl Purse {
         true
     }
 
-    /// Books what became of a call for which `most` was set aside.
+    /// Books the outcome of a call for which `most` was reserved.
     pub(crate) fn settle(&self, most: Usage, settlement: Settlement) {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         books.reserved.num_prompt_tokens -= most.num_prompt_tokens;
@@ -107,8 +107,8 @@ impl Purse {
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         Spent {
             usage: books.reported,
-            money: self.money(books.reported),
-            unreported_money: self.money(books.unreported),
+            cost_usd: self.cost_usd(books.reported),
+            unreported_usd: self.cost_usd(books.unreported),
         }
     }
 }
@@ -122,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_holds_for_what_calls_may_cost() {
+    fn the_cap_holds_for_the_highest_cost_of_calls() {
         let purse = Purse::new(1.0, 2.0, Some(1.0));
         assert!(purse.reserve(tokens(200_000, 400_000)));
         purse.settle(tokens(200_000, 400_000), Settlement::Reported(tokens(100_000, 50_000)));
         let spent = purse.spent();
-        assert!((spent.money - 0.2).abs() < 1e-12, "{spent:?}");
-        // 0.2 and 0.8 fill it exactly, a token more does not fit.
+        assert!((spent.cost_usd - 0.2).abs() < 1e-12, "{spent:?}");
+        // 0.2 and 0.8 fill it exactly; one more token does not fit.
         assert!(!purse.reserve(tokens(1, 400_000)));
         assert!(purse.reserve(tokens(0, 400_000)));
         purse.settle(tokens(0, 400_000), Settlement::Free);
@@ -140,8 +140,8 @@ mod tests {
         let purse = Purse::new(0.0, 1.0, Some(1.0));
         assert!(purse.reserve(tokens(9, 900_000)));
         purse.settle(tokens(9, 900_000), Settlement::Unreported);
-        assert_eq!(purse.spent().money, 0.0);
-        assert!((purse.spent().unreported_money - 0.9).abs() < 1e-12);
+        assert_eq!(purse.spent().cost_usd, 0.0);
+        assert!((purse.spent().unreported_usd - 0.9).abs() < 1e-12);
         assert!(!purse.reserve(tokens(0, 200_000)));
     }
 

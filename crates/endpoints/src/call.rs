@@ -1,4 +1,4 @@
-//! A call from its first try to its end: budget, pacing, exchange, retries.
+//! A call from its first attempt to its end: budget, pacing, exchange, retries.
 
 use std::time::Duration;
 
@@ -15,30 +15,30 @@ use crate::retry::Retry;
 use crate::transport::{Exchange, Transport};
 use crate::{Config, Error, Secret};
 
-/// How much of a server's message is kept, in characters.
+/// Longest part of a server's message that is kept, in characters.
 const MAX_MESSAGE_CHARS: usize = 300;
 
 /// Bytes of a token of plain English; pacing starts from this and is corrected by what was used.
-const BYTES_A_TOKEN: u64 = 4;
+const BYTES_PER_TOKEN: u64 = 4;
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Debug)]
 pub(crate) enum End<T> {
     /// With an answer.
     Answered(T),
-    /// The prompt outgrows the context window.
+    /// The prompt exceeds the context window.
     PromptTooLong,
-    /// A filter took the prompt.
+    /// A content filter refused the prompt.
     Filtered,
     /// Without an answer.
     Failed(CallFailure),
-    /// In a way that no other call could escape.
+    /// With an error that every other call would have too.
     Stop(Error),
-    /// Before it was sent, since all calls were to stop.
+    /// Before it was sent, because all calls were told to stop.
     Halted,
 }
 
-/// What calls share.
+/// State that calls share.
 #[derive(Debug)]
 pub(crate) struct Caller {
     name: String,
@@ -49,14 +49,14 @@ pub(crate) struct Caller {
     pub(crate) purse: Purse,
 }
 
-/// One try: an end, or a reason to try again.
+/// The result of one attempt: an end, or a reason to retry.
 enum Try<T> {
     Ended(End<T>),
     Again { failure: CallFailure, asked: Option<Duration> },
 }
 
 impl Caller {
-    /// A caller for settings that were checked.
+    /// Creates a caller from validated settings.
     pub(crate) fn new(name: &str, config: &Config, key: Option<Secret>) -> Result<Self, Error> {
         Ok(Self {
             name: name.to_owned(),
@@ -72,7 +72,7 @@ impl Caller {
         })
     }
 
-    /// `text` without the key.
+    /// Returns `text` without the key.
     pub(crate) fn redact(&self, text: String) -> String {
         match &self.key {
             Some(key) => key.redact(text),
@@ -80,10 +80,11 @@ impl Caller {
         }
     }
 
-    /// What a server said, fit to be shown. The key goes before the cut, so that no part is left.
+    /// Prepares a server's message for display. The key is removed before the cut, so that no part
+    /// of it is left.
     fn shown(&self, message: String) -> String {
         let message = self.redact(message);
-        // One line, so that no server can write lines of its own into ours.
+        // On a single line, so that no server can add lines to our output.
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         match message.char_indices().nth(MAX_MESSAGE_CHARS) {
             Some((end, _)) => format!("{}..", &message[..end]),
@@ -95,8 +96,8 @@ impl Caller {
         CallFailure { kind, detail: self.shown(detail) }
     }
 
-    /// Makes a call, again and again if need be. `read` takes the answer from the reply; what it
-    /// finds wrong is tried again. A call that ends in [`End::Stop`] halts all others.
+    /// Makes a call, with retries. `read` takes the answer from the reply; if it returns a fault,
+    /// the call is retried. A call that ends in [`End::Stop`] halts all others.
     pub(crate) fn call<T>(
         &self,
         call: &Call,
@@ -134,10 +135,11 @@ impl Caller {
         read: &impl Fn(&Reply) -> Result<T, String>,
     ) -> Try<T> {
         if !self.purse.reserve(call.most) {
-            let detail = "what the call may cost exceeds what is left of the budget".to_owned();
+            let detail =
+                "the highest possible cost of the call exceeds the rest of the budget".to_owned();
             return Try::Ended(End::Failed(self.failure(CallFailureKind::BudgetSpent, detail)));
         }
-        let most = call.most.num_prompt_tokens / BYTES_A_TOKEN + call.most.num_generated_tokens;
+        let most = call.most.num_prompt_tokens / BYTES_PER_TOKEN + call.most.num_generated_tokens;
         let wait = self.pacing.book(clock::now(), most);
         let (settlement, end) = if halt.sleep(wait) {
             match self.transport.post(call.path, &call.body) {

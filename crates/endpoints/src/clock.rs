@@ -1,4 +1,4 @@
-//! The one place that reads a clock: rate limits need to know how much time has passed.
+//! The only place that reads a clock: rate limits need elapsed time.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

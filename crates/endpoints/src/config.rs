@@ -1,4 +1,4 @@
-//! The settings of an endpoint.
+//! Settings of an endpoint.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +7,53 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::budget;
-use crate::request::{OWN_KEYS, sorted};
 use crate::{Dialect, Error, Secret};
+
+/// Fields that this client sets, or that would change the shape of the reply.
+pub(crate) const OWN_KEYS: [&str; 16] = [
+    "echo",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "min_p",
+    "model",
+    "n",
+    "prompt",
+    "seed",
+    "stop",
+    "stream",
+    "temperature",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+];
 
 /// Settings of an [`Endpoint`](crate::Endpoint).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Where the interface lies, for example `http://localhost:8000/v1`: `http://` or `https://`,
+    /// Addresses of the interface, for example `http://localhost:8000/v1`: `http://` or `https://`,
     /// without user names, queries or fragments. Calls go to several in turn, so all must serve the
     /// same model. Required; no default.
     pub base_urls: Vec<String>,
     /// The name by which the server knows the model. Required; no default.
     pub model: String,
-    /// Whose reading of the interface the server speaks: `openai`, `vllm`, `llama-cpp` or `ollama`.
-    /// Default: `openai`, which adds nothing to the interface.
+    /// The server's variant of the interface: `openai`, `vllm`, `llama-cpp` or `ollama`. Default:
+    /// `openai`, which adds nothing to the interface.
     pub dialect: Dialect,
-    /// Name of the environment variable that holds the key; a key stands nowhere else. Default:
-    /// none, so no key is sent.
+    /// Name of the environment variable that holds the key; the key is stored nowhere else.
+    /// Default: none, so no key is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,
-    /// The most calls at the same time, 1 to 1024. Default: 8 (our choice; local servers batch
-    /// more).
+    /// The most concurrent calls, 1 to 1024. Default: 8 (our choice; local servers batch more).
     pub concurrency: u32,
-    /// The most calls a minute, retries included, 1 or more. Calls are spread evenly. Default: no
+    /// The most calls per minute, retries included, 1 or more. Calls are spread evenly. Default: no
     /// limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u32>,
-    /// The most tokens a minute, read and written, 1 or more. A call counts with what it may need at
-    /// first, and with what it did need once that is known. Default: no limit.
+    /// The most tokens per minute, prompt and generated, 1 or more. A call first counts with the
+    /// most that it may need, later with its actual usage. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u32>,
     /// The longest time to connect, in seconds, 1 to 3600. Default: 10 (our choice).
@@ -43,8 +61,8 @@ pub struct Config {
     /// The longest time of a call from its start to the last byte of its answer, in seconds, 1 to
     /// 86400. Default: 600 (OpenAI's own clients).
     pub timeout_secs: u64,
-    /// How often a call that failed is tried again, 0 to 100. Default: 5 (our choice; OpenAI's own
-    /// clients try 2 times, too few for a busy server).
+    /// The number of retries of a failed call, 0 to 100. Default: 5 (our choice; OpenAI's own
+    /// clients use 2, too few for a busy server).
     pub max_retries: u32,
     /// The wait before the first retry, in milliseconds, 0 to 60000; it doubles with each. Default:
     /// 500 (OpenAI's own clients).
@@ -52,18 +70,18 @@ pub struct Config {
     /// The longest wait before a retry, in seconds, 0 to 3600, whatever a server asks for. Default:
     /// 60 (our choice: limits are counted by the minute).
     pub retry_max_secs: u64,
-    /// Price of a million prompt tokens, 0 or more, in any one currency. Default: 0.
+    /// Price in USD per million prompt tokens, 0 or more. Default: 0.
     pub prompt_price: f64,
-    /// Price of a million generated tokens, 0 or more, in the same currency. Default: 0.
+    /// Price in USD per million generated tokens, 0 or more. Default: 0.
     pub generated_price: f64,
-    /// The most money that may be spent by one process, above 0, in the same currency; needs a
-    /// price. A call that might cross it is not sent. Default: no limit.
+    /// The most that one process may spend, in USD, above 0; needs a price. A call that might exceed it
+    /// is not sent. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
-    /// Whether to ask for the log-probabilities of sampled tokens. Default: false, since not every
-    /// server gives them.
+    /// True to request the log-probabilities of sampled tokens. Default: false, since not every
+    /// server returns them.
     pub logprobs: bool,
-    /// Whether the server scores given text: `/completions` with `echo` and `logprobs`. vLLM does,
+    /// True if the server scores given text: `/completions` with `echo` and `logprobs`. vLLM does,
     /// and llama-cpp-python with `logits_all`; llama.cpp's own server does not. Needs the dialect
     /// `vllm` or `llama-cpp`. Default: false.
     pub scoring: bool,
@@ -72,8 +90,8 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_length: Option<u32>,
     /// More fields of every call, as the server spells them, for example `reasoning_effort`. They
-    /// count as part of the model's identity. Fields that this client sets from the prompt, the
-    /// sampling settings and the seed can't be among them. Default: none.
+    /// are part of the model's identity. Fields that this client sets from the prompt, the sampling
+    /// settings and the seed are not allowed. Default: none.
     pub extra: BTreeMap<String, Value>,
 }
 
@@ -121,27 +139,38 @@ impl Config {
             let allowed = "an address is `http://` or `https://`, a host and a path, without query or fragment";
             let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
             let rest = rest.unwrap_or_default();
-            // What stands before an `@` may be a password: it is not shown.
+            // Text before an `@` may be a password: it is not shown.
             let host = rest.split('/').next().unwrap_or_default();
-            let without = "a user name or password in an address is not taken; keys go into the variable that `key-env` names";
+            let without = "an address must not have a user name or password; put the key into the variable that `key-env` names";
             check(!rest.contains('@'), "base-urls", &"(not shown)", without)?;
             let plain = rest.bytes().all(|byte| byte.is_ascii_graphic());
             let fits = !host.is_empty() && plain && !rest.contains(['?', '#']);
             check(fits, "base-urls", &format!("{url:?}"), allowed)?;
         }
         let named = !self.model.trim().is_empty();
-        check(named, "model", &format!("{:?}", self.model), "give the name the server knows")?;
+        check(
+            named,
+            "model",
+            &format!("{:?}", self.model),
+            "give the name by which the server knows the model",
+        )?;
         if let Some(variable) = &self.key_env {
             let fits = !variable.is_empty() && !variable.contains(['=', '\0']);
             check(fits, "key-env", &format!("{variable:?}"), "give the name of a variable")?;
         }
         let ranges: [(&str, u64, u64, u64, &str); 6] = [
-            ("concurrency", self.concurrency.into(), 1, 1024, "allowed is 1 to 1024"),
-            ("connect-timeout-secs", self.connect_timeout_secs, 1, 3600, "allowed is 1 to 3600"),
-            ("timeout-secs", self.timeout_secs, 1, 86_400, "allowed is 1 to 86400"),
-            ("max-retries", self.max_retries.into(), 0, 100, "allowed is 0 to 100"),
-            ("retry-base-millis", self.retry_base_millis, 0, 60_000, "allowed is 0 to 60000"),
-            ("retry-max-secs", self.retry_max_secs, 0, 3600, "allowed is 0 to 3600"),
+            ("concurrency", self.concurrency.into(), 1, 1024, "must be between 1 and 1024"),
+            (
+                "connect-timeout-secs",
+                self.connect_timeout_secs,
+                1,
+                3600,
+                "must be between 1 and 3600",
+            ),
+            ("timeout-secs", self.timeout_secs, 1, 86_400, "must be between 1 and 86400"),
+            ("max-retries", self.max_retries.into(), 0, 100, "must be between 0 and 100"),
+            ("retry-base-millis", self.retry_base_millis, 0, 60_000, "must be between 0 and 60000"),
+            ("retry-max-secs", self.retry_max_secs, 0, 3600, "must be between 0 and 3600"),
         ];
         for (key, value, low, high, allowed) in ranges {
             check((low..=high).contains(&value), key, &value, allowed)?;
@@ -151,16 +180,16 @@ impl Config {
             ("tokens-per-minute", self.tokens_per_minute),
             ("context-length", self.context_length),
         ] {
-            check(value != Some(0), key, &0, "allowed is 1 or more; leave it out for no limit")?;
+            check(value != Some(0), key, &0, "must be 1 or more; leave it out for no limit")?;
         }
         for (key, value) in
             [("prompt-price", self.prompt_price), ("generated-price", self.generated_price)]
         {
-            check(value.is_finite() && value >= 0.0, key, &value, "allowed is 0 or more")?;
+            check(value.is_finite() && value >= 0.0, key, &value, "must be 0 or more")?;
         }
         if let Some(budget) = self.budget {
             let fits = budget.is_finite() && budget > 0.0;
-            check(fits, "budget", &budget, "allowed is more than 0; leave it out for no limit")?;
+            check(fits, "budget", &budget, "must be more than 0; leave it out for no limit")?;
             let is_priced = self.price(Usage::default()).is_some();
             check(is_priced, "budget", &budget, "it needs `prompt-price` or `generated-price`")?;
         }
@@ -178,12 +207,12 @@ impl Config {
         Ok(())
     }
 
-    /// The key, from the variable that `key-env` names; none if there is no such setting.
+    /// Returns the key from the variable that `key-env` names; none without that setting.
     ///
     /// # Errors
     ///
-    /// [`Error::NoKey`] if `lookup` does not know the variable, [`Error::BadKey`] if its value can't
-    /// be a key.
+    /// [`Error::NoKey`] if `lookup` does not know the variable, [`Error::BadKey`] if its value
+    /// can't be a key.
     pub fn key(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Secret>, Error> {
         let Some(variable) = &self.key_env else { return Ok(None) };
         match lookup(variable) {
@@ -192,14 +221,14 @@ impl Config {
         }
     }
 
-    /// The price of `usage`; none where no price is given.
+    /// Returns the cost of `usage` in USD; none without prices.
     pub fn price(&self, usage: Usage) -> Option<f64> {
         let is_priced = self.prompt_price > 0.0 || self.generated_price > 0.0;
         is_priced.then(|| budget::price(self.prompt_price, self.generated_price, usage))
     }
 
-    /// What the store knows the model by: its name and what changes its answers. Addresses, keys,
-    /// prices and limits are not in it.
+    /// Returns the model's identity in the store: its name and every setting that changes its
+    /// answers. Addresses, keys, prices and limits are not part of it.
     pub fn identity(&self) -> ModelIdentity {
         let extra = sorted(&Value::Object(self.extra.clone().into_iter().collect())).to_string();
         let model = self.model.as_bytes();
@@ -215,6 +244,19 @@ impl Config {
             template: None,
             attested: false,
         }
+    }
+}
+
+/// Sorts the keys of all tables in `value`.
+pub(crate) fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(table) => {
+            let ordered: BTreeMap<_, _> =
+                table.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            Value::Object(ordered.into_iter().collect())
+        }
+        Value::Array(values) => values.iter().map(sorted).collect(),
+        plain => plain.clone(),
     }
 }
 
@@ -257,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_named_with_key_value_and_what_is_allowed() {
+    fn range_errors_name_key_value_and_allowed_values() {
         let url = |url: &str| Config { base_urls: vec![url.to_owned()], ..valid() };
         let extra = |key: &str| Config {
             extra: BTreeMap::from([(key.to_owned(), Value::from(1))]),
@@ -295,16 +337,16 @@ mod tests {
         use endpoint setting `base-urls = []`: give at least one address
         use endpoint setting `base-urls = "localhost:8000"`: an address is `http://` or `https://`, a host and a path, without query or fragment
         use endpoint setting `base-urls = "http:///v1"`: an address is `http://` or `https://`, a host and a path, without query or fragment
-        use endpoint setting `base-urls = (not shown)`: a user name or password in an address is not taken; keys go into the variable that `key-env` names
+        use endpoint setting `base-urls = (not shown)`: an address must not have a user name or password; put the key into the variable that `key-env` names
         use endpoint setting `base-urls = "https://host/v1?key=1"`: an address is `http://` or `https://`, a host and a path, without query or fragment
-        use endpoint setting `model = " "`: give the name the server knows
+        use endpoint setting `model = " "`: give the name by which the server knows the model
         use endpoint setting `key-env = ""`: give the name of a variable
-        use endpoint setting `concurrency = 0`: allowed is 1 to 1024
-        use endpoint setting `requests-per-minute = 0`: allowed is 1 or more; leave it out for no limit
-        use endpoint setting `timeout-secs = 0`: allowed is 1 to 86400
-        use endpoint setting `retry-max-secs = 4000`: allowed is 0 to 3600
-        use endpoint setting `prompt-price = NaN`: allowed is 0 or more
-        use endpoint setting `budget = -1`: allowed is more than 0; leave it out for no limit
+        use endpoint setting `concurrency = 0`: must be between 1 and 1024
+        use endpoint setting `requests-per-minute = 0`: must be 1 or more; leave it out for no limit
+        use endpoint setting `timeout-secs = 0`: must be between 1 and 86400
+        use endpoint setting `retry-max-secs = 4000`: must be between 0 and 3600
+        use endpoint setting `prompt-price = NaN`: must be 0 or more
+        use endpoint setting `budget = -1`: must be more than 0; leave it out for no limit
         use endpoint setting `budget = 1`: it needs `prompt-price` or `generated-price`
         use endpoint setting `scoring = true`: it needs the dialect `vllm` or `llama-cpp`
         use endpoint setting `extra = { messages = .. }`: this client sets that field itself
@@ -339,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_is_what_changes_answers_and_nothing_else() {
+    fn identity_covers_exactly_the_settings_that_change_answers() {
         let identity = valid().identity();
         assert!(!identity.attested);
         assert!(identity.takes_chat());

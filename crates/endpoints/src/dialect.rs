@@ -1,4 +1,4 @@
-//! How servers differ in what they understand.
+//! Dialects: differences between servers of the same interface.
 //!
 //! | | `openai` | `vllm` | `llama-cpp` | `ollama` |
 //! |---|---|---|---|---|
@@ -10,23 +10,23 @@
 //! | stop strings | at most 4 | any | any | any |
 //! | scoring | - | `echo` | `echo` | - |
 //!
-//! *Always* is there because these servers fall back on defaults of their own or of the model's
-//! files, which would change the distribution without a trace. vLLM filters by top-k and top-p, then
-//! min-p, all after the temperature. llama-cpp-python ignores `samplers`: it applies the temperature last.
-//! Ollama keeps the 40 most likely tokens unless the model's own file says otherwise, and has no way to
-//! ask for more.
+//! *Always* is there because these servers otherwise use defaults of their own or of the model's
+//! files, which would silently change the distribution. vLLM filters by top-k and top-p, then
+//! min-p, all after the temperature. llama-cpp-python ignores `samplers`: it applies the
+//! temperature last. Ollama keeps the 40 most likely tokens unless the model's own file says
+//! otherwise, and has no way to request more.
 
 use std::fmt;
 
 use preceptor_core::{PortError, Sampling};
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::COMPONENT;
+use crate::error::COMPONENT;
 
 /// OpenAI's own limit.
 const OPENAI_STOP_STRINGS: usize = 4;
 
-/// Whose reading of the OpenAI interface a server speaks.
+/// The variant of the OpenAI interface that a server implements.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -45,7 +45,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The name in TOML.
+    /// Returns the name in TOML.
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
@@ -55,17 +55,17 @@ impl Dialect {
         }
     }
 
-    /// Whether it takes top-k and min-p.
+    /// Returns whether it takes top-k and min-p.
     pub(crate) fn has_token_filters(self) -> bool {
         matches!(self, Self::Vllm | Self::LlamaCpp)
     }
 
-    /// Whether completions can give back the prompt with its log-probabilities.
+    /// Returns whether completions can echo the prompt with its log-probabilities.
     pub(crate) fn can_score(self) -> bool {
         matches!(self, Self::Vllm | Self::LlamaCpp)
     }
 
-    /// The most stop strings of one call.
+    /// Returns the most stop strings of one call.
     fn max_stop_strings(self) -> usize {
         match self {
             Self::OpenAi => OPENAI_STOP_STRINGS,
@@ -73,7 +73,7 @@ impl Dialect {
         }
     }
 
-    /// Refuses settings that can't be expressed, rather than drop them.
+    /// Refuses settings that the dialect can't express, instead of dropping them.
     pub(crate) fn check(self, sampling: &Sampling) -> Result<(), PortError> {
         let unsupported = |detail| Err(PortError::Unsupported { component: COMPONENT, detail });
         if !self.has_token_filters() {
@@ -82,7 +82,7 @@ impl Dialect {
             {
                 if value != neutral {
                     return unsupported(format!(
-                        "dialect `{self}` has no `{key}`, but it is {value}; use {neutral}, or a server that speaks `vllm` or `llama-cpp`"
+                        "dialect `{self}` has no `{key}`, found {value}; use {neutral}, or a server with dialect `vllm` or `llama-cpp`"
                     ));
                 }
             }
@@ -90,7 +90,7 @@ impl Dialect {
         let (given, most) = (sampling.stop.len(), self.max_stop_strings());
         if given > most {
             return unsupported(format!(
-                "dialect `{self}` takes at most {most} stop strings, but there are {given}"
+                "dialect `{self}` takes at most {most} stop strings, found {given}"
             ));
         }
         Ok(())
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_dialect_cannot_say_is_refused_not_dropped() {
+    fn unsupported_settings_are_refused_not_dropped() {
         let filtered = [
             Sampling { top_k: 40, ..Sampling::default() },
             Sampling { min_p: 0.05, ..Sampling::default() },
@@ -124,11 +124,11 @@ mod tests {
         let sampling = Sampling { stop, ..Sampling::default() };
         insta::assert_snapshot!(
             Dialect::OpenAi.check(&sampling).unwrap_err(),
-            @"use the endpoint: dialect `openai` takes at most 4 stop strings, but there are 5"
+            @"use the endpoint: dialect `openai` takes at most 4 stop strings, found 5"
         );
         insta::assert_snapshot!(
             Dialect::Ollama.check(&filtered[1]).unwrap_err(),
-            @"use the endpoint: dialect `ollama` has no `min-p`, but it is 0.05; use 0, or a server that speaks `vllm` or `llama-cpp`"
+            @"use the endpoint: dialect `ollama` has no `min-p`, found 0.05; use 0, or a server with dialect `vllm` or `llama-cpp`"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Rollouts from an endpoint: one call each, told to the observer as they end.
+//! Rollouts from an endpoint: one call each, passed to the observer as they end.
 
 use preceptor_core::{
     FinishReason, GenerationObserver, GenerationRequest, PortError, Prompt, Rollout, RolloutSeed,
@@ -7,13 +7,13 @@ use preceptor_core::{
 
 use crate::Config;
 use crate::call::{Caller, End};
-use crate::endpoint::failed;
+use crate::error::failed;
 use crate::halt::Halt;
 use crate::reply::Answer;
 use crate::request::Call;
 use crate::spread::spread;
 
-/// One rollout to draw.
+/// A rollout to sample.
 struct Job<'a> {
     request: usize,
     prompt: &'a Prompt,
@@ -79,7 +79,7 @@ pub(crate) fn draw(
     Ok(drawn)
 }
 
-/// Nothing was drawn.
+/// Returns an answer without text.
 fn empty(finish: FinishReason) -> Answer {
     Answer { text: String::new(), finish, logprobs: Vec::new(), usage: Some(Usage::default()) }
 }

@@ -1,4 +1,4 @@
-//! An endpoint as the ports see it: a generator and a scorer.
+//! An endpoint as a generator and a scorer.
 
 use preceptor_core::{
     GenerationObserver, GenerationRequest, Generator, ModelIdentity, PortError, Rollout, Sampling,
@@ -10,18 +10,11 @@ use crate::draw::draw;
 use crate::score::score;
 use crate::{Config, Error, Secret, Spent};
 
-/// Who speaks in port errors.
-pub(crate) const COMPONENT: &str = "the endpoint";
-
-pub(crate) fn failed(error: Error) -> PortError {
-    PortError::Failed { component: COMPONENT, source: Box::new(error) }
-}
-
 /// A model behind an OpenAI-compatible interface.
 ///
-/// Rate limits and the budget are shared by all calls of one endpoint; `concurrency` holds for each
-/// use of a port. An observer that stops, or a key that is refused, lets calls in flight end first.
-/// Proxies are taken from the usual variables, but not for this machine's own addresses.
+/// All calls of an endpoint share its rate limits and budget; `concurrency` applies to each use of
+/// a port. If an observer stops or the key is refused, calls in flight end first. Proxies are taken
+/// from the usual variables, except for this machine's own addresses.
 ///
 /// ```
 /// use preceptor_core::Generator;
@@ -48,11 +41,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint called `name` in messages. Nothing is sent yet.
+    /// Creates an endpoint called `name` in messages. Sends nothing yet.
     ///
     /// # Errors
     ///
-    /// [`Error::BadSetting`] as [`Config::validate`] says.
+    /// [`Error::BadSetting`] as described at [`Config::validate`].
     pub fn new(name: &str, config: &Config, key: Option<Secret>) -> Result<Self, Error> {
         config.validate()?;
         Ok(Self {
@@ -63,17 +56,17 @@ impl Endpoint {
         })
     }
 
-    /// Its name in messages.
+    /// Returns the name in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its settings.
+    /// Returns the settings.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What it has cost so far.
+    /// Returns the cost of its calls so far.
     pub fn spent(&self) -> Spent {
         self.caller.purse.spent()
     }
@@ -84,8 +77,8 @@ impl Generator for Endpoint {
         &self.identity
     }
 
-    /// Rollouts have no `token_ids`, and `logprobs` only where the server gives them. Each call
-    /// reads its prompt anew, and usage counts it each time.
+    /// Generates rollouts without `token_ids`, and with `logprobs` only if the server returns them.
+    /// Each call reads its prompt again, and usage counts it each time.
     fn generate(
         &self,
         requests: &[GenerationRequest],
@@ -97,7 +90,7 @@ impl Generator for Endpoint {
 }
 
 impl Scorer for Endpoint {
-    /// Scores have no `token_ids`.
+    /// Scores without `token_ids`.
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<TokenScores>, PortError> {
         score(&self.name, &self.config, &self.caller, requests)
     }

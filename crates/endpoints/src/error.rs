@@ -1,22 +1,22 @@
-//! What can go wrong with an endpoint as a whole.
+//! Errors of an endpoint as a whole.
 
-use preceptor_core::CallFailure;
+use preceptor_core::{CallFailure, PortError};
 
-/// An error of this crate. None of them shows a key.
+/// Error of this crate. Errors never show a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting that can't be used.
     #[error("use endpoint setting `{key} = {value}`: {allowed}")]
     BadSetting {
-        /// Which, as it is spelled in TOML.
+        /// The key, as it is spelled in TOML.
         key: &'static str,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
-    /// The variable that should hold the key does not.
+    /// The variable that should hold the key is not set.
     #[error(
         "find the key of an endpoint: environment variable `{variable}` is not set or empty\nhint: set it, or leave `key-env` out for servers without keys"
     )]
@@ -24,23 +24,23 @@ pub enum Error {
         /// Name of the variable.
         variable: String,
     },
-    /// The key can't stand in a header.
+    /// The key has characters that a header can't hold.
     #[error(
-        "use the key of an endpoint: it holds characters that no key has\nhint: keys are printable ASCII without spaces"
+        "use the key of an endpoint: it has characters that a key can't have\nhint: keys are printable ASCII without spaces"
     )]
     BadKey,
     /// The server does not accept the key.
     #[error(
-        "call endpoint `{endpoint}` at {url}: the server does not let us in (HTTP {status}): {detail}\nhint: check the key in the variable that `key-env` names, and what it may use"
+        "call endpoint `{endpoint}` at {url}: the server refuses the key (HTTP {status}): {detail}\nhint: check the key in the variable that `key-env` names, and what it may use"
     )]
     KeyRefused {
         /// Name of the endpoint.
         endpoint: String,
-        /// What was called.
+        /// The address that was called.
         url: String,
         /// 401 or 403.
         status: u16,
-        /// What the server said.
+        /// The server's message.
         detail: String,
     },
     /// The account is empty.
@@ -50,11 +50,11 @@ pub enum Error {
     NoCredit {
         /// Name of the endpoint.
         endpoint: String,
-        /// What was called.
+        /// The address that was called.
         url: String,
         /// 402 or 429.
         status: u16,
-        /// What the server said.
+        /// The server's message.
         detail: String,
     },
     /// The server has no such address or no such model.
@@ -64,11 +64,11 @@ pub enum Error {
     NotFound {
         /// Name of the endpoint.
         endpoint: String,
-        /// What was called.
+        /// The address that was called.
         url: String,
         /// 404, or a redirect.
         status: u16,
-        /// What the server said.
+        /// The server's message.
         detail: String,
     },
     /// A continuation can't be scored.
@@ -76,14 +76,22 @@ pub enum Error {
     Score {
         /// Name of the endpoint.
         endpoint: String,
-        /// Why.
+        /// The failure.
         failure: CallFailure,
     },
 }
 
 impl Error {
-    /// Whether the user's input is to blame; otherwise it is the environment.
+    /// Returns whether the user's input is to blame rather than the environment.
     pub fn is_users_input(&self) -> bool {
         matches!(self, Self::BadSetting { .. })
     }
+}
+
+/// The component that port errors name.
+pub(crate) const COMPONENT: &str = "the endpoint";
+
+/// Wraps an error for a port.
+pub(crate) fn failed(error: Error) -> PortError {
+    PortError::Failed { component: COMPONENT, source: Box::new(error) }
 }

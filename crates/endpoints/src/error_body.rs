@@ -1,4 +1,4 @@
-//! What a server means when it does not answer.
+//! Meanings of a server's error replies.
 //!
 //! | status | meaning |
 //! |---|---|
@@ -12,11 +12,12 @@
 use preceptor_core::CallFailureKind;
 use serde_json::Value;
 
-/// Codes and types of errors for prompts that outgrow the context window.
+/// Codes and types of errors for prompts that exceed the context window.
 const TOO_LONG_CODES: [&str; 3] =
     ["context_length_exceeded", "exceed_context_size_error", "context_window_exceeded"];
 
-/// The same in messages, in lower case: OpenAI, vLLM (two), llama.cpp, llama-cpp-python, SGLang, others.
+/// Parts of messages with that meaning, in lower case: OpenAI, vLLM (two), llama.cpp,
+/// llama-cpp-python, SGLang, others.
 const TOO_LONG_MESSAGES: [&str; 8] = [
     "maximum context length",
     "longer than the maximum model length",
@@ -28,7 +29,7 @@ const TOO_LONG_MESSAGES: [&str; 8] = [
     "prompt is too long",
 ];
 
-/// Codes and types of errors for prompts that a filter took.
+/// Codes and types of errors for prompts that a content filter refused.
 const FILTERED_CODES: [&str; 4] =
     ["content_filter", "content_policy_violation", "moderation_blocked", "content_moderation"];
 
@@ -43,37 +44,37 @@ const FILTERED_WORDS: [&str; 7] = [
     "safety filter",
 ];
 
-/// Words in messages about who asks, whatever was asked.
+/// Words in messages about the account rather than the request.
 const ACCOUNT_WORDS: [&str; 6] =
     ["api key", "api_key", "account", "organization", "organisation", "permission"];
 
 /// Code of an account without credit.
 const NO_CREDIT_CODE: &str = "insufficient_quota";
 
-/// What follows from a status other than 2xx.
+/// The consequence of a status other than 2xx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// The prompt outgrows the context window.
+    /// The prompt exceeds the context window.
     PromptTooLong,
-    /// A filter took the prompt.
+    /// A content filter refused the prompt.
     Filtered,
-    /// It may work later.
+    /// A retry may succeed.
     Again(CallFailureKind),
-    /// It will not work, but others may.
+    /// This call will fail, but others may succeed.
     Rejected,
-    /// Nothing will work: the key is wrong.
+    /// Every call will fail: the key is wrong.
     KeyRefused,
-    /// Nothing will work: the account is empty.
+    /// Every call will fail: the account is empty.
     NoCredit,
-    /// Nothing will work: the address or the model is wrong.
+    /// Every call will fail: the address or the model is wrong.
     NotFound,
 }
 
-/// A reply that is no answer.
+/// A reply that is not an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorReply {
     pub meaning: Meaning,
-    /// What the server said, word for word. It may hold a key.
+    /// The server's message, word for word. It may hold a key.
     pub message: String,
 }
 
@@ -116,8 +117,8 @@ fn is_filtered(error: &Value, has_code: &dyn Fn(&str) -> bool, message: &str) ->
         || (has(&FILTERED_WORDS) && !has(&ACCOUNT_WORDS))
 }
 
-/// Whether the prompt is to blame. Servers use the same code where a prompt would fit but leaves too
-/// little room for `max-new-tokens`; where the message says so, the settings are to blame.
+/// Returns whether the prompt is too long. Servers use the same code where a prompt would fit but
+/// leaves too little room for `max-new-tokens`; if the message says so, the settings are to blame.
 fn is_too_long(has_code: &dyn Fn(&str) -> bool, message: &str) -> bool {
     let message = message.to_lowercase();
     let named = TOO_LONG_CODES.into_iter().any(has_code)
@@ -135,7 +136,7 @@ fn number_after(text: &str, words: &str) -> Option<u64> {
     rest[..end].parse().ok()
 }
 
-/// The number before `words`, unless it is only a lower bound.
+/// Returns the number before `words`, unless it is only a lower bound.
 fn number_before(text: &str, words: &str) -> Option<u64> {
     let (before, _) = text.split_once(words)?;
     let rest = before.trim_end_matches(|c: char| c.is_ascii_digit());

@@ -1,9 +1,9 @@
-//! A sign to all threads that no more calls should begin.
+//! A signal to all threads to begin no more calls.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Unset at first, then set for good. Those who sleep on it wake when it is set.
+/// Unset at first, then set for good. Threads that sleep on it wake when it is set.
 #[derive(Debug, Default)]
 pub(crate) struct Halt {
     set: Mutex<bool>,
@@ -20,7 +20,7 @@ impl Halt {
         *self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sleeps for `time`, or until the sign is set. Returns whether to go on.
+    /// Sleeps for `time`, or until the signal is set. Returns whether to continue.
     pub(crate) fn sleep(&self, time: Duration) -> bool {
         let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         if time.is_zero() {

@@ -10,18 +10,21 @@
 //!    +-- reply: text, finish, usage <-- 2xx -----+---- refusal: data, again later, or stop
 //! ```
 //!
-//! **What is data and what stops a run.** A call that fails after its retries is a
-//! [`CallFailure`](preceptor_core::CallFailure), told to the observer; its rollout is absent. A prompt
-//! that outgrows the context window and a refusal are rollouts with that finish reason. A wrong key, a
-//! model that the server does not have and an empty account stop the run: no other call could succeed.
+//! **Data and errors.** A call that fails after its retries is a
+//! [`CallFailure`](preceptor_core::CallFailure), passed to the observer; its rollout is missing. A
+//! prompt that exceeds the context window and a refusal are rollouts with that finish reason. A
+//! wrong key, an unknown model and an empty account stop the run, since no other call could
+//! succeed.
 //!
-//! **Reasoning.** Only what the server calls the content is the text. What it puts apart
-//! (`reasoning_content`, `reasoning`, parts of the kind `thinking`) is dropped, though its tokens are
-//! counted and paid. Marks such as `<think>` that a server leaves in the content stay there.
+//! **Reasoning.** The text is the reply's content only. Reasoning that the server returns
+//! separately (`reasoning_content`, `reasoning`, parts of the kind `thinking`) is dropped, though
+//! its tokens are counted and paid. Marks such as `<think>` that a server leaves in the content are
+//! kept.
 //!
 //! **Secrets.** The key comes from an environment variable only, which the caller looks up. It is
-//! shown nowhere, and cut out of whatever a server sends back. The HTTP library writes raw headers to
-//! the log at the level `trace`; this crate's manifest switches that level off in the whole binary.
+//! never shown, and removed from all text that a server returns. The HTTP library writes raw
+//! headers to the log at the level `trace`; this crate's manifest switches that level off in the
+//! whole binary.
 
 mod budget;
 mod call;

@@ -1,20 +1,20 @@
-//! Calls and tokens a minute, shared by all threads.
+//! Limits on calls and tokens per minute, shared by all threads.
 //!
-//! A token bucket as deep as one call, kept as the time at which it is full again: a call of weight
-//! w under a limit of L a minute is sent when the calls before it have been paid off, and takes
-//! 60 w / L seconds to pay off itself. So at most L and one call begin in any minute, evenly spread.
-//! What a call turns out not to have needed is given back.
+//! A token bucket as deep as one call, kept as the time at which it is full again. Under a limit of
+//! L per minute, a call of weight w is sent once the calls before it have been paid off, and takes
+//! 60 w / L seconds to pay off itself. So at most L and one call begin in any minute, evenly
+//! spread. The part of a booking that a call did not need is returned.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const MINUTE: f64 = 60.0;
 
-/// One limit.
+/// A rate limit.
 #[derive(Debug)]
 struct Pace {
     seconds_each: f64,
-    /// When all calls so far are paid off, in seconds.
+    /// The time at which all calls so far are paid off, in seconds.
     free_at: f64,
 }
 
@@ -23,7 +23,7 @@ impl Pace {
         Self { seconds_each: MINUTE / f64::from(per_minute), free_at: 0.0 }
     }
 
-    /// Books `weight` and says at what time it may begin.
+    /// Books `weight` and returns the time at which it may begin.
     fn book(&mut self, now: f64, weight: u64) -> f64 {
         let begin = self.free_at.max(now);
         self.free_at = begin + self.seconds_each * weight as f64;
@@ -41,7 +41,7 @@ struct Paces {
     tokens: Option<Pace>,
 }
 
-/// When calls may be sent.
+/// The limits of an endpoint.
 #[derive(Debug)]
 pub(crate) struct Pacing {
     paces: Mutex<Paces>,
@@ -54,8 +54,8 @@ impl Pacing {
         Self { paces: Mutex::new(Paces { requests, tokens }) }
     }
 
-    /// Books a call of about `tokens` tokens at the time `now`; it may be sent after the returned
-    /// wait.
+    /// Books a call of about `tokens` tokens at the time `now`, and returns the wait before it may
+    /// be sent.
     pub(crate) fn book(&self, now: Duration, tokens: u64) -> Duration {
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         let now = now.as_secs_f64();
@@ -90,7 +90,7 @@ mod tests {
         let pacing = Pacing::new(Some(60), None);
         let waits: Vec<_> = (0..4).map(|_| pacing.book(Duration::ZERO, 1000)).collect();
         assert_eq!(waits, [Duration::ZERO, SECOND, 2 * SECOND, 3 * SECOND]);
-        // Ten seconds later everything is paid off, and the time between is not saved up.
+        // Ten seconds later everything is paid off; the time between is not saved up.
         assert_eq!(pacing.book(10 * SECOND, 1), Duration::ZERO);
         assert_eq!(pacing.book(10 * SECOND, 1), SECOND);
     }

@@ -1,4 +1,4 @@
-//! What a server answers, and what a rollout is made of.
+//! Replies of a server, and the parts of a rollout read from them.
 
 use preceptor_core::{FinishReason, Sampling, Usage};
 use serde::Deserialize;
@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::Config;
 
-/// The body of a 2xx reply, to `/chat/completions` and `/completions` alike. Unknown fields are
-/// not looked at; `reasoning_content` and `reasoning` are among them. What is optional and in no known form
-/// is left out; a text in no known form is an error, never an empty answer.
+/// The body of a 2xx reply to `/chat/completions` or `/completions`. Unknown fields are ignored,
+/// `reasoning_content` and `reasoning` among them. Optional fields of unknown form are dropped; a
+/// text of unknown form is an error, never an empty answer.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Reply {
     choices: Vec<Choice>,
@@ -33,14 +33,14 @@ struct ChatMessage {
     refusal: Option<String>,
 }
 
-/// A chat's text, whole or in parts, or what is wrong with it.
+/// The text of a chat, whole or in parts, or the fault in it.
 #[derive(Debug, Deserialize)]
 #[serde(from = "Value")]
 struct Content(Result<String, String>);
 
 /// Kinds of parts that are the text.
 const TEXT_PARTS: [&str; 2] = ["text", "output_text"];
-/// Kinds of parts that are known not to be the text.
+/// Kinds of parts that are known not to be text.
 const OTHER_PARTS: [&str; 6] =
     ["thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "refusal"];
 
@@ -55,7 +55,7 @@ impl From<Value> for Content {
     }
 }
 
-/// The text of a part, empty where it is of a kind that is not the text.
+/// Returns the text of a part; empty for kinds that are not text.
 fn part_text(part: &Value) -> Result<&str, String> {
     if let Value::String(text) = part {
         return Ok(text);
@@ -67,12 +67,12 @@ fn part_text(part: &Value) -> Result<&str, String> {
         (None, Some(text)) => Ok(text),
         _ => {
             let shown: String = part.to_string().chars().take(200).collect();
-            Err(format!("a content that is no text: {shown}"))
+            Err(format!("expected content that is text, found {shown}"))
         }
     }
 }
 
-/// A number of tokens: whole and not negative, however it is written.
+/// Reads a number of tokens: whole and not negative, however it is written.
 fn token_count(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64().or_else(|| {
@@ -108,7 +108,7 @@ impl Ending {
 }
 
 impl Choice {
-    /// The log-probabilities; none where there are none in a known form.
+    /// Returns the log-probabilities; none where there are none in a known form.
     pub(crate) fn logprobs(&self) -> Option<Logprobs> {
         Logprobs::deserialize(&self.logprobs).ok()
     }
@@ -120,7 +120,7 @@ pub(crate) struct Logprobs {
     content: Option<Vec<TokenLogprob>>,
     pub tokens: Option<Vec<String>>,
     pub token_logprobs: Option<Vec<Option<f64>>>,
-    /// Where each token begins, in characters.
+    /// The position of each token, in characters.
     pub text_offset: Option<Vec<i64>>,
 }
 
@@ -130,7 +130,7 @@ struct TokenLogprob {
 }
 
 impl Logprobs {
-    /// One number for each sampled token; none if any is missing.
+    /// Returns a number for each sampled token; none if any is missing.
     fn sampled(&self) -> Vec<f32> {
         let numbers: Option<Vec<f32>> = if let Some(content) = &self.content {
             content.iter().map(|token| token.logprob.map(narrow)).collect()
@@ -142,12 +142,12 @@ impl Logprobs {
     }
 }
 
-/// The nearest finite `f32`.
+/// Returns the nearest finite `f32`.
 pub(crate) fn narrow(logprob: f64) -> f32 {
     logprob.max(f64::from(f32::MIN)) as f32
 }
 
-/// What a rollout is made of.
+/// The parts of a rollout that a reply holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub text: String,
@@ -162,7 +162,7 @@ impl Reply {
             // Some gateways report errors with status 200.
             let json: Value = serde_json::from_str(body).unwrap_or_default();
             match json.get("error").filter(|error| !error.is_null()) {
-                Some(error) => format!("an error instead of an answer: {error}"),
+                Some(error) => format!("expected an answer, found an error: {error}"),
                 None => format!("not an answer: {error}"),
             }
         })
@@ -177,12 +177,12 @@ impl Reply {
         })
     }
 
-    /// The only choice.
+    /// Returns the only choice.
     pub(crate) fn choice(&self) -> Result<&Choice, String> {
         self.choices.first().ok_or_else(|| "an answer without choices".to_owned())
     }
 
-    /// The answer, or what is wrong with it.
+    /// Returns the answer, or the fault in it.
     pub(crate) fn answer(&self, config: &Config, sampling: &Sampling) -> Result<Answer, String> {
         let choice = self.choice()?;
         let usage = self.usage();
@@ -224,14 +224,15 @@ impl Reply {
         }
         let logprobs = choice.logprobs();
         if config.logprobs && logprobs.is_none() && !choice.logprobs.is_null() {
-            return Err("log-probabilities in no known form".to_owned());
+            return Err("log-probabilities of unknown form".to_owned());
         }
         let logprobs = logprobs.as_ref().map(Logprobs::sampled).unwrap_or_default();
         Ok(Answer { text: text.to_owned(), finish, logprobs, usage })
     }
 }
 
-/// Which limit was reached: a rollout with fewer tokens than it might have filled the window.
+/// Returns the limit that was reached: a rollout with fewer tokens than it might have filled the
+/// window.
 fn length_finish(usage: Option<Usage>, config: &Config, sampling: &Sampling) -> FinishReason {
     let Some(usage) = usage else { return FinishReason::MaxNewTokens };
     let all = usage.num_prompt_tokens + usage.num_generated_tokens;
@@ -292,7 +293,7 @@ mod tests {
         for content in [json!(4), json!(true), json!({"answer": "4"}), json!([{"type": "image"}])] {
             let choice = json!({"message": {"content": content}, "finish_reason": "stop"});
             let error = answer(json!({"choices": [choice]})).unwrap_err();
-            assert!(error.starts_with("a content that is no text"), "{error}");
+            assert!(error.starts_with("expected content that is text"), "{error}");
         }
     }
 
@@ -323,7 +324,7 @@ mod tests {
             let asked = Config { logprobs: true, ..Config::default() };
             let reply = Reply::read(&json!({"choices": [odd]}).to_string()).unwrap();
             let error = reply.answer(&asked, &Sampling::default()).unwrap_err();
-            assert_eq!(error, "log-probabilities in no known form");
+            assert_eq!(error, "log-probabilities of unknown form");
         }
     }
 
@@ -386,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_said() {
+    fn replies_without_an_answer_are_reported() {
         let wrong = [
             json!({}),
             json!({"choices": []}),
@@ -403,7 +404,7 @@ mod tests {
         a choice without `message` and `text`
         an answer without `finish_reason`
         an answer that ended by `abort`
-        an error instead of an answer: {"message":"upstream is down"}
+        expected an answer, found an error: {"message":"upstream is down"}
         not an answer: invalid type: string "choices", expected struct Reply at line 1 column 9
         "#);
     }

@@ -5,46 +5,27 @@ use std::collections::BTreeMap;
 use preceptor_core::{PromptBody, Sampling, Seed, Usage};
 use serde_json::{Value, json};
 
+use crate::config::sorted;
 use crate::{Config, Dialect};
 
-/// Fields that this client sets, or that would change the shape of the reply.
-pub(crate) const OWN_KEYS: [&str; 16] = [
-    "echo",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "min_p",
-    "model",
-    "n",
-    "prompt",
-    "seed",
-    "stop",
-    "stream",
-    "temperature",
-    "top_k",
-    "top_logprobs",
-    "top_p",
-];
+/// Tokens that a chat template may add around a chat and around each turn.
+const TOKENS_PER_CHAT: u64 = 64;
+const TOKENS_PER_TURN: u64 = 16;
 
-/// What a chat template may add around a chat and around each turn, in tokens.
-const TOKENS_A_CHAT: u64 = 64;
-const TOKENS_A_TURN: u64 = 16;
-
-/// Where calls go, below the base URL.
+/// Paths below the base URL.
 pub(crate) const CHAT: &str = "/chat/completions";
 pub(crate) const COMPLETIONS: &str = "/completions";
 
-/// One call, ready to be sent.
+/// A call, ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     /// [`CHAT`] or [`COMPLETIONS`].
     pub path: &'static str,
     /// JSON.
     pub body: String,
-    /// The most tokens it can take. No tokenizer is at hand: a token has at least one byte.
+    /// The most tokens that it can use. There is no tokenizer here: a token has at least one byte.
     pub most: Usage,
-    /// Decides the jitter of its retries.
+    /// The seed of the jitter of its retries.
     pub seed: Seed,
 }
 
@@ -65,7 +46,7 @@ impl Call {
                 );
                 body.set("messages", turns.collect::<Vec<_>>());
                 let bytes = messages.iter().map(|message| message.content.len() as u64);
-                (CHAT, TOKENS_A_CHAT + bytes.map(|bytes| bytes + TOKENS_A_TURN).sum::<u64>())
+                (CHAT, TOKENS_PER_CHAT + bytes.map(|bytes| bytes + TOKENS_PER_TURN).sum::<u64>())
             }
             PromptBody::Text(text) => {
                 body.set("prompt", text.as_str());
@@ -94,7 +75,7 @@ impl Call {
         match dialect {
             Dialect::OpenAi | Dialect::Ollama => {}
             Dialect::Vllm => {
-                // Older versions know -1 only as "all".
+                // Older versions know only -1 as "all".
                 let all = sampling.top_k == 0;
                 body.set("top_k", if all { -1 } else { i64::from(sampling.top_k) });
                 body.set("repetition_penalty", 1.0);
@@ -111,7 +92,7 @@ impl Call {
                 _ => body.set("logprobs", true),
             }
             if dialect == Dialect::LlamaCpp && path == CHAT {
-                // Without it llama-cpp-python gives none and llama.cpp's server gives 20.
+                // Without it, llama-cpp-python returns none and llama.cpp's server returns 20.
                 body.set("top_logprobs", 1);
             }
         }
@@ -120,9 +101,9 @@ impl Call {
         Self { path, body: body.finish(config), most, seed }
     }
 
-    /// Gives back `text` with its log-probabilities.
+    /// Asks the server to return `text` with its log-probabilities.
     pub(crate) fn scoring(config: &Config, text: &str, seed: Seed) -> Self {
-        // llama-cpp-python reads 0 as "no limit"; what it writes beyond the text is not looked at.
+        // llama-cpp-python reads 0 as "no limit"; generated text beyond the prompt is ignored.
         let max_tokens = if config.dialect == Dialect::LlamaCpp { 1 } else { 0 };
         let mut body = Body::new(config);
         body.set("prompt", text);
@@ -148,25 +129,12 @@ impl Body {
         self.0.insert(key.to_owned(), value.into());
     }
 
-    /// Adds the user's own fields; they were checked against [`OWN_KEYS`].
+    /// Adds the user's own fields; they were checked against `config::OWN_KEYS`.
     fn finish(mut self, config: &Config) -> String {
         for (key, value) in &config.extra {
             self.set(key, sorted(value));
         }
         Value::Object(self.0.into_iter().collect()).to_string()
-    }
-}
-
-/// `value` with the keys of all its tables in order, whatever order they came in.
-pub(crate) fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Object(table) => {
-            let ordered: BTreeMap<_, _> =
-                table.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
-            Value::Object(ordered.into_iter().collect())
-        }
-        Value::Array(values) => values.iter().map(sorted).collect(),
-        plain => plain.clone(),
     }
 }
 
@@ -185,7 +153,7 @@ mod tests {
         PromptBody::Chat(vec![turn(Role::System, "Be brief."), turn(Role::User, "What is 2+2?")])
     }
 
-    /// One field a line.
+    /// Formats the call with one field per line.
     fn shown(call: &Call) -> String {
         let fields: BTreeMap<String, Value> = serde_json::from_str(&call.body).unwrap();
         let fields = fields.iter().map(|(key, value)| format!("{key}: {value}"));
@@ -193,7 +161,7 @@ mod tests {
         lines.join("\n")
     }
 
-    /// A chat with neutral settings, and a text with all of those that the dialect has.
+    /// Returns a chat with neutral settings, and a text with all of those that the dialect has.
     fn bodies(dialect: Dialect) -> String {
         let config = config(dialect);
         let seed = Seed::root(1);
@@ -216,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn openai_is_sent_what_differs_from_its_defaults() {
+    fn openai_gets_only_fields_that_differ_from_its_defaults() {
         insta::assert_snapshot!(bodies(Dialect::OpenAi), @r#"
         /chat/completions
         max_completion_tokens: 512
@@ -335,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn ollama_is_sent_what_it_knows() {
+    fn ollama_gets_only_fields_that_it_knows() {
         insta::assert_snapshot!(bodies(Dialect::Ollama), @r#"
         /chat/completions
         max_tokens: 512

@@ -1,4 +1,4 @@
-//! How long to wait before a call is tried again.
+//! Waits before a call is retried.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ const JITTER_STEPS: u64 = 1 << 20;
 /// Exponential backoff with jitter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry {
-    /// How often a call is tried again.
+    /// The number of retries.
     pub max_retries: u32,
     /// The wait before the first retry, before jitter.
     pub base: Duration,
@@ -19,9 +19,9 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// The wait before retry number `retry`, from 0: `base` doubled for each earlier retry, times a
-    /// draw from [1/2, 1) that the rollout's seed decides; at least what the server asked for, at
-    /// most the longest wait.
+    /// Returns the wait before retry number `retry`, from 0: `base` doubled for each earlier retry,
+    /// times a number from [1/2, 1) drawn from the rollout's seed; at least the wait that the
+    /// server asked for, at most the longest wait.
     pub(crate) fn wait(&self, retry: u32, seed: &Seed, asked: Option<Duration>) -> Duration {
         let doubled = self.base.saturating_mul(2_u32.saturating_pow(retry)).min(self.longest);
         let draw = seed.derive("retry").derive_index(retry.into()).draw_below(JITTER_STEPS);
@@ -30,8 +30,8 @@ impl Retry {
     }
 }
 
-/// What a `Retry-After` header asks for: seconds, or a date, which is read against the server's own
-/// `Date`, so that clocks need not agree. None if it can't be understood.
+/// Reads a `Retry-After` header: seconds, or a date, which is compared with the server's own
+/// `Date`, so that clocks need not agree. None if it can't be read.
 pub(crate) fn retry_after(header: Option<&str>, date: Option<&str>) -> Option<Duration> {
     let header = header?.trim();
     if let Ok(seconds) = header.parse::<f64>() {

@@ -1,8 +1,8 @@
 //! Log-probabilities of given text, where a server echoes its prompt with them.
 //!
-//! Prompt and continuation are sent as one text, which the server cuts into tokens. Those that hold
-//! any of the continuation count, so a token that spans the border counts too. Token ids are not
-//! given.
+//! Prompt and continuation are sent as one text, which the server tokenizes. Tokens that hold any
+//! part of the continuation count, so a token that spans the border counts too. Token ids are not
+//! returned.
 
 use preceptor_core::{
     CallFailure, CallFailureKind, Continuation, PortError, PromptBody, ScoreRequest, Seed,
@@ -10,7 +10,7 @@ use preceptor_core::{
 };
 
 use crate::call::{Caller, End};
-use crate::endpoint::{COMPONENT, failed};
+use crate::error::{COMPONENT, failed};
 use crate::halt::Halt;
 use crate::reply::{Logprobs, Reply, narrow};
 use crate::request::Call;
@@ -32,7 +32,7 @@ pub(crate) fn score(
 ) -> Result<Vec<TokenScores>, PortError> {
     if !config.scoring {
         return unsupported(
-            "the setting `scoring` is off; switch it on if the server gives prompts back with log-probabilities (vLLM, llama-cpp-python)",
+            "the setting `scoring` is off; switch it on if the server returns prompts with log-probabilities (vLLM, llama-cpp-python)",
         );
     }
     let texts = requests.iter().map(Joined::new).collect::<Result<Vec<_>, _>>()?;
@@ -59,7 +59,7 @@ pub(crate) fn score(
             End::PromptTooLong | End::Halted => return,
             End::Filtered => {
                 let kind = CallFailureKind::Rejected;
-                let detail = "a filter of the server took the text".to_owned();
+                let detail = "a content filter of the server refused the text".to_owned();
                 Error::Score { endpoint: name.to_owned(), failure: CallFailure { kind, detail } }
             }
             End::Failed(failure) => Error::Score { endpoint: name.to_owned(), failure },
@@ -82,7 +82,7 @@ impl<'a> Joined<'a> {
     fn new(request: &'a ScoreRequest) -> Result<Self, PortError> {
         let PromptBody::Text(prompt) = &request.prompt.body else {
             return unsupported(
-                "only continuations of plain text can be scored; a chat's template is known to the server alone",
+                "only continuations of plain text can be scored; only the server knows the chat template",
             );
         };
         let Continuation::Text(continuation) = &request.continuation else {
@@ -91,9 +91,9 @@ impl<'a> Joined<'a> {
         Ok(Self { prompt, continuation })
     }
 
-    /// The log-probabilities of the continuation's tokens.
+    /// Returns the log-probabilities of the continuation's tokens.
     fn logprobs(&self, reply: &Reply) -> Result<Vec<f32>, String> {
-        let missing = || "an answer without the prompt's log-probabilities".to_owned();
+        let missing = || "expected the prompt's log-probabilities, found none".to_owned();
         let logprobs = reply.choice()?.logprobs().ok_or_else(missing)?;
         let Logprobs { tokens: Some(tokens), token_logprobs: Some(numbers), .. } = &logprobs else {
             return Err(missing());
@@ -114,7 +114,7 @@ impl<'a> Joined<'a> {
         for (number, offset) in offsets.iter().enumerate() {
             let width = tokens[number].chars().count() as i64;
             let next = offsets.get(number + 1).copied().unwrap_or(offset.saturating_add(width));
-            // A token of a part of a character may have no width.
+            // A token of part of a character may have no width.
             let holds_some = (*offset >= begin || next > begin) && *offset < end;
             if holds_some {
                 let logprob = numbers[number].ok_or(
@@ -124,13 +124,13 @@ impl<'a> Joined<'a> {
             }
         }
         if scored.is_empty() {
-            return Err("no token of the answer holds the continuation".to_owned());
+            return Err("expected tokens of the continuation, found none".to_owned());
         }
         Ok(scored)
     }
 
-    /// How many characters stand before the text: some servers show the token that begins every
-    /// text. Where tokens can't be read as text, none.
+    /// Returns the number of characters before the text: some servers show the token that begins
+    /// every text. None where tokens can't be read as text.
     fn shift(&self, tokens: &[String]) -> i64 {
         let whole = [self.prompt, self.continuation].concat();
         let shown = tokens.concat();
@@ -144,7 +144,8 @@ mod tests {
 
     use super::*;
 
-    /// The scores of `continuation` in a reply with these tokens, numbered from 1 below zero.
+    /// Scores `continuation` in a reply with these tokens, whose log-probabilities are -1, -2 and
+    /// so on.
     fn scores(prompt: &str, continuation: &str, tokens: &[&str]) -> Result<Vec<f32>, String> {
         let mut offset = 0;
         let mut offsets = Vec::new();
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_that_do_not_score_are_said_to() {
+    fn replies_without_scores_are_named() {
         let uneven = json!({"tokens": ["a"], "token_logprobs": [], "text_offset": [0]});
         let messages = [
             read("a", "b", Value::Null).unwrap_err(),
@@ -221,11 +222,11 @@ mod tests {
             scores("abc", "d", &["a"]).unwrap_err(),
         ];
         insta::assert_snapshot!(messages.join("\n"), @"
-        an answer without the prompt's log-probabilities
-        an answer without the prompt's log-probabilities
+        expected the prompt's log-probabilities, found none
+        expected the prompt's log-probabilities, found none
         1 tokens with 0 log-probabilities and 1 offsets
         the first token has no log-probability: the prompt must not be empty
-        no token of the answer holds the continuation
+        expected tokens of the continuation, found none
         ");
     }
 }

@@ -4,19 +4,19 @@ use std::fmt;
 
 use crate::Error;
 
-/// Stands where a key stood.
+/// The replacement for a key.
 const REDACTED: &str = "[redacted]";
 
-/// Shorter keys are placeholders such as `EMPTY` for servers that need none; they are words that
-/// may well occur in texts, and nobody's secret.
+/// Shorter keys are placeholders such as `EMPTY` for servers that need none; they may occur as
+/// words in texts and are not secret.
 const MIN_REDACTED_LEN: usize = 8;
 
-/// The key of an endpoint. It has no way out but the header of a call.
+/// The key of an endpoint. It is used only in the header of a call.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// A key; space around it is dropped.
+    /// Wraps a key without the space around it.
     ///
     /// # Errors
     ///
@@ -29,12 +29,12 @@ impl Secret {
         Ok(Self(key))
     }
 
-    /// The value of the `Authorization` header.
+    /// Returns the value of the `Authorization` header.
     pub(crate) fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
     }
 
-    /// `text` without the key.
+    /// Returns `text` without the key.
     pub(crate) fn redact(&self, text: String) -> String {
         if self.0.len() < MIN_REDACTED_LEN || !text.contains(&self.0) {
             return text;

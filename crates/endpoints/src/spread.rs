@@ -1,4 +1,4 @@
-//! Work spread over threads, with results heard on the caller's thread.
+//! Jobs spread over threads, with results handled on the caller's thread.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -6,10 +6,10 @@ use std::thread;
 
 use crate::halt::Halt;
 
-/// Does `work` for each job on at most `threads` threads, in the order of the jobs, and gives each
-/// result to `hear` on this thread as soon as it is there. A thread takes its next job when its last
-/// result has been taken, so there are never more results unheard than threads and one. Once `halt` is
-/// set no job begins; results of jobs in flight are still heard.
+/// Does `work` for each job on at most `threads` threads, in the order of the jobs, and passes each
+/// result to `hear` on this thread as soon as it is ready. A thread takes its next job when its
+/// last result has been taken, so there are never more waiting results than threads and one. Once
+/// `halt` is set no job begins; results of jobs in flight are still passed on.
 pub(crate) fn spread<J: Sync, T: Send>(
     jobs: &[J],
     threads: usize,
@@ -18,7 +18,7 @@ pub(crate) fn spread<J: Sync, T: Send>(
     mut hear: impl FnMut(usize, T),
 ) {
     let next = AtomicUsize::new(0);
-    // Without a buffer, sending waits for the result to be taken.
+    // Without a buffer, sending waits until the result is taken.
     let (sender, receiver) = mpsc::sync_channel(0);
     thread::scope(|scope| {
         for _ in 0..threads.min(jobs.len()) {
@@ -34,7 +34,7 @@ pub(crate) fn spread<J: Sync, T: Send>(
             });
         }
         drop(sender);
-        // The receiver lives in here, so that a panic while hearing ends the threads.
+        // The receiver is dropped here, so that a panic in `hear` ends the threads.
         let receiver = receiver;
         for (number, result) in &receiver {
             hear(number, result);

@@ -1,4 +1,4 @@
-//! One exchange with a server: bytes out, bytes in, bounded in time and size.
+//! HTTP exchanges with a server, bounded in time and size.
 
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +12,13 @@ use ureq::{Agent, Timeout};
 use crate::retry::retry_after;
 use crate::{Config, Error, Secret};
 
-/// Largest answer that is taken, after unpacking.
+/// Largest reply that is read, after decompression.
 const MAX_BODY_BYTES: u64 = 16 << 20;
 
-/// Hosts that no proxy can reach.
+/// Hosts that are never reached through a proxy.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// One base URL.
+/// A base URL.
 #[derive(Debug)]
 struct Target {
     base_url: String,
@@ -33,13 +33,13 @@ pub(crate) struct Transport {
     authorization: Option<HeaderValue>,
 }
 
-/// What came back.
+/// The server's response.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub url: String,
     pub status: u16,
     pub retry_after: Option<Duration>,
-    /// The body, or what kept it from being read.
+    /// The body, or the reason why it could not be read.
     pub body: Result<String, Broken>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Exchange {
 pub(crate) struct Broken {
     pub kind: CallFailureKind,
     pub detail: String,
-    /// Whether the server may have begun to answer.
+    /// True if the server may have begun to answer.
     pub sent: bool,
 }
 
@@ -87,7 +87,7 @@ impl Transport {
         })
     }
 
-    /// Sends `body` to the server whose turn it is.
+    /// Sends `body` to the next server in turn.
     pub(crate) fn post(&self, path: &str, body: &str) -> Result<Exchange, Broken> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.targets.len();
         let target = &self.targets[turn];
@@ -121,7 +121,7 @@ fn read(body: impl Read) -> Result<String, Broken> {
 }
 
 impl Broken {
-    /// The message of `error` names no address and holds no header.
+    /// Formats `error` without addresses and headers.
     fn new(error: &ureq::Error) -> Self {
         let (kind, sent) = match error {
             ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {

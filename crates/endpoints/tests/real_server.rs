@@ -85,7 +85,7 @@ fn a_text_is_continued_up_to_the_limit() {
 }
 
 #[test]
-fn a_seed_decides_what_is_said() {
+fn the_seed_decides_the_answer() {
     let Some(config) = config() else { return };
     let sampling = Sampling { max_new_tokens: 24, ..Sampling::default() };
     let config = Config { concurrency: 1, ..config };

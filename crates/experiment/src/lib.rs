@@ -33,9 +33,7 @@ pub use manifest::settings::{
     AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
 };
 pub use manifest::tasks::BenchmarkScope;
-pub use manifest::train_settings::{
-    EarlyStopping, Metric, OldLogprobs, Split, TrainSettings, Truncated,
-};
+pub use manifest::train_settings::{EarlyStopping, Metric, OldLogprobs, TrainSettings, Truncated};
 pub use models::directory::ModelDirectory;
 pub use models::host::Models;
 pub use models::loader::ModelLoader;

@@ -7,15 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use preceptor_core::Usage;
 use preceptor_core::record::CostRecord;
+use preceptor_core::{ModelRole, Usage};
 use preceptor_store::Store;
 
 use crate::Error;
 use crate::models::loader::ModelLoader;
 use crate::plan::cell::{Cell, RolloutDemand};
 use crate::plan::resolved::Plan;
-use crate::plan::spending::{ROLLOUTS, TRAINING};
 use crate::progress::Progress;
 use crate::run::cell_run::CellRun;
 use crate::run::grading::grade_rollouts;
@@ -54,7 +53,7 @@ pub fn run(
     let noted = note_spending(plan, store, &summary);
     filled?;
     noted?;
-    summary.roles.remove(ROLLOUTS);
+    summary.roles.remove(&ModelRole::Rollouts);
     Ok(summary)
 }
 
@@ -65,11 +64,11 @@ fn note_spending(plan: &Plan, store: &Store, summary: &RunSummary) -> Result<(),
         num_prompt_tokens: cost.usage.num_prompt_tokens,
         num_generated_tokens: cost.usage.num_generated_tokens,
         wall_secs: cost.seconds,
-        money: cost.cost_usd,
+        cost_usd: cost.cost_usd,
     };
-    let mut spent: BTreeMap<&str, CostRecord> =
+    let mut spent: BTreeMap<ModelRole, CostRecord> =
         summary.roles.iter().map(|(role, cost)| (*role, record(cost))).collect();
-    let sampled = spent.get(ROLLOUTS).cloned().unwrap_or_default();
+    let sampled = spent.get(&ModelRole::Rollouts).cloned().unwrap_or_default();
     let Usage { num_prompt_tokens, num_generated_tokens } = summary.usage;
     let trained = CostRecord {
         num_records: summary.num_steps,
@@ -77,7 +76,7 @@ fn note_spending(plan: &Plan, store: &Store, summary: &RunSummary) -> Result<(),
         num_generated_tokens: num_generated_tokens - sampled.num_generated_tokens,
         ..CostRecord::default()
     };
-    spent.insert(TRAINING, trained);
+    spent.insert(ModelRole::Training, trained);
     plan.note_spending(store, &spent)
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with files.
+//! Errors of finding and fetching files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub enum Error {
     UnknownName {
         /// `model` or `data set`.
         what: &'static str,
-        /// What was asked for.
+        /// The requested name.
         name: String,
         /// The known name that is most alike.
         nearest: Option<String>,
@@ -27,11 +27,11 @@ pub enum Error {
     NotFetched {
         /// `model` or `data set`.
         what: &'static str,
-        /// Its name.
+        /// The name.
         name: String,
-        /// Every place that was tried.
+        /// Every path that was tried.
         looked_for: String,
-        /// What to do.
+        /// A hint.
         hint: String,
     },
     /// A file that is not what it should be.
@@ -40,50 +40,48 @@ pub enum Error {
         path.display()
     )]
     WrongDigest {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// What it should have.
+        /// The expected digest.
         expected: String,
-        /// Where that is known from.
+        /// The source of the expected digest.
         why: &'static str,
-        /// What it has.
+        /// The digest that was found.
         found: String,
     },
     /// A registry file that can't be understood.
     #[error("understand `{}`: {source}", path.display())]
     BadRegistry {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: Box<toml::de::Error>,
     },
     /// A file can't be read.
     #[error("read `{}`", path.display())]
     Read {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
     /// A file can't be written.
     #[error("write `{}`\nhint: free space, or name another cache with PRECEPTOR_CACHE_DIR", path.display())]
     Write {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
     /// A download failed.
-    #[error(
-        "download `{url}`\nhint: without a network, put the file where `fetch` would and it is used as it is"
-    )]
+    #[error("download `{url}`\nhint: without a network, put the file where `fetch` would store it")]
     Download {
         /// From where.
         url: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: Box<ureq::Error>,
     },
@@ -92,9 +90,9 @@ pub enum Error {
     Hub {
         /// From where.
         url: String,
-        /// Why.
+        /// The reason.
         detail: String,
-        /// What to do.
+        /// A hint.
         hint: &'static str,
     },
     /// `pip` is missing or failed.
@@ -102,17 +100,17 @@ pub enum Error {
     Pip {
         /// Package and version.
         package: String,
-        /// What pip said.
+        /// The output of pip.
         detail: String,
-        /// What to do.
+        /// A hint.
         hint: &'static str,
     },
     /// A wheel that does not hold what it should.
     #[error("unpack `{}`: {detail}", path.display())]
     BadWheel {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         detail: String,
     },
 }

@@ -15,15 +15,16 @@ const RECORDED: &str = "recorded when it was first fetched";
 /// A file that is here and was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocatedFile {
-    /// Where.
+    /// The path.
     pub path: PathBuf,
-    /// Its SHA-256; none for folders and for files that are named by path.
+    /// The SHA-256; none for folders and for files that are named by path.
     pub sha256: Option<String>,
-    /// Whether that is the published one, not just the one that was recorded here.
+    /// True if the digest is the published one rather than one that was recorded at the first
+    /// fetch.
     pub is_published: bool,
 }
 
-/// Whether a file is here and right.
+/// State of a file on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileState {
     /// Here, and its digest is the known one.
@@ -36,12 +37,12 @@ pub enum FileState {
     Wrong,
 }
 
-/// One file's state.
+/// The state of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileStatus {
-    /// Where it is or would be.
+    /// The path where it is or would be.
     pub path: PathBuf,
-    /// How it is.
+    /// The state.
     pub state: FileState,
 }
 
@@ -63,7 +64,7 @@ impl Files {
         Ok(Self { places, registry })
     }
 
-    /// The names that are known.
+    /// Returns the names that are known.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -103,7 +104,7 @@ impl Files {
                 hint: format!("run `preceptor models fetch {name}`"),
             });
         };
-        let recorded = RecordedDigests::load(&self.places)?;
+        let recorded = RecordedDigests::load(&self.places.cache)?;
         for file in &files {
             if let Some(known) = recorded.get(&hub::digest_key(name, file)) {
                 check(&path.join(file), known, RECORDED)?;
@@ -174,7 +175,7 @@ impl Files {
         unpacked.and_then(|()| self.model(name))
     }
 
-    /// The state of a registered model's file.
+    /// Returns the state of a registered model's file.
     ///
     /// # Errors
     ///
@@ -193,12 +194,12 @@ impl Files {
         Ok(FileStatus { path, state })
     }
 
-    /// The state of a repository's files together.
+    /// Returns the state of a repository's files together.
     fn hub_status(&self, name: &str, path: PathBuf, rehash: bool) -> Result<FileStatus, Error> {
         let Some(files) = hub::files_here(&path) else {
             return Ok(FileStatus { path, state: FileState::Missing });
         };
-        let recorded = RecordedDigests::load(&self.places)?;
+        let recorded = RecordedDigests::load(&self.places.cache)?;
         let mut together = FileState::Verified;
         for file in files {
             let known = recorded.get(&hub::digest_key(name, &file));
@@ -255,7 +256,7 @@ impl Files {
         for source in &self.registry.data_set(name)?.sources {
             let Some(url) = &source.url else { continue };
             let target = self.places.cache.join("data").join(&source.file);
-            let mut recorded = RecordedDigests::load(&self.places)?;
+            let mut recorded = RecordedDigests::load(&self.places.cache)?;
             let expected = match &source.sha256 {
                 Some(published) => Some((published.clone(), PUBLISHED)),
                 None => recorded.get(&source.file).map(|known| (known.to_owned(), RECORDED)),
@@ -278,14 +279,14 @@ impl Files {
         }
     }
 
-    /// The state of each place that the data set `name` may lie in.
+    /// Returns the state of each path where the data set `name` may be.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownName`] or [`Error::Read`].
     pub fn data_status(&self, name: &str, rehash: bool) -> Result<Vec<FileStatus>, Error> {
         let entry: &DataEntry = self.registry.data_set(name)?;
-        let recorded = RecordedDigests::load(&self.places)?;
+        let recorded = RecordedDigests::load(&self.places.cache)?;
         let mut statuses = Vec::new();
         for source in &entry.sources {
             let expected = source.sha256.as_deref().or_else(|| recorded.get(&source.file));
@@ -320,7 +321,7 @@ impl Files {
         if let Some(published) = &source.sha256 {
             return check(path, published, PUBLISHED);
         }
-        let mut recorded = RecordedDigests::load(&self.places)?;
+        let mut recorded = RecordedDigests::load(&self.places.cache)?;
         match recorded.get(&source.file) {
             Some(known) => check(path, known, RECORDED),
             None => {

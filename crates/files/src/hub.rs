@@ -6,7 +6,6 @@
 //! file's digest should be is what the hub says of it (`X-Linked-Etag`), or else what was seen first.
 //! A token goes to the hub alone, never to where it redirects.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -14,8 +13,9 @@ use std::path::Path;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
+use crate::places::{Hub, Places};
 use crate::recorded::RecordedDigests;
-use crate::{Error, Places, sha256_of_file};
+use crate::{Error, sha256_of_file};
 
 /// Files beside the weights, with whether a repository must have them.
 const BESIDE: [(&str, bool); 6] = [
@@ -33,40 +33,14 @@ const MOST_REDIRECTS: usize = 5;
 /// Bytes between two calls of a watcher.
 const STRIDE: usize = 1 << 20;
 
-/// A hub, and who asks.
-#[derive(Clone, Debug)]
-pub struct Hub {
-    /// Where it is: `HF_ENDPOINT`, else `https://huggingface.co`.
-    pub endpoint: String,
-    /// What opens gated repositories: `HF_TOKEN`.
-    pub token: Option<Token>,
-}
-
-/// A secret that is never shown.
-#[derive(Clone)]
-pub struct Token(String);
-
-impl Token {
-    /// Around the secret.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
-
-/// How far a fetch is.
+/// Progress of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchProgress<'a> {
-    /// Which file.
+    /// The name of the file.
     pub file: &'a str,
     /// Bytes that are here.
     pub num_bytes: u64,
-    /// All bytes, where the hub tells.
+    /// The size of the file in bytes, where the hub reports it.
     pub num_wanted: Option<u64>,
 }
 
@@ -83,12 +57,13 @@ pub(crate) struct Fetch<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// The key of a file's recorded digest.
+/// Returns the key of a file's recorded digest.
 pub(crate) fn digest_key(name: &str, file: &str) -> String {
     format!("models/{name}/{file}")
 }
 
-/// The weights' files that are here, by the index if there is one; none where some are missing.
+/// Returns the weight files on this machine, by the index if there is one; none where some are
+/// missing.
 pub(crate) fn weights_here(folder: &Path) -> Option<Vec<String>> {
     let files = match fs::read(folder.join(INDEX)) {
         Ok(index) => shards(&index)?,
@@ -97,7 +72,7 @@ pub(crate) fn weights_here(folder: &Path) -> Option<Vec<String>> {
     files.iter().all(|file| folder.join(file).is_file()).then_some(files)
 }
 
-/// Every file of a model that is here whole.
+/// Returns every file of a model that is complete on this machine.
 pub(crate) fn files_here(folder: &Path) -> Option<Vec<String>> {
     let mut files = weights_here(folder)?;
     for (file, is_needed) in BESIDE.into_iter().chain([(INDEX, false)]) {
@@ -110,7 +85,7 @@ pub(crate) fn files_here(folder: &Path) -> Option<Vec<String>> {
     Some(files)
 }
 
-/// The files that an index lists; none if it is no index, or leads out of its folder.
+/// Returns the files that an index lists; none if it is no index, or leads out of its folder.
 fn shards(index: &[u8]) -> Option<Vec<String>> {
     let index: serde_json::Value = serde_json::from_slice(index).ok()?;
     let mut files = Vec::new();
@@ -186,12 +161,12 @@ impl Fetch<'_> {
             let num_bytes = copy(&mut response, &mut out, &part, &self.url(file), at, on_fetch)?;
             out.sync_all().map_err(Error::write(&part))?;
             if wanted.is_some_and(|wanted| wanted != num_bytes) {
-                let detail = format!("it broke off after {num_bytes} bytes");
-                return Err(self.refused(file, detail, "fetch again; it goes on from there"));
+                let detail = format!("the download broke off after {num_bytes} bytes");
+                return Err(self.refused(file, detail, "fetch again to resume from there"));
             }
         }
         let found = sha256_of_file(&part)?;
-        let mut recorded = RecordedDigests::load(self.places)?;
+        let mut recorded = RecordedDigests::load(&self.places.cache)?;
         let key = digest_key(self.name, file);
         let expected = match (recorded.get(&key), published) {
             (Some(known), _) => Some((known.to_owned(), "recorded when it was first fetched")),
@@ -217,14 +192,14 @@ impl Fetch<'_> {
             ),
             StatusCode::NOT_FOUND => (
                 "there is no such file".to_owned(),
-                "the repository or its revision may be named otherwise",
+                "check the names of the repository and its revision",
             ),
             other => (format!("the hub says {other}"), "try again later"),
         };
         Err(self.refused(file, detail, hint))
     }
 
-    /// The response for a file from byte `held` on, and the digest that the hub tells.
+    /// Returns the response for a file from byte `held` on, and the digest that the hub reports.
     fn ask(&self, file: &str, held: u64) -> Result<(Response<Body>, Option<String>), Error> {
         let agent: Agent =
             Agent::config_builder().max_redirects(0).http_status_as_error(false).build().into();
@@ -238,7 +213,7 @@ impl Fetch<'_> {
                 request = request.header("Range", format!("bytes={held}-"));
             }
             if let (Some(token), 0) = (&self.hub.token, redirects) {
-                request = request.header("Authorization", format!("Bearer {}", token.0));
+                request = request.header("Authorization", token.bearer());
             }
             let failed = |source| Error::Download { url: url.clone(), source: Box::new(source) };
             let response = request.call().map_err(failed)?;
@@ -247,7 +222,7 @@ impl Fetch<'_> {
                 return Ok((response, published));
             }
             let Some(location) = header(&response, "location") else {
-                let detail = "it redirects to nowhere".to_owned();
+                let detail = "it redirects without an address".to_owned();
                 return Err(self.refused(file, detail, "try again later"));
             };
             url = match location.strip_prefix('/') {
@@ -267,7 +242,7 @@ fn length(response: &Response<Body>) -> Option<u64> {
     header(response, "content-length")?.parse().ok()
 }
 
-/// A tag that is a SHA-256.
+/// Returns a tag that is a SHA-256.
 fn sha256(tag: &str) -> Option<String> {
     let tag = tag.trim_matches('"');
     let is_digest = tag.len() == 64 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -18,6 +18,6 @@ mod wheel;
 pub use digest::sha256_of_file;
 pub use error::Error;
 pub use fetch::{FileState, FileStatus, Files, LocatedFile};
-pub use hub::{FetchProgress, Hub, OnFetch, Token};
-pub use places::Places;
+pub use hub::{FetchProgress, OnFetch};
+pub use places::{Hub, Places, Token};
 pub use registry::{DataEntry, DataSource, ModelEntry, ModelSource, Registry, SamplingDefaults};

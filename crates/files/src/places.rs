@@ -1,12 +1,41 @@
-//! Where files lie on this machine.
+//! Folders on this machine.
 
-use std::env;
 use std::path::PathBuf;
-
-use crate::hub::{Hub, Token};
+use std::{env, fmt};
 
 /// The hub where none is named.
 const HUB: &str = "https://huggingface.co";
+
+/// A hub with the token to ask it.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    /// The address: `HF_ENDPOINT`, else `https://huggingface.co`.
+    pub endpoint: String,
+    /// The token for gated repositories: `HF_TOKEN`.
+    pub token: Option<Token>,
+}
+
+/// A secret that is never shown.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// Wraps the secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// Returns the value of the `Authorization` header.
+    pub(crate) fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
 
 /// The folders that files are looked for in and fetched to.
 #[derive(Clone, Debug)]
@@ -21,12 +50,12 @@ pub struct Places {
     /// A registry of the user's own: `models.toml` and `data.toml` in it add to the built-in ones.
     /// `PRECEPTOR_CONFIG_DIR`, else `preceptor` in the user's configuration folder.
     pub config: PathBuf,
-    /// Where registered repositories are fetched from.
+    /// The hub that registered repositories are fetched from.
     pub hub: Hub,
 }
 
 impl Places {
-    /// The folders that the environment names.
+    /// Returns the folders that the environment names.
     pub fn from_env() -> Self {
         let folder =
             |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::{Error, Places};
+use crate::Error;
 
 /// The file that keeps them, in the cache.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub(crate) struct RecordedDigests {
 }
 
 impl RecordedDigests {
-    pub(crate) fn load(places: &Places) -> Result<Self, Error> {
-        let path = places.cache.join("recorded-digests.toml");
+    pub(crate) fn load(cache: &Path) -> Result<Self, Error> {
+        let path = cache.join("recorded-digests.toml");
         let digests = if path.exists() {
             let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
             toml::from_str(&text).map_err(|source| Error::BadRegistry {

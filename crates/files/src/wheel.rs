@@ -47,7 +47,7 @@ fn find_wheel(folder: &Path, package: &str) -> Result<PathBuf, Error> {
     };
     paths.find(is_ours).ok_or_else(|| Error::BadWheel {
         path: folder.to_owned(),
-        detail: format!("pip left no file `{prefix}*.whl`"),
+        detail: format!("pip downloaded no file `{prefix}*.whl`"),
     })
 }
 

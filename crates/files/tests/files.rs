@@ -204,7 +204,7 @@ fn a_file_in_parts_is_joined_in_their_order() {
 }
 
 #[test]
-fn a_shipped_model_is_there_without_a_fetch_and_damage_is_seen() {
+fn a_bundled_model_needs_no_fetch_and_damage_is_detected() {
     let folder = tempfile::tempdir().unwrap();
     let files = Files::open(places(folder.path())).unwrap();
     assert_eq!(files.model_status("pocket", true).unwrap().state, FileState::Missing);

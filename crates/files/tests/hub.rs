@@ -175,7 +175,7 @@ fn a_sharded_repository_is_fetched_whole_and_verified_ever_after() {
 }
 
 #[test]
-fn a_fetch_that_breaks_off_goes_on_from_there() {
+fn an_interrupted_fetch_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let (served, hub) = hub();
     served.lock().unwrap().cuts.insert("one.safetensors", 1234);
@@ -208,7 +208,7 @@ fn a_part_that_is_whole_is_taken_and_a_wrong_one_is_thrown_away() {
 }
 
 #[test]
-fn what_a_hub_refuses_is_said() {
+fn refusals_of_a_hub_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let (served, hub) = hub();
     let said = |token: Option<&str>| {
@@ -226,7 +226,7 @@ fn what_a_hub_refuses_is_said() {
     served.lock().unwrap().files.remove("tokenizer.json");
     insta::assert_snapshot!(said(None), @r"
     download `[hub]/people/model/resolve/v1/tokenizer.json`: there is no such file
-    hint: the repository or its revision may be named otherwise
+    hint: check the names of the repository and its revision
     ");
     served.lock().unwrap().files.insert("tokenizer.json", b"{}".to_vec());
     served.lock().unwrap().wrong_tags.push("two.safetensors");

@@ -1,5 +1,5 @@
 "use strict";
-// Shows one prompt at a time. Every text enters the page as a text node.
+// Shows one prompt at a time. Every text becomes a text node.
 for (const root of document.querySelectorAll(".explorer")) {
   const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
   const body = root.querySelector(".prompt");
@@ -15,8 +15,8 @@ for (const root of document.querySelectorAll(".explorer")) {
     if (name) made.className = name;
     return made;
   };
-  // A number as tables show it: exact integers bare, small ones in scientific notation, halves away from 0.
-  const shown = (value) => {
+  // Formats a number as tables do: integers bare, small numbers in scientific notation, halves away from 0.
+  const format = (value) => {
     const size = Math.abs(Number(value.toPrecision(12)));
     const fixed = (places) =>
       Number(Math.round(Number(`${size}e${places}`)) + `e-${places}`).toFixed(places);
@@ -28,7 +28,7 @@ for (const root of document.querySelectorAll(".explorer")) {
   };
   const verdict = (score) => {
     if (score === null) return element("span", "unscored", "soft");
-    if (data["has-rubric"]) return element("b", `score ${shown(score)}`);
+    if (data["has-rubric"]) return element("b", `score ${format(score)}`);
     return element("span", score === 1 ? "right" : "wrong", score === 1 ? "right" : "wrong");
   };
   const line = (...parts) => {
@@ -46,7 +46,7 @@ for (const root of document.querySelectorAll(".explorer")) {
   };
   const numbers = (measures) =>
     Object.entries(measures)
-      .map(([name, value]) => `${name} ${shown(value)}`)
+      .map(([name, value]) => `${name} ${format(value)}`)
       .join(", ");
   const verdicts = (judged) => {
     const failed = judged.filter((one) => one.failed).length;
@@ -54,8 +54,8 @@ for (const root of document.querySelectorAll(".explorer")) {
     const summary = `${judged.length} verdicts, ${met} met, ${failed} failed`;
     const rows = judged.map((one) => {
       const name = one.met === true ? "right" : one.met === false ? "wrong" : "soft";
-      const margin = one.margin === null ? [] : [`margin ${shown(one.margin)}`];
-      const facts = [`${one.points} points`, `${one["num-attempts"]} replies`, ...margin];
+      const margin = one.margin === null ? [] : [`margin ${format(one.margin)}`];
+      const facts = [`${one.points} points`, one["num-attempts"] === 1 ? "1 reply" : `${one["num-attempts"]} replies`, ...margin];
       const row = line(
         element("span", one.answer, name),
         element("span", one.criterion),
@@ -68,7 +68,7 @@ for (const root of document.querySelectorAll(".explorer")) {
   };
   const rewardOf = (reward, index) => {
     const one = reward.rollouts[index];
-    const value = !one || one.value === null ? "no reward" : `reward ${shown(one.value)}`;
+    const value = !one || one.value === null ? "no reward" : `reward ${format(one.value)}`;
     const made = line(
       element("span", reward.name),
       element("b", value),
@@ -86,7 +86,7 @@ for (const root of document.querySelectorAll(".explorer")) {
     const tags = Object.entries(prompt.tags).map(([key, value]) => `${key} ${value}`);
     body.append(element("div", [prompt.id, ...tags, ...prompt.flags].join(" · "), "soft"));
     body.append(element("pre", prompt.question));
-    body.append(folded("the whole prompt", element("pre", prompt.asked)));
+    body.append(folded("full prompt", element("pre", prompt.asked)));
     if (prompt.label) body.append(line(element("b", "label"), element("code", prompt.label)));
     for (const reference of prompt.references) {
       const bound = reference["sees-labels"] ? " (sees labels)" : "";
@@ -105,7 +105,7 @@ for (const root of document.querySelectorAll(".explorer")) {
         made.append(folded("the pseudo-reference", element("pre", reference.text)));
       }
       reference.replies.forEach((reply, index) => {
-        made.append(folded(`reply ${index + 1}, whole`, element("pre", reply)));
+        made.append(folded(`full reply ${index + 1}`, element("pre", reply)));
       });
       if (reference.judged.length) made.append(verdicts(reference.judged));
       body.append(made);
@@ -113,7 +113,7 @@ for (const root of document.querySelectorAll(".explorer")) {
     for (const reward of prompt.rewards) {
       const bound = reward["sees-labels"] ? " (sees labels)" : "";
       const made = line(
-        element("b", `reward ${reward.name}${bound}`),
+        element("b", reward.name + bound),
         element("span", [numbers(reward.measures), reward.failure ?? ""].join(" "), "soft"),
       );
       if (reward.rubric.length) {
@@ -125,8 +125,8 @@ for (const root of document.querySelectorAll(".explorer")) {
     }
     prompt.rollouts.forEach((rollout, index) => {
       const made = element("div", undefined, "rollout");
-      const group = rollout.class === null ? "abstains · " : `class ${rollout.class} · `;
-      const facts = `${data["has-rubric"] ? "" : group}${rollout["num-tokens"]} tokens · ${rollout.finish} · logprob ${shown(rollout.logprob)} · ${rollout.extraction} · ${rollout.reason}`;
+      const group = rollout.class === null ? "no answer class · " : `class ${rollout.class} · `;
+      const facts = `${data["has-rubric"] ? "" : group}${rollout["num-tokens"]} tokens · ${rollout.finish} · logprob ${format(rollout.logprob)} · ${rollout.extraction} · ${rollout.reason}`;
       made.append(
         line(
           element("b", `rollout ${index}`),

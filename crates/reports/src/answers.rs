@@ -1,4 +1,4 @@
-//! Whether two pseudo-references give the same answer, as far as records tell.
+//! Comparison of the answers of two pseudo-references, as far as records tell.
 //!
 //! 1. Two that are both right give the same answer; one that is right and one that is not don't.
 //! 2. Otherwise a pseudo-reference has the answer class of the rollout that it is, or of a rollout of
@@ -20,17 +20,17 @@ enum Answer {
     Text(String),
 }
 
-/// What the pseudo-reference of one group says.
+/// The answer that the pseudo-reference of one group gives.
 #[derive(Clone, Debug)]
-pub(crate) struct Given {
+pub(crate) struct PromptAnswer {
     answer: Answer,
-    /// Whether it is right; none where that could not be told.
+    /// True if it is right; none where that is unknown.
     pub(crate) is_right: Option<bool>,
-    /// Whether it has an answer that occurs in no rollout.
+    /// True if it has an answer that occurs in no rollout.
     pub(crate) is_new: bool,
 }
 
-impl Given {
+impl PromptAnswer {
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         match (self.is_right, other.is_right) {
             (Some(true), Some(true)) => true,
@@ -40,8 +40,12 @@ impl Given {
     }
 }
 
-/// The answer of a prompt's pseudo-reference; none where a record of it could not be had.
-pub(crate) fn given(evidence: &Evidence, cell: &CellRecord, prompt: &PromptId) -> Option<Given> {
+/// Returns the answer of a prompt's pseudo-reference; none where a call failed.
+pub(crate) fn answer_of(
+    evidence: &Evidence,
+    cell: &CellRecord,
+    prompt: &PromptId,
+) -> Option<PromptAnswer> {
     let key = prompt.as_str();
     let grade = evidence.grade(cell, key)?;
     let classes = &evidence.classes(cell, key)?.classes;
@@ -63,5 +67,5 @@ pub(crate) fn given(evidence: &Evidence, cell: &CellRecord, prompt: &PromptId) -
         },
     };
     let is_new = matches!(answer, Answer::Text(_));
-    Some(Given { answer, is_right: grade.score.value().map(|score| score == 1.0), is_new })
+    Some(PromptAnswer { answer, is_right: grade.score.value().map(|score| score == 1.0), is_new })
 }

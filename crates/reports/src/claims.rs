@@ -1,25 +1,23 @@
-//! Claims, what is looked at to test them, and what was seen.
+//! Claims, the checks that test them, and the results.
 //!
-//! A check is a number with its 95 % interval and what it is expected to be. Numbers of estimates are
-//! over prompts, seeds averaged first; numbers of trained policies are over training runs and prompts,
-//! crossed, each at the step that early stopping chose or else the last. Intervals are of each check alone,
-//! not adjusted for their number.
+//! A check is a value with its 95 % interval and an expectation. Values of estimates are over
+//! prompts, seeds averaged first. Values of trained policies are over training runs and prompts,
+//! crossed, each at the step that early stopping chose or else at the last step. Intervals are not
+//! adjusted for the number of checks.
 
+use preceptor_core::Split;
 use preceptor_core::contrast::ROLLOUTS;
 use preceptor_core::record::{CellRecord, PlanRecord};
 use preceptor_stats::{Caution, Design, Estimate, Interval, clustered_proportion};
 use serde::Deserialize;
 
 use crate::Error;
-use crate::answers::given;
+use crate::answers::answer_of;
 use crate::condition::{Condition, conditions_of, select_condition};
+use crate::condition_scores::{ConditionScores, Moment};
 use crate::evidence::Evidence;
+use crate::label::selection_label;
 use crate::number::{format_difference, format_number};
-use crate::scored::{Moment, Scored};
-
-/// Names of splits.
-const TEST_TIME: &str = "test-time";
-const HELD_OUT: &str = "held-out";
 
 /// A claim and how it is tested.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -29,42 +27,42 @@ pub struct Claim {
     pub id: String,
     /// The claim, in a sentence.
     pub says: String,
-    /// What the paper saw.
+    /// The paper's finding.
     pub paper: String,
-    /// Why it can't be tested, if it can't.
+    /// The reason why it can't be tested, if it can't.
     #[serde(default)]
     pub not_testable: Option<String>,
-    /// What is looked at: all of it must be as expected.
+    /// The checks that test it: all of them must hold.
     #[serde(default)]
     pub checks: Vec<Check>,
 }
 
-/// One number and what it should be.
+/// A measured value and the value that a claim expects.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Check {
     /// The experiment that has it.
     pub experiment: String,
-    /// What is measured.
+    /// The measure.
     pub measure: Measure,
-    /// The condition, as `AXIS=VALUE`, several with commas between; empty where there is one only.
+    /// The condition, as `AXIS=VALUE`, several separated by commas; empty where there is only one.
     #[serde(default)]
     pub a: String,
-    /// The condition it is held against; of a trained policy, if left out, the policy before. For
-    /// [`Measure::Score`] `rollouts` are those of `a`.
+    /// The condition that it is compared with. Default for trained policies: the initial policy.
+    /// For [`Measure::Score`], `rollouts` are those of `a`.
     #[serde(default)]
     pub b: Option<String>,
-    /// What the number should be.
+    /// The expected relation to `than`.
     pub expect: Expect,
-    /// The number it is held against.
+    /// The value that it is compared with.
     #[serde(default)]
     pub than: f64,
-    /// How far from it is still equal.
+    /// The largest distance from `than` that still counts as equal.
     #[serde(default)]
     pub margin: f64,
 }
 
-/// What a check measures of its conditions `a` and `b`.
+/// The measure of a check, taken from its conditions `a` and `b`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
@@ -72,7 +70,7 @@ pub enum Measure {
     Score,
     /// The score of the trained policy on the prompts it is trained on, `a` less `b`.
     PolicyTestTime,
-    /// The same on prompts that are held out.
+    /// The score of the trained policy on held-out prompts, `a` less `b`.
     PolicyHeldOut,
     /// The share of groups to which `a` and `b` give different answers.
     Disagreement,
@@ -89,13 +87,13 @@ impl Measure {
             Self::PolicyTestTime => "policy, test-time",
             Self::PolicyHeldOut => "policy, held-out",
             Self::Disagreement => "disagreement",
-            Self::RightWhereDifferent => "right where different",
-            Self::RightWhereAllWrong => "right where all are wrong",
+            Self::RightWhereDifferent => "right where answers differ",
+            Self::RightWhereAllWrong => "right where all rollouts are wrong",
         }
     }
 }
 
-/// What a number should be.
+/// The expected relation of a value to `than`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expect {
@@ -107,20 +105,20 @@ pub enum Expect {
     Equal,
 }
 
-/// How a claim fares.
+/// The verdict on a check or a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
-    /// Every interval lies where it should.
+pub(crate) enum ClaimVerdict {
+    /// Every interval lies on the expected side.
     Supported,
-    /// Some interval reaches over the border.
+    /// Some interval contains the threshold.
     Undecided,
     /// Some interval lies on the other side.
     NotSupported,
-    /// Nothing here can tell.
+    /// These experiments can't test it.
     NotTestable,
 }
 
-impl Verdict {
+impl ClaimVerdict {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Supported => "supported",
@@ -130,7 +128,7 @@ impl Verdict {
         }
     }
 
-    /// Where an interval lies.
+    /// Compares an interval with the expectation of a check.
     fn of(interval: Interval, check: &Check) -> Self {
         let Interval { low, high } = interval;
         let (is_there, is_elsewhere) = match check.expect {
@@ -151,12 +149,12 @@ impl Verdict {
 
 /// The measured value of a check.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
-    /// None where nothing of the kind occurs.
+pub(crate) struct CheckValue {
+    /// The estimate; none where no case occurs.
     pub(crate) estimate: Option<Estimate>,
-    /// Of a difference, the scores of both sides.
+    /// The scores of both sides, where the value is their difference.
     pub(crate) means: [Option<f64>; 2],
-    /// Training runs, where policies are trained.
+    /// The number of training runs, where policies are trained.
     num_runs: Option<usize>,
     /// The reason for a missing interval.
     caution: Option<Caution>,
@@ -164,32 +162,32 @@ pub(crate) struct Found {
     is_identical: bool,
 }
 
-/// A check with what was seen.
+/// A check with its result.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen<'c> {
+pub(crate) struct CheckResult<'c> {
     pub(crate) check: &'c Check,
-    pub(crate) found: Found,
-    pub(crate) verdict: Verdict,
+    pub(crate) value: CheckValue,
+    pub(crate) verdict: ClaimVerdict,
 }
 
-impl Seen<'_> {
-    /// Describes the comparison for readers: the measure, `a` and its baseline.
+impl CheckResult<'_> {
+    /// Describes the comparison: the measure, `a` and its baseline.
     pub(crate) fn subject(&self) -> String {
         let Check { measure, a, b, .. } = self.check;
         let is_policy = matches!(measure, Measure::PolicyTestTime | Measure::PolicyHeldOut);
         let against = match (b.as_deref(), is_policy) {
-            (Some(ROLLOUTS), false) => " against the mean of its own rollouts".to_owned(),
-            (Some(b), _) => format!(" against {b}"),
-            (None, true) => " against the initial policy".to_owned(),
+            (Some(ROLLOUTS), false) => " compared with the mean of its own rollouts".to_owned(),
+            (Some(b), _) => format!(" compared with {}", selection_label(b)),
+            (None, true) => " compared with the initial policy".to_owned(),
             (None, false) => String::new(),
         };
-        let a = if a.is_empty() { "the policy" } else { a };
+        let a = if a.is_empty() { "the policy".to_owned() } else { selection_label(a) };
         format!("{}: {a}{against}", measure.name())
     }
 
-    /// What was seen, for people.
+    /// Describes the result of the check in a sentence.
     pub(crate) fn line(&self) -> String {
-        let Found { estimate, means, caution, .. } = self.found;
+        let CheckValue { estimate, means, caution, .. } = self.value;
         let found = estimate.map_or_else(
             || "none".to_owned(),
             |Estimate { mean, interval, .. }| {
@@ -202,7 +200,7 @@ impl Seen<'_> {
                     }
                     _ => String::new(),
                 };
-                let over = self.found.over();
+                let over = self.value.over();
                 format!("{}{interval}{sides} over {over}", format_difference(mean))
             },
         );
@@ -221,30 +219,30 @@ impl Seen<'_> {
     }
 }
 
-/// How a claim fares: the worst of its checks.
-pub(crate) fn verdict(claim: &Claim, seen: &[Seen<'_>]) -> Verdict {
-    let of_checks = seen.iter().map(|seen| seen.verdict).max();
-    of_checks.filter(|_| claim.not_testable.is_none()).unwrap_or(Verdict::NotTestable)
+/// Returns the verdict on a claim: the worst of its checks.
+pub(crate) fn verdict(claim: &Claim, results: &[CheckResult<'_>]) -> ClaimVerdict {
+    let of_checks = results.iter().map(|result| result.verdict).max();
+    of_checks.filter(|_| claim.not_testable.is_none()).unwrap_or(ClaimVerdict::NotTestable)
 }
 
-/// Refuses checks of claims on what the plans of a suite, by experiment, can't show.
+/// Refuses checks that the plans of a suite, by experiment, can't answer.
 ///
 /// # Errors
 ///
-/// [`Error::Claim`] for an experiment that is not there, for what names no condition or several, and
-/// for policies that nobody trains or evaluates on the split.
+/// [`Error::Claim`] for an unknown experiment, for selections of no or several conditions, and for
+/// policies that are not trained or not evaluated on the split.
 pub fn check_claims(claims: &[Claim], plans: &[(String, PlanRecord)]) -> Result<(), Error> {
     for check in claims.iter().flat_map(|claim| &claim.checks) {
         let plan = plans.iter().find(|(experiment, _)| *experiment == check.experiment);
         let Some((_, plan)) = plan else {
-            return Err(bad(check, "no such experiment is part of the suite".to_owned()));
+            return Err(bad(check, "it is not part of the suite".to_owned()));
         };
         let conditions = conditions_of(plan);
         let a = select(check, &check.a, &conditions)?;
         let b = other(check, &conditions)?;
         let split = match check.measure {
-            Measure::PolicyTestTime => TEST_TIME,
-            Measure::PolicyHeldOut => HELD_OUT,
+            Measure::PolicyTestTime => Split::TestTime,
+            Measure::PolicyHeldOut => Split::HeldOut,
             _ => continue,
         };
         for cell in [Some(&a), b.as_ref()].into_iter().flatten().flat_map(|side| &side.cells) {
@@ -257,7 +255,7 @@ pub fn check_claims(claims: &[Claim], plans: &[(String, PlanRecord)]) -> Result<
     Ok(())
 }
 
-/// The condition of `b`, which some measures need.
+/// Returns the condition `b`, which some measures need.
 fn other<'e>(check: &Check, conditions: &[Condition<'e>]) -> Result<Option<Condition<'e>>, Error> {
     match (check.b.as_deref(), check.measure) {
         (Some(ROLLOUTS), Measure::Score) => Ok(None),
@@ -269,8 +267,11 @@ fn other<'e>(check: &Check, conditions: &[Condition<'e>]) -> Result<Option<Condi
     }
 }
 
-/// Looks at what a check names.
-pub(crate) fn see<'c>(check: &'c Check, evidence: &Evidence) -> Result<Seen<'c>, Error> {
+/// Evaluates a check.
+pub(crate) fn evaluate_check<'c>(
+    check: &'c Check,
+    evidence: &Evidence,
+) -> Result<CheckResult<'c>, Error> {
     let conditions = evidence.conditions();
     let a = select(check, &check.a, &conditions)?;
     let b = other(check, &conditions)?;
@@ -278,30 +279,35 @@ pub(crate) fn see<'c>(check: &'c Check, evidence: &Evidence) -> Result<Seen<'c>,
         let b = b.as_ref().expect("asked for by `other`");
         differing(evidence, &a, b, counts_right)
     };
-    let against = |[a, b]: [Scored; 2]| Found::of_sides(&a, &b);
-    let shares = |clusters: Vec<Vec<f64>>| Found::of_shares(&clusters);
-    let found = match check.measure {
+    let against = |[a, b]: [ConditionScores; 2]| CheckValue::of_sides(&a, &b);
+    let shares = |clusters: Vec<Vec<f64>>| CheckValue::of_shares(&clusters);
+    let value = match check.measure {
         Measure::Score => against([
             evidence.estimate_scores(&a),
             b.as_ref().map_or_else(|| evidence.rollout_scores(&a), |b| evidence.estimate_scores(b)),
         ]),
-        Measure::PolicyTestTime => against(policies(check, evidence, &a, b.as_ref(), TEST_TIME)?),
-        Measure::PolicyHeldOut => against(policies(check, evidence, &a, b.as_ref(), HELD_OUT)?),
+        Measure::PolicyTestTime => {
+            against(policies(check, evidence, &a, b.as_ref(), Split::TestTime)?)
+        }
+        Measure::PolicyHeldOut => {
+            against(policies(check, evidence, &a, b.as_ref(), Split::HeldOut)?)
+        }
         Measure::Disagreement => shares(differing(false)),
         Measure::RightWhereDifferent => shares(differing(true)),
         Measure::RightWhereAllWrong => shares(rescued(evidence, &a)),
     };
-    let interval = match (check.expect, found.is_identical) {
-        // What is the same score by score is equal, however sure its difference is for other prompts.
+    let interval = match (check.expect, value.is_identical) {
+        // Scores that agree one by one are equal, whatever the interval for other prompts.
         (Expect::Equal, true) => Some(Interval { low: 0.0, high: 0.0 }),
-        _ => found.estimate.and_then(|estimate| estimate.interval),
+        _ => value.estimate.and_then(|estimate| estimate.interval),
     };
-    let verdict = interval.map_or(Verdict::Undecided, |interval| Verdict::of(interval, check));
-    Ok(Seen { check, found, verdict })
+    let verdict =
+        interval.map_or(ClaimVerdict::Undecided, |interval| ClaimVerdict::of(interval, check));
+    Ok(CheckResult { check, value, verdict })
 }
 
-impl Found {
-    fn of_sides(a: &Scored, b: &Scored) -> Self {
+impl CheckValue {
+    fn of_sides(a: &ConditionScores, b: &ConditionScores) -> Self {
         let contrast = a.against(b);
         let estimate = contrast.map(|contrast| contrast.estimate);
         let is_trained = [a.design, b.design].contains(&Design::TrainingRuns);
@@ -318,7 +324,7 @@ impl Found {
         Self { estimate, means: [None, None], num_runs: None, caution, is_identical: false }
     }
 
-    /// How much the number is over, for people.
+    /// Describes the sample: prompts, and training runs where policies are trained.
     pub(crate) fn over(&self) -> String {
         let count = |n: usize, unit: &str| match n {
             1 => format!("1 {unit}"),
@@ -337,7 +343,7 @@ fn bad(check: &Check, detail: String) -> Error {
     Error::Claim { experiment: check.experiment.clone(), detail }
 }
 
-/// The one condition that a selection names.
+/// Returns the only condition that a selection names.
 fn select<'e>(
     check: &Check,
     selection: &str,
@@ -347,14 +353,14 @@ fn select<'e>(
     select_condition(conditions, selection).map_err(several)
 }
 
-/// Two trained policies on a split, or one and the policy before.
+/// Returns the scores of two trained policies on a split, or of one and its initial policy.
 fn policies(
     check: &Check,
     evidence: &Evidence,
     a: &Condition<'_>,
     b: Option<&Condition<'_>>,
-    split: &str,
-) -> Result<[Scored; 2], Error> {
+    split: Split,
+) -> Result<[ConditionScores; 2], Error> {
     let seeds = |condition: &Condition<'_>| {
         condition.cells.iter().map(|cell| cell.seed).collect::<Vec<_>>()
     };
@@ -363,7 +369,7 @@ fn policies(
     }
     let of = |condition: &Condition<'_>, moment| {
         let scored = evidence.policy_scores(condition, split, moment);
-        let is_whole = |scored: &Scored| scored.seeds == seeds(condition);
+        let is_whole = |scored: &ConditionScores| scored.seeds == seeds(condition);
         let detail = || bad(check, format!("no policy was evaluated on `{split}`"));
         scored.filter(is_whole).ok_or_else(detail)
     };
@@ -374,7 +380,8 @@ fn policies(
     Ok([of(a, Moment::Final)?, other])
 }
 
-/// For each prompt and seed whether answers differ; or, where they do, whether `a` is right.
+/// Returns for each prompt and seed whether answers differ; or, where they do, whether `a` is
+/// right.
 fn differing(
     evidence: &Evidence,
     a: &Condition<'_>,
@@ -384,7 +391,7 @@ fn differing(
     let of_prompt = |prompt| {
         let pairs = a.cells.iter().zip(&b.cells);
         let of_cells = |(a, b): (&&CellRecord, &&CellRecord)| {
-            let (a, b) = (given(evidence, a, prompt)?, given(evidence, b, prompt)?);
+            let (a, b) = (answer_of(evidence, a, prompt)?, answer_of(evidence, b, prompt)?);
             let differ = !a.same_as(&b);
             match is_right {
                 false => Some(differ),
@@ -396,7 +403,7 @@ fn differing(
     a.cell.prompts.iter().map(of_prompt).collect()
 }
 
-/// For each prompt and seed without a right rollout, the score of the pseudo-reference.
+/// Returns for each prompt and seed without a right rollout the score of the pseudo-reference.
 fn rescued(evidence: &Evidence, condition: &Condition<'_>) -> Vec<Vec<f64>> {
     let of_prompt = |prompt| {
         let cells = condition.cells.iter().filter(|cell| {
@@ -418,11 +425,11 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_decides_only_where_it_lies_on_one_side() {
+    fn an_interval_decides_only_on_one_side() {
         let verdicts = |expect: &str| {
             let check = check(expect);
             [(0.1, 0.3), (-0.1, 0.1), (-0.3, -0.1), (0.0, 0.0)]
-                .map(|(low, high)| Verdict::of(Interval { low, high }, &check).name())
+                .map(|(low, high)| ClaimVerdict::of(Interval { low, high }, &check).name())
         };
         assert_eq!(
             verdicts("expect = 'higher'"),

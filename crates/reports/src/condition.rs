@@ -1,38 +1,35 @@
-//! Conditions: points of the matrix, and how tables and figures name them.
+//! Conditions, the points of the matrix, and their names in tables and figures.
 //!
-//! Conditions may share what a table is about: cells that differ in their reward only have the same
-//! scores, and a constant reward is the same for every aggregator. Such conditions are one row; on an
-//! axis where they differ it says `any`.
+//! Conditions may share the subject of a table: cells that differ only in their reward have the
+//! same scores, and a constant reward is the same for every aggregator. Such conditions are one
+//! row; on an axis where they differ it says `any`.
 
 use preceptor_core::record::{CellRecord, CellStages, PlanRecord};
 use preceptor_core::{AggregateOutcome, Digest, Origin};
 use preceptor_stats::by_prompt;
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, RolloutSet};
+use crate::label::{AGGREGATOR, GROUP_SIZE, rewarded_label, value_label};
 use crate::table::Table;
 
-/// Stands where the conditions of a row differ.
+/// The value of a column in which the conditions of a row differ.
 pub(crate) const ANY: &str = "any";
-/// The column of an aggregator's kind, which is an axis too.
-pub(crate) const AGGREGATOR: &str = "aggregator.kind";
-/// The column of what a policy was trained on.
+/// The column that says what a policy was trained on.
 pub(crate) const TRAINED_ON: &str = "trained_on";
-/// The column of the group size, which is an axis too.
-pub(crate) const GROUP_SIZE: &str = "sampling.group-size";
 
-/// A point of the matrix: the cells that differ in their seed only.
+/// A point of the matrix: cells that differ only in their seed.
 #[derive(Clone)]
 pub(crate) struct Condition<'a> {
     /// Any of the cells; they agree on everything but seed and stages.
     pub(crate) cell: &'a CellRecord,
     /// The cells, in the order of the plan's seeds.
     pub(crate) cells: Vec<&'a CellRecord>,
-    /// A cell of each condition that stands in the same row.
+    /// A cell of each condition in the same row.
     alike: Vec<&'a CellRecord>,
 }
 
 impl Condition<'_> {
-    /// Its value on an axis; on that of a judge or an anchor who is not asked, `any`.
+    /// Returns its value on an axis; `any` on the axis of a judge or anchor that it does not use.
     pub(crate) fn axis(&self, key: &str) -> String {
         self.agreed(|cell| {
             let is_idle = is_of(key, "judge") && cell.judge.is_none()
@@ -42,20 +39,25 @@ impl Condition<'_> {
         })
     }
 
-    /// What all conditions of the row have, or `any`.
+    /// Returns the value on which all conditions of the row agree, or `any`.
     pub(crate) fn agreed(&self, of: impl Fn(&CellRecord) -> String) -> String {
         let value = of(self.cell);
         let agree = self.alike.iter().all(|cell| of(cell) == value);
         if agree { value } else { ANY.to_owned() }
     }
 
-    /// Its reward's name; empty where there is none.
+    /// Returns whether it is the baseline: one rollout, sampled, in place of an estimate.
+    pub(crate) fn is_baseline(&self) -> bool {
+        self.cell.aggregator == SINGLE
+    }
+
+    /// Returns the name of its reward; empty if it has none.
     pub(crate) fn reward(&self) -> String {
         self.agreed(|cell| cell.reward.clone().unwrap_or_default())
     }
 
-    /// Where labels reach its rewards: `aggregator`, `reward`, `policy` (trained on labels), several of
-    /// them, or nothing.
+    /// Names the parts through which labels reach its rewards: `aggregator`, `reward`, `policy`
+    /// (trained on labels), several of them, or none.
     pub(crate) fn sees_labels(&self) -> String {
         let parts = [
             (self.alike.iter().all(|cell| cell.sees_labels), "aggregator"),
@@ -84,13 +86,13 @@ impl Condition<'_> {
         let reward = self.reward();
         let aggregator = self.agreed(|cell| cell.aggregator.clone());
         Some(match (training.uses_references, reward.as_str()) {
-            (false, _) => reward,
-            (true, "" | "answer-match") => aggregator,
-            (true, _) => format!("{aggregator}, {reward}"),
+            (false, _) => rewarded_label("", &reward),
+            (true, "" | ANSWER_MATCH) => aggregator,
+            (true, _) => rewarded_label(&aggregator, &reward),
         })
     }
 
-    /// The values of the columns that [`identify`] makes.
+    /// Returns the columns that [`identify`] adds, with their values.
     fn identity(&self, evidence: &Evidence) -> Vec<(String, String)> {
         let axes = evidence.plan.axes.iter().map(|axis| axis.key.as_str());
         let mut values: Vec<_> = axes.map(|key| (key.to_owned(), self.axis(key))).collect();
@@ -105,12 +107,12 @@ impl Condition<'_> {
         values
     }
 
-    /// How its aggregator is called where several settings of one kind stand side by side.
+    /// Names its aggregator, with the settings in which aggregators of the plan differ.
     pub(crate) fn estimate_name(&self, evidence: &Evidence) -> String {
         estimate_name(&self.identity(evidence))
     }
 
-    /// Whether two conditions are about the same groups, measured in the same way.
+    /// Returns whether two conditions have the same groups with the same grades.
     pub(crate) fn shares_groups(&self, other: &Condition<'_>) -> bool {
         let groups = |condition: &Condition<'_>| {
             let stages = condition.cells.iter().map(|cell| &cell.stages);
@@ -124,11 +126,17 @@ impl Condition<'_> {
     }
 }
 
-/// The objective that trains on pseudo-references and asks no reward.
+/// The aggregator that takes one rollout.
+const SINGLE: &str = "single";
+/// The aggregator that takes the most frequent answer.
+pub(crate) const MAJORITY: &str = "majority";
+/// The reward that compares answers with the pseudo-reference. It is left out of names.
+const ANSWER_MATCH: &str = "answer-match";
+/// The objective that trains on pseudo-references and uses no reward.
 const IMITATION: &str = "sft";
 
-/// The part that saw labels where a cell's policy was trained on them: `reward` or `aggregator`. A mixed
-/// reward sees labels if any of its terms does.
+/// Names the part that saw labels, `reward` or `aggregator`, if a cell's policy was trained on
+/// them. A mixed reward sees labels if any of its terms does.
 fn trained_on_labels(cell: &CellRecord) -> Option<&'static str> {
     let training = cell.training.as_ref()?;
     if cell.reward_sees_labels && training.objective != IMITATION {
@@ -140,7 +148,7 @@ fn trained_on_labels(cell: &CellRecord) -> Option<&'static str> {
     }
 }
 
-/// Whether an axis is about how a pseudo-reference is made.
+/// Returns whether an axis affects how a pseudo-reference is made.
 fn is_of_estimate(key: &str) -> bool {
     ["aggregator", "anchor", "judge"].iter().any(|part| is_of(key, part))
 }
@@ -149,8 +157,8 @@ fn is_of(key: &str, part: &str) -> bool {
     key == part || key.strip_prefix(part).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The name of an aggregator from a row's identity: its value on the axis `aggregator`, else its kind,
-/// then what else varies about it.
+/// Names the aggregator of a row: by its value on the axis `aggregator`, else its kind, followed by
+/// the settings in which it differs.
 pub(crate) fn estimate_name(identity: &[(String, String)]) -> String {
     let value =
         |key: &str| identity.iter().find(|(known, _)| known == key).map(|(_, v)| v.as_str());
@@ -158,20 +166,18 @@ pub(crate) fn estimate_name(identity: &[(String, String)]) -> String {
     let settings = identity.iter().filter(|(key, value)| {
         is_of_estimate(key) && key != "aggregator" && key != AGGREGATOR && value != ANY
     });
-    let settings = settings.map(|(key, value)| format!(" {key}={value}"));
-    std::iter::once(name.to_owned()).chain(settings).collect()
+    let settings = settings.map(|(key, value)| value_label(key, value));
+    std::iter::once(name.to_owned()).chain(settings).collect::<Vec<_>>().join(", ")
 }
 
-/// What a row is about besides its aggregator, reward and group size: the benchmark, then other axes.
+/// Names the benchmark of a row and its values on other axes, apart from aggregator, reward and
+/// group size.
 pub(crate) fn setting_name(identity: &[(String, String)]) -> String {
     let is_setting = |key: &str| !is_of_estimate(key) && !is_of(key, "reward") && key != GROUP_SIZE;
     let parts = identity.iter().filter(|(key, value)| is_setting(key) && value != ANY);
     let mut parts: Vec<_> = parts.collect();
     parts.sort_by_key(|(key, _)| key != "benchmark");
-    let part = |(key, value): &(String, String)| match key.as_str() {
-        "benchmark" | "model" => value.clone(),
-        _ => format!("{key}={value}"),
-    };
+    let part = |(key, value): &(String, String)| value_label(key, value);
     parts.into_iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
@@ -201,14 +207,6 @@ pub(crate) fn identify_groups(table: &mut Table, evidence: &Evidence, rows: &[&C
         }
     }
     table.count("group_size", rows.iter().map(|row| u64::from(row.cell.group_size)).collect());
-}
-
-/// A set of graded rollouts: the cells that read it.
-pub(crate) struct RolloutSet<'a> {
-    /// The cell with the largest group.
-    pub(crate) cell: &'a CellRecord,
-    /// All of them.
-    pub(crate) readers: Vec<&'a CellRecord>,
 }
 
 /// Adds columns that tell sets of rollouts apart: benchmark, model, other axes, and what the policy was
@@ -245,7 +243,7 @@ pub(crate) fn identify_rollouts(table: &mut Table, evidence: &Evidence, sets: &[
     }
 }
 
-/// The conditions of a plan, in its order.
+/// Returns the conditions of a plan, in its order.
 pub(crate) fn conditions_of(plan: &PlanRecord) -> Vec<Condition<'_>> {
     let mut conditions: Vec<Condition<'_>> = Vec::new();
     for cell in &plan.cells {
@@ -258,8 +256,8 @@ pub(crate) fn conditions_of(plan: &PlanRecord) -> Vec<Condition<'_>> {
     conditions
 }
 
-/// The one condition that a selection names, `AXIS=VALUE`, several with commas between; else how many it
-/// names.
+/// Returns the only condition that a selection names, `AXIS=VALUE`, several separated by commas;
+/// else the number of conditions that match.
 pub(crate) fn select_condition<'a>(
     conditions: &[Condition<'a>],
     selection: &str,
@@ -279,13 +277,13 @@ pub(crate) fn select_condition<'a>(
 }
 
 impl Evidence {
-    /// The conditions, in the plan's order.
+    /// Returns the conditions, in the plan's order.
     pub(crate) fn conditions(&self) -> Vec<Condition<'_>> {
         conditions_of(&self.plan)
     }
 
-    /// The conditions that have the stages which `of` names; those that share them stand together,
-    /// for one with the largest group.
+    /// Returns the conditions that have the stages picked by `of`. Those that share them are one,
+    /// with the largest group.
     pub(crate) fn distinct<'a>(
         &'a self,
         of: impl Fn(&'a CellStages) -> Option<Vec<&'a Digest>>,
@@ -314,12 +312,12 @@ impl Evidence {
         distinct.into_iter().map(|(condition, _)| condition).collect()
     }
 
-    /// One condition for each set of scores.
+    /// Returns a condition for each distinct set of scores.
     pub(crate) fn scored(&self) -> Vec<Condition<'_>> {
         self.distinct(|stages| Some(vec![&stages.grades]))
     }
 
-    /// Whether a condition has pseudo-references that a model wrote.
+    /// Returns whether a model wrote some of a condition's pseudo-references.
     pub(crate) fn writes(&self, condition: &Condition<'_>) -> bool {
         let mut cells = condition.cells.iter();
         cells.any(|cell| {
@@ -331,13 +329,13 @@ impl Evidence {
         })
     }
 
-    /// The scores of a condition: one cluster a prompt, one value a seed. Prompts without a score
-    /// have an empty cluster.
+    /// Returns the scores of a condition: one cluster per prompt, one value per seed. Prompts
+    /// without a score have an empty cluster.
     pub(crate) fn scores(&self, condition: &Condition<'_>) -> Vec<Vec<f64>> {
         by_prompt(&self.estimate_scores(condition).runs)
     }
 
-    /// The size of the largest group among the conditions of a benchmark.
+    /// Returns the size of the largest group among the conditions of a benchmark.
     pub(crate) fn largest_group(&self, benchmark: &str) -> u32 {
         let cells = self.plan.cells.iter().filter(|cell| cell.benchmark == benchmark);
         cells.map(|cell| cell.group_size).max().unwrap_or(0)

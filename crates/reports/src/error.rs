@@ -1,50 +1,50 @@
-//! What can go wrong while a report is made.
+//! Errors of making a report.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// An error of this crate.
+/// Error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The store can't be read.
+    /// The store could not be read.
     #[error(transparent)]
     Store(#[from] preceptor_store::Error),
-    /// A stage that the plan names lacks a record.
+    /// A stage of the plan lacks a record.
     #[error("report on cell `{cell}`: {what} is not in the store\nhint: run the experiment first")]
     Incomplete {
         /// The cell.
         cell: String,
-        /// What is missing.
+        /// The missing record.
         what: String,
     },
-    /// A file can't be read.
+    /// A file could not be read.
     #[error("read `{}`: {detail}", path.display())]
     Read {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         detail: String,
     },
-    /// A file can't be written.
+    /// A file could not be written.
     #[error("write `{}`\nhint: name another folder with `--reports DIR`", path.display())]
     Write {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// A table can't be turned into a file.
+    /// A table could not be encoded.
     #[error("write table `{}`", path.display())]
     Table {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: Box<polars::error::PolarsError>,
     },
-    /// A claim is about what no experiment has.
+    /// A claim names something that no experiment has.
     #[error("test a claim on `{experiment}`: {detail}")]
     Claim {
         /// The experiment.
@@ -52,24 +52,24 @@ pub enum Error {
         /// The fault.
         detail: String,
     },
-    /// A declared contrast is of what the plan does not have.
+    /// A declared contrast names something that the plan does not have.
     #[error("compare in contrast `{name}`: `{key}`: {detail}\nhint: {hint}")]
     Contrast {
         /// The contrast.
         name: String,
-        /// Its key that can't be used.
+        /// The key that can't be used.
         key: &'static str,
         /// The fault.
         detail: String,
         /// The allowed values.
         hint: String,
     },
-    /// A figure can't be drawn.
+    /// A figure could not be drawn.
     #[error("draw `{}`: {detail}", path.display())]
     Figure {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         detail: String,
     },
 }

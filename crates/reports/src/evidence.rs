@@ -1,9 +1,9 @@
-//! The records behind a plan.
+//! Records of a plan.
 //!
-//! A record may be missing because a call failed; its stage then notes the key with the reason. That
-//! is data: accessors give none, scores give the reason, tables count it. What is derived from such a
-//! record may be missing too. A record that is missing without a note was never tried, and there is
-//! no report without it.
+//! A record may be missing because a call failed; its stage then notes the key with the reason.
+//! Accessors return none for it, scores return the reason, and tables count it. Records derived
+//! from it may be missing too. A record that is missing without a note was never tried, and makes
+//! the report an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,21 @@ use preceptor_core::record::{
     GradeRecord, PlanRecord, PromptRecord, RewardRecord, RolloutRecord, Score, TrainChoiceRecord,
     TrainCostRecord, TrainStepRecord, TrainingRecord, rollout_key, step_key,
 };
-use preceptor_core::{Digest, PromptId};
+use preceptor_core::{Digest, ModelRole, PromptId};
 use preceptor_store::Store;
 
 use crate::Error;
-use crate::condition::RolloutSet;
 
 /// Records of one type by stage and key.
 type Records<T> = BTreeMap<Digest, BTreeMap<String, T>>;
+
+/// A set of graded rollouts, with the cells that read it.
+pub(crate) struct RolloutSet<'a> {
+    /// The cell with the largest group.
+    pub(crate) cell: &'a CellRecord,
+    /// The cells that read the set.
+    pub(crate) readers: Vec<&'a CellRecord>,
+}
 
 /// A plan with its records. Stages that several cells share are read once.
 pub(crate) struct Evidence {
@@ -97,12 +104,13 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// The step that early stopping chose is there, and was evaluated on every split.
+    /// Checks that the step chosen by early stopping is recorded and was evaluated on every split.
     fn check_choice(&self, cell: &CellRecord) -> Result<(), Error> {
         let Some(training) = cell.training.as_ref().filter(|of| of.choice.is_some()) else {
             return Ok(());
         };
-        // A training run that waits for calls that failed has no choice yet; its rollouts say why.
+        // A training run that waits for failed calls has no choice yet; the notes of its rollouts
+        // say why.
         let waits = !self.failures[&cell.stages.rollouts].is_empty();
         let Some(step) = self.chosen_step(training) else {
             if waits {
@@ -110,7 +118,7 @@ impl Evidence {
             }
             return Err(incomplete(cell, "the step that early stopping chose".to_owned()));
         };
-        for EvaluationRecord { split, .. } in &training.evaluations {
+        for &EvaluationRecord { split, .. } in &training.evaluations {
             if !self.is_evaluated(cell, split, step) {
                 let what = format!("the evaluation on `{split}` after the chosen step {step}");
                 return Err(incomplete(cell, what));
@@ -119,14 +127,14 @@ impl Evidence {
         Ok(())
     }
 
-    /// Every record is there that could be had.
+    /// Checks that every record is present or its failure is noted.
     fn check(&self) -> Result<(), Error> {
         for cell in &self.plan.cells {
             self.check_choice(cell)?;
             let stages = &cell.stages;
             for prompt in &cell.prompts {
                 let key = prompt.as_str();
-                // `excused` is true where something that the record is made from is missing.
+                // `excused` is true if a record that this one is made from is missing.
                 let has = |stage: &Digest, key: &str, there: bool, excused: bool, what: &str| {
                     if there || excused || self.failure(stage, key).is_some() {
                         Ok(())
@@ -160,7 +168,7 @@ impl Evidence {
         Ok(())
     }
 
-    /// Every distinct set of graded rollouts.
+    /// Returns every distinct set of graded rollouts.
     pub(crate) fn rollout_sets(&self) -> Vec<RolloutSet<'_>> {
         let mut sets: Vec<RolloutSet<'_>> = Vec::new();
         for cell in &self.plan.cells {
@@ -211,28 +219,28 @@ impl Evidence {
         self.grades[&cell.stages.grades].get(key)
     }
 
-    /// None where the cell derives no rewards, or the record could not be had.
+    /// Returns the rewards of a group; none where the cell derives none or the call failed.
     pub(crate) fn reward(&self, cell: &CellRecord, key: &str) -> Option<&RewardRecord> {
         self.rewards[cell.stages.rewards.as_ref()?].get(key)
     }
 
-    /// The grades of a stage, by key.
+    /// Returns the grades of a stage, by key.
     pub(crate) fn grades_of(&self, stage: &Digest) -> &BTreeMap<String, GradeRecord> {
         &self.grades[stage]
     }
 
-    /// The step that early stopping chose, where it does.
+    /// Returns the step that early stopping chose, if it was used.
     pub(crate) fn chosen_step(&self, training: &TrainingRecord) -> Option<u64> {
         let choices = &self.choices[training.choice.as_ref()?];
         choices.get(CHOICE_KEY).map(|choice| choice.step)
     }
 
-    /// A step of a training, if it was done.
+    /// Returns a step of a training run, if it was done.
     pub(crate) fn step(&self, training: &TrainingRecord, step: u64) -> Option<&TrainStepRecord> {
         self.steps[&training.steps].get(&step_key(step))
     }
 
-    /// What the steps of a training cost.
+    /// Returns the costs of a training run's steps.
     pub(crate) fn step_costs(
         &self,
         training: &TrainingRecord,
@@ -240,14 +248,14 @@ impl Evidence {
         self.step_costs[&training.costs].values()
     }
 
-    /// Why a record could not be made, where that is noted.
+    /// Returns the noted reason why a record is missing.
     pub(crate) fn failure(&self, stage: &Digest, key: &str) -> Option<&str> {
         self.failures[stage].get(key).map(String::as_str)
     }
 
-    /// What drawing a set of rollouts cost, as its writers noted it. Of a set that holds more than the
-    /// plan reads, the share that falls to what is read: of prompts by their tokens, of all else by
-    /// the tokens that were sampled; where the model tells none, of their number.
+    /// Returns the recorded cost of sampling a set of rollouts. For a set that holds more than the
+    /// plan reads, it is the share of the rollouts that are read: by their prompt tokens and
+    /// generated tokens, or by their number where the model reports no tokens.
     pub(crate) fn rollout_cost(&self, stage: &Digest) -> CostRecord {
         let cost = &self.costs[stage];
         let readers = self.plan.cells.iter().filter(|cell| cell.stages.rollouts == *stage);
@@ -276,22 +284,22 @@ impl Evidence {
             num_prompt_tokens: part(cost.num_prompt_tokens, of_prompts),
             num_generated_tokens: part(cost.num_generated_tokens, of_samples),
             wall_secs: cost.wall_secs * of_samples,
-            money: cost.money * of_samples,
+            cost_usd: cost.cost_usd * of_samples,
         }
     }
 
-    /// The seconds of all steps of training, each training once.
+    /// Returns the seconds of all training steps, counting each training run once.
     pub(crate) fn training_seconds(&self) -> f64 {
         let costs = self.step_costs.values().flat_map(BTreeMap::values);
         costs.flat_map(|cost| cost.seconds.values()).sum()
     }
 
     /// Returns the costs of runs of this experiment, by role.
-    pub(crate) fn spending(&self) -> impl Iterator<Item = (&str, &CostRecord)> {
-        self.plan.spending.iter().map(|(role, stage)| (role.as_str(), &self.costs[stage]))
+    pub(crate) fn spending(&self) -> impl Iterator<Item = (ModelRole, &CostRecord)> {
+        self.plan.spending.iter().map(|(role, stage)| (*role, &self.costs[stage]))
     }
 
-    /// The score of a prompt's pseudo-reference.
+    /// Returns the score of a prompt's pseudo-reference.
     pub(crate) fn score(&self, cell: &CellRecord, prompt: &PromptId) -> Score {
         let key = prompt.as_str();
         if let Some(grade) = self.grade(cell, key) {
@@ -299,11 +307,11 @@ impl Evidence {
         }
         let stages = &cell.stages;
         let noted = [&stages.grades, &stages.aggregates].map(|stage| self.failure(stage, key));
-        let reason = noted.into_iter().flatten().next().unwrap_or("the group is not whole");
+        let reason = noted.into_iter().flatten().next().unwrap_or("the group is incomplete");
         Score::Unscored(reason.to_owned())
     }
 
-    /// The score of one rollout, if there is one.
+    /// Returns the score of a rollout, if there is one.
     pub(crate) fn rollout_score(
         &self,
         cell: &CellRecord,
@@ -313,7 +321,7 @@ impl Evidence {
         self.rollout_grade(cell, &rollout_key(prompt, i))?.score.value()
     }
 
-    /// Whether the cell's benchmark is scored by rubrics with points instead of final answers.
+    /// Returns whether the cell's benchmark is scored by rubrics with points.
     pub(crate) fn has_rubric(&self, cell: &CellRecord) -> bool {
         let stages = [&cell.stages.rollout_grades, &cell.stages.grades];
         stages.iter().any(|stage| self.grades[*stage].values().any(|g| !g.judged.is_empty()))

@@ -1,8 +1,8 @@
-//! The explorer: question by question, what was drawn, estimated, rewarded and scored.
+//! The explorer: rollouts, estimates, rewards and scores, prompt by prompt.
 //!
-//! One benchmark, one list of prompts, shown for the plan's first seed at the largest group. Texts
-//! travel as JSON inside the page and reach it as text nodes only, so that nothing a model wrote is
-//! ever markup.
+//! An explorer shows the prompts of one benchmark, for the plan's first seed and the largest group.
+//! Texts travel as JSON inside the page and become text nodes only, so model output is never
+//! markup.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +10,24 @@ use preceptor_core::record::{CellRecord, Score, rollout_key};
 use preceptor_core::{AggregateOutcome, Origin, PromptId, RewardValue};
 use serde::Serialize;
 
-use crate::answers::{Given, given};
-use crate::condition::{ANY, Condition};
+use crate::answers::{PromptAnswer, answer_of};
+use crate::condition::{ANY, Condition, MAJORITY};
 use crate::evidence::Evidence;
 use crate::judged_view::{JudgedView, judged_views};
+use crate::label::rewarded_label;
 
-/// Everything the explorer shows of one benchmark.
+/// Contents of the explorer of one benchmark.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Explorer {
     /// The benchmark.
     pub(crate) benchmark: String,
-    /// Whether the page that holds it may be published.
+    /// True if the page that holds it may be published.
     pub(crate) shareable: bool,
     seed: u64,
     group_size: u32,
     grader: String,
-    /// Whether scores are shares of points instead of right and wrong.
+    /// True if scores are shares of points rather than right or wrong.
     has_rubric: bool,
     prompts: Vec<PromptView>,
 }
@@ -36,7 +37,7 @@ pub(crate) struct Explorer {
 struct PromptView {
     id: String,
     question: String,
-    /// The whole prompt as the policy read it.
+    /// The whole prompt that the policy read.
     asked: String,
     label: String,
     tags: BTreeMap<String, String>,
@@ -67,21 +68,21 @@ struct RolloutView {
 struct ReferenceView {
     name: String,
     sees_labels: bool,
-    /// The rollout it is, or what else it is.
+    /// The rollout that it is, or `written`, or the reason why there is none.
     origin: String,
-    /// The whole text, where a model wrote it.
+    /// The whole text, if a model wrote it.
     text: Option<String>,
     answer: Option<String>,
     score: Option<f64>,
     reason: String,
     measures: BTreeMap<String, f64>,
-    /// What a model said towards it.
+    /// The replies of the model that wrote it.
     replies: Vec<String>,
     judged: Vec<JudgedView>,
     #[serde(skip)]
     kind: String,
     #[serde(skip)]
-    given: Option<Given>,
+    given: Option<PromptAnswer>,
 }
 
 #[derive(Serialize)]
@@ -91,7 +92,7 @@ struct RewardView {
     sees_labels: bool,
     rubric: Vec<String>,
     measures: BTreeMap<String, f64>,
-    /// Why there are none.
+    /// The reason why there are no rewards.
     failure: Option<String>,
     rollouts: Vec<RolloutRewardView>,
 }
@@ -104,7 +105,7 @@ struct RolloutRewardView {
     judged: Vec<JudgedView>,
 }
 
-/// One explorer for each benchmark.
+/// Returns an explorer for each benchmark.
 pub(crate) fn explorers(evidence: &Evidence) -> Vec<Explorer> {
     let estimated = evidence.distinct(|stages| Some(vec![&stages.aggregates, &stages.grades]));
     let rewarded = evidence.distinct(|stages| Some(vec![stages.rewards.as_ref()?]));
@@ -132,7 +133,7 @@ pub(crate) fn explorers(evidence: &Evidence) -> Vec<Explorer> {
     explorers
 }
 
-/// The conditions with a cell on the same groups as `cell`.
+/// Returns the conditions with a cell on the same groups as `cell`.
 fn sharers<'c, 'a>(
     conditions: &'c [Condition<'a>],
     cell: &CellRecord,
@@ -150,7 +151,7 @@ fn sharers<'c, 'a>(
     found.collect()
 }
 
-/// What is shown of one benchmark.
+/// The cells behind an explorer.
 struct View<'c, 'a> {
     evidence: &'a Evidence,
     cell: &'a CellRecord,
@@ -241,7 +242,7 @@ impl View<'_, '_> {
             replies: replies.iter().map(|reply| reply.text.clone()).collect(),
             judged: grade.map(|grade| judged_views(&grade.judged)).unwrap_or_default(),
             kind: cell.aggregator.clone(),
-            given: given(evidence, cell, id),
+            given: answer_of(evidence, cell, id),
         }
     }
 
@@ -259,12 +260,11 @@ impl View<'_, '_> {
         let rubric = group.and_then(|group| group.rubric.as_ref());
         let noted = cell.stages.rewards.as_ref();
         let noted = noted.and_then(|stage| evidence.failure(stage, id.as_str()));
-        let failure = group.is_none().then(|| noted.unwrap_or("the group is not whole").to_owned());
+        let failure =
+            group.is_none().then(|| noted.unwrap_or("the group is incomplete").to_owned());
         let estimate = of.estimate_name(evidence);
-        let name = match estimate == ANY {
-            true => of.reward(),
-            false => format!("{} · {estimate}", of.reward()),
-        };
+        let estimate = if estimate == ANY { "" } else { &estimate };
+        let name = rewarded_label(estimate, &of.reward());
         RewardView {
             name,
             sees_labels: cell.reward_sees_labels,
@@ -288,7 +288,7 @@ fn reason(reason: &str, score: &Score) -> String {
 fn answer_flags(rollouts: &[RolloutView], references: &[ReferenceView], flags: &mut Vec<String>) {
     let right = rollouts.iter().filter(|rollout| rollout.score == Some(1.0)).count();
     let all_wrong = rollouts.iter().all(|rollout| rollout.score.is_some_and(|score| score < 1.0));
-    let majority = references.iter().find(|reference| reference.kind == "majority");
+    let majority = references.iter().find(|reference| reference.kind == MAJORITY);
     let mut add = |flag: &str| flags.push(flag.to_owned());
     if right == rollouts.len() {
         add("all right");
@@ -300,16 +300,16 @@ fn answer_flags(rollouts: &[RolloutView], references: &[ReferenceView], flags: &
         add("mixed group");
     }
     if all_wrong && references.iter().any(|reference| reference.score == Some(1.0)) {
-        add("right when all were wrong");
+        add("right where all rollouts are wrong");
     }
     if majority.is_some_and(|m| m.score != Some(1.0)) && right > 0 {
-        add("majority wrong, some rollout right");
+        add("majority wrong, a rollout right");
     }
     if majority.is_some_and(|m| m.measures.get("tied") == Some(&1.0)) {
         add("majority tied");
     }
     if rollouts.iter().any(|rollout| rollout.answer.is_none()) {
-        add("a rollout without an answer");
+        add("rollout without an answer");
     }
     for reference in references.iter().filter(|reference| reference.text.is_some()) {
         let both = majority.and_then(|m| Some((m.given.as_ref()?, reference.given.as_ref()?)));
@@ -334,10 +334,10 @@ fn failure_flags(
     }
     let is_missing = rewards.iter().any(|reward| reward.failure.is_some());
     if is_missing || of_rewards.clone().any(|rollout| rollout.value.is_none()) {
-        flags.push("a rollout without a reward".to_owned());
+        flags.push("rollout without a reward".to_owned());
     }
     let failed = references.iter().any(|reference| reference.origin == "failed");
     if failed || rollouts.iter().any(|rollout| rollout.finish == "failed") {
-        flags.push("a call failed".to_owned());
+        flags.push("failed call".to_owned());
     }
 }

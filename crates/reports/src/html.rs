@@ -1,20 +1,21 @@
-//! `page.html`: one file that opens from disk and needs no network.
+//! `page.html`: a single file that opens from disk and needs no network.
 //!
-//! Everything that does not come from this program's own templates is escaped.
+//! All text from outside this program's templates is escaped.
 
 use std::fmt::Write as _;
 
 use crate::evidence::Evidence;
 use crate::explorer::Explorer;
 use crate::figures::Figure;
-use crate::suite::{Judged, PartView, Suite};
+use crate::file::file_name;
+use crate::suite_view::{ClaimResult, PartView, Suite};
 use crate::table::Table;
 use crate::visible::{push_visible, visible_json};
 
 const STYLE: &str = include_str!("../assets/page.css");
 const SCRIPT: &str = include_str!("../assets/explorer.js");
 
-/// The report's page, with the explorers of benchmarks whose texts may be published.
+/// Returns the page of a report, with the explorers of benchmarks whose texts may be published.
 pub(crate) fn page(
     evidence: &Evidence,
     tables: &[Table],
@@ -58,8 +59,8 @@ pub(crate) fn page(
         } else {
             let _ = writeln!(
                 out,
-                "<h2>Questions of {0}</h2><p>Texts of this benchmark are not published. The run that \
-                 made this page wrote them to <code>explorer/{1}.html</code> beside it.</p>",
+                "<h2>Prompts of {0}</h2><p>The texts of this benchmark must not be published. The command \
+                 that made this page wrote them to <code>explorer/{1}.html</code> beside it.</p>",
                 escape(&explorer.benchmark),
                 escape(&file_name(&explorer.benchmark))
             );
@@ -81,10 +82,10 @@ pub(crate) fn page(
     tail(out)
 }
 
-/// The summary of several experiments.
+/// Returns the summary page of several experiments.
 pub(crate) fn suite_page(
     suite: &Suite<'_>,
-    judged: &[Judged<'_>],
+    judged: &[ClaimResult<'_>],
     contrasts: &Table,
     parts: &[PartView],
     notes: Option<&str>,
@@ -96,16 +97,16 @@ pub(crate) fn suite_page(
     }
     write_notes(&mut out, notes);
     out.push_str(
-        "<h2>Claims</h2>\n<p class=\"soft\">Numbers with 95 % intervals: of estimates over prompts, of \
-         trained policies over training runs and prompts (<a href=\"tables/claims.csv\">CSV</a>, \
+        "<h2>Claims</h2>\n<p class=\"soft\">Values have 95 % intervals over prompts or, for \
+         trained policies, over training runs and prompts (<a href=\"tables/claims.csv\">CSV</a>, \
          <a href=\"tables/claims.parquet\">Parquet</a>, <a href=\"tables/claims.tex\">LaTeX</a>)</p>\n\
          <div class=\"wide\"><table class=\"claims\"><thead><tr><th class=\"text\">claim</th>\
-         <th class=\"text\">the paper</th><th class=\"text\">seen here</th>\
+         <th class=\"text\">paper</th><th class=\"text\">result</th>\
          <th class=\"text\">verdict</th></tr></thead>\n<tbody>\n",
     );
-    for Judged { claim, seen, verdict } in judged {
-        let mut found: Vec<String> = seen.iter().map(|seen| escape(&seen.line())).collect();
-        found.extend(claim.not_testable.as_deref().map(prose));
+    for ClaimResult { claim, results, verdict } in judged {
+        let mut lines: Vec<String> = results.iter().map(|result| escape(&result.line())).collect();
+        lines.extend(claim.not_testable.as_deref().map(prose));
         let _ = writeln!(
             out,
             "<tr><td class=\"text\"><b>{}</b><br>{}</td><td class=\"text\">{}</td>\
@@ -113,7 +114,7 @@ pub(crate) fn suite_page(
             escape(&claim.id),
             prose(&claim.says),
             prose(&claim.paper),
-            found.join("<br>"),
+            lines.join("<br>"),
             file_name(verdict.name()),
             verdict.name(),
         );
@@ -127,7 +128,7 @@ pub(crate) fn suite_page(
         let name = escape(&part.experiment);
         let _ = writeln!(
             out,
-            "<h2 id=\"{name}\">{}</h2>\n<p class=\"soft\"><a href=\"{name}/page.html\">The whole report \
+            "<h2 id=\"{name}\">{}</h2>\n<p class=\"soft\"><a href=\"{name}/page.html\">Full report \
              of {name}</a></p>\n<div class=\"figures\">",
             escape(&part.title)
         );
@@ -149,18 +150,12 @@ fn write_notes(out: &mut String, notes: Option<&str>) {
     }
 }
 
-/// A page that holds one explorer alone.
+/// Returns a page with one explorer only.
 pub(crate) fn explorer_page(explorer: &Explorer) -> String {
-    let title = format!("Questions of {}", explorer.benchmark);
+    let title = format!("Prompts of {}", explorer.benchmark);
     let mut out = head(&title);
     write_explorer(&mut out, explorer);
     tail(out)
-}
-
-/// `name` as part of a file's name.
-pub(crate) fn file_name(name: &str) -> String {
-    let keep = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    name.chars().map(keep).collect()
 }
 
 fn head(title: &str) -> String {
@@ -177,22 +172,22 @@ fn tail(mut out: String) -> String {
     out
 }
 
-/// `place` leads from the page to the report that the table belongs to.
-fn write_table(out: &mut String, table: &Table, place: &str, open: bool) {
-    let heading = if place.is_empty() { "h2" } else { "h3" };
+/// Writes a table with its heading. `path` leads from the page to the table's report.
+fn write_table(out: &mut String, table: &Table, path: &str, open: bool) {
+    let heading = if path.is_empty() { "h2" } else { "h3" };
     let _ = writeln!(out, "<{heading}>{}</{heading}>", escape(table.name));
-    write_rows(out, table, place, open);
+    write_rows(out, table, path, open);
 }
 
-/// The caption and the rows of a table.
-fn write_rows(out: &mut String, table: &Table, place: &str, open: bool) {
+/// Writes the caption and the rows of a table.
+fn write_rows(out: &mut String, table: &Table, path: &str, open: bool) {
     let is_text = table.is_text();
     let class = |column: usize| if is_text[column] { " class=\"text\"" } else { "" };
     let _ = writeln!(
         out,
-        "<p class=\"soft\">{} (<a href=\"{place}tables/{name}.csv\">CSV</a>, \
-         <a href=\"{place}tables/{name}.parquet\">Parquet</a>, \
-         <a href=\"{place}tables/{name}.tex\">LaTeX</a>)</p>",
+        "<p class=\"soft\">{} (<a href=\"{path}tables/{name}.csv\">CSV</a>, \
+         <a href=\"{path}tables/{name}.parquet\">Parquet</a>, \
+         <a href=\"{path}tables/{name}.tex\">LaTeX</a>)</p>",
         prose(&table.caption),
         name = table.name
     );
@@ -203,8 +198,8 @@ fn write_rows(out: &mut String, table: &Table, place: &str, open: bool) {
         table.height(),
         if table.height() == 1 { "" } else { "s" }
     );
-    for (i, name) in table.header().enumerate() {
-        let _ = write!(out, "<th{}>{}</th>", class(i), escape(name));
+    for (i, name) in table.headings().enumerate() {
+        let _ = write!(out, "<th{}>{}</th>", class(i), escape(&name));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in 0..table.height() {
@@ -222,14 +217,14 @@ fn write_rows(out: &mut String, table: &Table, place: &str, open: bool) {
 
 fn write_explorer(out: &mut String, explorer: &Explorer) {
     let json = serde_json::to_value(explorer).expect("views are plain data");
-    // Nothing that a model wrote may read other than it is.
+    // Model output must not look like anything else.
     let json = visible_json(json).to_string();
     // Inside a script element only `</script` and `<!--` could end or change it.
     let json = json.replace('<', "\\u003c");
     let _ = writeln!(
         out,
-        "<h2>Questions of {}</h2>\n<div class=\"explorer\"><div class=\"controls\">\
-         <button class=\"back\">← back</button><button class=\"forth\">forth →</button>\
+        "<h2>Prompts of {}</h2>\n<div class=\"explorer\"><div class=\"controls\">\
+         <button class=\"back\">← previous</button><button class=\"forth\">next →</button>\
          <span class=\"count\"></span>\
          <label>show <select><option value=\"\">all</option></select></label>\
          <label>search <input type=\"search\"></label></div>\
@@ -238,7 +233,7 @@ fn write_explorer(out: &mut String, explorer: &Explorer) {
     );
 }
 
-/// Escapes what people wrote; what stands between backticks becomes code.
+/// Escapes text that people wrote; text between backticks becomes code.
 fn prose(text: &str) -> String {
     let parts: Vec<String> = text.split('`').map(escape).collect();
     let Some((last, parts)) = parts.split_last() else { return String::new() };
@@ -250,8 +245,8 @@ fn prose(text: &str) -> String {
     pairs.collect::<String>() + last
 }
 
-/// Escapes text for HTML, in elements and attributes. Characters that hide or reorder text are shown as
-/// their code points.
+/// Escapes text for HTML, in elements and attributes. Characters that hide or reorder text are
+/// shown as their code points.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,22 +1,23 @@
-//! What a judge said, as the explorer shows it.
+//! Verdicts and ratings of a judge, as the explorer shows them.
 
 use preceptor_core::{Criterion, Evidence, JudgedCriterion, Rating, Verdict};
 use serde::Serialize;
 
-/// One answer of a judge.
+/// A judge's answer on one criterion.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct JudgedView {
     criterion: String,
     points: f64,
-    /// `met`, `not met`, a grade, or why there is none.
+    /// `met`, `not met`, a grade, or the reason why there is none.
     answer: String,
-    /// Whether it is met, where that is the question.
+    /// True if the criterion is met; none for ratings and failures.
     met: Option<bool>,
     failed: bool,
     num_attempts: u32,
     margin: Option<f64>,
-    /// The judge's last reply, word for word. Answers that share it carry it once, the first.
+    /// The judge's last reply, word for word. Answers from the same reply carry it once, on the
+    /// first.
     reply: String,
 }
 

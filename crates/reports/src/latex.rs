@@ -1,9 +1,9 @@
-//! Text for LaTeX, as the default encoding OT1 sets it.
+//! Text for LaTeX in the default encoding OT1.
 
 use crate::visible::visible;
 
-/// Escapes text so that it is set as it reads, with pdfTeX, the encoding OT1 and no package. Characters that
-/// need another encoding or font are shown as their code points.
+/// Escapes text so that pdfTeX with OT1 and no package prints it as written. Characters that need
+/// another encoding or font are shown as their code points.
 pub(crate) fn escape_latex(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = ' ';
@@ -58,7 +58,7 @@ pub(crate) fn escape_latex(text: &str) -> String {
     out
 }
 
-/// Latin letters that OT1 composes from a letter and an accent.
+/// Returns whether OT1 composes the Latin letter from a letter and an accent.
 fn has_accent(c: char) -> bool {
     "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿŒœŠšŽžŸ".contains(c)
 }

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use crate::evidence::Evidence;
 use crate::figures::Figure;
-use crate::suite::{Judged, PartView, Suite};
+use crate::suite_view::{ClaimResult, PartView, Suite};
 use crate::table::Table;
 use crate::visible::{push_visible, visible};
 
-/// Rows that a page for reading shows.
+/// The largest number of rows that the page shows of a table.
 const MOST_ROWS: usize = 300;
 
 pub(crate) fn page(
@@ -48,10 +48,10 @@ pub(crate) fn page(
     out
 }
 
-/// The summary of several experiments.
+/// Returns the summary page of several experiments.
 pub(crate) fn suite_page(
     suite: &Suite<'_>,
-    judged: &[Judged<'_>],
+    judged: &[ClaimResult<'_>],
     contrasts: &Table,
     parts: &[PartView],
     notes: Option<&str>,
@@ -61,17 +61,17 @@ pub(crate) fn suite_page(
     if let Some(notes) = notes {
         let _ = writeln!(out, "{}\n", notes.trim());
     }
-    out.push_str("| claim | the paper | seen here | verdict |\n| --- | --- | --- | --- |\n");
-    for Judged { claim, seen, verdict } in judged {
-        let mut found: Vec<String> = seen.iter().map(|seen| escape(&seen.line())).collect();
-        found.extend(claim.not_testable.as_deref().map(escape));
+    out.push_str("| claim | paper | result | verdict |\n| --- | --- | --- | --- |\n");
+    for ClaimResult { claim, results, verdict } in judged {
+        let mut lines: Vec<String> = results.iter().map(|result| escape(&result.line())).collect();
+        lines.extend(claim.not_testable.as_deref().map(escape));
         let _ = writeln!(
             out,
             "| **{}** {} | {} | {} | {} |",
             escape(&claim.id),
             escape(&claim.says),
             escape(&claim.paper),
-            found.join("<br>"),
+            lines.join("<br>"),
             verdict.name()
         );
     }
@@ -92,22 +92,22 @@ pub(crate) fn suite_page(
     out
 }
 
-/// `place` leads from the page to the report that the table belongs to.
-fn write_table(out: &mut String, table: &Table, place: &str) {
-    let heading = if place.is_empty() { "##" } else { "###" };
+/// Writes a table with its heading. `path` leads from the page to the table's report.
+fn write_table(out: &mut String, table: &Table, path: &str) {
+    let heading = if path.is_empty() { "##" } else { "###" };
     let _ = writeln!(out, "{heading} {}\n", table.name);
     let _ = writeln!(
         out,
-        "{} ([CSV]({place}tables/{name}.csv), [Parquet]({place}tables/{name}.parquet), \
-         [LaTeX]({place}tables/{name}.tex))\n",
+        "{} ([CSV]({path}tables/{name}.csv), [Parquet]({path}tables/{name}.parquet), \
+         [LaTeX]({path}tables/{name}.tex))\n",
         table.caption,
         name = table.name
     );
     if table.height() > MOST_ROWS {
-        let _ = writeln!(out, "{} rows, too many for this page.\n", table.height());
+        let _ = writeln!(out, "{} rows; see the files.\n", table.height());
         return;
     }
-    let header: Vec<_> = table.header().map(escape).collect();
+    let header: Vec<_> = table.headings().map(|name| escape(&name)).collect();
     let _ = writeln!(out, "| {} |", header.join(" | "));
     let rule = |is_text: &bool| if *is_text { "---" } else { "---:" };
     let rules: Vec<_> = table.is_text().iter().map(rule).collect();
@@ -119,12 +119,12 @@ fn write_table(out: &mut String, table: &Table, place: &str) {
     out.push('\n');
 }
 
-/// Escapes what people wrote in paragraphs: its Markdown stays, its HTML is text.
+/// Escapes paragraphs that people wrote: Markdown is kept, HTML becomes text.
 fn prose(text: &str) -> String {
     visible(text).replace('&', "&amp;").replace('<', "&lt;")
 }
 
-/// Escapes text of one line, also within a cell.
+/// Escapes text for a single line, such as a table cell.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,21 +1,21 @@
-//! Numbers as people read them, the same in tables, figures, pages and the terminal.
+//! Number formats of tables, figures, pages and the terminal.
 //!
 //! - An exact integer has no decimals: `234`, `0`, `1`.
 //! - Below 0.001 two significant digits in scientific notation: `2e-4`, `2.1e-5`.
 //! - Below 100 three decimals, below 1000 one, above none.
 //! - A p-value has three decimals, or is `<0.001`.
 //!
-//! A number is rounded to twelve significant digits first, which takes away what binary arithmetic adds
+//! A number is first rounded to twelve significant digits, which removes binary rounding errors
 //! (0.6874999999999999 is 0.6875), and then half away from zero: `0.688`.
 
-/// Significant digits that binary arithmetic is trusted for.
+/// Significant digits that binary arithmetic leaves intact.
 const DIGITS: i32 = 12;
-/// Below this a number is written in scientific notation, and a p-value is not told.
+/// Below this, numbers use scientific notation and p-values are not spelled out.
 const SMALL: f64 = 0.001;
-/// From this on integers are written in scientific notation.
+/// From this on, integers use scientific notation.
 const LARGE: f64 = 1e15;
 
-/// A number for people.
+/// Formats a number.
 ///
 /// ```
 /// use preceptor_reports::format_number;
@@ -41,7 +41,7 @@ pub fn format_number(value: f64) -> String {
     if value < 0.0 { format!("-{text}") } else { text }
 }
 
-/// A difference for people: a number with its sign.
+/// Formats a difference, with its sign.
 ///
 /// ```
 /// use preceptor_reports::format_difference;
@@ -52,7 +52,7 @@ pub fn format_difference(value: f64) -> String {
     if value > 0.0 { format!("+{text}") } else { text }
 }
 
-/// A p-value for people.
+/// Formats a p-value.
 ///
 /// ```
 /// use preceptor_reports::format_p_value;
@@ -62,7 +62,7 @@ pub fn format_p_value(p_value: f64) -> String {
     if p_value < SMALL { "<0.001".to_owned() } else { format_number(p_value) }
 }
 
-/// Digits and exponent: `size` is about `digits * 10^(exponent + 1 - DIGITS)`.
+/// Returns digits and exponent: `size` is about `digits * 10^(exponent + 1 - DIGITS)`.
 fn decimal(size: f64) -> (u128, i32) {
     let text = format!("{size:.*e}", DIGITS as usize - 1);
     let (mantissa, exponent) = text.split_once('e').expect("scientific notation has an exponent");
@@ -71,7 +71,7 @@ fn decimal(size: f64) -> (u128, i32) {
     (digits, exponent.parse().expect("an exponent is an integer"))
 }
 
-/// `digits / 10^shift`, half away from zero.
+/// Returns `digits / 10^shift`, rounded half away from zero.
 fn rounded(digits: u128, shift: i32) -> u128 {
     match u32::try_from(shift) {
         Ok(shift) if shift > 30 => 0,

@@ -1,4 +1,4 @@
-//! `provenance.json`: what every number of a report comes from.
+//! `provenance.json`: the sources of every number of a report.
 
 use std::collections::BTreeMap;
 

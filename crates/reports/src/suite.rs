@@ -1,4 +1,4 @@
-//! The summary of several experiments: what each claim says and what was seen.
+//! Summary of several experiments: each claim with the results of its checks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,53 +7,26 @@ use preceptor_core::Digest;
 use preceptor_core::contrast::ContrastRecord;
 use preceptor_store::Store;
 
-use crate::claims::{Claim, Seen, Verdict, check_claims, see, verdict};
+use crate::claims::{CheckResult, ClaimVerdict, check_claims, evaluate_check, verdict};
 use crate::evidence::Evidence;
-use crate::suite_contrasts::{SuiteContrast, check_contrasts};
+use crate::file::{read_notes, write_file};
+use crate::suite_contrasts::check_contrasts;
+use crate::suite_view::{ClaimResult, PartView, Suite};
 use crate::table::Table;
-use crate::write::{Written, read_notes, write_file};
+use crate::write::ReportFiles;
 use crate::{Error, html, markdown, tables};
 
-/// Tables of an experiment that stand on the summary too.
+/// Tables of an experiment that the summary shows too.
 const SHOWN: [&str; 6] =
     ["scores", "contrasts", "training_scores", "disagreement", "rollouts", "spending"];
 
-/// An experiment whose report lies in a folder of its name beside the summary.
+/// An experiment whose report is in a folder of its name beside the summary.
 #[derive(Clone, Debug)]
 pub struct SuitePart {
-    /// Its name.
+    /// The name of the experiment.
     pub experiment: String,
     /// The digest of its plan.
     pub plan: Digest,
-}
-
-/// What a summary is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Suite<'a> {
-    /// One line.
-    pub title: &'a str,
-    /// What was done, and of what it is no evidence.
-    pub description: &'a str,
-    /// What is tested.
-    pub claims: &'a [Claim],
-    /// Comparisons across its experiments: one family of tests.
-    pub contrasts: &'a [SuiteContrast],
-}
-
-/// A claim with what was seen.
-pub(crate) struct Judged<'c> {
-    pub(crate) claim: &'c Claim,
-    pub(crate) seen: Vec<Seen<'c>>,
-    pub(crate) verdict: Verdict,
-}
-
-/// What a page shows of an experiment.
-pub(crate) struct PartView {
-    pub(crate) experiment: String,
-    pub(crate) title: String,
-    pub(crate) tables: Vec<Table>,
-    /// Names of its figures with their SVG texts.
-    pub(crate) figures: Vec<(String, String)>,
 }
 
 /// Writes `page.html`, `page.md`, `tables/claims.*` and `tables/contrasts.*` of a suite into `folder`, where the reports of
@@ -67,15 +40,15 @@ pub fn write_suite(
     suite: &Suite<'_>,
     parts: &[SuitePart],
     folder: &Path,
-) -> Result<Written, Error> {
+) -> Result<ReportFiles, Error> {
     let plan = |part: &SuitePart| Ok((part.experiment.clone(), store.plan(&part.plan)?));
     let plans = parts.iter().map(plan).collect::<Result<Vec<_>, Error>>()?;
     check_claims(suite.claims, &plans)?;
     check_contrasts(suite.contrasts, &plans)?;
-    let mut judged: Vec<Judged<'_>> = suite
+    let mut judged: Vec<ClaimResult<'_>> = suite
         .claims
         .iter()
-        .map(|claim| Judged { claim, seen: Vec::new(), verdict: Verdict::NotTestable })
+        .map(|claim| ClaimResult { claim, results: Vec::new(), verdict: ClaimVerdict::NotTestable })
         .collect();
     let (mut views, mut contrasts) = (Vec::new(), Vec::new());
     for part in parts {
@@ -86,7 +59,7 @@ pub fn write_suite(
         for one in &mut judged {
             let of_part = one.claim.checks.iter();
             for check in of_part.filter(|check| check.experiment == part.experiment) {
-                one.seen.push(see(check, &evidence)?);
+                one.results.push(evaluate_check(check, &evidence)?);
             }
         }
         let mut tables = tables::all(&evidence);
@@ -96,7 +69,7 @@ pub fn write_suite(
         views.push(PartView { experiment, title, tables, figures });
     }
     for one in &mut judged {
-        one.verdict = verdict(one.claim, &one.seen);
+        one.verdict = verdict(one.claim, &one.results);
     }
 
     let table = claims_table(&judged);
@@ -114,41 +87,41 @@ pub fn write_suite(
     )?;
     let text = markdown::suite_page(suite, &judged, &contrasts, &views, notes.as_deref());
     write_file(&folder.join("page.md"), &text, &mut files)?;
-    Ok(Written { page, files })
+    Ok(ReportFiles { page, files })
 }
 
-/// A row for each check, and for each claim without one.
-fn claims_table(judged: &[Judged<'_>]) -> Table {
-    let rows: Vec<(&Judged<'_>, Option<&Seen<'_>>)> = judged
+/// Returns a table with a row for each check, and for each claim without one.
+fn claims_table(judged: &[ClaimResult<'_>]) -> Table {
+    let rows: Vec<(&ClaimResult<'_>, Option<&CheckResult<'_>>)> = judged
         .iter()
         .flat_map(|one| {
-            let seen = one.seen.iter().map(move |seen| (one, Some(seen)));
-            let none = one.seen.is_empty().then_some((one, None));
-            seen.chain(none)
+            let results = one.results.iter().map(move |result| (one, Some(result)));
+            let none = one.results.is_empty().then_some((one, None));
+            results.chain(none)
         })
         .collect();
-    let caption = "What each claim is held against: the number with its 95 % interval, what it should \
-                   be, and how the claim fares";
+    let caption = "Checks of each claim: the measured value with its 95 % interval, the expectation \
+                   and the verdict";
     let mut table = Table::new("claims", caption);
-    let text = |of: &dyn Fn(&Seen<'_>) -> String| {
-        rows.iter().map(|(_, seen)| seen.map_or_else(String::new, of)).collect::<Vec<_>>()
+    let text = |of: &dyn Fn(&CheckResult<'_>) -> String| {
+        rows.iter().map(|(_, result)| result.map_or_else(String::new, of)).collect::<Vec<_>>()
     };
     table.text("claim", rows.iter().map(|(one, _)| one.claim.id.clone()).collect());
-    table.text("experiment", text(&|seen| seen.check.experiment.clone()));
-    table.text("measured", text(&|seen| seen.subject()));
-    table.text("expected", text(&|seen| seen.expected()));
+    table.text("experiment", text(&|result| result.check.experiment.clone()));
+    table.text("measure", text(&|result| result.subject()));
+    table.text("expected", text(&|result| result.expected()));
     let mean = |side: usize| {
         rows.iter()
-            .map(|(_, seen)| seen.and_then(|seen| seen.found.means[side]))
+            .map(|(_, result)| result.and_then(|result| result.value.means[side]))
             .collect::<Vec<_>>()
     };
     table.number("a_score", mean(0));
     table.number("b_score", mean(1));
     let estimates: Vec<_> =
-        rows.iter().map(|(_, seen)| seen.and_then(|seen| seen.found.estimate)).collect();
-    table.estimates(["seen", "low", "high"], &estimates);
-    table.text("over", text(&|seen| seen.found.over()));
-    table.text("check", text(&|seen| seen.verdict.name().to_owned()));
+        rows.iter().map(|(_, result)| result.and_then(|result| result.value.estimate)).collect();
+    table.estimates(["value", "low", "high"], &estimates);
+    table.text("over", text(&|result| result.value.over()));
+    table.text("check", text(&|result| result.verdict.name().to_owned()));
     table.text("verdict", rows.iter().map(|(one, _)| one.verdict.name().to_owned()).collect());
     table
 }

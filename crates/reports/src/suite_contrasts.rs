@@ -1,5 +1,6 @@
-//! Contrasts that a suite declares, across its experiments.
+//! Contrasts that a suite declares across its experiments.
 
+use preceptor_core::Split;
 use preceptor_core::contrast::{ContrastFault, ContrastMetric, ContrastRecord};
 use preceptor_core::record::PlanRecord;
 use serde::Deserialize;
@@ -26,7 +27,7 @@ struct Declared {
     metric: ContrastMetric,
     a: String,
     b: String,
-    split: Option<String>,
+    split: Option<Split>,
     step: Option<u64>,
 }
 
@@ -37,11 +38,12 @@ impl From<Declared> for SuiteContrast {
     }
 }
 
-/// Refuses contrasts on what the plans of a suite, by experiment, can't show.
+/// Refuses contrasts that the plans of a suite, by experiment, can't answer.
 ///
 /// # Errors
 ///
-/// [`Error::Contrast`] for an experiment that is not there, and for what [`ContrastRecord::check`] refuses.
+/// [`Error::Contrast`] for an unknown experiment, and for faults that [`ContrastRecord::check`]
+/// finds.
 pub fn check_contrasts(
     contrasts: &[SuiteContrast],
     plans: &[(String, PlanRecord)],

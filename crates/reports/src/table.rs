@@ -1,4 +1,4 @@
-//! A table: named, typed columns, as CSV, Parquet, LaTeX, Markdown and HTML.
+//! Tables with named, typed columns, written as CSV, Parquet, LaTeX, Markdown and HTML.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,18 +12,19 @@ use polars::prelude::{
 use preceptor_stats::Estimate;
 
 use crate::Error;
+use crate::file::write_bytes;
+use crate::label::axis_label;
 use crate::latex::escape_latex;
 use crate::number::{format_number, format_p_value};
-use crate::write::write_bytes;
 
 /// The values of one column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
     Text(Vec<String>),
     Count(Vec<Option<u64>>),
-    /// A number, or none where it can't be told.
+    /// Numbers, some of which may be missing.
     Number(Vec<Option<f64>>),
-    /// A p-value, likewise.
+    /// p-values, some of which may be missing.
     PValue(Vec<Option<f64>>),
 }
 
@@ -51,7 +52,7 @@ impl Values {
 pub(crate) struct Table {
     /// Name of its files.
     pub(crate) name: &'static str,
-    /// What it shows.
+    /// The caption.
     pub(crate) caption: String,
     columns: Vec<(String, Values)>,
 }
@@ -69,13 +70,14 @@ impl Table {
         self.optional_count(name, values.into_iter().map(Some).collect());
     }
 
-    /// A column of whole numbers, some of which may be absent.
+    /// Adds a column of whole numbers, some of which may be missing.
     pub(crate) fn optional_count(&mut self, name: &str, values: Vec<Option<u64>>) {
         self.columns.push((name.to_owned(), Values::Count(values)));
     }
 
     pub(crate) fn number(&mut self, name: &str, values: Vec<Option<f64>>) {
-        self.columns.push((name.to_owned(), Values::Number(values)));
+        let finite = values.into_iter().map(|value| value.filter(|value| value.is_finite()));
+        self.columns.push((name.to_owned(), Values::Number(finite.collect())));
     }
 
     pub(crate) fn p_value(&mut self, name: &str, values: Vec<Option<f64>>) {
@@ -95,7 +97,7 @@ impl Table {
         self.columns.retain(|(name, values)| !is_meant(name) || !values.is_empty());
     }
 
-    /// Means with the ends of their intervals, in three columns of these names.
+    /// Adds means with the ends of their intervals, in three columns of these names.
     pub(crate) fn estimates(&mut self, names: [&str; 3], estimates: &[Option<Estimate>]) {
         let interval = |e: &Option<Estimate>| e.and_then(|e| e.interval);
         self.number(names[0], estimates.iter().map(|e| e.map(|e| e.mean)).collect());
@@ -103,17 +105,22 @@ impl Table {
         self.number(names[2], estimates.iter().map(|e| interval(e).map(|i| i.high)).collect());
     }
 
-    /// The columns, in order.
+    /// Returns the names of the columns in words, in order.
+    pub(crate) fn headings(&self) -> impl Iterator<Item = String> {
+        self.header().map(axis_label)
+    }
+
+    /// Returns the names of the columns, in order.
     pub(crate) fn header(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub(crate) fn height(&self) -> usize {
         self.columns.first().map_or(0, |(_, values)| values.len())
     }
 
-    /// A row as people read it, `-` for no number.
+    /// Returns a row as text for readers, with `-` for a missing number.
     pub(crate) fn row(&self, row: usize) -> Vec<String> {
         let shown = |value: Option<f64>, format: fn(f64) -> String| {
             value.map_or_else(|| "-".to_owned(), format)
@@ -129,7 +136,7 @@ impl Table {
         self.columns.iter().map(cell).collect()
     }
 
-    /// Whether a column holds text, which is aligned left.
+    /// Returns for each column whether it holds text, which is aligned left.
     pub(crate) fn is_text(&self) -> Vec<bool> {
         self.columns.iter().map(|(_, values)| matches!(values, Values::Text(_))).collect()
     }
@@ -184,7 +191,7 @@ impl Table {
         Ok(vec![name(&csv), name(&parquet), name(&tex)])
     }
 
-    /// A `tabular` for a paper (needs `booktabs`).
+    /// Returns a `tabular` for a paper (needs `booktabs`).
     fn latex(&self) -> String {
         let alignment: String =
             self.is_text().iter().map(|is_text| if *is_text { 'l' } else { 'r' }).collect();
@@ -194,7 +201,7 @@ impl Table {
         };
         let caption = self.caption.replace('\n', " ");
         let mut out = format!("% {caption}\n\\begin{{tabular}}{{{alignment}}}\n\\toprule\n");
-        out.push_str(&line(self.header().map(str::to_owned).collect()));
+        out.push_str(&line(self.headings().collect()));
         out.push_str("\\midrule\n");
         for row in 0..self.height() {
             out.push_str(&line(self.row(row)));
@@ -212,7 +219,7 @@ pub(crate) struct ReadTable {
 }
 
 impl ReadTable {
-    /// The table `name`; none where it was not written.
+    /// Reads the table `name`; none if it was not written.
     pub(crate) fn read_if_there(folder: &Path, name: &str) -> Result<Option<Self>, Error> {
         let is_there = folder.join(format!("{name}.csv")).exists();
         is_there.then(|| Self::read(folder, name)).transpose()
@@ -247,7 +254,7 @@ impl ReadTable {
         self.frame.get_column_names().iter().map(|name| name.to_string()).collect()
     }
 
-    /// A column as text, whatever type CSV gave it.
+    /// Returns a column as text, whatever type it has in the CSV.
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
         let column = self.column(name)?;
         let text = |i| match column.get(i) {
@@ -267,7 +274,7 @@ impl ReadTable {
         if self.has(name) { self.numbers(name) } else { Ok(vec![None; self.frame.height()]) }
     }
 
-    /// A column of numbers; none where a cell is empty.
+    /// Returns a column of numbers; none where a cell is empty.
     pub(crate) fn numbers(&self, name: &str) -> Result<Vec<Option<f64>>, Error> {
         Ok(self.texts(name)?.iter().map(|text| text.parse().ok()).collect())
     }

@@ -1,11 +1,11 @@
-//! Characters that hide or reorder text, shown as their code points, so that nothing reads other than it is.
+//! Characters that hide or reorder text, shown as their code points.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Text in which controls (other than line feed and tab), marks that reorder text and characters without a
-/// width are shown as their code points, for example `[U+202E]`.
+/// Returns text in which control characters (other than line feed and tab), marks that reorder text
+/// and zero-width characters are shown as their code points, for example `[U+202E]`.
 pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -14,7 +14,7 @@ pub(crate) fn visible(text: &str) -> String {
     out
 }
 
-/// Appends a character, or its code point where it would hide.
+/// Appends a character, or its code point if it would hide.
 pub(crate) fn push_visible(out: &mut String, c: char) {
     if is_hidden(c) {
         let _ = write!(out, "[U+{:04X}]", u32::from(c));
@@ -23,7 +23,7 @@ pub(crate) fn push_visible(out: &mut String, c: char) {
     }
 }
 
-/// Every text in `value` made visible.
+/// Makes every text in `value` visible.
 pub(crate) fn visible_json(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(visible(&text)),

@@ -1,20 +1,20 @@
-//! A report's folder.
+//! Writing a report's folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use preceptor_core::Digest;
-use preceptor_store::{Store, replace_file};
+use preceptor_store::Store;
 
 use crate::evidence::Evidence;
 use crate::explorer::explorers;
 use crate::figures::{Figure, draw_all};
+use crate::file::{file_name, read_notes, write_file};
 use crate::provenance::provenance;
 use crate::{Error, html, markdown, tables};
 
-/// What was written.
+/// Files of a report.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct ReportFiles {
     /// The page to open.
     pub page: PathBuf,
     /// Every file.
@@ -27,7 +27,7 @@ pub struct Written {
 /// # Errors
 ///
 /// [`Error::Incomplete`] if records are missing; errors of reading and writing.
-pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<Written, Error> {
+pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<ReportFiles, Error> {
     let evidence = Evidence::load(store, plan)?;
     let mut tables = tables::all(&evidence);
     let tables_folder = folder.join("tables");
@@ -42,7 +42,7 @@ pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<Written, Err
     let notes = read_notes(folder)?;
     let explorers = explorers(&evidence);
     for explorer in explorers.iter().filter(|explorer| !explorer.shareable) {
-        let name = format!("{}.html", html::file_name(&explorer.benchmark));
+        let name = format!("{}.html", file_name(&explorer.benchmark));
         let path = folder.join("explorer").join(name);
         write_file(&path, &html::explorer_page(explorer), &mut files)?;
     }
@@ -55,7 +55,7 @@ pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<Written, Err
     let json = serde_json::to_string_pretty(&provenance(&evidence, plan))
         .expect("provenance is plain data");
     write_file(&folder.join("provenance.json"), &(json + "\n"), &mut files)?;
-    Ok(Written { page, files })
+    Ok(ReportFiles { page, files })
 }
 
 /// Draws the figures of the report in `folder` again, from its tables alone.
@@ -75,29 +75,7 @@ fn figure_files(folder: &Path, figures: &[Figure]) -> Vec<PathBuf> {
     figures.iter().flat_map(of).collect()
 }
 
-/// What somebody wrote about a report by hand.
-pub(crate) fn read_notes(folder: &Path) -> Result<Option<String>, Error> {
-    let path = folder.join("notes.md");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&path);
-    text.map(Some).map_err(|error| Error::Read { path, detail: error.to_string() })
-}
-
-pub(crate) fn write_file(path: &Path, text: &str, files: &mut Vec<PathBuf>) -> Result<(), Error> {
-    write_bytes(path, text)?;
-    files.push(path.to_owned());
-    Ok(())
-}
-
-/// Writes a file of a report, making its folder.
-pub(crate) fn write_bytes(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
-    let failed = |source| Error::write(path)(source);
-    replace_file(path, |temporary| fs::write(temporary, bytes).map_err(failed), failed)
-}
-
-/// The resolved settings of every condition, one after another.
+/// Returns the resolved settings of every condition, one after another.
 fn plan_toml(evidence: &Evidence) -> String {
     let mut out = format!("# {}\n", evidence.plan.title);
     for condition in evidence.conditions() {
@@ -105,13 +83,13 @@ fn plan_toml(evidence: &Evidence) -> String {
         let axes = axes.collect::<Vec<_>>().join(", ");
         let seeds = condition.cells.iter().map(|cell| cell.seed.to_string()).collect::<Vec<_>>();
         let id = condition.cell.id.short();
-        // The prefix makes a name of what may start like a number.
+        // The prefix keeps the name from starting like a number.
         out.push_str(&format!("\n# {axes}; seeds {}\n[cell-{id}]\n", seeds.join(", ")));
         for line in condition.cell.settings.lines() {
             if line.starts_with("seed = ") {
                 continue;
             }
-            // Every condition is a table of its own.
+            // Every condition is a table.
             out.push_str(&match line.strip_prefix('[') {
                 Some(name) => format!("[cell-{id}.{name}"),
                 None => line.to_owned(),

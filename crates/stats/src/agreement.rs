@@ -1,4 +1,4 @@
-//! How well judges agree: with labels, with themselves, with each other.
+//! Agreement of judges with labels, with themselves and with each other.
 
 use std::collections::BTreeMap;
 
@@ -38,13 +38,13 @@ impl Confusion {
         self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
     }
 
-    /// The share of pairs that agree; none of none.
+    /// Returns the share of pairs that agree; none without a pair.
     pub fn accuracy(&self) -> Option<f64> {
         ratio(self.true_positives + self.true_negatives, self.total())
     }
 
-    /// The mean of the F1 of "yes" and the F1 of "no": HealthBench's `pairwise_model_f1_balanced`.
-    /// None where a precision or recall has no cases.
+    /// Returns the mean of the F1 of "yes" and the F1 of "no": HealthBench's
+    /// `pairwise_model_f1_balanced`. None where a precision or recall has no cases.
     ///
     /// ```
     /// use preceptor_stats::Confusion;
@@ -72,9 +72,9 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Krippendorff's alpha for nominal values: 1 is perfect agreement, 0 what chance would give. A row
-/// is a case with one value for each rater, none where it is missing; cases with fewer than two
-/// values don't count. None without a pair, or where only one value occurs.
+/// Returns Krippendorff's alpha for nominal values: 1 is perfect agreement, 0 is chance. A row is a
+/// case with one value per rater, none where it is missing; cases with fewer than two values don't
+/// count. None without a pair, or where only one value occurs.
 pub fn krippendorff_alpha(cases: &[Vec<Option<u32>>]) -> Option<f64> {
     let mut coincidences: BTreeMap<(u32, u32), f64> = BTreeMap::new();
     for case in cases {
@@ -103,8 +103,8 @@ pub fn krippendorff_alpha(cases: &[Vec<Option<u32>>]) -> Option<f64> {
     (all > 1.0 && expected > 0.0).then(|| 1.0 - observed / expected)
 }
 
-/// The area under the ROC curve: the chance that a positive case has the higher value than a negative
-/// one, ties counting half. None without a case of each kind.
+/// Returns the area under the ROC curve: the chance that a positive case has the higher value than
+/// a negative one, ties counting half. None without a case of each kind.
 ///
 /// ```
 /// let cases = [(0.9, true), (0.4, true), (0.4, false), (0.1, false)];
@@ -124,7 +124,7 @@ pub fn area_under_curve(cases: &[(f64, bool)]) -> Option<f64> {
     (num_positive > 0.0 && negatives_below > 0.0).then(|| wins / (num_positive * negatives_below))
 }
 
-/// The slope of the least-squares line of `y` over `x`; none where `x` does not vary.
+/// Returns the slope of the least-squares line of `y` over `x`; none where `x` does not vary.
 ///
 /// ```
 /// assert_eq!(preceptor_stats::slope(&[(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]), Some(2.0));

@@ -1,5 +1,5 @@
-//! The bootstrap of any statistic of rows, by a generator that is simple enough to write again in
-//! another language.
+//! The bootstrap of any statistic of rows, with a generator that is simple to implement in another
+//! language.
 //!
 //! Resample `r` of `n` rows has the row numbers
 //!
@@ -20,15 +20,15 @@ impl SplitMix64 {
     }
 }
 
-/// The row numbers of one resample of `num_rows` rows.
+/// Returns the row numbers of one resample of `num_rows` rows.
 pub fn resample(num_rows: usize, seed: u64) -> impl Iterator<Item = usize> {
     let mut generator = SplitMix64(seed);
     let scale = num_rows as f64 / (1_u64 << 53) as f64;
     (0..num_rows).map(move |_| ((generator.next() >> 11) as f64 * scale) as usize)
 }
 
-/// The standard deviation (over n, not n - 1) of `statistic` over one resample of `num_rows` rows
-/// for each seed; none without a row or a seed.
+/// Returns the standard deviation (over n, not n - 1) of `statistic` over one resample of
+/// `num_rows` rows for each seed; none without a row or a seed.
 pub fn bootstrap_std(
     num_rows: usize,
     seeds: &[u64],

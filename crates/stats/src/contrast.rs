@@ -1,4 +1,4 @@
-//! One comparison of two conditions, by the design that fits them.
+//! Comparison of two conditions, by the design that fits them.
 
 use crate::paired::differences;
 use crate::{
@@ -24,7 +24,7 @@ pub enum Caution {
 }
 
 impl Caution {
-    /// The words for it.
+    /// Returns the reason in words.
     pub fn name(self) -> &'static str {
         match self {
             Self::TooFewPrompts => "too few prompts",
@@ -53,7 +53,7 @@ pub struct Contrast {
     pub p_value: Option<f64>,
     /// Runs that both have.
     pub num_runs: usize,
-    /// Prompts on which the first is better, the second is, neither is.
+    /// Prompts on which the first is better, the second is better, or both are equal.
     pub wins_losses_ties: [usize; 3],
     /// The reason for a missing interval.
     pub caution: Option<Caution>,
@@ -67,8 +67,8 @@ impl Contrast {
     }
 }
 
-/// Compares `a` with `b`, each `scores[run][prompt]`; runs and prompts are paired by place. None without a
-/// score that both have.
+/// Compares `a` with `b`, each `scores[run][prompt]`; runs and prompts are paired by index. None
+/// without a score that both have.
 ///
 /// # Panics
 ///

@@ -38,11 +38,11 @@ use crate::{Estimate, Scale, clustered_mean};
 pub struct CrossedEstimate {
     /// Mean over prompts, runs averaged first.
     pub mean: f64,
-    /// Its standard error over runs and prompts; none for one run or one prompt.
+    /// The standard error over runs and prompts; none for one run or one prompt.
     pub std_error: Option<f64>,
-    /// The part that comes from training again.
+    /// The part that repeated training would vary.
     pub training_std_error: Option<f64>,
-    /// The part that comes from the prompts; for one run it is all that can be told.
+    /// The part that the prompts contribute; for one run, the only part that is known.
     pub evaluation_std_error: Option<f64>,
     /// Satterthwaite's degrees of freedom.
     pub degrees_of_freedom: Option<f64>,
@@ -79,7 +79,7 @@ struct Variance {
     degrees_of_freedom: f64,
 }
 
-/// The mean of a score, `runs[run][prompt]`; none without a score.
+/// Returns the mean of a score, `runs[run][prompt]`; none without a score.
 pub fn crossed_score(scale: Scale, runs: &[Vec<Option<f64>>]) -> Option<CrossedEstimate> {
     let (mut estimate, variance) = describe(runs, &[])?;
     let interval = variance.map(|variance| {
@@ -100,7 +100,7 @@ pub fn crossed_score(scale: Scale, runs: &[Vec<Option<f64>>]) -> Option<CrossedE
     });
     estimate.interval = interval.filter(|_| estimate.num_prompts >= MIN_PROMPTS);
     if scale == Scale::Rubric {
-        // A spread of 0 says nothing about how sure the mean is.
+        // A spread of 0 gives no measure of uncertainty.
         estimate.interval = estimate.interval.filter(|interval| interval.low < interval.high);
         estimate.interval = estimate.interval.map(|Interval { low, high }| Interval {
             low: scale.clip(low),
@@ -112,7 +112,8 @@ pub fn crossed_score(scale: Scale, runs: &[Vec<Option<f64>>]) -> Option<CrossedE
     Some(estimate)
 }
 
-/// The mean of `a - b` over runs and prompts that both have; none without one. Runs are paired by place.
+/// Returns the mean of `a - b` over runs and prompts that both have; none without one. Runs are
+/// paired by index.
 ///
 /// # Panics
 ///
@@ -202,7 +203,7 @@ fn describe(
     Some((estimate, variance))
 }
 
-/// The variance of the mean of a whole table of `values[run][prompt]`.
+/// Returns the variance of the mean of a whole table of `values[run][prompt]`.
 fn crossed_variance(values: &[Vec<f64>]) -> Variance {
     let (num_runs, num_prompts) = (values.len() as f64, values[0].len() as f64);
     let count = num_runs * num_prompts;
@@ -246,7 +247,8 @@ mod tests {
         radius * (std::f64::consts::TAU * uniform(generator)).cos()
     }
 
-    /// Scores of `runs` trainings on `prompts`, with normal noise of training on the logits.
+    /// Returns scores of `runs` training runs on `prompts`, with normal training noise on the
+    /// logits.
     fn drawn(generator: &mut SplitMix64, runs: usize, prompts: usize, noise: f64) -> crate::Runs {
         let levels: Vec<f64> = (0..prompts).map(|_| 1.5 * normal(generator)).collect();
         let run = |_: usize| {

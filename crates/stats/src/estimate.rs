@@ -23,14 +23,14 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// A mean, how sure it is and how much went into it.
+/// A mean, its uncertainty and its sample size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// Mean of the clusters' means.
     pub mean: f64,
-    /// Its standard error; none with fewer than two clusters.
+    /// The standard error; none with fewer than two clusters.
     pub std_error: Option<f64>,
-    /// Its 95 % interval; none where it can't be told.
+    /// The 95 % interval; none where it is undefined.
     pub interval: Option<Interval>,
     /// Clusters with at least one value.
     pub num_clusters: usize,
@@ -38,26 +38,38 @@ pub struct Estimate {
     pub num_values: usize,
 }
 
-/// Prompts below which a mean has no interval: a spread over fewer is too uncertain to be shown.
+/// The number of prompts below which a mean has no interval, since its spread is too uncertain.
 pub const MIN_PROMPTS: usize = 10;
 
 impl Estimate {
-    /// An estimate whose clusters are prompts: without an interval where they are fewer than
-    /// [`MIN_PROMPTS`].
+    /// Returns an estimate whose clusters are prompts: without an interval where they are fewer
+    /// than [`MIN_PROMPTS`].
     pub fn over_prompts(self) -> Self {
         let interval = self.interval.filter(|_| self.num_clusters >= MIN_PROMPTS);
         Self { interval, ..self }
     }
 }
 
-/// The 97.5 % quantile of Student's t.
+/// Returns the 97.5 % quantile of Student's t.
 pub(crate) fn t_quantile(degrees_of_freedom: usize) -> f64 {
     StudentsT::new(0.0, 1.0, degrees_of_freedom as f64)
         .expect("degrees of freedom are positive")
         .inverse_cdf(0.975)
 }
 
-/// The mean over clusters with a t interval; none without a value. Empty clusters don't count.
+/// Returns the mean of `values`; none of no values.
+///
+/// ```
+/// use preceptor_stats::mean;
+/// assert_eq!(mean(&[1.0, 2.0, 6.0]), Some(3.0));
+/// assert_eq!(mean(&[]), None);
+/// ```
+pub fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Returns the mean over clusters with a t interval; none without a value. Empty clusters don't
+/// count.
 ///
 /// ```
 /// let estimate = preceptor_stats::clustered_mean(&[vec![1.0, 3.0], vec![4.0]]).unwrap();
@@ -87,8 +99,8 @@ pub fn clustered_mean(clusters: &[Vec<f64>]) -> Option<Estimate> {
     Some(Estimate { mean, std_error, interval, num_clusters, num_values })
 }
 
-/// The mean over clusters of values in [0, 1], with Wilson's interval at the effective sample
-/// size; none without a value.
+/// Returns the mean over clusters of values in [0, 1], with Wilson's interval at the effective
+/// sample size; none without a value.
 ///
 /// Where all values are equal the spread between clusters says nothing; the clusters are then
 /// counted as one row each.
@@ -114,9 +126,9 @@ pub(crate) fn wilson(p: f64, effective: f64, z: f64) -> Interval {
     Interval { low: (center - half).clamp(0.0, p), high: (center + half).clamp(p, 1.0) }
 }
 
-/// The mean over prompts of a statistic between `least` and `most`, such as the AUC within groups, with
-/// the t interval cut to that range. There is none below [`MIN_PROMPTS`], and none where all clusters have
-/// the same mean: a spread of 0 says nothing about how sure it is.
+/// Returns the mean over prompts of a statistic between `least` and `most`, such as the AUC within
+/// groups, with the t interval cut to that range. There is none below [`MIN_PROMPTS`], and none
+/// where all clusters have the same mean: a spread of 0 says nothing about how sure it is.
 ///
 /// ```
 /// use preceptor_stats::bounded_mean;

@@ -26,7 +26,7 @@ pub use bootstrap::{bootstrap_std, resample};
 pub use contrast::{Caution, Contrast, Design, contrast};
 pub use crossed::{CrossedEstimate, crossed_difference, crossed_score};
 pub use estimate::{
-    Estimate, Interval, MIN_PROMPTS, bounded_mean, clustered_mean, clustered_proportion,
+    Estimate, Interval, MIN_PROMPTS, bounded_mean, clustered_mean, clustered_proportion, mean,
 };
 pub use holm::holm;
 pub use paired::{PairedDifference, paired_difference};

@@ -22,7 +22,7 @@ use crate::{Estimate, Scale, clustered_mean};
 /// The differences of the prompts that are added for the interval of final answers.
 pub(crate) const PSEUDO_PROMPTS: [f64; 2] = [1.0, -1.0];
 
-/// What pairing two conditions by prompt shows.
+/// Difference of two conditions, paired by prompt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairedDifference {
     /// Mean difference with its interval.
@@ -32,11 +32,11 @@ pub struct PairedDifference {
     pub p_value: Option<f64>,
 }
 
-/// `a - b` by run and prompt; none where a side lacks a score.
+/// Returns `a - b` by run and prompt; none where a side lacks a score.
 ///
 /// # Panics
 ///
-/// If `a` and `b` differ in their number of runs or prompts: they are paired by place.
+/// If `a` and `b` differ in their number of runs or prompts: they are paired by index.
 pub(crate) fn differences(a: &[Vec<Option<f64>>], b: &[Vec<Option<f64>>]) -> crate::Runs {
     assert_eq!(a.len(), b.len(), "runs are paired by place");
     let of_run = |(a, b): (&Vec<Option<f64>>, &Vec<Option<f64>>)| {
@@ -46,12 +46,12 @@ pub(crate) fn differences(a: &[Vec<Option<f64>>], b: &[Vec<Option<f64>>]) -> cra
     a.iter().zip(b).map(of_run).collect()
 }
 
-/// The mean of `a - b` over prompts, each side `scores[seed][prompt]`; a prompt's seeds are averaged first.
-/// None without a prompt that both have scores of, for the same seed.
+/// Returns the mean of `a - b` over prompts, each side `scores[seed][prompt]`; a prompt's seeds are
+/// averaged first. None without a prompt that both have scores of, for the same seed.
 ///
 /// # Panics
 ///
-/// If `a` and `b` differ in their number of seeds or prompts: they are paired by place.
+/// If `a` and `b` differ in their number of seeds or prompts: they are paired by index.
 pub fn paired_difference(
     scale: Scale,
     a: &[Vec<Option<f64>>],
@@ -71,7 +71,7 @@ pub fn paired_difference(
                 high: high.clamp(raw.mean, 1.0),
             })
         }
-        // Without any spread there is nothing to tell how sure the mean is.
+        // Without any spread there is no measure of uncertainty.
         Scale::Rubric => raw.interval.filter(|interval| interval.low < interval.high),
     };
     let estimate = Estimate { interval: interval.filter(|_| is_enough), ..raw };

@@ -1,7 +1,7 @@
 //! pass@k: the chance that at least one of k rollouts is right.
 
-/// The unbiased estimate of pass@k from `num_rollouts` of which `num_correct` are right (Chen et
-/// al. 2021): `1 - C(n-c, k) / C(n, k)`.
+/// Returns the unbiased estimate of pass@k from `num_rollouts` of which `num_correct` are right
+/// (Chen et al. 2021): `1 - C(n-c, k) / C(n, k)`.
 ///
 /// ```
 /// assert_eq!(preceptor_stats::pass_at_k(8, 2, 1), 0.25);

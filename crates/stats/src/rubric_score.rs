@@ -20,14 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bootstrap::bootstrap_std;
 
-/// One checked item.
+/// A checked rubric item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckedItem {
-    /// What it is worth; may be negative.
+    /// The points of the item; may be negative.
     pub points: f64,
-    /// Whether it is met; none where the verdict is missing.
+    /// True if it is met; none where the verdict is missing.
     pub met: Option<bool>,
-    /// Its tags.
+    /// The tags of the item.
     pub tags: BTreeSet<String>,
 }
 
@@ -45,7 +45,7 @@ pub struct CheckedResponse {
 pub struct ClippedMean {
     /// The mean, clipped to [0, 1].
     pub mean: f64,
-    /// Its bootstrap standard deviation.
+    /// The bootstrap standard deviation.
     pub bootstrap_std: f64,
     /// Examples with a score.
     pub num_examples: usize,
@@ -53,8 +53,8 @@ pub struct ClippedMean {
     pub num_unscored: usize,
 }
 
-/// The score of an example: points of met items over positive points. None where a verdict is
-/// missing, or no item has positive points.
+/// Returns the score of an example: points of met items over positive points. None where a verdict
+/// is missing, or no item has positive points.
 ///
 /// ```
 /// use preceptor_stats::rubric_score;
@@ -77,8 +77,8 @@ fn clipped_mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     (values.sum::<f64>() / num_values).clamp(0.0, 1.0)
 }
 
-/// The score of every metric: `overall_score` and each tag. `seeds` are those of the bootstrap, one a
-/// resample; upstream takes 1000. A metric without a scored example is left out.
+/// Returns the score of every metric: `overall_score` and each tag. `seeds` are those of the
+/// bootstrap, one per resample; upstream takes 1000. A metric without a scored example is left out.
 pub fn rubric_scores(
     responses: &[CheckedResponse],
     seeds: &[u64],
@@ -108,7 +108,7 @@ pub fn rubric_scores(
     values.into_iter().map(score).collect()
 }
 
-/// The items behind each metric of one response.
+/// Returns the items behind each metric of one response.
 fn metrics_of(response: &CheckedResponse) -> BTreeMap<&str, Vec<(f64, Option<bool>)>> {
     let of = |keep: &dyn Fn(&CheckedItem) -> bool| {
         let kept = response.items.iter().filter(|item| keep(item));
@@ -127,13 +127,13 @@ fn metrics_of(response: &CheckedResponse) -> BTreeMap<&str, Vec<(f64, Option<boo
     metrics
 }
 
-/// Whether some item has positive points.
+/// Returns whether some item has positive points.
 fn can_score(items: &[(f64, Option<bool>)]) -> bool {
     items.iter().any(|(points, _)| *points > 0.0)
 }
 
-/// The expected lowest of `k` scores drawn without replacement from `scores`: the average of the
-/// minimum over all subsets of size k. None where there are fewer than `k`, or `k` is 0.
+/// Returns the expected lowest of `k` scores drawn without replacement from `scores`: the average
+/// of the minimum over all subsets of size k. None where there are fewer than `k`, or `k` is 0.
 ///
 /// ```
 /// // Subsets of two: minima 1, 1, 2.

@@ -11,7 +11,8 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// The scale of a benchmark that is scored by rubrics with points, or of one with final answers.
+    /// Returns the scale of a benchmark scored by rubrics with points, or of one with final
+    /// answers.
     pub fn new(has_rubric: bool) -> Self {
         if has_rubric { Self::Rubric } else { Self::Proportion }
     }
@@ -28,7 +29,7 @@ impl Scale {
 /// Scores of one condition, `scores[run][prompt]`: a run is a seed. None where a score is missing.
 pub type Runs = Vec<Vec<Option<f64>>>;
 
-/// The scores of each prompt, one value for each run that has one.
+/// Returns the scores of each prompt, one value for each run that has one.
 pub fn by_prompt(runs: &[Vec<Option<f64>>]) -> Vec<Vec<f64>> {
     let num_prompts = runs.iter().map(Vec::len).max().unwrap_or(0);
     let of_prompt = |prompt: usize| runs.iter().filter_map(|run| *run.get(prompt)?).collect();

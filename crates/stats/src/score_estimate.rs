@@ -10,14 +10,14 @@
 
 use crate::{Estimate, Interval, Scale, clustered_mean, clustered_proportion};
 
-/// The score over clusters, one a prompt; none without a score. Below [`crate::MIN_PROMPTS`] it has no
-/// interval.
+/// Returns the score over clusters, one per prompt; none without a score. Below
+/// [`crate::MIN_PROMPTS`] it has no interval.
 pub fn score_estimate(scale: Scale, clusters: &[Vec<f64>]) -> Option<Estimate> {
     if scale == Scale::Proportion {
         return clustered_proportion(clusters).map(Estimate::over_prompts);
     }
     let estimate = clustered_mean(clusters)?.over_prompts();
-    // Without any spread there is nothing to tell how sure the mean is.
+    // Without any spread there is no measure of uncertainty.
     let interval = estimate.interval.filter(|interval| interval.low < interval.high);
     let clip = |value: f64| scale.clip(value);
     let interval =

@@ -92,7 +92,7 @@ fn crossed_differences_agree_with_the_mean_squares_of_statsmodels() {
 }
 
 #[test]
-fn training_noise_widens_what_prompts_alone_would_say() {
+fn training_noise_widens_the_interval() {
     let fixture = fixture();
     let (scale, a, b) = case(&fixture["cases"][2]);
     let samples = contrast(Design::Samples, scale, &a, &b).unwrap();

@@ -1,33 +1,34 @@
-//! Who works on a stage: processes that fill one store need not do the same work twice.
+//! Claims on stages: processes that fill one store don't repeat each other's work.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::PathBuf;
 
 use crate::Stage;
 
-/// A stage that belongs to this process until this is dropped, or the process ends.
+/// A claim on a stage for this process, until it is dropped or the process ends.
 ///
-/// Where a file system has no locks, or the store can't be written, everyone has what they ask for:
-/// then work may be done twice, and nothing worse.
+/// On a file system without locks, and in a store that can't be written, every claim succeeds: work
+/// may then be done twice, with no other harm.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
-    /// Locked where there are locks.
+    /// The lock, where the file system has locks.
     _file: Option<File>,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Who waits holds the file and goes on; who comes later makes another.
+        // Waiting processes hold the open file and continue; later ones create a new file.
         let _ = fs::remove_file(&self.path);
     }
 }
 
 impl Stage {
-    /// Takes the stage for this process. None where another one has it, but with `wait`: then once that
-    /// one is done.
+    /// Claims the stage for this process. Returns none if another process has it, or with `wait`,
+    /// blocks until that process is done.
     ///
-    /// What was missing before may be there afterwards. A process should hold one claim at a time.
+    /// Records that were missing before may exist afterwards. A process should hold one claim at a
+    /// time.
     pub fn claim(&self, wait: bool) -> Option<Claim> {
         let folder = self.store.root().join("claims");
         let path = folder.join(self.digest().as_str());
@@ -39,7 +40,7 @@ impl Stage {
             if !wait {
                 return None;
             }
-            // An error says that there are no locks after all.
+            // An error means that there are no locks after all.
             let _ = file.lock();
         }
         Some(Claim { path, _file: file })

@@ -1,18 +1,18 @@
-//! What can go wrong between records and the disk.
+//! Errors of reading and writing records.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// An error of the store.
+/// Error of the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder can't be read.
     #[error("read `{}`", path.display())]
     Read {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
@@ -22,18 +22,18 @@ pub enum Error {
         path.display()
     )]
     Write {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// A file holds something else than it should.
+    /// A file has unexpected contents.
     #[error("understand `{}`: {detail}", path.display())]
     Malformed {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong, what is allowed, what to do.
+        /// The fault, the allowed value and a hint.
         detail: String,
     },
     /// A record holds a float that JSON can't express.
@@ -53,7 +53,7 @@ pub enum Error {
     Encode {
         /// The record's key.
         key: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: serde_json::Error,
     },

@@ -1,7 +1,7 @@
-//! What could not be made.
+//! Failures: keys of records that could not be made.
 //!
-//! A failure is no record: the next run tries again. So that a report can tell what failed from
-//! what was never tried, the keys stand beside the records, each with its reason.
+//! A failure is not a record: the next run tries again. The keys are stored beside the records,
+//! each with its reason, so that a report can tell a failed call from one that was never tried.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ impl Stage {
         self.folder().join("failures.json")
     }
 
-    /// The keys that the last run which tried could not make, with the reasons.
+    /// Returns the keys that failed in the last run that tried them, with the reasons.
     ///
     /// # Errors
     ///
@@ -29,8 +29,8 @@ impl Stage {
             .map_err(|error| Error::Malformed { path, detail: error.to_string() })
     }
 
-    /// Notes what this run could not make of the keys it `tried`; what it did make is no failure
-    /// any more. Keys that were not tried keep their note.
+    /// Notes the failures among the keys that this run `tried`, and removes the notes of keys that
+    /// it made. Keys that were not tried keep their note.
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@ pub(crate) fn check(value: &impl Serialize) -> Result<(), NotFinite> {
     value.serialize(FloatCheck)
 }
 
-/// A serializer that looks at floats and drops everything else.
+/// A serializer that checks floats and drops everything else.
 #[derive(Clone, Copy)]
 struct FloatCheck;
 
@@ -145,7 +145,7 @@ impl Serializer for FloatCheck {
     }
 }
 
-/// Looks at the parts of a sequence.
+/// Checks the parts of a sequence.
 macro_rules! check_parts {
     ($($kind:ident: $method:ident),*) => {
         $(impl ser::$kind for FloatCheck {
@@ -168,7 +168,7 @@ check_parts!(
     SerializeTupleStruct: serialize_field, SerializeTupleVariant: serialize_field
 );
 
-/// Looks at the fields of a structure; its message names the outermost one.
+/// Checks the fields of a structure; its message names the outermost one.
 macro_rules! check_fields {
     ($($kind:ident),*) => {
         $(impl ser::$kind for FloatCheck {

@@ -1,16 +1,15 @@
 //! Content-addressed records on disk.
 //!
-//! Everything a model was asked and answered is a **record** in a **stage**. A stage's directory
-//! is named by the digest of its canonical [`StageSpec`]: what went in decides where it lies, so
-//! that two runs that would draw the same rollouts find the same stage, and nothing is drawn
-//! twice.
+//! Every question to a model and its answer is a **record** in a **stage**. A stage's directory is
+//! named by the digest of its canonical [`StageSpec`], that is, by the inputs of its records. Two
+//! runs that would sample the same rollouts find the same stage, and nothing is sampled twice.
 //!
 //! ```text
 //! <store>/format.json                     the store's format version
 //! <store>/stages/<digest>/spec.json       what the stage holds
-//!                        /part-0000.jsonl appended by one writer, one record a line
+//!                        /part-0000.jsonl appended by one writer, one record per line
 //!                        /records.jsonl.zst  all records, once the stage was complete
-//!                        /cost.jsonl      what filling it cost, one line a run
+//!                        /cost.jsonl      what filling it cost, one line per run
 //!                        /failures.json   keys that the last run could not make, and why
 //! <store>/plans/<digest>.json             plans, for reports
 //! <store>/claims/<digest>                 locked by the process that works on a stage

@@ -1,4 +1,4 @@
-//! One record, one line.
+//! Records as lines of text.
 
 use std::borrow::Cow;
 
@@ -29,7 +29,7 @@ struct Written<'a> {
     value: &'a RawValue,
 }
 
-/// The line of a record, with its line feed.
+/// Returns the line of a record, with its line feed.
 pub(crate) fn write(key: &str, value: &impl Serialize) -> serde_json::Result<String> {
     let value = serde_json::value::to_raw_value(value)?;
     let check = check(key, value.get());

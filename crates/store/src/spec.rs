@@ -1,4 +1,4 @@
-//! What a stage holds, and the digest that follows from it.
+//! Specification of a stage, and its digest.
 
 use preceptor_core::Digest;
 use serde::Serialize;
@@ -12,8 +12,8 @@ const FORMER_KEYS: [(&str, &str); 1] = [("criteria-per-call", "criteria-a-call")
 
 /// The canonical description of a stage: its kind and everything its records depend on.
 ///
-/// Machine paths, worker counts and limits don't belong here: they change what is computed when,
-/// not what a record says.
+/// Machine paths, worker counts and limits don't belong here: they change when a record is
+/// computed, not its contents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StageSpec {
     kind: String,
@@ -22,7 +22,7 @@ pub struct StageSpec {
 }
 
 impl StageSpec {
-    /// The specification of a stage of `kind` with `fields`, any serializable record.
+    /// Returns the specification of a stage of `kind` with `fields`, any serializable record.
     ///
     /// # Errors
     ///
@@ -39,17 +39,17 @@ impl StageSpec {
         Ok(Self { kind: kind.to_owned(), json, digest })
     }
 
-    /// The kind of stage, for example `rollouts`.
+    /// Returns the kind of stage, for example `rollouts`.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// The canonical JSON: keys sorted, no spaces.
+    /// Returns the canonical JSON: keys sorted, no spaces.
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// The digest of the canonical JSON: the stage's name.
+    /// Returns the digest of the canonical JSON: the stage's name.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }

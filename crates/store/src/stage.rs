@@ -18,7 +18,7 @@ const COMPACTED: &str = "records.jsonl.zst";
 /// zstd's own default; higher levels cost more than they save on text of this size.
 const COMPRESSION_LEVEL: i32 = 3;
 
-/// One stage of a store.
+/// A stage of a store.
 #[derive(Clone, Debug)]
 pub struct Stage {
     pub(crate) store: Store,
@@ -27,15 +27,15 @@ pub struct Stage {
     folder: PathBuf,
 }
 
-/// What reading a stage found.
+/// Records read from a stage.
 #[derive(Debug)]
 pub struct Loaded<T> {
     /// The records by key.
     pub records: BTreeMap<String, T>,
-    /// Lines that were not whole records and were passed over.
+    /// Lines that were not whole records and were skipped.
     pub num_bad_lines: u64,
-    /// Keys of whole lines whose value is no `T`, for example because it holds `null` for a number.
-    /// They count as missing.
+    /// Keys of whole lines whose value is not a `T`, for example because it holds `null` for a
+    /// number. They count as missing.
     pub unreadable: BTreeSet<String>,
 }
 
@@ -56,14 +56,15 @@ pub(crate) struct UnreadableLine {
     pub(crate) detail: String,
 }
 
-/// Raw contents, before they are given a type.
+/// Raw contents, before they are typed.
 pub(crate) struct Raw {
     pub(crate) records: BTreeMap<String, Box<RawValue>>,
-    /// File and line number of what does not check.
+    /// File and line number of lines whose check fails.
     pub(crate) bad_lines: Vec<(PathBuf, u64)>,
     /// Keys that occur with different values.
     pub(crate) conflicts: BTreeSet<String>,
-    /// Lines that check, but hold no record of the stage's type. They are not among `records`.
+    /// Lines whose check passes, but whose value is not of the stage's type. They are not among
+    /// `records`.
     pub(crate) unreadable: Vec<UnreadableLine>,
 }
 
@@ -84,12 +85,12 @@ impl Stage {
         Self { store, digest, spec, folder }
     }
 
-    /// The stage's name.
+    /// Returns the stage's name.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// Where it lies.
+    /// Returns the folder of the stage.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -113,7 +114,7 @@ impl Stage {
         Ok(Loaded { records, num_bad_lines: raw.bad_lines.len() as u64, unreadable })
     }
 
-    /// The keys of every readable record.
+    /// Returns the keys of every readable record.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl Stage {
         Ok(self.read_keys()?.present)
     }
 
-    /// The keys of every record, readable or not.
+    /// Returns the keys of every record, readable or not.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ impl Stage {
         Ok(Keys { present: raw.records.into_keys().collect(), unreadable })
     }
 
-    /// The kind of the stage, where its specification is known or on the disk.
+    /// Returns the kind of the stage, where its specification is known or on the disk.
     fn kind(&self) -> Option<String> {
         if let Some(spec) = &self.spec {
             return Some(spec.kind().to_owned());
@@ -176,7 +177,7 @@ impl Stage {
         Ok(raw)
     }
 
-    /// The parts there are, by name.
+    /// Returns the existing parts, by name.
     fn parts(&self) -> Result<Vec<PathBuf>, Error> {
         if !self.folder.exists() {
             return Ok(Vec::new());
@@ -204,7 +205,7 @@ impl Stage {
         self.store.write_whole(&path, spec.json().as_bytes())
     }
 
-    /// A writer with a part of its own. The part is made with the first record.
+    /// Returns a writer with its own part, which is created with the first record.
     ///
     /// # Panics
     ///
@@ -214,7 +215,7 @@ impl Stage {
         Writer { stage: self.clone(), part: None }
     }
 
-    /// The canonical specification as it was written.
+    /// Returns the canonical specification as it was written.
     ///
     /// # Errors
     ///
@@ -255,7 +256,7 @@ impl Stage {
             total.num_prompt_tokens += cost.num_prompt_tokens;
             total.num_generated_tokens += cost.num_generated_tokens;
             total.wall_secs += cost.wall_secs;
-            total.money += cost.money;
+            total.cost_usd += cost.cost_usd;
         }
         Ok(total)
     }

@@ -40,7 +40,7 @@ impl Store {
             })?;
             if found.format != FORMAT {
                 let detail = format!(
-                    "the store has format {}, this program knows {FORMAT}\nhint: name another store with `--store DIR`",
+                    "the store has format {}, this program reads format {FORMAT}\nhint: name another store with `--store DIR`",
                     found.format
                 );
                 return Err(Error::Malformed { path, detail });
@@ -49,22 +49,22 @@ impl Store {
         Ok(store)
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The stage of `spec`, whether it exists or not.
+    /// Returns the stage of `spec`, whether it exists or not.
     pub fn stage(&self, spec: &StageSpec) -> Stage {
         Stage::new(self.clone(), spec.digest().clone(), Some(spec.clone()))
     }
 
-    /// The stage named by `digest`, to be read.
+    /// Returns the stage named by `digest`, to be read.
     pub fn stage_by_digest(&self, digest: &Digest) -> Stage {
         Stage::new(self.clone(), digest.clone(), None)
     }
 
-    /// The digests of all stages there are, sorted.
+    /// Returns the digests of all stages, sorted.
     ///
     /// # Errors
     ///

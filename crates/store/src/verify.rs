@@ -1,4 +1,4 @@
-//! Whether what lies on the disk is what was written.
+//! Verification of a store: the digests of its files and records.
 
 use std::path::PathBuf;
 
@@ -48,14 +48,14 @@ pub enum Finding {
     },
 }
 
-/// What a check of a whole store found.
+/// Result of verifying a store.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
     /// Stages that were read.
     pub num_stages: u64,
     /// Records that check.
     pub num_records: u64,
-    /// What does not.
+    /// The faults that were found.
     pub findings: Vec<Finding>,
 }
 

@@ -44,7 +44,7 @@ fn records_read_back_across_writers_and_compaction() {
 }
 
 #[test]
-fn a_torn_last_line_is_counted_and_everything_before_it_stands() {
+fn a_torn_last_line_is_counted_and_earlier_lines_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let stage = store.stage(&spec());
@@ -65,7 +65,7 @@ fn a_torn_last_line_is_counted_and_everything_before_it_stands() {
 }
 
 #[test]
-fn verify_names_what_was_tampered_with() {
+fn verify_names_tampered_records() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let stage = store.stage(&spec());
@@ -144,13 +144,13 @@ fn a_store_of_a_later_format_is_refused() {
     let error = Store::open(folder.path()).unwrap_err().to_string();
     let error = error.replace(&folder.path().display().to_string(), "[dir]");
     insta::assert_snapshot!(error, @r"
-    understand `[dir]/format.json`: the store has format 99, this program knows 1
+    understand `[dir]/format.json`: the store has format 99, this program reads format 1
     hint: name another store with `--store DIR`
     ");
 }
 
 #[test]
-fn failures_stand_beside_the_records_until_they_are_made() {
+fn failures_are_noted_until_their_records_are_made() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let stage = store.stage(&spec());

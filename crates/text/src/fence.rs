@@ -108,7 +108,7 @@ pub fn neutralise(text: &str) -> String {
     out
 }
 
-/// The token at the start of `rest` in other brackets, or its first character as it is.
+/// Returns the token at the start of `rest` in other brackets, or its first character as it is.
 fn token(rest: &str, tokens: &[&str], close: char) -> (Cow<'static, str>, usize) {
     let is_here = |token: &&&str| {
         let name = rest.get(1..=token.len());

@@ -21,14 +21,14 @@ use std::ops::RangeInclusive;
 
 use crate::xml::xml_elements;
 
-/// What a reply names.
+/// The index that a reply names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexReading {
     /// This number.
     Index(usize),
     /// Several.
     Contradictory,
-    /// None.
+    /// No index could be read.
     Unreadable,
 }
 
@@ -151,7 +151,7 @@ struct Number {
     is_named: bool,
 }
 
-/// The numbers of a text that could be an index or a grade.
+/// Returns the numbers of a text that could be an index or a grade.
 fn numbers(text: &str, largest: usize) -> Vec<Number> {
     let bytes = text.as_bytes();
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
@@ -196,7 +196,8 @@ fn numbers(text: &str, largest: usize) -> Vec<Number> {
     found
 }
 
-/// The length of `/5`, ` of 5` or ` out of 5` at the start of `text`, where 5 is the largest grade.
+/// Returns the length of `/5`, ` of 5` or ` out of 5` at the start of `text`, where 5 is the
+/// largest grade.
 fn scale_end(text: &str, largest: usize) -> Option<usize> {
     let rest = [" out of ", " of ", " / ", "/"].iter().find_map(|mark| text.strip_prefix(mark))?;
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -204,7 +205,7 @@ fn scale_end(text: &str, largest: usize) -> Option<usize> {
     is_largest.then_some(text.len() - rest.len() + digits)
 }
 
-/// Whether a word for a response, or `#`, stands right before.
+/// Returns whether a word for a response, or `#`, comes right before.
 fn is_named(before: &str) -> bool {
     const LONGEST: usize = 9;
     let marks = |c: char| matches!(c, ' ' | '*' | '_' | '(' | '[' | '"' | '-');
@@ -226,7 +227,7 @@ fn is_one_of(word: &str, list: &[&str]) -> bool {
     list.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
-/// The number of a sentence that says nothing else.
+/// Returns the number of a sentence with no other words.
 fn alone(sentence: &str, largest: usize) -> Option<usize> {
     let is_allowed = |word: &str| {
         word.bytes().all(|byte| byte.is_ascii_digit())
@@ -243,7 +244,7 @@ fn alone(sentence: &str, largest: usize) -> Option<usize> {
     }
 }
 
-/// Whether a line stands above what it names instead of naming an answer.
+/// Returns whether a line is a heading rather than an answer.
 fn is_heading(line: &str, is_first: bool) -> bool {
     let line = line.trim();
     let bare = line.trim_end_matches(['*', '_', ' ']);
@@ -253,7 +254,7 @@ fn is_heading(line: &str, is_first: bool) -> bool {
     line.starts_with("##") || line.starts_with("# ") || bare.ends_with(':') || is_bare_noun
 }
 
-/// The one response that a sentence calls the best.
+/// Returns the response that a sentence calls the best, if it names only one.
 fn chosen(sentence: &str, largest: usize) -> Option<usize> {
     let has = |list: &[&str]| words(sentence).any(|word| is_one_of(word, list));
     if !has(&CHOOSING) || has(&NEGATIONS) {

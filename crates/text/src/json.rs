@@ -25,7 +25,7 @@ const MAX_STARTS: usize = 512;
 /// A longer object is not mended, in bytes.
 const MAX_MENDED_BYTES: usize = 16 * 1024;
 
-/// What a reply holds under a key.
+/// The value that a reply holds under a key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JsonReading {
     /// The last object with the key.
@@ -52,7 +52,7 @@ pub struct JsonScan<'t> {
     pub objects: Vec<JsonObject>,
     /// Objects that can't be read, each up to its end as far as that can be told. Nothing in them counts.
     pub malformed: Vec<&'t str>,
-    /// How often the key occurs as a key outside of all of them.
+    /// Occurrences of the key outside all objects.
     pub num_loose: usize,
 }
 
@@ -128,8 +128,8 @@ pub fn scan_json<'t>(text: &'t str, key: &str) -> JsonScan<'t> {
     JsonScan::default()
 }
 
-/// Where the next object begins: a brace, a key in quotes and a colon, or what the text's end leaves of
-/// that.
+/// Returns the start of the next object: a brace, a quoted key and a colon, or what the end of the
+/// text leaves of them.
 fn next_start(text: &str, from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(offset) = text.get(at..)?.find('{') {
@@ -149,7 +149,7 @@ fn next_start(text: &str, from: usize) -> Option<usize> {
     None
 }
 
-/// Where a string ends, behind its closing quote; `text` begins in it. A key is short.
+/// Returns the end of a string, behind its closing quote; `text` begins in it. A key is short.
 fn string_end(text: &str) -> Option<usize> {
     const MAX_KEY_BYTES: usize = 256;
     let mut is_escaped = false;
@@ -164,7 +164,7 @@ fn string_end(text: &str) -> Option<usize> {
     (text.len() > MAX_KEY_BYTES).then_some(text.len())
 }
 
-/// The object at the start of `text` with its length, mended where that is needed and safe.
+/// Returns the object at the start of `text` with its length, mended where that is needed and safe.
 fn object_at(text: &str) -> Option<(Map<String, Value>, usize)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
     if let Some(Ok(Value::Object(object))) = values.next() {
@@ -177,7 +177,7 @@ fn object_at(text: &str) -> Option<(Map<String, Value>, usize)> {
     }
 }
 
-/// The balanced object at the start of `text` as JSON wants it, and its length in `text`.
+/// Returns the balanced object at the start of `text` as JSON wants it, and its length in `text`.
 fn mended(text: &str) -> Option<(String, usize)> {
     let mut out = String::new();
     let mut depth = 0_usize;
@@ -237,8 +237,8 @@ fn mended(text: &str) -> Option<(String, usize)> {
     None
 }
 
-/// How far a malformed object reaches: to its closing brace, or where there is none to the next line
-/// that begins an object.
+/// Returns the extent of a malformed object: to its closing brace, or else to the next line that
+/// begins an object.
 fn malformed_extent(text: &str, start: usize) -> Range<usize> {
     if let Some((_, length)) = mended(&text[start..]) {
         return start..start + length;
@@ -253,8 +253,8 @@ fn malformed_extent(text: &str, start: usize) -> Range<usize> {
     start..text.len()
 }
 
-/// How often `"key"` stands before a colon. In a string of well-formed JSON its quotes are escaped, so
-/// there it does not occur.
+/// Counts occurrences of `"key"` before a colon. Strings of well-formed JSON escape their quotes,
+/// so it does not occur in them.
 fn num_keys(text: &str, key: &str) -> usize {
     let quoted = format!("\"{key}\"");
     let is_key = |(at, _): &(usize, &str)| text[at + quoted.len()..].trim_start().starts_with(':');
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_refuses_is_mended_where_its_meaning_is_beyond_doubt() {
+    fn invalid_json_is_repaired_where_its_meaning_is_clear() {
         for text in [
             "{\"why\": \"It names the dose.\nIt does.\", \"met\": true}",
             "{\"why\": \"a\ttab\", \"met\": true}",
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_malformed_is_unreadable() {
+    fn truncated_or_malformed_text_is_unreadable() {
         for text in ["", "{\"met\": tr", "{'met': true}", "{\"other\": 1}", "\"met\": true"] {
             assert_eq!(read_json(text, "met"), JsonReading::Unreadable, "{text}");
         }

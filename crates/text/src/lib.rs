@@ -21,7 +21,7 @@ pub use thought::without_thoughts;
 pub use xml::{Element, ElementEnd, Elements, tag_starts, xml_elements};
 pub use yes_no::{YesNo, read_yes_no};
 
-/// The text of a file without the mark that some programs write at its start.
+/// Returns the text of a file without the mark that some programs write at its start.
 ///
 /// ```
 /// assert_eq!(preceptor_text::without_byte_order_mark("\u{feff}{}"), "{}");

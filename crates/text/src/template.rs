@@ -92,7 +92,8 @@ impl Template {
         }
     }
 
-    /// The prompt with `values` in its places, in the order in which the places were declared.
+    /// Returns the prompt with `values` in its placeholders, in the order in which the placeholders
+    /// were declared.
     ///
     /// # Panics
     ///

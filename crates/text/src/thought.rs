@@ -56,7 +56,7 @@ struct Tag {
 }
 
 impl Tag {
-    /// The tag at the start of `text`, which starts with `<`.
+    /// Returns the tag at the start of `text`, which starts with `<`.
     fn read(text: &str) -> Option<Self> {
         let inner = text[1..].trim_start();
         let (is_end, inner) = match inner.strip_prefix('/') {

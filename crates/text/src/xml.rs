@@ -24,10 +24,10 @@ const MAX_ELEMENT_BYTES: usize = 16 * 1024;
 /// A longer tag is no tag. It bounds the work that a `<` can cause.
 const MAX_TAG_BYTES: usize = 1024;
 
-/// What ended an element.
+/// The event that ended an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElementEnd {
-    /// Its own end tag.
+    /// The element's own end tag.
     OwnTag,
     /// Another tag: its own was forgotten.
     OtherTag,
@@ -35,18 +35,18 @@ pub enum ElementEnd {
     TextEnd,
 }
 
-/// One element.
+/// An element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
     attributes: String,
-    /// What stands inside, entities decoded, trimmed.
+    /// The content, with entities decoded, trimmed.
     pub content: String,
-    /// What ended it.
+    /// The event that ended it.
     pub end: ElementEnd,
 }
 
 impl Element {
-    /// The value of attribute `name`, with or without quotes; the first if it is repeated.
+    /// Returns the value of attribute `name`, with or without quotes; the first if it is repeated.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let mut rest = self.attributes.trim_start();
         while !rest.is_empty() {
@@ -78,11 +78,11 @@ impl Element {
 pub struct Elements {
     /// They, in order.
     pub elements: Vec<Element>,
-    /// How many were passed over, because there are too many or they are too long.
+    /// The number of elements left out because there are too many or they are too long.
     pub num_dropped: usize,
 }
 
-/// The elements called `tag` in `text`.
+/// Returns the elements called `tag` in `text`.
 ///
 /// ```
 /// use preceptor_text::xml_elements;
@@ -143,7 +143,7 @@ pub fn xml_elements(text: &str, tag: &str) -> Elements {
     found
 }
 
-/// Where start tags called `tag` begin in `text`.
+/// Returns the positions where start tags called `tag` begin in `text`.
 ///
 /// ```
 /// assert_eq!(preceptor_text::tag_starts("<a>, <!-- <a> --> </a> < A>", "a"), [0, 23]);
@@ -169,7 +169,7 @@ pub fn tag_starts(text: &str, tag: &str) -> Vec<usize> {
 const COMMENT: (&str, &str) = ("<!--", "-->");
 const VERBATIM: (&str, &str) = ("<![CDATA[", "]]>");
 
-/// The length of the comment or verbatim text at the start of `text`, if there is one.
+/// Returns the length of the comment or verbatim text at the start of `text`, if there is one.
 fn verbatim_length(text: &str) -> Option<usize> {
     let (open, close) = [COMMENT, VERBATIM].into_iter().find(|(open, _)| text.starts_with(open))?;
     let inner = &text[open.len()..];
@@ -198,8 +198,8 @@ struct Mark<'t> {
 }
 
 impl<'t> Mark<'t> {
-    /// The tag at the start of `text`, which starts with `<`. Only the name `wanted` may have a space
-    /// before it: elsewhere `<` may be a sign of mathematics.
+    /// Returns the tag at the start of `text`, which starts with `<`. Only the name `wanted` may
+    /// have a space before it: elsewhere `<` may be a sign of mathematics.
     fn read(text: &'t str, wanted: &str) -> Option<Self> {
         let is_end = text[1..].trim_start().starts_with('/');
         let slash = if is_end { text.find('/')? } else { 0 };
@@ -246,7 +246,7 @@ impl<'t> Mark<'t> {
     }
 }
 
-/// One pass, so that `&amp;lt;` becomes `&lt;`.
+/// Decodes entities in a single pass, so that `&amp;lt;` becomes `&lt;`.
 fn decode(text: &str) -> String {
     const LONGEST: usize = 10;
     let mut out = String::with_capacity(text.len());

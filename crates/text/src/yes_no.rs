@@ -8,20 +8,20 @@
 //!    other word occurs anywhere in the reply; then it is contradictory.
 //! 3. Else it is unreadable: prose is never searched for an answer.
 
-/// What a reply says.
+/// The verdict that a reply gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum YesNo {
     /// Yes.
     Yes,
     /// No.
     No,
-    /// Both.
+    /// Both yes and no.
     Contradictory,
     /// Neither.
     Unreadable,
 }
 
-/// What may stand before a colon and the answer.
+/// Labels that may come before a colon and the answer.
 const LABELS: [&str; 8] = [
     "answer",
     "final answer",
@@ -74,7 +74,7 @@ fn word(word: &str) -> Option<bool> {
     }
 }
 
-/// The answer of a line that says nothing else.
+/// Returns the answer of a line with no other words.
 fn alone(line: &str) -> Option<bool> {
     let is_mark = |c: char| !c.is_alphanumeric();
     let mut rest = line.trim_matches(is_mark);

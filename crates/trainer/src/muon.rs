@@ -30,7 +30,7 @@ const ITERATIONS: usize = 5;
 const EPSILON: f32 = 1e-7;
 
 /// Settings of [`Muon`]. The schedule's rate is that of the matrices.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct MuonConfig {
     /// Decay of the mean gradient, from 0, below 1. Default: 0.95 (torch).

@@ -58,7 +58,7 @@ const TEXTS: [(&str, &str); 48] = [
     ("rangle", "⟩"),
 ];
 
-/// The text of a piece of LaTeX.
+/// Returns the text of a piece of LaTeX.
 pub(super) fn to_text(latex: &str) -> String {
     let mut reader = Reader { rest: latex, depth: 0 };
     let mut text = String::with_capacity(latex.len());
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         Some(character)
     }
 
-    /// The text up to the end or an unmatched closing brace.
+    /// Returns the text up to the end or an unmatched closing brace.
     fn run(&mut self) -> String {
         let mut text = String::new();
         while let Some(next) = self.rest.chars().next() {
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         text
     }
 
-    /// One argument: a group, a command or a character.
+    /// Reads an argument: a group, a command or a character.
     fn argument(&mut self) -> String {
         self.rest = self.rest.trim_start();
         match self.rest.chars().next() {
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A matrix as `[ a b; c d ]`; other environments as their contents.
+    /// Returns a matrix as `[ a b; c d ]`; other environments as their contents.
     fn environment(&mut self) -> String {
         let name = self.argument();
         if !name.ends_with("matrix") {
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fractions_and_roots_lose_what_the_original_loses() {
+    fn fractions_and_roots_lose_the_same_parts_as_in_the_original() {
         assert_eq!(to_text(r" \frac43"), " 4/3");
         assert_eq!(to_text(r"\frac{11+9a}{20}"), "11+9a/20");
         assert_eq!(to_text(r"11\sqrt 2"), "11√(2)");

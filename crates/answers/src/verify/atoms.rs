@@ -1,6 +1,5 @@
 //! The operands: numerals, symbols, fractions, roots, functions, text.
 
-use super::parser::{is_operator, is_text_command, is_unread_sign};
 use super::quantity::{currency, is_upright_command};
 use super::rational::Rational;
 use super::scan::{Cursor, Parse, Stop};
@@ -8,6 +7,7 @@ use super::unit::Unit;
 use super::value::{Function, Value, hash_name, subscripted};
 use super::vocabulary::is_prose;
 use super::words;
+use super::words::{function_named, is_operator, is_text_command, is_unread_sign};
 
 impl Cursor<'_> {
     pub(crate) fn atom(&mut self) -> Parse<Value> {
@@ -151,7 +151,7 @@ impl Cursor<'_> {
         self.named(name)
     }
 
-    /// The commands that are no functions of [`Function`].
+    /// Parses the commands that are no functions of [`Function`].
     fn named(&mut self, name: &str) -> Parse<Value> {
         match name {
             "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" => {
@@ -263,7 +263,7 @@ impl Cursor<'_> {
         })
     }
 
-    /// A root sign in plain text: it takes the whole numeral, group or symbol that follows.
+    /// Parses a root sign in plain text: it takes the whole numeral, group or symbol that follows.
     fn plain_radical(&mut self) -> Parse<Value> {
         let index = self.root_index()?;
         self.skip_space();
@@ -277,7 +277,7 @@ impl Cursor<'_> {
         if radicand.is_scalar() { Ok(radicand.root(index)) } else { Err(Stop::Syntax) }
     }
 
-    /// The index before a radicand: 2 unless one is written.
+    /// Parses the index before a radicand: 2 unless one is written.
     fn root_index(&mut self) -> Parse<u32> {
         self.skip_space();
         let mut index = 2;
@@ -352,7 +352,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// An argument of a command as TeX takes it: a group or one token.
+    /// Parses an argument of a command as TeX takes it: a group or one token.
     pub(crate) fn argument(&mut self) -> Parse<Value> {
         self.skip_space();
         self.step()?;
@@ -366,7 +366,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// An exponent or a subscript; unbraced digits stay together.
+    /// Parses an exponent or a subscript; unbraced digits stay together.
     pub(crate) fn script(&mut self) -> Parse<Value> {
         self.skip_space();
         self.step()?;
@@ -387,40 +387,6 @@ impl Cursor<'_> {
 fn real_line() -> Value {
     let items = vec![Value::Infinity.negate(), Value::Infinity];
     Value::Tuple { open: b'(', close: b')', items }
-}
-
-/// The function of this name, with or without a backslash.
-pub(crate) fn function_named(name: &str) -> Option<Function> {
-    Some(match name {
-        "sin" => Function::Sin,
-        "cos" => Function::Cos,
-        "tan" => Function::Tan,
-        "cot" => Function::Cot,
-        "sec" => Function::Sec,
-        "csc" => Function::Csc,
-        "arcsin" | "asin" => Function::ArcSin,
-        "arccos" | "acos" => Function::ArcCos,
-        "arctan" | "atan" => Function::ArcTan,
-        "sinh" => Function::Sinh,
-        "cosh" => Function::Cosh,
-        "tanh" => Function::Tanh,
-        "ln" => Function::Ln,
-        "abs" => Function::Abs,
-        "floor" => Function::Floor,
-        "ceil" => Function::Ceiling,
-        _ => return None,
-    })
-}
-
-/// n! folded while n <= 170, where a double can still hold it.
-pub(crate) fn factorial(value: Value) -> Value {
-    if let Value::Rational(number) = &value
-        && let Some(number) = number.to_i64().filter(|number| (0..=170).contains(number))
-    {
-        return (2..=number)
-            .fold(Value::integer(1), |product, factor| product.times(Value::integer(factor)));
-    }
-    Value::Call(Function::Factorial, vec![value])
 }
 
 pub(crate) fn binomial(from: Value, chosen: Value) -> Value {

@@ -14,15 +14,15 @@
 //! Where doubles decide, an expression with symbols may split: the root of x and x to the power
 //! of one half are two classes.
 
-use super::compare::{coordinates, defines_several};
 use super::field::reconstruct;
 use super::numeric;
 use super::rational::Rational;
 use super::relations;
+use super::relations::{coordinates, defines_several};
 use super::residue;
 use super::value::Value;
 
-/// The canonical form of a value.
+/// Returns the canonical form of a value.
 pub(crate) fn key(value: &Value) -> String {
     match value {
         Value::Rational(number) => number.to_string(),
@@ -76,7 +76,7 @@ pub(crate) fn key(value: &Value) -> String {
     }
 }
 
-/// The keys of the items in order of the keys.
+/// Returns the keys of the items in order of the keys.
 pub(crate) fn sorted_keys(items: &[Value]) -> Vec<String> {
     let mut keys = items.iter().map(key).collect::<Vec<_>>();
     keys.sort_unstable();
@@ -87,8 +87,8 @@ fn enclosed(open: &str, keys: Vec<String>, close: &str) -> String {
     format!("{open}{}{close}", keys.join(", "))
 }
 
-/// The rational itself where there is one; for other numbers ten digits of their value, so that
-/// nested radicals and sines meet what they equal; for expressions the residue; the tree where
+/// Returns the rational itself where there is one; for other numbers ten digits of their value, so
+/// that nested radicals and sines meet what they equal; for expressions the residue; the tree where
 /// there is none.
 fn scalar_key(scalar: &Value) -> String {
     let Some(residue) = residue::evaluate(scalar, 0) else {

@@ -3,11 +3,11 @@
 use super::canonical;
 use super::limits::MAX_MATCHED;
 use super::numeric;
-use super::relations;
+use super::relations::{self, coordinates, defines_several};
 use super::residue;
 use super::value::{Value, is_infinite, is_root_name};
 
-/// Whether the answer stands for the label's value.
+/// Returns whether the answer has the label's value.
 pub(crate) fn equal(label: &Value, answer: &Value) -> bool {
     if let (Value::Rational(a), Value::Rational(b)) = (label, answer) {
         return a == b;
@@ -88,8 +88,8 @@ fn same_brackets(left: (u8, u8), right: (u8, u8)) -> bool {
     plain(left) == plain(right)
 }
 
-/// The items of a list that can be coordinates: without names, or each with its own.
-/// `x = 1 or x = 2` states none.
+/// Returns the items of a list that can be coordinates: without names, or each with its own. `x = 1
+/// or x = 2` states none.
 fn as_coordinates(items: &[Value]) -> Vec<Value> {
     if items.iter().any(is_relation) {
         coordinates(items).unwrap_or_default()
@@ -98,17 +98,8 @@ fn as_coordinates(items: &[Value]) -> Vec<Value> {
     }
 }
 
-/// The values of `y = 3, x = 2` in the order of the names, each of one letter.
-pub(crate) fn coordinates(items: &[Value]) -> Option<Vec<Value>> {
-    let mut named = items.iter().map(relations::definition).collect::<Option<Vec<_>>>()?;
-    named.sort_by_key(|(name, _)| *name);
-    let different = named.windows(2).all(|pair| pair[0].0 != pair[1].0);
-    let letters = named.iter().all(|(name, _)| u8::try_from(*name).is_ok());
-    let stated = different && letters;
-    stated.then(|| named.into_iter().map(|(_, value)| value.clone()).collect())
-}
-
-/// The values of `x_1 = 2, x_2 = 3`, or of a list without names: roots, whose order says nothing.
+/// Returns the values of `x_1 = 2, x_2 = 3`, or of a list without names: roots, whose order says
+/// nothing.
 fn unnamed_roots(items: &[Value]) -> Option<Vec<Value>> {
     let mut roots = Vec::with_capacity(items.len());
     for item in items {
@@ -129,7 +120,7 @@ fn has_unit(value: &Value) -> bool {
     matches!(value, Value::Percent(_) | Value::Degree(_) | Value::Quantity(..))
 }
 
-/// The number under a unit, and the unit's name.
+/// Returns the number under a unit, and the unit's name.
 fn split_unit(value: &Value) -> (&Value, Option<&str>) {
     match value {
         Value::Percent(of) => (of, Some("percent")),
@@ -159,7 +150,7 @@ fn hundredth(value: &Value) -> Value {
     value.clone().over(Value::integer(100))
 }
 
-/// Whether two scalars have one value, without leave for units: `50\%` is one half.
+/// Returns whether two scalars have the same value, units included: `50\%` is one half.
 pub(crate) fn same_scalar(label: &Value, answer: &Value) -> bool {
     agree_by(numeric::agree, label, answer)
 }
@@ -183,16 +174,6 @@ fn agree_by(agree: fn(&Value, &Value) -> Option<bool>, label: &Value, answer: &V
 
 fn is_relation(value: &Value) -> bool {
     matches!(value, Value::Relation(..))
-}
-
-/// Whether the items define at least two different names.
-pub(crate) fn defines_several(items: &[Value]) -> bool {
-    let mut names = items
-        .iter()
-        .filter_map(relations::definition)
-        .map(|(name, _)| name)
-        .filter(|name| !is_root_name(*name));
-    names.next().is_some_and(|first| names.any(|name| name != first))
 }
 
 fn same_relation(label: &Value, answer: &Value) -> bool {
@@ -237,7 +218,7 @@ fn in_order(left: &[Value], right: &[Value]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(a, b)| equal(a, b))
 }
 
-/// Whether the items pair off. Greedy pairing decides it, since equality of elements is an
+/// Returns whether the items pair off. Greedy pairing decides it, since equality of elements is an
 /// equivalence; long lists compare by canonical form to stay linear.
 fn in_any_order(left: &[Value], right: &[Value]) -> bool {
     if left.len() != right.len() {
@@ -256,7 +237,7 @@ fn in_any_order(left: &[Value], right: &[Value]) -> bool {
     })
 }
 
-/// The elements of a set, once each by canonical form.
+/// Returns the elements of a set, once each by canonical form.
 fn distinct(items: &[Value]) -> Vec<Value> {
     let mut seen = std::collections::BTreeSet::new();
     items.iter().filter(|item| seen.insert(canonical::key(item))).cloned().collect()

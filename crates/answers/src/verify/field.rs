@@ -21,7 +21,7 @@ impl Element {
     pub(crate) const ONE: Self = Self { re: 1, im: 0 };
     pub(crate) const IMAGINARY: Self = Self { re: 0, im: 1 };
 
-    /// A pseudo-random element; two different seeds practically never share one.
+    /// Returns a pseudo-random element; two different seeds practically never share one.
     pub(crate) fn from_seed(seed: u64) -> Self {
         let first = mix(seed ^ 0x9e37_79b9_7f4a_7c15);
         Self { re: first % P, im: mix(first) % P }
@@ -89,7 +89,7 @@ impl Element {
     }
 }
 
-/// The chosen square root of a residue: in the base field if there is one, else imaginary.
+/// Returns the chosen square root of a residue: in the base field if there is one, else imaginary.
 pub(crate) fn square_root(value: u64) -> Element {
     let root = pow_mod(value, P.div_ceil(4));
     if mul_mod(root, root) == value {
@@ -99,16 +99,16 @@ pub(crate) fn square_root(value: u64) -> Element {
     Element { re: 0, im: root.min(P - root) }
 }
 
-/// The only root of odd order `index` of a residue; `None` if the order shares a factor with
-/// p - 1.
+/// Returns the only root of odd order `index` of a residue; `None` if the order shares a factor
+/// with p - 1.
 pub(crate) fn odd_root(value: u64, index: u32) -> Option<u64> {
     let order = i128::from(P - 1);
     let inverse = invert(i128::from(index), order)?;
     Some(pow_mod(value, u64::try_from(inverse).ok()?))
 }
 
-/// The fraction with a numerator under 2^40 and a denominator under 2^18 that has this residue.
-/// One residue in sixteen has one by chance: confirm it otherwise.
+/// Returns the fraction with a numerator under 2^40 and a denominator under 2^18 that has this
+/// residue. One residue in sixteen has one by chance: confirm it otherwise.
 pub(crate) fn reconstruct(value: u64) -> Option<(i64, i64)> {
     let (mut r0, mut r1) = (i128::from(P), i128::from(value));
     let (mut t0, mut t1) = (0_i128, 1_i128);
@@ -124,7 +124,7 @@ pub(crate) fn reconstruct(value: u64) -> Option<(i64, i64)> {
     Some((i64::try_from(r1 * sign).ok()?, i64::try_from(t1 * sign).ok()?))
 }
 
-/// The splitmix64 finaliser.
+/// Applies the splitmix64 finaliser.
 pub(crate) fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn roots_raise_back_to_what_they_came_from() {
+    fn roots_raise_back_to_their_radicand() {
         for value in 2..200 {
             let root = square_root(value);
             assert_eq!(root.mul(root), Element { re: value, im: 0 });

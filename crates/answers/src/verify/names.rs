@@ -3,10 +3,10 @@
 //! They are read as one symbol, whatever stands inside, so that `f(x) = 2x+3` states 2x+3.
 //! A left side that could be an expression to be solved is left to the grammar.
 
-use super::parser::is_function_word;
 use super::relations::description;
 use super::scan::{Cursor, balanced_group};
 use super::value::{Value, hash_name};
+use super::words::is_function_word;
 use super::{vocabulary, words};
 
 /// Longer left sides are no names.
@@ -37,7 +37,8 @@ impl Cursor<'_> {
     }
 }
 
-/// The length of the text before the first equals sign outside of brackets, if it may be a name.
+/// Returns the length of the text before the first equals sign outside of brackets, if it may be a
+/// name.
 fn left_side(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut escaped) = (0_i32, false);

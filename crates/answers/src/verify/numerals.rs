@@ -14,7 +14,7 @@ impl<'a> Cursor<'a> {
             || (byte == b'.' && (self.byte_after(1).is_ascii_digit() || self.repeats_after(1)))
     }
 
-    /// A numeral: grouped thousands, decimals, repeating decimals, program notation, a base.
+    /// Parses a numeral: grouped thousands, decimals, repeating decimals, program notation, a base.
     pub(crate) fn number(&mut self) -> Parse<Value> {
         let mut whole = self.digits().to_owned();
         let ungrouped = whole.len();
@@ -74,7 +74,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The digits that repeat, empty if none do. Between two dots all digits repeat.
+    /// Parses the digits that repeat, empty if none do. Between two dots all digits repeat.
     fn period(&mut self) -> Parse<String> {
         let mut period = String::new();
         if self.ours && self.repeats_after(0) && self.byte() == b'(' {
@@ -153,8 +153,8 @@ impl<'a> Cursor<'a> {
         value.mul(&scale).map(Value::Rational).ok_or(Stop::Bound)
     }
 
-    /// The length of a thousands separator at the cursor, if one stands before exactly three
-    /// digits.
+    /// Returns the length of a thousands separator at the cursor, if one stands before exactly
+    /// three digits.
     fn thousands_separator(&self) -> Option<usize> {
         if !matches!(self.byte(), b',' | b'{' | b'\\' | b' ' | b'~') {
             return None;
@@ -174,7 +174,7 @@ impl<'a> Cursor<'a> {
         grouped.then_some(length)
     }
 
-    /// The subscript of a numeral: its base.
+    /// Parses the subscript of a numeral: its base.
     fn base(&mut self) -> Parse<u32> {
         let text = if self.byte() == b'{' { self.raw_group()? } else { self.digits() };
         let inner = text
@@ -194,7 +194,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A numeral without the zeros that say nothing.
+/// Returns a numeral without the zeros that say nothing.
 fn significant(digits: &str) -> String {
     let trimmed = digits.trim_start_matches('0');
     let trimmed = if trimmed.contains('.') { trimmed.trim_end_matches('0') } else { trimmed };

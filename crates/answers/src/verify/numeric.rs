@@ -86,7 +86,7 @@ impl Complex {
     }
 }
 
-/// Whether two scalars agree at every point; `None` when one of them is undefined at one.
+/// Returns whether two scalars agree at every point; `None` when one of them is undefined at one.
 pub(crate) fn agree(left: &Value, right: &Value) -> Option<bool> {
     Some(agree_where_positive(left, right)? && agree_with_signs(left, right))
 }
@@ -124,7 +124,7 @@ fn agree_with_signs(left: &Value, right: &Value) -> bool {
     })
 }
 
-/// The value at a point, if no part of it leaves the reals.
+/// Returns the value at a point, if no part of it leaves the reals.
 fn real_value(value: &Value, point: u64) -> Option<f64> {
     fn is_real(value: &Value, point: u64) -> bool {
         let positive =
@@ -145,7 +145,7 @@ fn real_value(value: &Value, point: u64) -> Option<f64> {
     (result.im == 0.0 && is_real(value, point)).then_some(result.re)
 }
 
-/// The value at one point; `None` where it is not finite.
+/// Returns the value at one point; `None` where it is not finite.
 pub(crate) fn evaluate(value: &Value, point: u64) -> Option<Complex> {
     let result = match value {
         Value::Rational(number) => Complex::real(number.to_f64()),
@@ -178,8 +178,8 @@ pub(crate) fn evaluate(value: &Value, point: u64) -> Option<Complex> {
     result.is_finite().then_some(result)
 }
 
-/// A real that depends on the symbol and the point: of magnitude 0.25 to 2.25, positive before
-/// [`SIGNED_POINTS`].
+/// Returns a real that depends on the symbol and the point: of magnitude 0.25 to 2.25, positive
+/// before [`SIGNED_POINTS`].
 fn sample(name: u64, point: u64) -> f64 {
     let mixed = mix(name ^ mix(point));
     let magnitude = 0.25 + 2.0 * ((mixed >> 11) as f64 / (1_u64 << 53) as f64);

@@ -18,8 +18,8 @@ use super::quantity::lone_dollar;
 use super::rational::Rational;
 use super::scan::{Cursor, Parse, Stop};
 use super::unicode::to_ascii;
-use super::value::Value;
-use super::words;
+use super::value::{Value, factorial};
+use super::words::{self, is_operator, is_text_command, is_unread_sign};
 
 /// Parses an answer and says how many steps that took.
 pub(crate) fn parse(answer: &str) -> (Value, u32) {
@@ -81,7 +81,7 @@ fn unwrap(answer: &str) -> &str {
 }
 
 impl Cursor<'_> {
-    /// A list, or a fraction written `1 \over 2` without braces.
+    /// Parses a list, or a fraction written `1 \over 2` without braces.
     fn whole_answer(&mut self) -> Parse<Value> {
         let value = self.list()?;
         self.over(value)
@@ -127,7 +127,7 @@ impl Cursor<'_> {
         total.ok_or(Stop::Syntax)
     }
 
-    /// The signs before a term, folded into one.
+    /// Returns the signs before a term, folded into one.
     fn sign(&mut self) -> Sign {
         let mut sign = Sign::None;
         loop {
@@ -219,7 +219,7 @@ impl Cursor<'_> {
         if self.eat("-") { Ok(self.factor()?.negate()) } else { self.factor() }
     }
 
-    /// The rest of `1 4/5` after its whole number.
+    /// Parses the rest of `1 4/5` after its whole number.
     fn plain_mixed(&mut self, whole: &Rational) -> Parse<Rational> {
         let numerator = self.number()?;
         self.expect("/")?;
@@ -238,7 +238,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Whether a factor can follow here without an operator.
+    /// Returns whether a factor can follow here without an operator.
     fn starts_factor(&self) -> bool {
         match self.byte() {
             b'(' if self.ours && self.rest()[1..].trim_start().starts_with("mod") => false,
@@ -274,7 +274,7 @@ impl Cursor<'_> {
                 if self.ours && self.byte() == b'!' {
                     return Err(Stop::Syntax);
                 }
-                value = super::atoms::factorial(value);
+                value = factorial(value);
             } else if self.eat("\\%") || self.eat("%") {
                 value = Value::Percent(Box::new(value));
             } else if self.command() == "circ" && self.ours && matches!(value, Value::Symbol(_)) {
@@ -341,136 +341,6 @@ enum Sign {
     PlusMinus { flipped: bool },
 }
 
-/// Signs of relations and operations that `verify` does not read: no symbols.
-pub(crate) fn is_unread_sign(name: &str) -> bool {
-    matches!(
-        name,
-        "not"
-            | "notin"
-            | "ni"
-            | "subset"
-            | "subseteq"
-            | "supset"
-            | "supseteq"
-            | "subsetneq"
-            | "sim"
-            | "nsim"
-            | "parallel"
-            | "nparallel"
-            | "perp"
-            | "propto"
-            | "mapsto"
-            | "longrightarrow"
-            | "leftarrow"
-            | "gets"
-            | "iff"
-            | "Leftrightarrow"
-            | "leftrightarrow"
-            | "Longrightarrow"
-            | "pmod"
-            | "bmod"
-            | "mod"
-            | "nmid"
-            | "prec"
-            | "succ"
-            | "ll"
-            | "gg"
-            | "oplus"
-            | "otimes"
-            | "wedge"
-            | "vdots"
-            | "ddots"
-            | "colon"
-            | "exists"
-            | "forall"
-            | "neg"
-            | "lnot"
-            | "because"
-            | "atop"
-            | "choose"
-            | "dots"
-            | "dotsc"
-            | "dotsb"
-            | "circ"
-            | "bullet"
-            | "cr"
-            | "star"
-            | "ast"
-            | "mathrel"
-            | "approx"
-            | "approxeq"
-            | "thickapprox"
-            | "doteq"
-            | "cong"
-            | "coloneqq"
-    )
-}
-
-/// Commands that stand between operands or close a group.
-pub(crate) fn is_operator(name: &str) -> bool {
-    const OPERATORS: [&str; 44] = [
-        "cup",
-        "cap",
-        "setminus",
-        "backslash",
-        "le",
-        "leq",
-        "leqslant",
-        "leqq",
-        "ge",
-        "geq",
-        "geqslant",
-        "geqq",
-        "lt",
-        "gt",
-        "ne",
-        "neq",
-        "in",
-        "approx",
-        "equiv",
-        "simeq",
-        "pm",
-        "mp",
-        "lor",
-        "land",
-        "vee",
-        "end",
-        "rangle",
-        "rfloor",
-        "rceil",
-        "rvert",
-        "rbrace",
-        "vert",
-        "mid",
-        "to",
-        "rightarrow",
-        "Rightarrow",
-        "implies",
-        "qedhere",
-        "cdot",
-        "times",
-        "div",
-        "over",
-        "cdots",
-        "ldots",
-    ];
-    OPERATORS.contains(&name)
-}
-
-/// Commands whose argument is prose.
-pub(crate) fn is_text_command(name: &str) -> bool {
-    matches!(
-        name,
-        "text" | "mbox" | "textrm" | "textbf" | "textit" | "textnormal" | "hbox" | "rm" | "mathrm"
-    )
-}
-
-/// Functions that may be written without a backslash.
-pub(crate) fn is_function_word(word: &str) -> bool {
-    super::atoms::function_named(word).is_some()
-        || matches!(word, "sqrt" | "log" | "exp" | "pi" | "inf" | "infinity" | "and" | "or")
-}
-
 fn whole_number(value: &Value) -> Option<Rational> {
     match value {
         Value::Rational(number) if number.is_integer() => Some(number.clone()),
@@ -478,7 +348,7 @@ fn whole_number(value: &Value) -> Option<Rational> {
     }
 }
 
-/// Whether a fraction lies strictly between 0 and 1.
+/// Returns whether a fraction lies strictly between 0 and 1.
 fn is_proper(part: &Rational) -> bool {
     let value = part.to_f64();
     value > 0.0 && value < 1.0

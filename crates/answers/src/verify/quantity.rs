@@ -1,10 +1,10 @@
-//! What follows a number without an operator: units, number words, upright letters.
+//! Units, number words and upright letters that follow a number without an operator.
 
-use super::parser::{is_function_word, is_text_command};
 use super::rational::Rational;
 use super::scan::{Cursor, Parse, Stop};
 use super::unit::{self, Measure, Unit};
 use super::value::Value;
+use super::words::{is_function_word, is_text_command};
 
 /// The role of upright contents after a product.
 enum After {
@@ -17,7 +17,8 @@ enum After {
 }
 
 impl<'a> Cursor<'a> {
-    /// The contents of `\text{..}`, `\mathrm{..}` or `{\rm ..}` at the cursor, which it passes.
+    /// Parses the contents of `\text{..}`, `\mathrm{..}` or `{\rm ..}` at the cursor, which it
+    /// passes.
     pub(crate) fn upright(&mut self) -> Parse<Option<&'a str>> {
         if is_text_command(self.command()) || (self.ours && is_upright_command(self.command())) {
             self.at += 1 + self.command().len();
@@ -78,7 +79,7 @@ impl<'a> Cursor<'a> {
         Ok(Some(with_unit(number, &factors)))
     }
 
-    /// The unit of a currency sign after a number, which it passes.
+    /// Returns the unit of a currency sign after a number, which it passes.
     pub(crate) fn currency_after(&mut self, value: &Value) -> Option<Unit> {
         if !self.ours || !matches!(value, Value::Rational(_)) {
             return None;
@@ -232,7 +233,7 @@ impl<'a> Cursor<'a> {
         Ok(factors.map(plain))
     }
 
-    /// A braced group that holds an upright unit only.
+    /// Returns a braced group that holds an upright unit only.
     fn unit_group(&mut self) -> Option<Vec<(String, i64)>> {
         let group = self.raw_group().ok()?;
         let mut inner = Cursor::new(group.trim());
@@ -309,7 +310,7 @@ pub(crate) fn is_upright_command(name: &str) -> bool {
     matches!(name, "textsf" | "texttt" | "textup" | "textsc" | "mathsf" | "mathtt" | "mathup")
 }
 
-/// The words at the start of the text, up to anything that is no part of a phrase.
+/// Returns the words at the start of the text, up to anything that is no part of a phrase.
 fn phrase_at(text: &str) -> &str {
     let bytes = text.as_bytes();
     let mut end = 0;
@@ -351,7 +352,7 @@ fn is_unit_only(measure: &Measure) -> bool {
     *measure == plain(measure.factors.clone()) && measure.factors.iter().all(known)
 }
 
-/// The number that the words make of the number before them.
+/// Parses the number that the words make of the number before them.
 fn apply(measure: &Measure, product: Value) -> Parse<Value> {
     if let Value::Quantity(amount, unit) = product {
         return Ok(Value::Quantity(Box::new(apply(measure, *amount)?), unit));
@@ -392,7 +393,7 @@ fn take(product: &mut Value) -> Value {
     std::mem::replace(product, Value::Blank)
 }
 
-/// The unit of a currency sign or code that stands before or after its amount.
+/// Returns the unit of a currency sign or code that stands before or after its amount.
 pub(crate) fn currency(name: &str) -> Option<&'static str> {
     Some(match name.trim_end_matches('.') {
         "pounds" | "textsterling" => "pound",

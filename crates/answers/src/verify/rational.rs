@@ -62,7 +62,7 @@ impl Rational {
         }
     }
 
-    /// The value as a machine integer, if it is one.
+    /// Returns the value as a machine integer, if it is one.
     pub(crate) fn to_i64(&self) -> Option<i64> {
         match self {
             Self::Small { numerator, denominator: 1 } => Some(*numerator),
@@ -120,7 +120,8 @@ impl Rational {
         }
     }
 
-    /// An integer power; `None` for a zero base with a negative exponent, and past the bounds.
+    /// Returns an integer power; `None` for a zero base with a negative exponent, and past the
+    /// bounds.
     pub(crate) fn pow(&self, exponent: i64) -> Option<Self> {
         let magnitude = u32::try_from(exponent.unsigned_abs()).ok()?;
         if *self == Self::ONE || magnitude == 0 {
@@ -138,7 +139,7 @@ impl Rational {
         Self::big(value.pow(i32::try_from(magnitude).ok()?))
     }
 
-    /// The exact `index`-th root, when it is rational. Odd roots of negatives are negative.
+    /// Returns the exact `index`-th root, when it is rational. Odd roots of negatives are negative.
     pub(crate) fn root(&self, index: u32) -> Option<Self> {
         if index == 0 || (self.is_negative() && index.is_multiple_of(2)) {
             return None;

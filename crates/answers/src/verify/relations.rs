@@ -5,18 +5,18 @@ use super::field::Element;
 use super::numeric;
 use super::rational::Rational;
 use super::residue;
-use super::value::{Function, RelationOp, Value, hash_name};
+use super::value::{Function, RelationOp, Value, hash_name, is_root_name};
 
 /// Symbols that are coordinates: `x + y = 5` is a line, where `m + n = 5` names a sum.
 const COORDINATES: [Value; 3] =
     [Value::Symbol(b'x' as u64), Value::Symbol(b'y' as u64), Value::Symbol(b'z' as u64)];
 
-/// The value that a relation states: of a definition, or of a chain that is true.
+/// Returns the value that a relation states: of a definition, or of a chain that is true.
 pub(crate) fn stated(value: &Value) -> Option<&Value> {
     definition(value).map(|(_, defined)| defined).or_else(|| chain(value))
 }
 
-/// What `name = ... = value` defines: the name's hash and the value.
+/// Returns the name and the value of a definition `name = ... = value`.
 ///
 /// The left side is a symbol, or a name made of symbols (`AB`, `|AB|`, `m+n`) when the value has
 /// no free symbol. Nothing is solved: the value stands alone on the right. Sides between must
@@ -95,7 +95,7 @@ fn is_named_quantity(value: &Value) -> bool {
     }
 }
 
-/// The value of a chain without a name: `3 \cdot 4 = 12`, when all its sides agree.
+/// Returns the value of a chain without a name: `3 \cdot 4 = 12`, when all its sides agree.
 fn chain(value: &Value) -> Option<&Value> {
     let Value::Relation(first, rest) = value else { return None };
     if matches!(**first, Value::Symbol(_)) {
@@ -104,7 +104,7 @@ fn chain(value: &Value) -> Option<&Value> {
     value_of_sides(Some(first), rest)
 }
 
-/// The last exact side, when those before agree with it and roundings come close.
+/// Returns the last exact side, when those before agree with it and roundings come close.
 ///
 /// With `first`, all sides are one expression. Without, sides with free symbols are formulas on
 /// the way to a closed value.
@@ -170,7 +170,7 @@ fn is_rounding(exact: &Value, rounded: &Value) -> bool {
     gap <= last_place.max(0.005 * a.norm())
 }
 
-/// Whether a value has no free symbol.
+/// Returns whether a value has no free symbol.
 pub(crate) fn is_closed(value: &Value) -> bool {
     !value.any(&|part| matches!(part, Value::Symbol(_)))
 }
@@ -180,7 +180,7 @@ pub(crate) fn defines_coordinate(value: &Value) -> bool {
     matches!(value, Value::Relation(first, _) if COORDINATES.contains(first))
 }
 
-/// The name of what a membership or an inequality restricts, and the region that it states.
+/// Returns the name of what a membership or an inequality restricts, and the region that it states.
 pub(crate) fn region(value: &Value) -> Option<(u64, Value)> {
     if let Some(set) = membership(value) {
         let Value::Relation(first, _) = value else { return None };
@@ -193,7 +193,7 @@ pub(crate) fn region(value: &Value) -> Option<(u64, Value)> {
     interval(value).map(|(name, region)| (name, as_interval(region)))
 }
 
-/// An open interval in the writing that is no pair, so that it equals no list of its ends.
+/// Returns an open interval in the writing that is no pair, so that it equals no list of its ends.
 fn as_interval(region: Value) -> Value {
     match region {
         Value::Tuple { open: b'(', close: b')', items } if items.len() == 2 => {
@@ -203,7 +203,7 @@ fn as_interval(region: Value) -> Value {
     }
 }
 
-/// The set after `\in`.
+/// Returns the set after `\in`.
 pub(crate) fn membership(value: &Value) -> Option<&Value> {
     match value {
         Value::Relation(first, rest) if !is_closed(first) => match rest.as_slice() {
@@ -214,7 +214,7 @@ pub(crate) fn membership(value: &Value) -> Option<&Value> {
     }
 }
 
-/// The symbol of an inequality with closed bounds, and the interval it describes.
+/// Returns the symbol of an inequality with closed bounds, and the interval it describes.
 pub(crate) fn interval(value: &Value) -> Option<(u64, Value)> {
     let Value::Relation(first, rest) = value else { return None };
     match (&**first, rest.as_slice()) {
@@ -271,7 +271,7 @@ fn reversed(op: RelationOp) -> Option<RelationOp> {
     })
 }
 
-/// The inequalities of one symbol, joined by "or", as one union of intervals.
+/// Returns the inequalities of one symbol, joined by "or", as one union of intervals.
 pub(crate) fn union_of_inequalities(items: &[Value]) -> Option<Value> {
     let parts = items.iter().map(interval).collect::<Option<Vec<_>>>()?;
     let (name, _) = parts.first()?;
@@ -279,7 +279,7 @@ pub(crate) fn union_of_inequalities(items: &[Value]) -> Option<Value> {
     one_symbol.then(|| Value::Union(parts.into_iter().map(|(_, part)| part).collect()))
 }
 
-/// An equation up to a factor: left minus right at two points, over that at a third.
+/// Returns an equation up to a factor: left minus right at two points, over that at a third.
 ///
 /// Equal signatures mean that the sides' differences are proportional, up to chance; `None` where
 /// the sides have no exact residue.
@@ -302,4 +302,24 @@ pub(crate) fn equation_signature(value: &Value) -> Option<[Element; 2]> {
     }
     let scale = differences[0].invert()?;
     Some([differences[1].mul(scale), differences[2].mul(scale)])
+}
+
+/// Returns whether the items define at least two different names.
+pub(crate) fn defines_several(items: &[Value]) -> bool {
+    let mut names = items
+        .iter()
+        .filter_map(definition)
+        .map(|(name, _)| name)
+        .filter(|name| !is_root_name(*name));
+    names.next().is_some_and(|first| names.any(|name| name != first))
+}
+
+/// Returns the values of `y = 3, x = 2` in the order of the names, each of one letter.
+pub(crate) fn coordinates(items: &[Value]) -> Option<Vec<Value>> {
+    let mut named = items.iter().map(definition).collect::<Option<Vec<_>>>()?;
+    named.sort_by_key(|(name, _)| *name);
+    let different = named.windows(2).all(|pair| pair[0].0 != pair[1].0);
+    let letters = named.iter().all(|(name, _)| u8::try_from(*name).is_ok());
+    let stated = different && letters;
+    stated.then(|| named.into_iter().map(|(_, value)| value.clone()).collect())
 }

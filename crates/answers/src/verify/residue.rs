@@ -29,7 +29,8 @@ const INFINITY: u64 = 0x696e_6669_6e69;
 /// Trial divisors; a cofactor past them counts as prime.
 const LARGEST_DIVISOR: u64 = 1000;
 
-/// The residue of a scalar at a numbered point; `None` where it is undefined (a zero divisor).
+/// Returns the residue of a scalar at a numbered point; `None` where it is undefined (a zero
+/// divisor).
 pub(crate) fn evaluate(value: &Value, point: u64) -> Option<Residue> {
     match value {
         Value::Rational(number) => exact(Element::from_rational(number)?),
@@ -126,7 +127,7 @@ fn root(of: &Value, index: u32, point: u64) -> Option<Residue> {
     opaque(0x726f_6f74 ^ (u64::from(index) << 32), &[inside])
 }
 
-/// The root of a natural number, one prime at a time.
+/// Returns the root of a natural number, one prime at a time.
 fn root_of_integer(value: u64, index: u32) -> Option<Element> {
     let prime_root = |prime: u64| match index {
         2 => Some(square_root(prime % super::field::P)),
@@ -228,7 +229,7 @@ fn logarithm(argument: &Value, point: u64) -> Option<Residue> {
     opaque(0x6c_6f67, &[evaluate(argument, point)?])
 }
 
-/// A pseudo-random function of residues.
+/// Returns a pseudo-random function of residues.
 fn opaque(tag: u64, arguments: &[Residue]) -> Option<Residue> {
     let seed = arguments.iter().fold(mix(tag), |seed, argument| {
         mix(mix(seed ^ argument.element.re).wrapping_add(argument.element.im))

@@ -2,7 +2,7 @@
 
 use super::limits::{MAX_DEPTH, MAX_NESTING, MAX_STEPS};
 
-/// Why parsing ended early. The answer then stays as written.
+/// The reason why parsing ended early. The answer then stays as written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stop {
     /// Not in the grammar.
@@ -117,7 +117,7 @@ pub(crate) struct Cursor<'a> {
     pub(crate) nesting: u32,
     /// Open brackets around the cursor; inside them a comma always separates.
     pub(crate) brackets: u32,
-    /// Whether `1\frac{4}{5}` is a mixed number rather than a product.
+    /// True if `1\frac{4}{5}` is a mixed number rather than a product.
     pub(crate) mixed: bool,
     /// True if the grammar is that of `verify`; the published graders read less.
     pub(crate) ours: bool,
@@ -159,7 +159,7 @@ impl<'a> Cursor<'a> {
         self.byte_after(0)
     }
 
-    /// The byte `offset` ahead, NUL past the end.
+    /// Returns the byte `offset` ahead, NUL past the end.
     pub(crate) fn byte_after(&self, offset: usize) -> u8 {
         self.text.as_bytes().get(self.at + offset).copied().unwrap_or(0)
     }
@@ -177,7 +177,7 @@ impl<'a> Cursor<'a> {
         if self.eat(prefix) { Ok(()) } else { Err(Stop::Syntax) }
     }
 
-    /// The name of the command at the cursor (`frac` at `\frac`), empty if there is none.
+    /// Returns the name of the command at the cursor (`frac` at `\frac`), empty if there is none.
     pub(crate) fn command(&self) -> &'a str {
         if self.byte() != b'\\' {
             return "";
@@ -193,7 +193,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// The run of letters at the cursor.
+    /// Returns the run of letters at the cursor.
     pub(crate) fn word(&self) -> &'a str {
         letters(self.rest())
     }
@@ -269,7 +269,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The raw text of the braced group at the cursor, braces balanced.
+    /// Parses the raw text of the braced group at the cursor, braces balanced.
     pub(crate) fn raw_group(&mut self) -> Parse<&'a str> {
         self.skip_space();
         let inner = balanced_group(self.rest()).ok_or(Stop::Syntax)?;
@@ -278,7 +278,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// What stands between the brace that opens `text` and the one that closes it.
+/// Returns the text between the brace that opens `text` and the one that closes it.
 pub(crate) fn balanced_group(text: &str) -> Option<&str> {
     let mut open = 0_u32;
     let mut escaped = false;

@@ -45,7 +45,7 @@ impl Cursor<'_> {
         })
     }
 
-    /// A braced group, whose commas group thousands again.
+    /// Parses a braced group, whose commas group thousands again.
     pub(crate) fn group(&mut self) -> Parse<Value> {
         self.expect("{")?;
         let brackets = std::mem::replace(&mut self.brackets, 0);
@@ -87,7 +87,7 @@ impl Cursor<'_> {
         self.enclosed(Function::Abs, close)
     }
 
-    /// A function written as a pair of marks, the first of which is read.
+    /// Parses a function written as a pair of marks, the first of which is read.
     pub(crate) fn enclosed(&mut self, function: Function, close: &str) -> Parse<Value> {
         let inner = self.sum()?;
         self.expect(close)?;
@@ -105,7 +105,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// A matrix environment after `\begin`.
+    /// Parses a matrix environment after `\begin`.
     pub(crate) fn matrix(&mut self) -> Parse<Value> {
         let name = self.raw_group()?;
         match name {

@@ -1,9 +1,9 @@
 //! Lists and the relations in them: separators, signs of relations, moduli, unions.
 
-use super::parser::is_text_command;
 use super::relations::is_closed;
 use super::scan::{Cursor, Parse};
 use super::value::{RelationOp, Value};
+use super::words::is_text_command;
 
 impl Cursor<'_> {
     pub(crate) fn list(&mut self) -> Parse<Value> {
@@ -89,7 +89,7 @@ impl Cursor<'_> {
         Ok(if rest.is_empty() { first } else { Value::Relation(Box::new(first), rest) })
     }
 
-    /// A side of a relation, with the modulus that may follow it.
+    /// Parses a side of a relation, with the modulus that may follow it.
     fn side(&mut self) -> Parse<Value> {
         let side = self.union()?;
         if !self.ours {

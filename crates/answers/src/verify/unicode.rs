@@ -174,7 +174,7 @@ fn spell_greek(character: char, spelled: &mut String) {
     }
 }
 
-/// The LaTeX spelling of a character that always has the same one.
+/// Returns the LaTeX spelling of a character that always has the same one.
 fn spelling(character: char) -> Option<&'static str> {
     Some(match character {
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => "",

@@ -96,7 +96,8 @@ const SPELLINGS: &[(&str, &[&str])] = &[
     ("century", &["centurie"]),
 ];
 
-/// How many entries of [`SPELLINGS`] count as units even where a product of symbols could be meant.
+/// Number of entries of [`SPELLINGS`] that count as units even where a product of symbols could be
+/// meant.
 const NUM_PLAIN: usize = 31;
 
 /// Symbols of units of one letter, with their spelling here.
@@ -145,7 +146,7 @@ const PARTS: &[(&str, i64)] = &[
     ("millionth", 1_000_000),
 ];
 
-/// A letter that is a unit when set upright after a number; most only after a space.
+/// Returns a letter that is a unit when set upright after a number; most only after a space.
 pub(crate) fn letter(character: char, spaced: bool) -> Option<&'static str> {
     let found = LETTERS.iter().find(|(letter, _)| *letter == character)?;
     (spaced || matches!(character, 'm' | 's' | 'g' | 'h' | 'L')).then_some(found.1)
@@ -195,7 +196,7 @@ pub(crate) fn measure(words: &str, one: bool) -> Option<Measure> {
     Some(Measure { power, scale, addend, factors })
 }
 
-/// The factors of the unit or of the counted noun that the tokens name.
+/// Returns the factors of the unit or of the counted noun that the tokens name.
 fn named_unit(tokens: &[String], one: bool) -> Option<Vec<(String, i64)>> {
     if let Some((factors, read)) = compound(tokens)
         && is_aside(&tokens[read..])
@@ -257,7 +258,8 @@ fn factor(tokens: &[String], at: usize) -> Option<(String, i64, usize)> {
     Some((name.to_owned(), power, at + 1))
 }
 
-/// The words in lower case with marks as tokens of their own; single letters keep their case.
+/// Returns the words in lower case with marks as tokens of their own; single letters keep their
+/// case.
 fn tokens(words: &str) -> Option<Vec<String>> {
     let mut tokens: Vec<String> = Vec::new();
     let mut rest = words.trim_matches([' ', ',', '.', '~']);
@@ -302,7 +304,8 @@ fn tokens(words: &str) -> Option<Vec<String>> {
     Some(spelled.collect())
 }
 
-/// Whether a bare word after a number is read as a unit rather than as a product of symbols.
+/// Returns whether a bare word after a number is read as a unit rather than as a product of
+/// symbols.
 pub(crate) fn is_known(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let singular = singular(&lower);
@@ -313,7 +316,7 @@ pub(crate) fn is_known(word: &str) -> bool {
             }))
 }
 
-/// The one spelling of a known unit.
+/// Returns the one spelling of a known unit.
 pub(crate) fn known(word: &str) -> Option<&'static str> {
     let singular = singular(word);
     let found = SPELLINGS.iter().find(|(name, others)| {
@@ -322,7 +325,7 @@ pub(crate) fn known(word: &str) -> Option<&'static str> {
     found.filter(|_| word.len() > 1).map(|(name, _)| *name)
 }
 
-/// The unit with these factors, in one order.
+/// Returns the unit with these factors, in one order.
 pub(crate) fn from_factors(factors: &[(String, i64)]) -> Option<Unit> {
     let mut powers = std::collections::BTreeMap::<&str, i64>::new();
     for (name, power) in factors {

@@ -1,4 +1,4 @@
-//! What an answer means: one tree for scalars and for the shapes around them.
+//! Values of answers: one tree for scalars and for the shapes around them.
 //!
 //! Constructors fold rational constants, so `1/2`, `0.5` and `\frac{2}{4}` are one value before
 //! anything is compared.
@@ -11,11 +11,11 @@ use super::unit::Unit;
 /// Largest matrix that a factor is multiplied into; others stay as written.
 const MAX_SCALED_CELLS: usize = 64;
 
-/// What kind of value an answer parsed to; printed beside verdicts.
+/// The kind of value that an answer parsed to; printed beside verdicts.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueKind {
-    /// Nothing was written.
+    /// An empty answer.
     Blank,
     /// A whole number.
     Integer,
@@ -49,12 +49,12 @@ pub enum ValueKind {
     Relation,
     /// Words.
     Text,
-    /// Nothing the grammar knows; equal to the same writing only.
+    /// A text that the grammar does not know; equal to the same text only.
     Opaque,
 }
 
 impl ValueKind {
-    /// The kind in words, for explanations.
+    /// Returns the kind in words, for explanations.
     pub fn name(self) -> &'static str {
         match self {
             Self::Blank => "blank",
@@ -79,7 +79,7 @@ impl ValueKind {
     }
 }
 
-/// How two sides of a relation stand.
+/// The operator between two sides of a relation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RelationOp {
     Equal,
@@ -219,8 +219,8 @@ impl Value {
         }
     }
 
-    /// The product with a factor written right behind: a percent or degree sign after it is that
-    /// of the whole product.
+    /// Returns the product with a factor written right behind: a percent or degree sign after it is
+    /// that of the whole product.
     pub(crate) fn followed_by(self, factor: Self) -> Self {
         match factor {
             Self::Percent(of) if self.is_bare() => Self::Percent(Box::new(self.times(*of))),
@@ -229,7 +229,7 @@ impl Value {
         }
     }
 
-    /// The quotient `a/b`, whose percent or degree sign stands behind the divisor.
+    /// Returns the quotient `a/b`, whose percent or degree sign stands behind the divisor.
     pub(crate) fn slash(self, divisor: Self) -> Self {
         match divisor {
             Self::Percent(of) if self.is_bare() => Self::Percent(Box::new(self.over(*of))),
@@ -273,7 +273,7 @@ impl Value {
         Self::Root(index, Box::new(self))
     }
 
-    /// The kind of this value.
+    /// Returns the kind of this value.
     pub(crate) fn kind(&self) -> ValueKind {
         match self {
             Self::Rational(value) if value.is_integer() => ValueKind::Integer,
@@ -300,7 +300,7 @@ impl Value {
         }
     }
 
-    /// Whether this is a number or expression rather than a shape around some.
+    /// Returns whether this is a number or expression rather than a shape around some.
     pub(crate) fn is_scalar(&self) -> bool {
         !self.any(&|part| {
             matches!(
@@ -320,7 +320,8 @@ impl Value {
         })
     }
 
-    /// Whether arithmetic is done on scalars only: `2(3,4)` and `x \cdot \text{even}` are not.
+    /// Returns whether arithmetic is done on scalars only: `2(3,4)` and `x \cdot \text{even}` are
+    /// not.
     pub(crate) fn is_well_formed(&self) -> bool {
         let arithmetic = matches!(
             self,
@@ -348,7 +349,7 @@ impl Value {
         }
     }
 
-    /// Whether the test holds anywhere in the tree.
+    /// Returns whether the test holds anywhere in the tree.
     pub(crate) fn any(&self, test: &impl Fn(&Self) -> bool) -> bool {
         test(self) || self.children().any(|child| child.any(test))
     }
@@ -449,7 +450,7 @@ fn spread_items(items: Vec<Value>) -> Vec<Value> {
     spread
 }
 
-/// Whether the value is plus or minus infinity.
+/// Returns whether the value is plus or minus infinity.
 pub(crate) fn is_infinite(value: &Value) -> bool {
     match value {
         Value::Infinity => true,
@@ -458,7 +459,7 @@ pub(crate) fn is_infinite(value: &Value) -> bool {
     }
 }
 
-/// The name of a letter with a number below it, such as `x_1`.
+/// Returns the name of a letter with a number below it, such as `x_1`.
 pub(crate) fn subscripted(letter: u8, number: &str) -> Option<u64> {
     let number = number.parse::<u16>().ok()?;
     Some(SUBSCRIPTED | (u64::from(letter) << 16) | u64::from(number))
@@ -473,9 +474,20 @@ pub(crate) fn is_root_name(name: u64) -> bool {
 /// Marks the names that [`subscripted`] makes.
 const SUBSCRIPTED: u64 = 0x5355_4253 << 32;
 
-/// The 64-bit FNV-1a hash that names symbols and seeds evaluation points.
+/// Returns the 64-bit FNV-1a hash that names symbols and seeds evaluation points.
 pub(crate) fn hash_name(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+/// n! folded while n <= 170, where a double can still hold it.
+pub(crate) fn factorial(value: Value) -> Value {
+    if let Value::Rational(number) = &value
+        && let Some(number) = number.to_i64().filter(|number| (0..=170).contains(number))
+    {
+        return (2..=number)
+            .fold(Value::integer(1), |product, factor| product.times(Value::integer(factor)));
+    }
+    Value::Call(Function::Factorial, vec![value])
 }

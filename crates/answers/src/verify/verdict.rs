@@ -23,7 +23,7 @@ pub(crate) fn verify(label: &str, answer: &str) -> Grade {
     }
 }
 
-/// The kind of value an answer parses to.
+/// Returns the kind of value an answer parses to.
 ///
 /// ```
 /// use preceptor_answers::{ValueKind, kind_of};
@@ -35,7 +35,7 @@ pub fn kind_of(answer: &str) -> ValueKind {
     parse(answer).0.kind()
 }
 
-/// How many steps parsing an answer takes; at most [`MAX_STEPS`].
+/// Returns the number of steps that parsing an answer takes; at most [`MAX_STEPS`].
 ///
 /// ```
 /// use preceptor_answers::{MAX_STEPS, parsing_steps};
@@ -45,7 +45,7 @@ pub fn parsing_steps(answer: &str) -> u32 {
     parse(answer).1
 }
 
-/// The canonical form of an answer; `None` for a blank one.
+/// Returns the canonical form of an answer; `None` for a blank one.
 pub(crate) fn canonical_key(answer: &str) -> Option<String> {
     match parse(answer).0 {
         Value::Blank => None,
@@ -53,7 +53,8 @@ pub(crate) fn canonical_key(answer: &str) -> Option<String> {
     }
 }
 
-/// Whether two strings are scalars of one value; relations, shapes and words are none.
+/// Returns whether two strings are scalars of the same value; relations, shapes and words are not
+/// scalars.
 pub(crate) fn scalars_equal(left: &str, right: &str) -> bool {
     let (left, right) = (scalar(left), scalar(right));
     matches!((left, right), (Some(a), Some(b)) if compare::same_where_positive(&a, &b))
@@ -79,7 +80,7 @@ fn scalar(text: &str) -> Option<Value> {
     (cursor.at == text.len() && value.is_scalar()).then_some(value)
 }
 
-/// Whether the longest scalars that the strings begin with have one value.
+/// Returns whether the longest scalars that the strings begin with have the same value.
 pub(crate) fn prefix_scalars_equal(left: &str, right: &str) -> bool {
     let (left, right) = (prefix_scalar(left), prefix_scalar(right));
     matches!((left, right), (Some(a), Some(b)) if compare::same_where_positive(&a, &b))

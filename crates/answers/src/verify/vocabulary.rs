@@ -234,7 +234,7 @@ pub(crate) fn is_remark(word: &str) -> bool {
     REMARKS.contains(&word) || word.ends_with("ly")
 }
 
-/// The counted noun that the words name with its adjectives; `None` where that is in doubt.
+/// Returns the counted noun that the words name with its adjectives; `None` where that is in doubt.
 ///
 /// ```text
 /// red marbles in the bag -> redmarble     tenths, or less, is even -> none

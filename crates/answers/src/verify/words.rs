@@ -1,7 +1,7 @@
 //! Answers in words, and the one spelling of answers that the grammar does not know.
 
 use super::scan::balanced_group;
-use super::value::Value;
+use super::value::{Function, Value};
 
 /// Runs of letters that do not make an answer a text.
 const MATHEMATICAL: &[&str] = &[
@@ -29,7 +29,7 @@ pub(crate) fn bare_words(answer: &str) -> Option<Value> {
         .map(|_| Value::Text(fold(answer)))
 }
 
-/// The value of the contents of `\text{}` that stand alone.
+/// Returns the value of the contents of `\text{}` that stand alone.
 pub(crate) fn of_text(contents: &str) -> Option<Value> {
     let trimmed = contents.trim();
     let bare = trimmed.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(trimmed);
@@ -43,7 +43,7 @@ pub(crate) fn of_text(contents: &str) -> Option<Value> {
     }
 }
 
-/// An answer that the grammar does not know: words if it is only that, else its writing.
+/// Returns an answer that the grammar does not know: words if it is only that, else its writing.
 ///
 /// Text commands say nothing here, so `n \text{ is odd}` is the text `n is odd`.
 pub(crate) fn unread(text: &str) -> Value {
@@ -101,7 +101,7 @@ pub(crate) fn fold(words: &str) -> String {
     folded
 }
 
-/// The writing without spaces and sizing commands: how unparsed answers are compared.
+/// Returns the writing without spaces and sizing commands: how unparsed answers are compared.
 pub(crate) fn squeeze(answer: &str) -> String {
     let mut squeezed = String::with_capacity(answer.len());
     let mut rest = answer;
@@ -122,9 +122,162 @@ pub(crate) fn squeeze(answer: &str) -> String {
     squeezed
 }
 
-/// Whether `mark` is only the beginning of a longer command, as `\left` is in `\leftarrow`.
+/// Returns whether `mark` is only the beginning of a longer command, as `\left` is in `\leftarrow`.
 fn continues_command(text: &str, mark: &str) -> bool {
     mark.len() > 2 && text[mark.len()..].starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+/// Commands that stand between operands or close a group.
+pub(crate) fn is_operator(name: &str) -> bool {
+    const OPERATORS: [&str; 44] = [
+        "cup",
+        "cap",
+        "setminus",
+        "backslash",
+        "le",
+        "leq",
+        "leqslant",
+        "leqq",
+        "ge",
+        "geq",
+        "geqslant",
+        "geqq",
+        "lt",
+        "gt",
+        "ne",
+        "neq",
+        "in",
+        "approx",
+        "equiv",
+        "simeq",
+        "pm",
+        "mp",
+        "lor",
+        "land",
+        "vee",
+        "end",
+        "rangle",
+        "rfloor",
+        "rceil",
+        "rvert",
+        "rbrace",
+        "vert",
+        "mid",
+        "to",
+        "rightarrow",
+        "Rightarrow",
+        "implies",
+        "qedhere",
+        "cdot",
+        "times",
+        "div",
+        "over",
+        "cdots",
+        "ldots",
+    ];
+    OPERATORS.contains(&name)
+}
+
+/// Commands whose argument is prose.
+pub(crate) fn is_text_command(name: &str) -> bool {
+    matches!(
+        name,
+        "text" | "mbox" | "textrm" | "textbf" | "textit" | "textnormal" | "hbox" | "rm" | "mathrm"
+    )
+}
+
+/// Functions that may be written without a backslash.
+pub(crate) fn is_function_word(word: &str) -> bool {
+    function_named(word).is_some()
+        || matches!(word, "sqrt" | "log" | "exp" | "pi" | "inf" | "infinity" | "and" | "or")
+}
+
+/// Signs of relations and operations that `verify` does not read: no symbols.
+pub(crate) fn is_unread_sign(name: &str) -> bool {
+    matches!(
+        name,
+        "not"
+            | "notin"
+            | "ni"
+            | "subset"
+            | "subseteq"
+            | "supset"
+            | "supseteq"
+            | "subsetneq"
+            | "sim"
+            | "nsim"
+            | "parallel"
+            | "nparallel"
+            | "perp"
+            | "propto"
+            | "mapsto"
+            | "longrightarrow"
+            | "leftarrow"
+            | "gets"
+            | "iff"
+            | "Leftrightarrow"
+            | "leftrightarrow"
+            | "Longrightarrow"
+            | "pmod"
+            | "bmod"
+            | "mod"
+            | "nmid"
+            | "prec"
+            | "succ"
+            | "ll"
+            | "gg"
+            | "oplus"
+            | "otimes"
+            | "wedge"
+            | "vdots"
+            | "ddots"
+            | "colon"
+            | "exists"
+            | "forall"
+            | "neg"
+            | "lnot"
+            | "because"
+            | "atop"
+            | "choose"
+            | "dots"
+            | "dotsc"
+            | "dotsb"
+            | "circ"
+            | "bullet"
+            | "cr"
+            | "star"
+            | "ast"
+            | "mathrel"
+            | "approx"
+            | "approxeq"
+            | "thickapprox"
+            | "doteq"
+            | "cong"
+            | "coloneqq"
+    )
+}
+
+/// Returns the function of this name, with or without a backslash.
+pub(crate) fn function_named(name: &str) -> Option<Function> {
+    Some(match name {
+        "sin" => Function::Sin,
+        "cos" => Function::Cos,
+        "tan" => Function::Tan,
+        "cot" => Function::Cot,
+        "sec" => Function::Sec,
+        "csc" => Function::Csc,
+        "arcsin" | "asin" => Function::ArcSin,
+        "arccos" | "acos" => Function::ArcCos,
+        "arctan" | "atan" => Function::ArcTan,
+        "sinh" => Function::Sinh,
+        "cosh" => Function::Cosh,
+        "tanh" => Function::Tanh,
+        "ln" => Function::Ln,
+        "abs" => Function::Abs,
+        "floor" => Function::Floor,
+        "ceil" => Function::Ceiling,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub struct BestOfGroup {
 }
 
 impl BestOfGroup {
-    /// The upper bound for `tasks` under `grader`.
+    /// Returns the upper bound for `tasks` under `grader`.
     pub fn new(_config: &Config, tasks: &TaskSet, grader: GraderProfile) -> Self {
         let label = |task: &crate::Task| (task.prompt.id.clone(), task.label.clone());
         Self { labels: tasks.tasks.iter().map(label).collect(), grader }

@@ -32,7 +32,7 @@ pub struct GroundTruth {
 }
 
 impl GroundTruth {
-    /// The upper bound for `tasks`, whose answers `profile` compares.
+    /// Returns the upper bound for `tasks`, whose answers `profile` compares.
     pub fn new(_config: &Config, tasks: &TaskSet, profile: GraderProfile) -> Self {
         let label = |task: &Task| (task.prompt.id.clone(), task.label.clone());
         Self { labels: tasks.tasks.iter().map(label).collect(), profile }

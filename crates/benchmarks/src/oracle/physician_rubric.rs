@@ -42,7 +42,7 @@ pub struct PhysicianRubric<'a> {
 }
 
 impl<'a> PhysicianRubric<'a> {
-    /// The upper bound for `tasks`, whose items `judge` answers.
+    /// Returns the upper bound for `tasks`, whose items `judge` answers.
     pub fn new(_config: &Config, tasks: &TaskSet, judge: &'a dyn Judge) -> Self {
         let label = |task: &Task| (task.prompt.id.clone(), task.label.clone());
         Self { labels: tasks.tasks.iter().map(label).collect(), judge }

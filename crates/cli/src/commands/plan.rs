@@ -137,7 +137,7 @@ impl Price {
             })).collect::<Vec<_>>(),
             "expenses": expenses.iter().map(|e| json!({
                 "endpoint": e.endpoint, "prompt-tokens": e.usage.num_prompt_tokens,
-                "generated-tokens": e.usage.num_generated_tokens, "money": e.money,
+                "generated-tokens": e.usage.num_generated_tokens, "cost-usd": e.cost_usd,
             })).collect::<Vec<_>>(),
             "training-runs": trainings.iter().map(|t| json!({
                 "label": t.demand.label, "steps": t.demand.num_steps,
@@ -303,11 +303,11 @@ impl Price {
                 HumanBytes(more)
             ));
         }
-        for Expense { endpoint, usage, money } in &self.expenses {
-            let money =
-                money.map_or_else(|| "no prices given".to_owned(), |m| format!("{m:.4} USD"));
+        for Expense { endpoint, usage, cost_usd } in &self.expenses {
+            let cost =
+                cost_usd.map_or_else(|| "no prices given".to_owned(), |m| format!("{m:.4} USD"));
             output.text(format!(
-                "`{endpoint}` reads up to about {} tokens and writes {}, without retries: {money}.",
+                "`{endpoint}` reads up to about {} tokens and writes {}, without retries: {cost}.",
                 usage.num_prompt_tokens, usage.num_generated_tokens
             ));
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use preceptor_core::ModelRole;
 use preceptor_experiment::{RoleCost, RunSummary};
 use serde_json::{Value, json};
 
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
 }
 
 fn roles_json(summary: &RunSummary) -> Value {
-    let role = |(name, cost): (&&str, &RoleCost)| {
+    let role = |(role, cost): (&ModelRole, &RoleCost)| {
         let failures = cost.failures.iter().map(|(kind, n)| (kind.name().to_owned(), json!(n)));
         let value = json!({
             "calls": cost.num_calls, "reused": cost.num_reused, "cost-usd": cost.cost_usd,
@@ -63,7 +64,7 @@ fn roles_json(summary: &RunSummary) -> Value {
             "generated-tokens": cost.usage.num_generated_tokens,
             "failures": failures.collect::<serde_json::Map<_, _>>(),
         });
-        ((*name).to_owned(), value)
+        (role.name().to_owned(), value)
     };
     Value::Object(summary.roles.iter().map(role).collect())
 }

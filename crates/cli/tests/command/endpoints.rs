@@ -249,8 +249,8 @@ fn the_plan_says_what_endpoints_will_cost() {
     let number = |key: &str| expense[key].as_f64().expect("a number");
     // 48 rollouts and as many verdicts, each of up to 512 tokens.
     assert_eq!(number("generated-tokens"), 2.0 * 48.0 * 512.0);
-    let money = (2.0 * number("prompt-tokens") + 10.0 * number("generated-tokens")) / 1e6;
-    assert!((number("money") - money).abs() < 1e-9);
+    let cost = (2.0 * number("prompt-tokens") + 10.0 * number("generated-tokens")) / 1e6;
+    assert!((number("cost-usd") - cost).abs() < 1e-9);
     run(&folder, "runs").expect_done();
     assert_eq!(plan()["expenses"], json!([]));
 }

@@ -24,7 +24,7 @@ fn garbled() -> Act {
 }
 
 #[test]
-fn what_may_pass_is_tried_again() {
+fn transient_failures_are_retried() {
     let passing: [fn() -> Act; 9] = [
         || error(500, "oops"),
         || error(429, "slow down"),
@@ -94,7 +94,7 @@ fn a_server_that_is_not_there_is_a_failed_connection() {
     };
     let endpoint = endpoint(&Config { prompt_price: 1.0, ..gone });
     assert_eq!(fail_one(&endpoint).kind, CallFailureKind::Connection);
-    assert_eq!(endpoint.spent().unreported_money, 0.0, "nothing was sent");
+    assert_eq!(endpoint.spent().unreported_usd, 0.0, "nothing was sent");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_wrong_key_or_model_stops_the_run() {
         chain(&error).replace(&server.url(), "URL")
     };
     insta::assert_snapshot!(message(401, "Incorrect API key provided"), @"
-    use the endpoint: call endpoint `policy` at URL/chat/completions: the server does not let us in (HTTP 401): Incorrect API key provided
+    use the endpoint: call endpoint `policy` at URL/chat/completions: the server refuses the key (HTTP 401): Incorrect API key provided
     hint: check the key in the variable that `key-env` names, and what it may use
     ");
     insta::assert_snapshot!(message(404, "The model `x` does not exist."), @"
@@ -119,7 +119,7 @@ fn a_wrong_key_or_model_stops_the_run() {
     use the endpoint: call endpoint `policy` at URL/chat/completions: the account has no credit left (HTTP 402): Insufficient balance
     hint: pay the provider, or use another key; what was drawn so far is kept
     ");
-    assert!(message(403, "no").contains("does not let us in"));
+    assert!(message(403, "no").contains("refuses the key"));
     assert!(message(307, "moved").contains("not found"));
 }
 

@@ -58,13 +58,13 @@ fn a_spent_budget_is_a_failure_that_is_not_sent() {
     assert_eq!(heard.failures.len(), 8);
     assert!(heard.failures.iter().all(|failure| failure.2.kind == CallFailureKind::BudgetSpent));
     let spent = endpoint.spent();
-    assert!((spent.money - 0.01).abs() < 1e-12, "{spent:?}");
+    assert!((spent.cost_usd - 0.01).abs() < 1e-12, "{spent:?}");
     assert_eq!(spent.usage.num_generated_tokens, 10);
-    assert_eq!(spent.unreported_money, 0.0);
+    assert_eq!(spent.unreported_usd, 0.0);
 }
 
 #[test]
-fn what_a_lost_answer_may_have_cost_counts_against_the_budget() {
+fn a_lost_answer_counts_against_the_budget() {
     let server = Server::start(|_| truncated());
     let config =
         Config { generated_price: 1000.0, budget: Some(1.2), max_retries: 5, ..config(&server) };
@@ -72,7 +72,7 @@ fn what_a_lost_answer_may_have_cost_counts_against_the_budget() {
     let failure = fail_one(&endpoint);
     assert_eq!(failure.kind, CallFailureKind::BudgetSpent);
     assert_eq!(server.received().len(), 2);
-    assert!((endpoint.spent().unreported_money - 1.024).abs() < 1e-12);
+    assert!((endpoint.spent().unreported_usd - 1.024).abs() < 1e-12);
 }
 
 /// The second call has to wait for a minute, and the first stops the run before that.

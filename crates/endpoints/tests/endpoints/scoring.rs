@@ -67,7 +67,7 @@ fn a_text_over_the_context_window_has_no_log_probabilities() {
 }
 
 #[test]
-fn what_cannot_be_scored_is_unsupported_before_any_call() {
+fn unscorable_text_is_refused_before_any_call() {
     let server = Server::start(echo);
     let refused = |config: &Config, request: ScoreRequest| {
         let error = endpoint(config).score(&[request]).unwrap_err();
@@ -84,8 +84,8 @@ fn what_cannot_be_scored_is_unsupported_before_any_call() {
         ),
     ];
     insta::assert_snapshot!(messages.join("\n"), @"
-    use the endpoint: the setting `scoring` is off; switch it on if the server gives prompts back with log-probabilities (vLLM, llama-cpp-python)
-    use the endpoint: only continuations of plain text can be scored; a chat's template is known to the server alone
+    use the endpoint: the setting `scoring` is off; switch it on if the server returns prompts with log-probabilities (vLLM, llama-cpp-python)
+    use the endpoint: only continuations of plain text can be scored; only the server knows the chat template
     use the endpoint: only continuations given as text can be scored, not as tokens
     ");
     assert!(server.received().is_empty());

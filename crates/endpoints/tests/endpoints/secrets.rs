@@ -74,7 +74,7 @@ fn a_key_that_a_server_gives_back_is_cut_out_everywhere() {
     rejected: HTTP 400: bad header: Bearer [redacted]
     server-error: HTTP 500: <html>Bearer [redacted]</html>
     bad-reply: not an answer: invalid type: string "Bearer [redacted]", expected a sequence at line 1 column 45
-    bad-reply: an error instead of an answer: {"authorization":"Bearer [redacted]"}
+    bad-reply: expected an answer, found an error: {"authorization":"Bearer [redacted]"}
     bad-reply: an answer that ended by `Bearer [redacted]`
     rejected: HTTP 413: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxBearer [redacted]
     rate-limited: HTTP 429: Bearer [redacted]

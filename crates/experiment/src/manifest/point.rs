@@ -5,7 +5,7 @@ use std::iter;
 use std::rc::Rc;
 
 use preceptor_benchmarks::{Grader, Task, TaskSet};
-use preceptor_core::{Digest, ModelIdentity, Needs, PromptBody, Sampling};
+use preceptor_core::{Digest, ModelIdentity, Needs, PromptBody, Sampling, Split};
 use toml::{Table, Value};
 
 use crate::Error;
@@ -23,7 +23,7 @@ use crate::manifest::roles;
 use crate::manifest::settings::{AnchorSettings, GraderSettings, PolicySettings, SamplingSettings};
 use crate::manifest::tasks::Tasks;
 use crate::manifest::train::{check_sampling, check_splits, check_train, read_train, train_cell};
-use crate::manifest::train_settings::{Split, Train};
+use crate::manifest::train_settings::Train;
 use crate::plan::cell::Cell;
 use crate::plan::stages::{CellJudge, EvalJudge, RewardTerm, StageInputs, Stages, Writer};
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use preceptor_benchmarks::TaskSet;
-use preceptor_core::Sampling;
+use preceptor_core::{Sampling, Split};
 use preceptor_trainer::objective::grpo::LogprobTemperature;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -14,7 +14,7 @@ use crate::catalog::ObjectiveSettings;
 use crate::error::ManifestError;
 use crate::manifest::document::Document;
 use crate::manifest::read::{names_of, optional_table, read, read_kind};
-use crate::manifest::train_settings::{Metric, Split, Train, TrainSettings};
+use crate::manifest::train_settings::{Metric, Train, TrainSettings};
 use crate::plan::cell::Evaluation;
 use crate::plan::cell::Training;
 use crate::plan::cell::{Cell, RolloutDemand};

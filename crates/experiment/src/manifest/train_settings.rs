@@ -1,6 +1,6 @@
 //! The `[train]` table.
 
-use preceptor_core::OutOfRange;
+use preceptor_core::{OutOfRange, Split};
 use preceptor_models::{LayerStates, LoraConfig};
 use preceptor_trainer::{AdamWConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
@@ -222,27 +222,4 @@ impl TrainSettings {
 pub(crate) struct Train {
     pub(crate) settings: TrainSettings,
     pub(crate) objective: ObjectiveSettings,
-}
-
-/// Prompts that a policy is evaluated on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Split {
-    /// The prompts that the policy is trained on, without their labels.
-    TestTime,
-    /// Others.
-    HeldOut,
-    /// Prompts whose score may end the training run.
-    Validation,
-}
-
-impl Split {
-    /// Returns the name in manifests and tables.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::TestTime => "test-time",
-            Self::HeldOut => "held-out",
-            Self::Validation => "validation",
-        }
-    }
 }

@@ -185,6 +185,6 @@ impl ModelLoader for Models {
     }
 
     fn spent_usd(&self, name: &str) -> f64 {
-        self.endpoints.get(name).map_or(0.0, |endpoint| endpoint.spent().money)
+        self.endpoints.get(name).map_or(0.0, |endpoint| endpoint.spent().cost_usd)
     }
 }

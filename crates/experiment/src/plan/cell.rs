@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use preceptor_benchmarks::{Grader, TaskSet};
 use preceptor_core::record::{CellRecord, CellStages, EvaluationRecord, rollout_key};
-use preceptor_core::{Digest, ModelIdentity, Needs, Sampling};
+use preceptor_core::{Digest, ModelIdentity, Needs, Sampling, Split};
 use preceptor_models::Trace;
 use preceptor_store::StageSpec;
 use preceptor_trainer::objective::sft;
 
 use crate::Error;
 use crate::catalog::{AggregatorSettings, ObjectiveSettings};
-use crate::manifest::train_settings::{Split, TrainSettings};
+use crate::manifest::train_settings::TrainSettings;
 use crate::plan::stages::{
     CellJudge, EvalJudge, RewardTerm, StageInputs, Stages, Writer, grader_id, needs_of,
 };
@@ -221,7 +221,7 @@ impl Evaluation {
         let cell = &self.demand.cell;
         EvaluationRecord {
             step: self.step,
-            split: self.split.name().to_owned(),
+            split: self.split,
             num_rollouts: self.demand.group_size,
             prompts: cell.tasks.tasks.iter().map(|task| task.prompt.id.clone()).collect(),
             rollouts: cell.stages.rollouts.digest().clone(),

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use preceptor_core::Split;
 use preceptor_core::record::{
     CHOICE_KEY, GradeRecord, TrainChoiceRecord, ValidationLossRecord, rollout_key, step_key,
 };
@@ -14,7 +15,6 @@ use preceptor_store::Store;
 
 use crate::Error;
 use crate::manifest::train_settings::Metric;
-use crate::manifest::train_settings::Split;
 use crate::plan::cell::Evaluation;
 use crate::plan::cell::RolloutDemand;
 use crate::plan::cell::Training;

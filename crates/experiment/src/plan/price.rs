@@ -114,8 +114,8 @@ pub struct Expense {
     pub endpoint: String,
     /// Tokens to be read and written.
     pub usage: Usage,
-    /// Their price; none where the endpoint has no price.
-    pub money: Option<f64>,
+    /// Their cost in USD; none where the endpoint has no price.
+    pub cost_usd: Option<f64>,
 }
 
 /// The purpose of calls beyond the rollouts.
@@ -216,8 +216,8 @@ impl Plan {
         let remote =
             self.usage(store, false)?.into_iter().filter(|(name, _)| models.is_remote(name));
         let expense = |(name, usage): (String, Usage)| {
-            let money = models.price(&name, usage);
-            Expense { endpoint: name, usage, money }
+            let cost_usd = models.price(&name, usage);
+            Expense { endpoint: name, usage, cost_usd }
         };
         Ok(remote.map(expense).collect())
     }

@@ -6,55 +6,47 @@
 
 use std::collections::BTreeMap;
 
-use preceptor_core::Digest;
 use preceptor_core::record::{CostRecord, RECORD_FORMAT};
+use preceptor_core::{Digest, ModelRole};
 use preceptor_store::{StageSpec, Store};
 use serde::Serialize;
 
 use crate::Error;
 use crate::plan::resolved::Plan;
 
-/// Role of sampling rollouts.
-pub(crate) const ROLLOUTS: &str = "rollouts";
-/// Role of sampling in training steps.
-pub(crate) const TRAINING: &str = "training";
-/// Every role.
-const ROLES: [&str; 6] = [ROLLOUTS, TRAINING, "anchor", "judge", "policy", "eval-judge"];
-
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct SpendingSpec<'a> {
     format: u32,
     experiment: &'a str,
-    role: &'a str,
+    role: ModelRole,
 }
 
 impl Plan {
-    fn spending_spec(&self, role: &str) -> StageSpec {
+    fn spending_spec(&self, role: ModelRole) -> StageSpec {
         let spec = SpendingSpec { format: RECORD_FORMAT, experiment: &self.experiment, role };
         StageSpec::new("spending", &spec).expect("names are plain data")
     }
 
     /// Returns the stages in which runs note their spending, by role.
-    pub(crate) fn spending_stages(&self) -> BTreeMap<String, Digest> {
-        let stage = |role: &str| (role.to_owned(), self.spending_spec(role).digest().clone());
-        ROLES.into_iter().map(stage).collect()
+    pub(crate) fn spending_stages(&self) -> BTreeMap<ModelRole, Digest> {
+        let stage = |role| (role, self.spending_spec(role).digest().clone());
+        ModelRole::ALL.into_iter().map(stage).collect()
     }
 
     /// Adds what a run spent, by role.
     pub(crate) fn note_spending(
         &self,
         store: &Store,
-        spent: &BTreeMap<&str, CostRecord>,
+        spent: &BTreeMap<ModelRole, CostRecord>,
     ) -> Result<(), Error> {
-        debug_assert!(spent.keys().all(|role| ROLES.contains(role)), "every role has a stage");
-        for role in ROLES {
+        for role in ModelRole::ALL {
             let stage = store.stage(&self.spending_spec(role));
             if stage.keys()?.is_empty() {
                 stage.writer().append("role", &role)?;
                 stage.compact()?;
             }
-            if let Some(cost) = spent.get(role).filter(|cost| **cost != CostRecord::default()) {
+            if let Some(cost) = spent.get(&role).filter(|cost| **cost != CostRecord::default()) {
                 stage.add_cost(cost)?;
             }
         }

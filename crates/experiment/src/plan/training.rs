@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use preceptor_benchmarks::TaskSet;
 use preceptor_core::record::{RECORD_FORMAT, TrainingRecord};
-use preceptor_core::{Digest, ModelIdentity, Sampling};
+use preceptor_core::{Digest, ModelIdentity, Sampling, Split};
 use preceptor_models::{LoraConfig, Trace};
 use preceptor_store::{Error as StoreError, StageSpec};
 use preceptor_trainer::objective::grpo::LogprobTemperature;
@@ -13,7 +13,7 @@ use preceptor_trainer::{AdamWConfig, ScheduleConfig, warnings};
 use serde::Serialize;
 
 use crate::catalog::ObjectiveSettings;
-use crate::manifest::train_settings::{EarlyStopping, OldLogprobs, Split, Train, Truncated};
+use crate::manifest::train_settings::{EarlyStopping, OldLogprobs, Train, Truncated};
 use crate::plan::cell::{Cell, Evaluation, Training, ValidationLosses};
 use crate::plan::stages::{RewardTerm, StageInputs, TrainingData, needs_of};
 

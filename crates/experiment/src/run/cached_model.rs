@@ -15,7 +15,7 @@ use preceptor_core::record::{
 };
 use preceptor_core::{
     CallFailure, CallFailureKind, GenerationObserver, GenerationRequest, Generator, ModelIdentity,
-    PortError, Rollout, Sampling, ScoreRequest, Scorer, TokenScores, Usage,
+    ModelRole, PortError, Rollout, Sampling, ScoreRequest, Scorer, TokenScores, Usage,
 };
 use preceptor_store::StageSpec;
 use serde::Serialize;
@@ -31,7 +31,7 @@ const SCORES_PER_BATCH: usize = 64;
 /// A model in a role, every call of which is stored.
 pub(crate) struct CachedModel<'s, 'a> {
     pub(crate) session: &'s Session<'a>,
-    pub(crate) role: &'static str,
+    pub(crate) role: ModelRole,
     pub(crate) name: String,
     pub(crate) identity: ModelIdentity,
 }
@@ -40,7 +40,7 @@ pub(crate) struct CachedModel<'s, 'a> {
 #[serde(rename_all = "kebab-case")]
 struct CallsSpec<'a> {
     format: u32,
-    role: &'a str,
+    role: ModelRole,
     model: &'a ModelIdentity,
     sampling: &'a Sampling,
 }
@@ -49,7 +49,7 @@ struct CallsSpec<'a> {
 #[serde(rename_all = "kebab-case")]
 struct ScoresSpec<'a> {
     format: u32,
-    role: &'a str,
+    role: ModelRole,
     model: &'a ModelIdentity,
 }
 
@@ -63,7 +63,7 @@ fn through_port(error: Error) -> PortError {
 
 impl CachedModel<'_, '_> {
     fn label(&self) -> String {
-        format!("{} · {}", self.role, self.name)
+        format!("{} · {}", self.role.name(), self.name)
     }
 
     fn generate_missing(
@@ -196,7 +196,7 @@ impl CachedModel<'_, '_> {
             total.usage.num_prompt_tokens += cost.num_prompt_tokens;
             total.usage.num_generated_tokens += cost.num_generated_tokens;
             total.seconds += cost.wall_secs;
-            total.cost_usd += cost.money;
+            total.cost_usd += cost.cost_usd;
         });
     }
 }

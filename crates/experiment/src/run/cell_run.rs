@@ -6,7 +6,7 @@ use preceptor_answers::{classify, extract_boxed};
 use preceptor_benchmarks::Task;
 use preceptor_core::record::{AggregateRecord, AnswerClassRecord, RewardRecord};
 use preceptor_core::{
-    Aggregate, AggregateOutcome, Group, GroupReward, PromptId, PseudoReference, Rollout,
+    Aggregate, AggregateOutcome, Group, GroupReward, ModelRole, PromptId, PseudoReference, Rollout,
 };
 use preceptor_store::StageSpec;
 use serde::Serialize;
@@ -197,7 +197,7 @@ impl CellRun<'_, '_> {
         let Self { cell, session } = *self;
         let policy = CachedModel {
             session,
-            role: "policy",
+            role: ModelRole::Policy,
             name: cell.policy_name.clone(),
             identity: cell.model.clone(),
         };

@@ -1,7 +1,7 @@
 //! Aggregates and rewards of groups, for any policy.
 
 use preceptor_core::{
-    Aggregate, AggregateRequest, Group, GroupReward, Judge, LanguageModel, PromptId,
+    Aggregate, AggregateRequest, Group, GroupReward, Judge, LanguageModel, ModelRole, PromptId,
     PseudoReference, RewardDeriver, RewardRequest,
 };
 use preceptor_rewards::{Term, WeightedSum};
@@ -32,13 +32,13 @@ impl Estimation<'_, '_> {
         let Self { cell, session, policy, .. } = *self;
         let anchor = CachedModel {
             session,
-            role: "anchor",
+            role: ModelRole::Anchor,
             name: cell.anchor.name.clone(),
             identity: cell.anchor.identity.clone(),
         };
         let judge_model = cell.judge.as_ref().map(|judge| CachedModel {
             session,
-            role: "judge",
+            role: ModelRole::Judge,
             name: judge.name.clone(),
             identity: judge.identity.clone(),
         });

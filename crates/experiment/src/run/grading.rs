@@ -6,7 +6,7 @@ use preceptor_benchmarks::healthbench_strict::{self, Item};
 use preceptor_benchmarks::pocket_rules::PocketRules;
 use preceptor_benchmarks::{Grader, Task, grade};
 use preceptor_core::record::{GradeRecord, Score, rollout_key};
-use preceptor_core::{JudgedCriterion, PromptId, Rollout};
+use preceptor_core::{JudgedCriterion, ModelRole, PromptId, Rollout};
 
 use crate::Error;
 use crate::manifest::settings::EvalJudgeSettings;
@@ -133,7 +133,7 @@ fn judged_record(task: &Task, grade: healthbench_strict::Graded) -> Outcome<Grad
 fn eval_judge<'s, 'a>(cell: &Cell, session: &'s Session<'a>) -> Option<CachedModel<'s, 'a>> {
     cell.eval_judge.as_ref().map(|judge| CachedModel {
         session,
-        role: "eval-judge",
+        role: ModelRole::EvalJudge,
         name: judge.settings.model.clone(),
         identity: judge.identity.clone(),
     })

@@ -6,13 +6,13 @@ use std::error::Error as StdError;
 use preceptor_benchmarks::Task;
 use preceptor_core::record::{PromptRecord, RolloutRecord, rollout_key};
 use preceptor_core::{
-    CallFailure, GenerationObserver, GenerationRequest, PromptId, Rollout, RolloutSeed, Usage,
+    CallFailure, GenerationObserver, GenerationRequest, ModelRole, PromptId, Rollout, RolloutSeed,
+    Usage,
 };
 use preceptor_store::{Keys, Stage};
 
 use crate::Error;
 use crate::plan::cell::{Cell, RolloutDemand};
-use crate::plan::spending::ROLLOUTS;
 use crate::progress::Unit;
 use crate::run::seeds::prompt_seed;
 use crate::run::session::Session;
@@ -91,11 +91,11 @@ pub(crate) fn fill_rollouts(demand: &RolloutDemand, session: &Session<'_>) -> Re
         summary.num_rollouts += cost.num_records;
         summary.num_failed += num_failed;
     });
-    session.add_cost(ROLLOUTS, |total| {
+    session.add_cost(ModelRole::Rollouts, |total| {
         total.num_calls += cost.num_records;
         total.usage += usage;
         total.seconds += cost.wall_secs;
-        total.cost_usd += cost.money;
+        total.cost_usd += cost.cost_usd;
     });
     generated?;
     Ok(())

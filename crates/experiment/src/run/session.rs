@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use preceptor_core::{Digest, LanguageModel, Rollout};
+use preceptor_core::{Digest, LanguageModel, ModelRole, Rollout};
 use preceptor_models::Model;
 use preceptor_store::Store;
 
@@ -100,7 +100,7 @@ impl<'a> Session<'a> {
         self.models.borrow().spent_usd(name)
     }
 
-    pub(crate) fn add_cost(&self, role: &'static str, add: impl FnOnce(&mut RoleCost)) {
+    pub(crate) fn add_cost(&self, role: ModelRole, add: impl FnOnce(&mut RoleCost)) {
         self.count(|summary| add(summary.roles.entry(role).or_default()));
     }
 

@@ -93,7 +93,7 @@ impl<'s, 'a> StageFiller<'s, 'a> {
         drop(self.writer);
         if let Some((model, before, since)) = &self.asked {
             self.cost.wall_secs = since.elapsed().as_secs_f64();
-            self.cost.money = self.session.spent_usd(model) - before;
+            self.cost.cost_usd = self.session.spent_usd(model) - before;
             if self.cost.num_records > 0 {
                 self.stage.add_cost(&self.cost)?;
             }

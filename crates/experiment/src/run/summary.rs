@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use preceptor_core::{CallFailureKind, Usage};
+use preceptor_core::{CallFailureKind, ModelRole, Usage};
 use preceptor_models::GenerationOptions;
 
 /// Settings of a run that don't reach its results.
@@ -45,7 +45,7 @@ pub struct RunSummary {
     /// Tokens read and written.
     pub usage: Usage,
     /// Calls beyond rollouts, by role.
-    pub roles: BTreeMap<&'static str, RoleCost>,
+    pub roles: BTreeMap<ModelRole, RoleCost>,
     /// Training steps that were made.
     pub num_steps: u64,
     /// Records that could not be made. Running again tries them again.

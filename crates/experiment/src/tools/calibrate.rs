@@ -21,8 +21,8 @@ use std::path::Path;
 use preceptor_aggregators::probes::{OrderReport, run_order_probes};
 use preceptor_core::{
     Criterion, GenerationObserver, GenerationRequest, Generator, JudgeFailure, ModelIdentity,
-    PortError, Prompt, PromptBody, PromptId, Rollout, RolloutSeed, Sampling, ScoreRequest, Scorer,
-    TokenScores, Verdict, VerdictRequest,
+    ModelRole, PortError, Prompt, PromptBody, PromptId, Rollout, RolloutSeed, Sampling,
+    ScoreRequest, Scorer, TokenScores, Verdict, VerdictRequest,
 };
 use preceptor_judges::{ProbeReport, run_probes};
 use preceptor_stats::{Confusion, krippendorff_alpha, slope};
@@ -149,7 +149,7 @@ pub fn calibrate(
             .map(|repeat| verdicts(&session, &judge, &cases, repeat))
             .collect::<Result<Vec<_>, _>>()?;
         let probes = with_judge(&session, &judge, 0, |judge| Ok(run_probes(judge)?))?;
-        let cost = session.take_summary().roles.remove("judge").unwrap_or_default();
+        let cost = session.take_summary().roles.remove(&ModelRole::Judge).unwrap_or_default();
         let name = format!("{} · {}", document.name(), judge.name);
         judges.push(quality(name, &cases, &repeats, probes, cost));
         first_verdicts.extend(repeats.into_iter().take(1));
@@ -186,7 +186,7 @@ fn probe_anchor(
     anchor: Writer,
 ) -> Result<AnchorQuality, Error> {
     let Writer { name, identity, sampling } = anchor;
-    let model = CachedModel { session, role: "anchor", name: name.clone(), identity };
+    let model = CachedModel { session, role: ModelRole::Anchor, name: name.clone(), identity };
     let probes = run_order_probes(&model, &sampling)?;
     Ok(AnchorQuality { name: format!("{} · {name}", document.name()), probes })
 }
@@ -250,8 +250,10 @@ fn with_judge<T>(
     use_it: impl FnOnce(&dyn preceptor_core::Judge) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let (name, identity) = (judge.name.clone(), judge.identity.clone());
-    let model =
-        RepeatedModel { inner: CachedModel { session, role: "judge", name, identity }, repeat };
+    let model = RepeatedModel {
+        inner: CachedModel { session, role: ModelRole::Judge, name, identity },
+        repeat,
+    };
     let built = judge.settings.build(&model)?;
     use_it(built.as_ref())
 }

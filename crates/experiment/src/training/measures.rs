@@ -1,46 +1,52 @@
-//! Measures of a step: those named in [`STEP_MEASURES`].
-//!
-//! [`STEP_MEASURES`]: preceptor_core::record::STEP_MEASURES
+//! Values of a training step's measures, the [`StepMeasure`]s.
 
 use std::collections::BTreeMap;
 
 use preceptor_answers::{classify, extract_boxed};
+use preceptor_core::StepMeasure;
 use preceptor_core::record::{Score, TrainGroupRecord};
 use preceptor_trainer::{GroupAdvantages, Report, Signal};
 
 use crate::manifest::train_settings::OldLogprobs;
 use crate::training::estimated::{EstimatedGroup, reference_of};
 
+/// The values of a step. A measure without a finite value is absent.
+#[derive(Debug, Default)]
+pub(crate) struct StepMeasures(pub(crate) BTreeMap<StepMeasure, f64>);
+
+impl StepMeasures {
+    pub(super) fn put(&mut self, measure: StepMeasure, value: Option<f64>) {
+        self.0.extend(value.filter(|value| value.is_finite()).map(|value| (measure, value)));
+    }
+}
+
 /// Measures rewards, groups and advantages.
 pub(super) fn measure_rewards(
     estimated: &[EstimatedGroup<'_>],
     with_kl: &[Vec<Option<f64>>],
     normalised: &[GroupAdvantages],
-    measures: &mut BTreeMap<String, f64>,
+    measures: &mut StepMeasures,
 ) {
-    let mut put = |name: &str, value: Option<f64>| {
-        measures.extend(value.map(|value| (name.to_owned(), value)));
-    };
     let rewards: Vec<f64> = estimated
         .iter()
         .flat_map(|group| group.reward.rewards.iter().filter_map(|reward| reward.value.value()))
         .collect();
-    put("reward-mean", mean(&rewards));
-    put("reward-std", standard_deviation(&rewards));
+    measures.put(StepMeasure::RewardMean, mean(&rewards));
+    measures.put(StepMeasure::RewardStd, standard_deviation(&rewards));
     let with_kl: Vec<f64> = with_kl.iter().flatten().copied().flatten().collect();
-    put("reward-with-kl-mean", mean(&with_kl));
+    measures.put(StepMeasure::RewardWithKlMean, mean(&with_kl));
     let num_groups = normalised.len();
-    for (name, signal) in [
-        ("groups-varied", Signal::Varied),
-        ("groups-zero-variance", Signal::ZeroVariance),
-        ("groups-too-few-rewards", Signal::TooFewRewards),
+    for (measure, signal) in [
+        (StepMeasure::GroupsVaried, Signal::Varied),
+        (StepMeasure::GroupsZeroVariance, Signal::ZeroVariance),
+        (StepMeasure::GroupsTooFewRewards, Signal::TooFewRewards),
     ] {
         let count = normalised.iter().filter(|group| group.signal == signal).count();
-        put(name, Some(share(count, num_groups)));
+        measures.put(measure, Some(share(count, num_groups)));
     }
     let advantages: Vec<_> = normalised.iter().flat_map(|group| &group.advantages).collect();
     let left_out = advantages.iter().filter(|advantage| advantage.is_none()).count();
-    put("left-out", Some(share(left_out, advantages.len())));
+    measures.put(StepMeasure::LeftOut, Some(share(left_out, advantages.len())));
 }
 
 /// Measures lengths and answers of the rollouts and pseudo-references; `compares_answers` where labels
@@ -48,22 +54,19 @@ pub(super) fn measure_rewards(
 pub(super) fn measure_groups(
     records: &[TrainGroupRecord],
     compares_answers: bool,
-    measures: &mut BTreeMap<String, f64>,
+    measures: &mut StepMeasures,
 ) {
     let rollouts = || records.iter().flat_map(|record| &record.rollouts);
     let lengths: Vec<usize> = rollouts().map(|rollout| rollout.token_ids.len()).collect();
     measure_lengths(&lengths, measures);
     let truncated = rollouts().filter(|rollout| rollout.finish.is_truncated()).count();
-    let mut put = |name: &str, value: Option<f64>| {
-        measures.extend(value.map(|value| (name.to_owned(), value)));
-    };
-    put("truncated", Some(share(truncated, lengths.len())));
+    measures.put(StepMeasure::Truncated, Some(share(truncated, lengths.len())));
     let estimated: Vec<_> =
         records.iter().filter_map(|record| Some((record, record.aggregate.as_ref()?))).collect();
     let missing = estimated.iter().filter(|(_, aggregate)| reference_of(aggregate).is_none());
     let missing = missing.count();
     if !estimated.is_empty() {
-        put("reference-missing", Some(share(missing, estimated.len())));
+        measures.put(StepMeasure::ReferenceMissing, Some(share(missing, estimated.len())));
     }
     if !compares_answers {
         return;
@@ -84,13 +87,14 @@ pub(super) fn measure_groups(
             differs.push(f64::from(u8::from(!own.largest().contains(&class))));
         }
     }
-    put("unique-answers", mean(&unique));
-    put("no-answer", Some(share(without, lengths.len())));
-    put("reference-differs", mean(&differs));
+    measures.put(StepMeasure::UniqueAnswers, mean(&unique));
+    measures.put(StepMeasure::NoAnswer, Some(share(without, lengths.len())));
+    measures.put(StepMeasure::ReferenceDiffers, mean(&differs));
     let scores = records.iter().flat_map(|record| &record.scores);
-    put("score-mean", mean(&scores.filter_map(Score::value).collect::<Vec<_>>()));
+    measures
+        .put(StepMeasure::ScoreMean, mean(&scores.filter_map(Score::value).collect::<Vec<_>>()));
     let references = records.iter().filter_map(|record| record.reference_score.as_ref()?.value());
-    put("reference-score", mean(&references.collect::<Vec<_>>()));
+    measures.put(StepMeasure::ReferenceScore, mean(&references.collect::<Vec<_>>()));
 }
 
 /// Measures the KL divergence, the mass that sampling kept, and with recomputed log-probabilities their
@@ -99,11 +103,8 @@ pub(super) fn measure_logprobs(
     estimated: &[EstimatedGroup<'_>],
     old: &[Vec<Vec<f32>>],
     source: OldLogprobs,
-    measures: &mut BTreeMap<String, f64>,
+    measures: &mut StepMeasures,
 ) {
-    let mut put = |name: &str, value: Option<f64>| {
-        measures.extend(value.map(|value| (name.to_owned(), value)));
-    };
     let (mut log_ratios, mut gap) = (Vec::new(), 0.0_f64);
     for (group, old) in estimated.iter().zip(old) {
         for (index, old) in old.iter().enumerate() {
@@ -116,39 +117,35 @@ pub(super) fn measure_logprobs(
             }
         }
     }
-    put("kl", mean(&log_ratios));
+    measures.put(StepMeasure::Kl, mean(&log_ratios));
     let masses = estimated.iter().flat_map(|group| &group.traces);
     let masses = masses.flat_map(|trace| trace.kept_mass.iter().copied().map(f64::from));
-    put("kept-mass", mean(&masses.collect::<Vec<_>>()));
+    measures.put(StepMeasure::KeptMass, mean(&masses.collect::<Vec<_>>()));
     if source == OldLogprobs::Recompute {
-        put("sampler-gap", Some(gap));
+        measures.put(StepMeasure::SamplerGap, Some(gap));
     }
 }
 
 /// Returns the measures of a step's updates.
-pub(super) fn measures_of(reports: &[Report]) -> BTreeMap<String, f64> {
-    let mut measures = BTreeMap::new();
+pub(super) fn measures_of(reports: &[Report]) -> StepMeasures {
+    let mut measures = StepMeasures::default();
     let (Some(first), Some(last)) = (reports.first(), reports.last()) else { return measures };
-    let mut put = |name: &str, value: Option<f64>| {
-        measures.extend(value.map(|value| (name.to_owned(), value)));
-    };
     let mean_of =
         |number: fn(&Report) -> f64| mean(&reports.iter().map(number).collect::<Vec<_>>());
-    put("learning-rate", Some(last.learning_rate));
-    put("loss", mean_of(|report| report.loss));
-    put("entropy", mean_of(|report| report.entropy));
-    put("gradient-norm", mean_of(|report| report.gradient_norm));
+    measures.put(StepMeasure::LearningRate, Some(last.learning_rate));
+    measures.put(StepMeasure::Loss, mean_of(|report| report.loss));
+    measures.put(StepMeasure::Entropy, mean_of(|report| report.entropy));
+    measures.put(StepMeasure::GradientNorm, mean_of(|report| report.gradient_norm));
     let clipped: Vec<f64> = reports.iter().filter_map(|r| r.metrics.clip_fraction()).collect();
-    put("clip-fraction", mean(&clipped));
-    put("sampler-gap", first.metrics.from_sampling.max_abs_log_ratio());
+    measures.put(StepMeasure::ClipFraction, mean(&clipped));
+    measures.put(StepMeasure::SamplerGap, first.metrics.from_sampling.max_abs_log_ratio());
     measures
 }
 
-pub(super) fn measure_lengths(lengths: &[usize], measures: &mut BTreeMap<String, f64>) {
+pub(super) fn measure_lengths(lengths: &[usize], measures: &mut StepMeasures) {
     let numbers: Vec<f64> = lengths.iter().map(|length| *length as f64).collect();
-    measures.extend(mean(&numbers).map(|mean| ("tokens-mean".to_owned(), mean)));
-    let most = lengths.iter().max().map(|most| ("tokens-max".to_owned(), *most as f64));
-    measures.extend(most);
+    measures.put(StepMeasure::TokensMean, mean(&numbers));
+    measures.put(StepMeasure::TokensMax, numbers.iter().copied().reduce(f64::max));
 }
 
 pub(super) fn share(count: usize, of: usize) -> f64 {

@@ -55,7 +55,7 @@ impl StepRecords {
         outcome: &Outcome,
         step: u64,
     ) -> Result<(), Error> {
-        let record = TrainStepRecord { step, measures: outcome.measures.clone() };
+        let record = TrainStepRecord { step, measures: outcome.measures.0.clone() };
         if self.steps.present.contains(&step_key(step)) {
             let known = self.steps.stage.load::<TrainStepRecord>()?.records;
             if known.get(&step_key(step)) != Some(&record) {

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use preceptor_core::Seed;
 use preceptor_core::record::{TrainStepRecord, step_key};
+use preceptor_core::{Seed, StepMeasure};
 use preceptor_models::{LocalModel, Model, Trainable, available_memory};
 use preceptor_trainer::{
     Checkpoint, Checkpoints, Learner, MemoryEstimate, OptimizerConfig, Schedule,
@@ -418,7 +418,7 @@ impl<'c> TrainRun<'c, '_> {
         let mut scalars: events::Scalars = BTreeMap::new();
         for record in steps.into_values() {
             let named = record.measures.into_iter();
-            let named = named.map(|(name, value)| (format!("train/{name}"), value));
+            let named = named.map(|(measure, value)| (format!("train/{}", measure.name()), value));
             scalars.entry(record.step).or_default().extend(named);
         }
         for evaluation in &self.training.evaluations {
@@ -463,9 +463,17 @@ fn needs_another_policy(cell: &Cell, training: &Training) -> bool {
 
 /// Formats the measures of a step that people look at first.
 fn summary_line(outcome: &Outcome) -> String {
-    let shown = ["loss", "reward-mean", "score-mean", "reference-score", "kl", "entropy"];
-    let number = |name: &&str| {
-        outcome.measures.get(*name).map(|value| format!("{} {value:.4}", name.replace("-mean", "")))
+    let shown = [
+        StepMeasure::Loss,
+        StepMeasure::RewardMean,
+        StepMeasure::ScoreMean,
+        StepMeasure::ReferenceScore,
+        StepMeasure::Kl,
+        StepMeasure::Entropy,
+    ];
+    let number = |measure: &StepMeasure| {
+        let value = outcome.measures.0.get(measure)?;
+        Some(format!("{} {value:.4}", measure.name().replace("-mean", "")))
     };
     let mut parts: Vec<String> = shown.iter().filter_map(number).collect();
     let total: f64 = outcome.cost.seconds.values().sum();

@@ -8,8 +8,8 @@ use preceptor_benchmarks::{Task, grade};
 use preceptor_core::record::{TrainCostRecord, TrainGroupRecord};
 use preceptor_core::{
     Aggregate, AggregateOutcome, Continuation, GenerationObserver, GenerationRequest, Group,
-    GroupReward, PromptId, PseudoReference, Rollout, RolloutSeed, ScoreRequest, TokenDistribution,
-    Usage,
+    GroupReward, PromptId, PseudoReference, Rollout, RolloutSeed, ScoreRequest, StepMeasure,
+    TokenDistribution, Usage,
 };
 use preceptor_models::{LocalModel, RolloutTrace, TracedRollout};
 use preceptor_trainer::objective::grpo;
@@ -28,7 +28,8 @@ use crate::training::estimated::{
     EstimatedGroup, is_transient, recomputed, reference_of, token_traces, trained_group,
 };
 use crate::training::measures::{
-    measure_groups, measure_lengths, measure_logprobs, measure_rewards, measures_of, share,
+    StepMeasures, measure_groups, measure_lengths, measure_logprobs, measure_rewards, measures_of,
+    share,
 };
 use crate::training::order::prompts_of_step;
 
@@ -45,7 +46,7 @@ pub(crate) struct Step<'s, 'a> {
 /// Records of a step.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) measures: BTreeMap<String, f64>,
+    pub(crate) measures: StepMeasures,
     pub(crate) groups: Vec<TrainGroupRecord>,
     pub(crate) cost: TrainCostRecord,
 }
@@ -220,7 +221,7 @@ impl<'s> Step<'s, '_> {
         let lengths = groups.iter().flat_map(|group| &group.rollouts).map(|tokens| tokens.len());
         measure_lengths(&lengths.collect::<Vec<_>>(), &mut measures);
         let missing = tasks.len() - groups.len();
-        measures.insert("reference-missing".to_owned(), share(missing, tasks.len()));
+        measures.put(StepMeasure::ReferenceMissing, Some(share(missing, tasks.len())));
         Ok(self.outcome(measures, Vec::new(), &reports, phases, Count::default()))
     }
 
@@ -392,13 +393,12 @@ impl<'s> Step<'s, '_> {
 
     fn outcome(
         &self,
-        mut measures: BTreeMap<String, f64>,
+        measures: StepMeasures,
         groups: Vec<TrainGroupRecord>,
         reports: &[Report],
         phases: Phases,
         count: Count,
     ) -> Outcome {
-        measures.retain(|_, value| value.is_finite());
         let cost = TrainCostRecord {
             step: self.number,
             seconds: phases.into_seconds(),

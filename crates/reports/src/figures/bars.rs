@@ -1,5 +1,5 @@
-//! Horizontal bars with names on the left, whiskers and values: readable with any number of rows and
-//! any length of name.
+//! Horizontal bars with names on the left, whiskers and values: readable with any number of rows
+//! and any length of name.
 
 use plotters::coord::Shift;
 use plotters::drawing::DrawingArea;
@@ -11,15 +11,15 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::canvas::{BOUND_COLOR, Drawing, FONT, SIZE, color};
 
-/// One bar.
+/// A bar.
 pub(super) struct Bar {
     pub(super) name: String,
     pub(super) value: f64,
     pub(super) low: f64,
     pub(super) high: f64,
-    /// What is written beside it.
+    /// The text at its right.
     pub(super) text: String,
-    /// Number of its colour; none for an upper bound.
+    /// The index of its colour; none for an upper bound.
     pub(super) color: Option<usize>,
 }
 
@@ -27,24 +27,24 @@ pub(super) struct Bar {
 pub(super) struct Bars {
     pub(super) title: String,
     pub(super) footer: String,
-    /// What the lengths are.
+    /// The title of the axis.
     pub(super) axis: &'static str,
-    /// Where bars begin, and a line is drawn.
+    /// The value at which bars begin.
     pub(super) origin: f64,
-    /// The least that the axis shows.
+    /// The range that the axis shows at least.
     pub(super) shown: (f64, f64),
     pub(super) bars: Vec<Bar>,
 }
 
-/// Pixels of a row.
+/// Height of a row in pixels.
 const ROW: u32 = 30;
 /// Pixels above and below the rows.
 const AROUND: u32 = 128;
-/// Pixels that a letter of a name takes, at most on average.
+/// Width of a letter of a name in pixels, at most on average.
 const LETTER: usize = 7;
 
 impl Bars {
-    /// The range of the axis: everything, with some room where it ends inside of what can be.
+    /// Returns the range of the axis: all values, with a margin where they exceed the least range.
     fn range(&self) -> (f64, f64) {
         let low = self.bars.iter().map(|bar| bar.low.min(bar.value)).fold(self.shown.0, f64::min);
         let high = self.bars.iter().map(|bar| bar.high.max(bar.value)).fold(self.shown.1, f64::max);

@@ -1,4 +1,4 @@
-//! One drawing, two files.
+//! Drawing into SVG and PNG files.
 
 use std::path::Path;
 use std::sync::Once;
@@ -13,9 +13,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 use preceptor_store::replace_file;
 
-use super::Figure;
 use crate::Error;
-use crate::write::write_bytes;
+use crate::file::write_bytes;
 
 /// The font of all text, by its role in SVG.
 pub(super) const FONT: &str = "sans-serif";
@@ -32,22 +31,33 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
     RGBColor(60, 60, 60),
 ];
-/// Upper bounds.
+/// The colour of upper bounds.
 pub(super) const BOUND_COLOR: RGBColor = RGBColor(140, 140, 140);
 
-/// The colour with a number; they come round again.
+/// Returns the colour of an index; colours repeat.
 pub(super) fn color(number: usize) -> RGBColor {
     COLORS[number % COLORS.len()]
 }
 
-/// Whether the colour with this number has come round before.
+/// Returns whether an earlier index has the same colour.
 pub(super) fn is_repeated(number: usize) -> bool {
     number >= COLORS.len()
 }
 
-/// Something that can be drawn on any backend. `scale` multiplies every length.
+/// A figure that was drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    /// Name of its files.
+    pub(crate) name: String,
+    /// The caption.
+    pub(crate) caption: String,
+    /// The SVG text, for the page.
+    pub(crate) svg: String,
+}
+
+/// A drawing for any backend. `scale` multiplies every length.
 pub(super) trait Drawing {
-    /// Pixels of its SVG.
+    /// Returns the size of the SVG in pixels.
     fn size(&self) -> (u32, u32) {
         SIZE
     }

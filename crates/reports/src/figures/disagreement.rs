@@ -1,14 +1,13 @@
-//! How often two aggregators give different answers to the same group, and who is right then, at the
-//! largest group size. Pairs are those of the aggregator that the table names first.
+//! Share of groups to which two aggregators give different answers, and which of them is right
+//! then, at the largest group size. Pairs are those of the aggregator that the table names first.
 
 use std::path::Path;
 
 use super::bars::{Bar, Bars};
-use super::canvas::save;
-use super::score_rows::subjects;
-use super::{Figure, by_setting};
+use super::canvas::{Figure, save};
+use super::score_rows::{Subject, by_setting, subjects};
 use crate::Error;
-use crate::html::file_name;
+use crate::file::file_name;
 use crate::table::ReadTable;
 
 struct Row {
@@ -29,11 +28,11 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
         let first = first.pair.0.clone();
         let is_shown = |row: &&Row| row.group_size == largest && row.pair.0 == first;
         let bars: Vec<Bar> = rows.iter().filter(is_shown).enumerate().filter_map(bar).collect();
-        let title = format!("{setting}: answers of {first} and others, G = {largest}");
+        let title = format!("{setting}: answers that differ from {first}, groups of {largest}");
         let figure = Bars {
             title: title.clone(),
             footer: format!(
-                "x : y is the share right where they differ, {first} first; 95 % intervals over prompts"
+                "x : y is the share that is right where answers differ, {first} first; 95 % intervals over prompts"
             ),
             axis: "share of groups with different answers",
             origin: 0.0,
@@ -67,7 +66,7 @@ fn read(table: &ReadTable) -> Result<Vec<Row>, Error> {
     let sizes = table.numbers("group_size")?;
     let columns = ["differ", "low", "high", "a_right", "b_right"].map(|name| table.numbers(name));
     let columns = columns.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let row = |(i, subject): (usize, super::score_rows::Subject)| {
+    let row = |(i, subject): (usize, Subject)| {
         Some(Row {
             setting: subject.setting,
             group_size: sizes[i]? as u32,

@@ -1,4 +1,4 @@
-//! Training over steps: scores by split, and what was measured in each step. Lines are means over seeds;
+//! Training curves: scores by split, and the measures of each step. Lines are means over seeds;
 //! bands reach from the lowest seed to the highest. Rings mark the steps that early stopping chose.
 
 use std::collections::BTreeSet;
@@ -12,35 +12,51 @@ use plotters::prelude::{
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::Figure;
-use super::canvas::{BOUND_COLOR, Drawing, FONT, color, is_repeated, name_line, save};
+use preceptor_core::{Better, StepMeasure};
+
+use super::canvas::{BOUND_COLOR, Drawing, FONT, Figure, color, is_repeated, name_line, save};
 use super::score_rows::count_range;
 use crate::Error;
 use crate::condition::TRAINED_ON;
+use crate::label::value_label;
 use crate::table::ReadTable;
 
-/// Pixels of a panel.
+/// Size of a panel in pixels.
 const PANEL: (u32, u32) = (360, 260);
-/// Panels beside one another.
+/// Panels per row.
 const COLUMNS: u32 = 2;
 /// Pixels above the panels for the title.
 const TITLE: u32 = 34;
-/// Pixels of a row of lines' names below the panels.
+/// Height in pixels of a row of line names below the panels.
 const NAMES: u32 = 24;
 /// Pixels beside the names.
 const MARGIN: u32 = 16;
 
-/// Measures that are drawn, with what stands on their axis.
-const MEASURES: [(&str, &str); 8] = [
-    ("reward-mean", "mean reward"),
-    ("score-mean", "score of the rollouts"),
-    ("reference-score", "score of pseudo-references"),
-    ("kl", "KL from the start, nats a token"),
-    ("entropy", "entropy, nats a token"),
-    ("unique-answers", "different answers in a group"),
-    ("groups-varied", "groups whose rewards differ"),
-    ("gradient-norm", "norm of the gradient"),
+/// Measures of steps that have a panel.
+const MEASURES: [StepMeasure; 8] = [
+    StepMeasure::RewardMean,
+    StepMeasure::ScoreMean,
+    StepMeasure::ReferenceScore,
+    StepMeasure::Kl,
+    StepMeasure::Entropy,
+    StepMeasure::UniqueAnswers,
+    StepMeasure::GroupsVaried,
+    StepMeasure::GradientNorm,
 ];
+
+/// Returns the title of a measure's panel: its label, its unit and the direction in which it is better.
+fn panel_title(measure: StepMeasure) -> String {
+    let better = match measure.better() {
+        Better::Neither => String::new(),
+        better => format!("{} is better", better.name()),
+    };
+    let notes: Vec<_> = [measure.unit(), &better].into_iter().filter(|n| !n.is_empty()).collect();
+    if notes.is_empty() {
+        measure.label().to_owned()
+    } else {
+        format!("{} ({})", measure.label(), notes.join(", "))
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Point {
@@ -93,37 +109,34 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
     let named = scores.texts(TRAINED_ON)?.into_iter().zip(sees_labels);
     let bounds: BTreeSet<String> =
         named.filter(|(_, sees)| !sees.is_empty()).map(|(name, _)| name).collect();
-    let rows = read(&scores, "split", "score", &bounds)?;
+    let rows = read(&scores, "split", "score", &bounds, split_panel)?;
     let over = format!(
-        "means over {}, bands from the lowest to the highest",
+        "means over {}, bands from the lowest to the highest seed",
         count_range(&scores.numbers("seeds")?, "seed")
     );
     let has_chosen = rows.iter().any(|row| matches!(row.content, Content::Chosen(_)));
-    let rings = if has_chosen { " Rings: steps that early stopping chose." } else { "" };
-    let title = "Score of the policy against steps of training".to_owned();
+    let rings = if has_chosen { " Rings: steps chosen by early stopping." } else { "" };
+    let title = "Score of the policy by training step".to_owned();
     let caption = format!("{title}: {over}. Grey: trained on labels.{rings}");
-    let panels = Panels { title, panels: panels_of(rows, |name| name.to_owned()) };
+    let panels = Panels { title, panels: panels_of(rows) };
     drawn.push(save(figures, "learning-curves", &caption, &panels)?);
 
     if let Some(steps) = ReadTable::read_if_there(tables, "training_steps")? {
-        let mut rows = read(&steps, "measure", "mean", &bounds)?;
-        let place = |row: &Row| MEASURES.iter().position(|(known, _)| *known == row.panel);
-        rows.retain(|row| place(row).is_some());
-        rows.sort_by_key(|row| place(row));
-        let title = "Each step of training".to_owned();
-        let caption = format!("{title}: {over}. Grey: trained on labels.");
-        let named = |name: &str| {
-            let known = MEASURES.iter().find(|(known, _)| *known == name);
-            known.map_or(name, |(_, title)| title).to_owned()
+        let panel = |name: &str| {
+            let order = MEASURES.iter().position(|known| known.name() == name)?;
+            Some((order, panel_title(MEASURES[order])))
         };
-        let panels = Panels { title, panels: panels_of(rows, named) };
+        let rows = read(&steps, "measure", "mean", &bounds, panel)?;
+        let title = "Measures of the training steps".to_owned();
+        let caption = format!("{title}: {over}. Grey: trained on labels.");
+        let panels = Panels { title, panels: panels_of(rows) };
         drawn.push(save(figures, "training-steps", &caption, &panels)?);
     }
     Ok(drawn)
 }
 
-/// What names the line of each row: what the policy was trained on, and where that is the same on several
-/// values of another axis, the value.
+/// Names the line of each row: what its policy was trained on, with its values on axes that differ
+/// among policies of that name.
 fn line_names(table: &ReadTable) -> Result<Vec<String>, Error> {
     let trained_on = table.texts(TRAINED_ON)?;
     let mut names = trained_on.clone();
@@ -133,24 +146,31 @@ fn line_names(table: &ReadTable) -> Result<Vec<String>, Error> {
             let rows = trained_on.iter().zip(&values).filter(|(known, _)| *known == name);
             rows.map(|(_, value)| value.as_str()).collect::<BTreeSet<_>>()
         };
-        let key = axis.rsplit('.').next().unwrap_or_default();
         for ((name, trained_on), value) in names.iter_mut().zip(&trained_on).zip(&values) {
             if of(trained_on).len() > 1 {
-                name.push_str(&format!(" · {key}={value}"));
+                name.push_str(&format!(", {}", value_label(&axis, value)));
             }
         }
     }
     Ok(names)
 }
 
-/// `bounds` are the trainings that see labels, for tables that don't say it of each row.
+/// Panels of scores keep the order of the table.
+fn split_panel(split: &str) -> Option<(usize, String)> {
+    Some((0, split.to_owned()))
+}
+
+/// Reads the rows of either table, in the order of their panels. `panel` gives the order and the title of a
+/// value in the column `panel_column`, or none where it has no panel. `bounds` are the policies trained on
+/// labels, for tables that do not mark them row by row.
 fn read(
     table: &ReadTable,
-    panel: &str,
+    panel_column: &str,
     mean: &str,
     bounds: &BTreeSet<String>,
+    panel: impl Fn(&str) -> Option<(usize, String)>,
 ) -> Result<Vec<Row>, Error> {
-    let (panels, names) = (table.texts(panel)?, line_names(table)?);
+    let (panels, names) = (table.texts(panel_column)?, line_names(table)?);
     let trained_on = table.texts(TRAINED_ON)?;
     let has_bounds = table.has("sees_labels");
     let sees_labels = table.texts_if_there("sees_labels")?;
@@ -161,10 +181,8 @@ fn read(
     let several = benchmarks.iter().any(|benchmark| *benchmark != benchmarks[0]);
     let row = |i: usize| {
         let mean = means[i]?;
-        let panel = match several {
-            true => format!("{} · {}", benchmarks[i], panels[i]),
-            false => panels[i].clone(),
-        };
+        let (order, title) = panel(&panels[i])?;
+        let panel = if several { format!("{}, {title}", benchmarks[i]) } else { title };
         let (low, high) = (lows[i].unwrap_or(mean), highs[i].unwrap_or(mean));
         let content = match steps[i] {
             Some(step) => Content::Point(Point { step, mean, low, high }),
@@ -177,13 +195,16 @@ fn read(
             true => !sees_labels[i].is_empty(),
             false => bounds.contains(&trained_on[i]),
         };
-        Some(Row { panel, is_bound, name: names[i].clone(), content })
+        Some((order, Row { panel, is_bound, name: names[i].clone(), content }))
     };
-    Ok((0..names.len()).filter_map(row).collect())
+    let mut rows: Vec<(usize, Row)> = (0..names.len()).filter_map(row).collect();
+    rows.sort_by_key(|(order, _)| *order);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Rows as panels in the order of their first; a line has one colour in all of them.
-fn panels_of(rows: Vec<Row>, title: impl Fn(&str) -> String) -> Vec<Panel> {
+/// Arranges rows as panels, in the order of their first row; a line has the same colour in all
+/// panels.
+fn panels_of(rows: Vec<Row>) -> Vec<Panel> {
     let mut names: Vec<(String, bool)> = Vec::new();
     for row in &rows {
         if names.iter().all(|(name, _)| *name != row.name) {
@@ -200,9 +221,8 @@ fn panels_of(rows: Vec<Row>, title: impl Fn(&str) -> String) -> Vec<Panel> {
     };
     let mut panels: Vec<Panel> = Vec::new();
     for row in rows {
-        let title = title(&row.panel);
-        let place = panels.iter().position(|panel| panel.title == title).unwrap_or_else(|| {
-            panels.push(Panel { title, lines: Vec::new() });
+        let place = panels.iter().position(|panel| panel.title == row.panel).unwrap_or_else(|| {
+            panels.push(Panel { title: row.panel.clone(), lines: Vec::new() });
             panels.len() - 1
         });
         let lines = &mut panels[place].lines;
@@ -234,7 +254,7 @@ impl Panel {
         let fold = |of: fn(&Point) -> f64, pick: fn(f64, f64) -> f64| points().map(of).reduce(pick);
         let low = fold(|p| p.low, f64::min).unwrap_or(0.0);
         let high = fold(|p| p.high, f64::max).unwrap_or(1.0);
-        // Where nothing varies there is no scale of its own.
+        // A constant value gets a range around it.
         let room = if high > low { (high - low) * 0.08 } else { 0.5 * high.abs().max(0.1) };
         let bottom = if (0.0..=high - low).contains(&low) { 0.0 } else { low - room };
         let first = fold(|p| p.step, f64::min).unwrap_or(0.0);
@@ -297,7 +317,7 @@ impl Panel {
 }
 
 impl Panels {
-    /// Rows of lines, as many beside one another as there is room for their names.
+    /// Returns rows of lines, with as many per row as their names leave room for.
     fn legend(&self) -> Vec<Vec<&Line>> {
         let mut rows: Vec<Vec<&Line>> = Vec::new();
         let mut left = u32::MAX;
@@ -316,7 +336,7 @@ impl Panels {
     }
 }
 
-/// Pixels of a line's stroke and name, with the room behind them.
+/// Returns the width in pixels of a line's stroke and name in the legend.
 fn width_in_legend(line: &Line) -> u32 {
     26 + 8 * line.name.chars().count() as u32 + MARGIN
 }
@@ -389,8 +409,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         table.write(folder.path()).unwrap();
         let table = ReadTable::read(folder.path(), "training_scores").unwrap();
-        let rows = read(&table, "split", "score", &BTreeSet::new()).unwrap();
-        let panels = Panels { title: String::new(), panels: panels_of(rows, str::to_owned) };
+        let rows = read(&table, "split", "score", &BTreeSet::new(), split_panel).unwrap();
+        let panels = Panels { title: String::new(), panels: panels_of(rows) };
         let lines: Vec<_> = panels.panels[0]
             .lines
             .iter()
@@ -399,8 +419,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                ("random · learning-rate=0.1", 2, false),
-                ("random · learning-rate=0.2", 2, false),
+                ("random, learning rate 0.1", 2, false),
+                ("random, learning rate 0.2", 2, false),
                 ("a form that is long to name", 1, true),
             ]
         );
@@ -423,7 +443,7 @@ mod tests {
         table.write(folder.path()).unwrap();
         let table = ReadTable::read(folder.path(), "training_scores").unwrap();
         let panels =
-            panels_of(read(&table, "split", "score", &BTreeSet::new()).unwrap(), str::to_owned);
+            panels_of(read(&table, "split", "score", &BTreeSet::new(), split_panel).unwrap());
         assert_eq!(
             (panels[0].lines[0].points.len(), &panels[0].lines[0].chosen),
             (3, &vec![5.0, 10.0])

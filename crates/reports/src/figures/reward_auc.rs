@@ -1,16 +1,16 @@
-//! How well each reward tells right rollouts from wrong ones, by aggregator, at the largest group
-//! size: the area under the ROC curve within groups, or for rubrics the correlation of reward and
-//! score within groups.
+//! How well each reward separates right rollouts from wrong ones, by aggregator, at the largest
+//! group size: the area under the ROC curve within groups, or for rubrics the correlation of reward
+//! and score within groups.
 
 use std::path::Path;
 
 use super::bars::{Bar, Bars};
-use super::canvas::save;
-use super::score_rows::subjects;
-use super::{Figure, by_setting};
+use super::canvas::{Figure, save};
+use super::score_rows::{Subject, by_setting, subjects};
 use crate::Error;
 use crate::condition::ANY;
-use crate::html::file_name;
+use crate::file::file_name;
+use crate::label::rewarded_label;
 use crate::number::format_number;
 use crate::table::ReadTable;
 
@@ -39,7 +39,7 @@ struct Source {
     axis: &'static str,
     origin: f64,
     shown: (f64, f64),
-    /// The groups that have the number.
+    /// The groups that have a value.
     groups: &'static str,
 }
 
@@ -47,7 +47,7 @@ const SOURCES: [Source; 2] = [
     Source {
         table: "audit",
         column: "group_auc",
-        axis: "AUC of reward against truth, within groups",
+        axis: "AUC of the reward against correctness, within groups",
         origin: 0.5,
         shown: (0.4, 1.0),
         groups: "groups with right and wrong rollouts",
@@ -58,7 +58,7 @@ const SOURCES: [Source; 2] = [
         axis: "correlation of reward and score, within groups",
         origin: 0.0,
         shown: (-0.1, 1.0),
-        groups: "groups whose rollouts differ in both",
+        groups: "groups whose rollouts differ in both reward and score",
     },
 ];
 
@@ -82,7 +82,7 @@ fn read(table: &ReadTable, source: &Source) -> Result<Vec<Row>, Error> {
     let lows = table.numbers_if_there(&format!("{}_low", source.column))?;
     let highs = table.numbers_if_there(&format!("{}_high", source.column))?;
     let groups = table.numbers_if_there("mixed_groups")?;
-    let row = |(i, subject): (usize, super::score_rows::Subject)| {
+    let row = |(i, subject): (usize, Subject)| {
         let value = values[i]?;
         Some(Row {
             setting: subject.setting,
@@ -110,8 +110,9 @@ fn draw_one(
     source: &Source,
     folder: &Path,
 ) -> Result<Figure, Error> {
-    let title = format!("{setting}: what rewards tell, G = {group_size}");
-    let caption = format!("{title}. Grey: sees labels.");
+    let title =
+        format!("{setting}: how well rewards tell right from wrong, groups of {group_size}");
+    let caption = format!("{title}. Grey: an upper bound that sees labels.");
     // A colour for each reward.
     let mut rewards: Vec<&String> = Vec::new();
     let mut bars = Vec::new();
@@ -126,12 +127,10 @@ fn draw_one(
         }
         let number = rewards.iter().position(|reward| **reward == row.reward);
         let is_alone = rows.iter().filter(same).count() == 1;
-        let name = match row.aggregator == ANY || (all_equal && !is_alone) {
-            true => row.reward.clone(),
-            false => format!("{} · {}", row.reward, row.aggregator),
-        };
+        let is_of_all = row.aggregator == ANY || (all_equal && !is_alone);
+        let aggregator = if is_of_all { "" } else { &row.aggregator };
         bars.push(Bar {
-            name,
+            name: rewarded_label(aggregator, &row.reward),
             value: row.value,
             low: row.low,
             high: row.high,
@@ -141,10 +140,7 @@ fn draw_one(
     }
     let figure = Bars {
         title,
-        footer: format!(
-            "n: {}; 95 % intervals over prompts, where there are enough",
-            source.groups
-        ),
+        footer: format!("n: {}; 95 % intervals over prompts, if there are enough", source.groups),
         axis: source.axis,
         origin: source.origin,
         shown: source.shown,

@@ -2,20 +2,19 @@
 
 use std::path::Path;
 
-use super::Figure;
 use super::bars::{Bar, Bars};
-use super::canvas::save;
+use super::canvas::{Figure, save};
 use super::score_rows::{ScoreRow, footer};
 use crate::Error;
-use crate::html::file_name;
+use crate::file::file_name;
 use crate::number::format_number;
 
 pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Figure, Error> {
     let largest = rows.iter().map(|row| row.group_size).max().unwrap_or(1);
     let rows: Vec<_> = rows.iter().filter(|row| row.group_size == largest).cloned().collect();
-    let title = format!("{setting}: score by aggregator, G = {largest}");
+    let title = format!("{setting}: score by aggregator, groups of {largest}");
     let caption =
-        format!("{title}. Grey: an upper bound, whose aggregator or training sees labels.");
+        format!("{title}. Grey: an upper bound whose aggregator or training sees labels.");
     let mut colors = 0..;
     let mut bar = |row: &ScoreRow| Bar {
         name: row.aggregator.clone(),
@@ -36,7 +35,7 @@ pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Fi
     save(folder, &format!("score-by-aggregator-{}", file_name(setting)), &caption, &bars)
 }
 
-/// The score, and how much of it is there where some is not.
+/// Returns the score, with the share of prompts scored if it is below 1.
 fn text(row: &ScoreRow) -> String {
     let score = format_number(row.score);
     match row.coverage < 1.0 {

@@ -1,5 +1,5 @@
-//! Score against the number of rollouts in a group, one line an aggregator, with intervals. The names
-//! stand beside the lines, so that no number of them covers a point.
+//! Score by group size, one line per aggregator, with intervals. Names stand beside the lines, so
+//! that they never cover a point.
 
 use std::path::Path;
 
@@ -11,15 +11,17 @@ use plotters::prelude::{
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::Figure;
-use super::canvas::{BOUND_COLOR, Drawing, FONT, SIZE, color, is_repeated, name_line, save};
+use super::canvas::{
+    BOUND_COLOR, Drawing, FONT, Figure, SIZE, color, is_repeated, name_line, save,
+};
 use super::score_rows::{ScoreRow, footer};
 use crate::Error;
-use crate::html::file_name;
+use crate::file::file_name;
 
-/// Sideways room that the whiskers of all lines at one G share, in doublings of G.
+/// Horizontal room that the whiskers of all lines at one group size share, in doublings of the
+/// group size.
 const SPREAD: f64 = 0.4;
-/// The largest sideways shift between the whiskers of two lines, in doublings of G.
+/// The largest horizontal shift between the whiskers of two lines, in doublings of the group size.
 const SHIFT: f64 = 0.05;
 
 struct Line {
@@ -58,15 +60,15 @@ pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Fi
     let mut sizes: Vec<_> = rows.iter().map(|row| row.group_size).collect();
     sizes.sort_unstable();
     sizes.dedup();
-    let title = format!("{setting}: score against rollouts in a group");
+    let title = format!("{setting}: score by group size");
     let caption = format!("{title}. Grey and dashed: an upper bound that sees labels.");
     let lines = Lines { title, footer: footer(rows), sizes, lines };
     save(folder, &format!("score-by-group-size-{}", file_name(setting)), &caption, &lines)
 }
 
 impl Lines {
-    /// The range of scores that is shown. It begins at 0, unless all scores are close together and far
-    /// from it.
+    /// Returns the range of scores that is shown. It begins at 0, unless all scores are close
+    /// together and far from it.
     fn range(&self) -> (f64, f64) {
         let rows = || self.lines.iter().flat_map(|line| &line.rows);
         let low = rows().map(|row| row.low).fold(f64::INFINITY, f64::min);
@@ -151,7 +153,7 @@ impl Drawing for Lines {
         let center = Pos::new(HPos::Center, VPos::Bottom);
         let axis = font(14).color(&BLACK).pos(center);
         let place = (((width - px(names)) / 2) as i32, (height - px(30)) as i32);
-        area.draw(&Text::new("rollouts in a group, G", place, axis)).map_err(text)?;
+        area.draw(&Text::new("group size (rollouts)", place, axis)).map_err(text)?;
         let style = font(12).color(&BLACK.mix(0.6)).pos(center);
         let place = ((width / 2) as i32, (height - px(8)) as i32);
         area.draw(&Text::new(self.footer.clone(), place, style)).map_err(text)

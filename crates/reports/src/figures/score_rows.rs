@@ -1,10 +1,11 @@
-//! Rows of tables as figures need them.
+//! Rows of tables, as figures need them.
 
 use crate::Error;
-use crate::condition::{ANY, GROUP_SIZE, estimate_name, setting_name};
+use crate::condition::{ANY, estimate_name, setting_name};
+use crate::label::{GROUP_SIZE, rewarded_label};
 use crate::table::ReadTable;
 
-/// One row of the `scores` table.
+/// A row of the `scores` table.
 #[derive(Clone, Debug)]
 pub(super) struct ScoreRow {
     pub(super) setting: String,
@@ -18,16 +19,16 @@ pub(super) struct ScoreRow {
     pub(super) is_trained: bool,
     pub(super) prompts: u32,
     pub(super) seeds: u32,
-    /// The share of wanted scores that are there.
+    /// The share of expected scores that are present.
     pub(super) coverage: f64,
     pub(super) grader: String,
 }
 
-/// The condition of a table's row, from the columns before the first of `ends`.
+/// The condition of a table's row, read from the columns before the first of `ends`.
 pub(super) struct Subject {
     /// Benchmark and other axes.
     pub(super) setting: String,
-    /// The aggregator with what varies about it.
+    /// The aggregator with the settings in which it differs.
     pub(super) aggregator: String,
     /// The reward, where rows differ in it.
     reward: Option<String>,
@@ -72,10 +73,10 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
     };
     let keys: Vec<_> = subjects.iter().map(key).collect();
     for (subject, key) in subjects.iter_mut().zip(&keys) {
-        // Rows that differ in their reward alone are of policies that were trained on it.
+        // Rows that differ only in their reward belong to policies trained on it.
         let is_alone = keys.iter().filter(|other| *other == key).count() == 1;
         if let (false, Some(reward)) = (is_alone, &subject.reward) {
-            subject.aggregator.push_str(&format!(", {reward}"));
+            subject.aggregator = rewarded_label(&subject.aggregator, reward);
         }
     }
     let row = |(i, subject): (usize, Subject)| {
@@ -98,7 +99,19 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
     Ok(subjects.into_iter().enumerate().filter_map(row).collect())
 }
 
-/// The line under a figure of scores: how much went into all of its rows, and how they were graded.
+/// Groups rows by `of`, in the order of their first row.
+pub(super) fn by_setting<R>(rows: Vec<R>, of: impl Fn(&R) -> &String) -> Vec<(String, Vec<R>)> {
+    let mut parts: Vec<(String, Vec<R>)> = Vec::new();
+    for row in rows {
+        match parts.iter_mut().find(|(setting, _)| setting == of(&row)) {
+            Some((_, rows)) => rows.push(row),
+            None => parts.push((of(&row).clone(), vec![row])),
+        }
+    }
+    parts
+}
+
+/// Returns the line under a figure of scores: sample sizes and graders of all its rows.
 pub(super) fn footer(rows: &[ScoreRow]) -> String {
     if rows.is_empty() {
         return String::new();
@@ -113,7 +126,7 @@ pub(super) fn footer(rows: &[ScoreRow]) -> String {
     let over = if is_trained { "training runs and prompts" } else { "prompts" };
     let missing = match rows.iter().filter(|row| row.low == row.high).count() {
         0 => "",
-        _ => " (none where there are too few prompts or one training run)",
+        _ => " (none for too few prompts or a single training run)",
     };
     format!(
         "{}, {}, grader {}, 95 % intervals over {over}{missing}",
@@ -123,7 +136,7 @@ pub(super) fn footer(rows: &[ScoreRow]) -> String {
     )
 }
 
-/// The least and the most of some counts with their unit, for example `1 to 3 seeds`.
+/// Returns the range of some counts with their unit, for example `1 to 3 seeds`.
 pub(super) fn count_range(counts: &[Option<f64>], unit: &str) -> String {
     let fold = |pick: fn(f64, f64) -> f64| counts.iter().copied().flatten().reduce(pick);
     let (least, most) = (fold(f64::min).unwrap_or(0.0), fold(f64::max).unwrap_or(0.0));

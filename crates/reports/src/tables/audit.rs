@@ -1,11 +1,11 @@
-//! `audit` and `audit_by_level`: how good pseudo-references and the rewards derived from them are,
-//! against the label, where final answers are right or wrong. The second has one row for each value of
-//! the benchmark's tag `level`.
+//! `audit` and `audit_by_level`: accuracy of pseudo-references, and of the rewards derived from
+//! them, against labels, for benchmarks of final answers. The second table has a row for each value
+//! of the benchmark's tag `level`.
 //!
 //! Over rollouts that have a reward r and a score, right where the score is 1:
 //!
-//! - `label_accuracy`: the share of pseudo-references that are right; where there is none it is wrong.
-//! - `reward_accuracy`: the share of rollouts with (r > 0.5) = right, prompts weighing the same.
+//! - `label_accuracy`: the share of pseudo-references that are right; a missing one counts as wrong.
+//! - `reward_accuracy`: the share of rollouts for which (r > 0.5) = right; prompts have equal weight.
 //! - `auc`: the chance that a right rollout has the higher reward than a wrong one, ties counting half,
 //!   over all rollouts; `group_auc`: the same within each group that has both kinds (`mixed_groups` of
 //!   them), averaged over prompts. Only differences within a group reach GRPO.
@@ -13,7 +13,7 @@
 //!   of right rollouts with r <= 0.5. Both over all rollouts.
 //! - `flat_groups`: the share of groups with rewards that are all equal: they teach nothing.
 //! - `unrewarded`: the share of rollouts without a reward, with `unrewarded_reasons`; `failed` are those
-//!   whose record could not be had. `rollouts` have both reward and score.
+//!   that lost their record to a failed call. `rollouts` have both reward and score.
 //!
 //! Intervals are over prompts: Wilson's of shares, of `group_auc`, which is a mean and no share, the t interval
 //! cut to [0, 1]. There is none below a least number of prompts, and none of `group_auc` where every group has
@@ -33,10 +33,10 @@ use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-/// A reward above this says that a rollout is right.
+/// The reward above which a rollout counts as right.
 const THRESHOLD: f64 = 0.5;
 
-/// What one row says about the rewards.
+/// Quality of the rewards in one row.
 struct Audit {
     label_accuracy: Option<Estimate>,
     reward_accuracy: Option<Estimate>,
@@ -61,7 +61,7 @@ pub(crate) fn audit(evidence: &Evidence) -> Table {
             summarize(&evidence.scores(condition), &groups.iter().collect::<Vec<_>>())
         })
         .collect();
-    let caption = "Pseudo-references and rewards against the label, for final answers";
+    let caption = "Accuracy of pseudo-references and rewards against labels, for final answers";
     let mut table = Table::new("audit", caption);
     identify(&mut table, evidence, &rows);
     identify_reward(&mut table, &rows);
@@ -95,8 +95,7 @@ pub(crate) fn audit_by_level(evidence: &Evidence) -> Table {
             audits.push(summarize(&scores, &groups));
         }
     }
-    let caption =
-        "Pseudo-references and rewards against the label, by level, at the largest group size";
+    let caption = "Accuracy of pseudo-references and rewards against labels, by level, at the largest group size";
     let mut table = Table::new("audit_by_level", caption);
     identify(&mut table, evidence, &rows);
     identify_reward(&mut table, &rows);
@@ -106,7 +105,8 @@ pub(crate) fn audit_by_level(evidence: &Evidence) -> Table {
     table
 }
 
-/// One condition for each pair of pseudo-references and rewards, where answers are right or wrong.
+/// Returns a condition for each pair of pseudo-references and rewards whose answers are right or
+/// wrong.
 fn audited(evidence: &Evidence) -> Vec<Condition<'_>> {
     let mut conditions = evidence
         .distinct(|stages| Some([&stages.grades].into_iter().chain(&stages.rewards).collect()));

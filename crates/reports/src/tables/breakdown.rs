@@ -1,6 +1,6 @@
-//! `breakdown`: the score by the benchmark's tags (level, subject, theme), for every condition at its
-//! benchmark's largest group. `score`, `low` and `high` are those of `scores`, over the prompts with
-//! the tag; `note` says why there is no interval.
+//! `breakdown`: score by the benchmark's tags (level, subject, theme), for every condition at its
+//! benchmark's largest group. `score`, `low` and `high` are those of `scores`, over the prompts
+//! with the tag; `note` says why there is no interval.
 
 use std::collections::BTreeMap;
 

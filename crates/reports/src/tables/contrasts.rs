@@ -4,20 +4,21 @@
 //!   They are paired by prompt, seeds averaged first, over the seeds and prompts that both have; where
 //!   policies are trained, over training runs and prompts, crossed.
 //! - `p` is of the paired test, `p_holm` adjusted over all contrasts of the table.
-//! - `wins`, `losses`, `ties`: prompts on which `a` is better, `b` is, neither is.
+//! - `wins`, `losses`, `ties`: prompts on which `a` is better, `b` is better, or both are equal.
 //! - `note` says why a number is missing.
 
 use preceptor_core::contrast::{ContrastMetric, ContrastRecord, INITIAL, ROLLOUTS};
 use preceptor_stats::{Caution, Contrast, Estimate, holm};
 
 use crate::condition::{Condition, select_condition};
+use crate::condition_scores::{ConditionScores, Moment};
 use crate::evidence::Evidence;
-use crate::scored::{Moment, Scored};
+use crate::label::selection_label;
 use crate::table::Table;
 
-/// A declared contrast with what was found.
+/// A declared contrast with its result.
 pub(crate) struct ContrastRow {
-    /// The experiment, where several stand in one table.
+    /// The experiment, where the table has several.
     pub(crate) experiment: String,
     record: ContrastRecord,
     means: [Option<f64>; 2],
@@ -49,8 +50,8 @@ pub(crate) fn contrast_rows(evidence: &Evidence, declared: &[ContrastRecord]) ->
     declared.iter().map(row).collect()
 }
 
-/// Both sides of a contrast; none where the run lacks one.
-fn sides(evidence: &Evidence, record: &ContrastRecord) -> Option<[Scored; 2]> {
+/// Returns both sides of a contrast; none where the run lacks one.
+fn sides(evidence: &Evidence, record: &ContrastRecord) -> Option<[ConditionScores; 2]> {
     let conditions = evidence.conditions();
     let select = |selection: &str| select_condition(&conditions, selection).ok();
     let a = select(&record.a)?;
@@ -68,10 +69,10 @@ fn sides(evidence: &Evidence, record: &ContrastRecord) -> Option<[Scored; 2]> {
     Some([scored(&a)?, b])
 }
 
-/// The table of contrasts. All of them are one family.
+/// Returns the table of contrasts, which are one family of tests.
 pub(crate) fn contrasts_table(rows: &[ContrastRow]) -> Table {
-    let caption = "Declared comparisons, paired by prompt and, of trained policies, by training run; \
-                   p-values are adjusted over this table";
+    let caption = "Declared comparisons, paired by prompt and, for trained policies, by training run; \
+                   `p holm` is adjusted over this table";
     let mut table = Table::new("contrasts", caption);
     let texts = |of: &dyn Fn(&ContrastRow) -> String| rows.iter().map(of).collect::<Vec<_>>();
     if rows.iter().any(|row| row.experiment != rows[0].experiment) {
@@ -79,7 +80,7 @@ pub(crate) fn contrasts_table(rows: &[ContrastRow]) -> Table {
     }
     table.text("contrast", texts(&|row| row.record.name.clone()));
     table.text("metric", texts(&|row| metric_name(&row.record)));
-    table.text("a", texts(&|row| row.record.a.clone()));
+    table.text("a", texts(&|row| selection_label(&row.record.a)));
     table.text("b", texts(&|row| side_name(&row.record)));
     let mean = |side: usize| rows.iter().map(|row| row.means[side]).collect::<Vec<_>>();
     table.number("a_score", mean(0));
@@ -116,11 +117,11 @@ fn metric_name(record: &ContrastRecord) -> String {
     }
 }
 
-/// The second side, with its baseline named.
+/// Names the second side or its baseline.
 fn side_name(record: &ContrastRecord) -> String {
     match record.b.as_str() {
         ROLLOUTS => "mean of its own rollouts".to_owned(),
         INITIAL => "the initial policy".to_owned(),
-        selection => selection.to_owned(),
+        selection => selection_label(selection),
     }
 }

@@ -1,13 +1,14 @@
-//! `costs`: the tokens that the records of each condition rest on, by stage: what it would cost alone.
+//! `costs`: the tokens behind the records of each condition, by stage; the cost of the condition
+//! alone.
 //!
-//! - `rollouts`: drawing, as the runs that drew noted it; of a larger set, the share of what is read.
-//! - `aggregates`: tokens that aggregators spent beyond the rollouts.
-//! - `rewards`: tokens that derivers spent, rubrics and judging together.
-//! - `grades`, `rollout-grades`: tokens of the benchmark's judge, where it asks one.
+//! - `rollouts`: sampling, as recorded by the runs; for a larger set, the share of what is read.
+//! - `aggregates`: tokens that aggregators used beyond the rollouts.
+//! - `rewards`: tokens that rewards used, for rubrics and judging together.
+//! - `grades`, `rollout-grades`: tokens of the benchmark's judge, if it has one.
 //!
-//! A stage that several conditions share is one row. Rows must not be added up: a call that two stages asked
-//! for was made once and counts in both. What was paid is in `spending`, where each call is counted once.
-//! `tokens_a_prompt` is over the prompts of all seeds, read and written together.
+//! A stage that several conditions share is one row. Rows must not be added up: a call that two
+//! stages share counts in both. `spending` counts each call once.
+//! `tokens_per_prompt` is over the prompts of all seeds, prompt and generated tokens together.
 
 use preceptor_core::record::{CellRecord, GradeRecord, rollout_key};
 use preceptor_core::{JudgedCriterion, Usage};
@@ -20,7 +21,7 @@ const CAPTION: &str = "Tokens that the records of each condition rest on, by sta
                        alone. Conditions share calls, so that rows can't be added up; `spending` has what \
                        was paid";
 
-/// What one stage of a condition's cells cost.
+/// Cost of one stage of a condition's cells.
 struct Row<'a> {
     condition: Condition<'a>,
     stage: &'static str,
@@ -75,7 +76,7 @@ pub(crate) fn costs(evidence: &Evidence) -> Table {
         let tokens = row.usage.num_prompt_tokens + row.usage.num_generated_tokens;
         (prompts > 0).then(|| tokens as f64 / prompts as f64)
     };
-    table.number("tokens_a_prompt", rows.iter().map(a_prompt).collect());
+    table.number("tokens_per_prompt", rows.iter().map(a_prompt).collect());
     table
 }
 
@@ -91,12 +92,12 @@ fn total(usages: impl Iterator<Item = Usage>) -> Usage {
     })
 }
 
-/// What the judge of one grade spent.
+/// Returns the tokens that the judge of one grade used.
 fn graded(grade: &GradeRecord) -> Usage {
     total(grade.judged.iter().map(judged_usage))
 }
 
-/// What a judge spent on one answer.
+/// Returns the tokens that a judge used for one answer.
 pub(crate) fn judged_usage(judged: &JudgedCriterion) -> Usage {
     match judged {
         JudgedCriterion::Verdict { judged, .. } => judged.usage,

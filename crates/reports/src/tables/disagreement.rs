@@ -1,26 +1,23 @@
-//! `disagreement`: how often two aggregators give different answers to the same group, and who is
-//! right then.
+//! `disagreement`: how often two aggregators give different answers to the same group, and which of
+//! them is right then.
 //!
-//! Pairs are of aggregators that see no labels, `single` apart; those that write come first, then the
-//! plan's order. Answers are compared as in `answers.rs`: two right ones are the same, classes of the
-//! group's rollouts are compared where the answer occurs in one, else the extracted text. No answer
-//! and no pseudo-reference are an answer of their own.
+//! Pairs are of aggregators that see no labels, except `single`; those that write come first, then
+//! the plan's order. Answers are compared as in `answers.rs`: two right answers are the same; an
+//! answer that occurs in the group has the class of that rollout; else texts are compared. A missing
+//! answer and a missing pseudo-reference count as an answer of their own.
 //!
 //! - `differ`: the share of prompts with different answers, seeds averaged first, with its interval;
 //!   `num_differ` of `compared` groups.
-//! - `a_right`, `b_right`: the share of the `num_differ` groups where the one and the other is right.
-//!   Both at once can't be: two right answers are the same.
+//! - `a_right`, `b_right`: the share of the `num_differ` groups where `a` and `b` is right. They are
+//!   never both right, since two right answers are the same.
 //! - `note` says why there is no interval.
 
 use preceptor_stats::{Caution, Design, Estimate, clustered_proportion};
 
-use crate::answers::{Given, given};
+use crate::answers::{PromptAnswer, answer_of};
 use crate::condition::{Condition, identify_groups};
 use crate::evidence::Evidence;
 use crate::table::Table;
-
-/// No aggregator that estimates.
-const BASELINE: &str = "single";
 
 #[derive(Default)]
 struct Comparison {
@@ -35,7 +32,7 @@ pub(crate) fn disagreement(evidence: &Evidence) -> Table {
     let mut conditions = evidence.scored();
     conditions.retain(|condition| {
         let cell = condition.cell;
-        cell.aggregator != BASELINE && !cell.sees_labels && !evidence.has_rubric(cell)
+        !condition.is_baseline() && !cell.sees_labels && !evidence.has_rubric(cell)
     });
     conditions.sort_by_key(|condition| !evidence.writes(condition));
     let answers: Vec<_> = conditions.iter().map(|of| all_given(evidence, of)).collect();
@@ -48,8 +45,8 @@ pub(crate) fn disagreement(evidence: &Evidence) -> Table {
     let compared: Vec<Comparison> =
         pairs.iter().map(|&(a, b)| compare(&answers[a], &answers[b])).collect();
 
-    let caption = "How often two aggregators give different answers to the same group, and who is \
-                   right then";
+    let caption = "How often two aggregators give different answers to the same group, and which \
+                   of them is right then";
     let mut table = Table::new("disagreement", caption);
     let rows: Vec<&Condition<'_>> = pairs.iter().map(|&(a, _)| &conditions[a]).collect();
     identify_groups(&mut table, evidence, &rows);
@@ -76,14 +73,14 @@ pub(crate) fn disagreement(evidence: &Evidence) -> Table {
     table
 }
 
-/// The answers of a condition: one list a prompt, one entry a seed.
-fn all_given(evidence: &Evidence, condition: &Condition<'_>) -> Vec<Vec<Option<Given>>> {
+/// Returns the answers of a condition: one list per prompt, one entry per seed.
+fn all_given(evidence: &Evidence, condition: &Condition<'_>) -> Vec<Vec<Option<PromptAnswer>>> {
     let of_prompt =
-        |prompt| condition.cells.iter().map(|cell| given(evidence, cell, prompt)).collect();
+        |prompt| condition.cells.iter().map(|cell| answer_of(evidence, cell, prompt)).collect();
     condition.cell.prompts.iter().map(of_prompt).collect()
 }
 
-fn compare(a: &[Vec<Option<Given>>], b: &[Vec<Option<Given>>]) -> Comparison {
+fn compare(a: &[Vec<Option<PromptAnswer>>], b: &[Vec<Option<PromptAnswer>>]) -> Comparison {
     let mut result = Comparison::default();
     let mut clusters = Vec::new();
     for (a, b) in a.iter().zip(b) {

@@ -1,4 +1,4 @@
-//! `failures`: everything that could not be had or measured, counted, with its reason.
+//! `failures`: everything that failed or could not be measured, counted by reason.
 //!
 //! - `what` = `rollout`, `rollout-grade`, `answer-classes`, `pseudo-reference`, `grade`, `rewards`:
 //!   records that are missing because a call failed; the reason is the noted one.
@@ -8,8 +8,8 @@
 //! - `verdict`: answers of the benchmark's judge, `reward verdict`: of the reward's judge, that are
 //!   missing; they are the reason of many of the above.
 //!
-//! `count` of `of` records, groups, rollouts or verdicts, seeds together. What several conditions share
-//! is counted once. Reasons are cut after 80 characters.
+//! `count` of `of` records, groups, rollouts or verdicts, all seeds together. Records that several
+//! conditions share are counted once. Reasons are cut after 80 characters.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-/// Characters of a reason that are kept.
+/// The longest reason, in characters.
 const REASON_LENGTH: usize = 80;
 
 /// Counts of one condition by what and reason, and how many there were of each what.
@@ -43,7 +43,7 @@ impl Tally {
     }
 }
 
-/// Which stage a part of the table is about, and how a cell's records of it are counted.
+/// Stage of a part of the table, and the function that counts a cell's records of it.
 type Part = (fn(&CellStages) -> Option<&Digest>, fn(&Evidence, &CellRecord, &mut Tally));
 
 const PARTS: [Part; 6] = [
@@ -78,7 +78,7 @@ pub(crate) fn failures(evidence: &Evidence) -> Table {
             totals.push(tally.totals[what]);
         }
     }
-    let caption = "What could not be had or measured, by reason";
+    let caption = "Failed calls and missing measurements, by reason";
     let mut table = Table::new("failures", caption);
     identify(&mut table, evidence, &rows);
     table.text("what", whats);
@@ -88,9 +88,9 @@ pub(crate) fn failures(evidence: &Evidence) -> Table {
     table
 }
 
-/// The noted reason of a record that is missing; none of one that is there.
+/// Returns the noted reason of a missing record; none if the record is present.
 fn missing<'a>(evidence: &'a Evidence, stage: &Digest, key: &str, there: bool) -> Option<&'a str> {
-    let noted = evidence.failure(stage, key).unwrap_or("what it is made from is missing");
+    let noted = evidence.failure(stage, key).unwrap_or("a record that it depends on is missing");
     (!there).then_some(noted)
 }
 

@@ -1,5 +1,5 @@
-//! `healthbench`: HealthBench's own metrics, as its reference code has them, one row for each condition,
-//! seed and metric. Any benchmark with rubrics and points gets them.
+//! `healthbench`: the metrics of HealthBench's reference code, one row for each condition, seed and
+//! metric, for any benchmark with rubrics and points.
 //!
 //! - `metric`: `overall_score`, a tag of the example (`theme:..`), which copies the example's score, or
 //!   a tag of rubric items (`axis:..`, `level:..`), scored over these items alone.
@@ -42,7 +42,7 @@ pub(crate) fn healthbench(evidence: &Evidence) -> Table {
             }
         }
     }
-    let caption = "HealthBench's metrics: clipped means with the bootstrap's standard deviation";
+    let caption = "HealthBench metrics: clipped means with their bootstrap standard deviation";
     let mut table = Table::new("healthbench", caption);
     identify(&mut table, evidence, &rows);
     table.count("seed", seeds);
@@ -54,7 +54,7 @@ pub(crate) fn healthbench(evidence: &Evidence) -> Table {
     table
 }
 
-/// A response with its verdicts. Where there are none, every item's verdict is missing.
+/// Returns a response with its verdicts. Without a grade, every item's verdict is missing.
 fn checked(
     evidence: &Evidence,
     cell: &CellRecord,
@@ -84,7 +84,7 @@ fn items(grade: &GradeRecord) -> Vec<CheckedItem> {
     grade.judged.iter().filter_map(item).collect()
 }
 
-/// The items of each prompt of a cell without their verdicts, from any record that has them.
+/// Returns the items of each prompt of a cell without verdicts, from any record that has them.
 fn unjudged<'a>(
     evidence: &Evidence,
     conditions: &[Condition<'_>],

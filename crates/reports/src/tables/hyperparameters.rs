@@ -1,14 +1,14 @@
-//! `hyperparameters`: every setting that the cells resolved to, defaults included. Where cells differ,
-//! their values stand side by side.
+//! `hyperparameters`: every resolved setting of the cells, defaults included. Where cells differ,
+//! their values are listed.
 
 use toml::{Table as TomlTable, Value};
 
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-/// Values side by side at most.
+/// The largest number of values that are listed.
 const MOST_VALUES: usize = 8;
-/// Characters of a value at most: prompts are settings too.
+/// The longest value in characters: prompts are settings too.
 const MOST_CHARS: usize = 60;
 
 pub(crate) fn hyperparameters(evidence: &Evidence) -> Table {
@@ -26,8 +26,8 @@ pub(crate) fn hyperparameters(evidence: &Evidence) -> Table {
         }
     }
     settings.sort();
-    let caption = "Settings of all cells as they were resolved, defaults included; values of cells \
-                   that differ stand side by side";
+    let caption = "Resolved settings of all cells, defaults included; where cells differ, their \
+                   values are listed";
     let mut table = Table::new("hyperparameters", caption);
     table.text("key", settings.iter().map(|(key, _)| key.clone()).collect());
     let shown = |values: &Vec<String>| {
@@ -48,7 +48,7 @@ fn flatten(prefix: &str, table: &TomlTable, into: &mut Vec<(String, String)>) {
     }
 }
 
-/// A value in one line.
+/// Returns a value in one line.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

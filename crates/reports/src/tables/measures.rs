@@ -1,11 +1,13 @@
-//! `measures` and `reward_measures`: what aggregators say about their decisions (the margin and
-//! entropy of votes) and derivers about their rewards (whether a rubric's criteria tell rollouts apart,
-//! are always met, say the same twice), averaged over the prompts and seeds where they say it.
+//! `measures` and `reward_measures`: measures that aggregators report about their decisions (the
+//! margin and entropy of votes) and derivers about their rewards (shares of rubric criteria that
+//! tell rollouts apart, are always met, or repeat another), averaged over the prompts and seeds
+//! that have them.
 
 use std::collections::BTreeMap;
 
 use preceptor_core::PromptId;
 use preceptor_core::record::CellRecord;
+use preceptor_stats::mean;
 
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
@@ -16,7 +18,7 @@ pub(crate) fn measures(evidence: &Evidence) -> Table {
         let record = evidence.aggregate(cell, prompt.as_str());
         record.map(|record| record.aggregate.measures.clone()).unwrap_or_default()
     };
-    let caption = "What aggregators say about their decisions, averaged over prompts";
+    let caption = "Measures of the aggregators' decisions, averaged over prompts";
     let conditions = evidence.distinct(|stages| Some(vec![&stages.aggregates]));
     averages(Table::new("measures", caption), evidence, &conditions, of)
 }
@@ -26,7 +28,7 @@ pub(crate) fn reward_measures(evidence: &Evidence) -> Table {
         let record = evidence.reward(cell, prompt.as_str());
         record.map(|record| record.group.measures.clone()).unwrap_or_default()
     };
-    let caption = "What derivers say about their rewards, averaged over prompts";
+    let caption = "Measures of the rewards, averaged over prompts";
     let conditions = evidence.distinct(|stages| Some(vec![stages.rewards.as_ref()?]));
     averages(Table::new("reward_measures", caption), evidence, &conditions, of)
 }
@@ -51,7 +53,7 @@ fn averages(
         for (name, values) in values {
             rows.push(condition);
             names.push(name);
-            means.push(Some(values.iter().sum::<f64>() / values.len() as f64));
+            means.push(mean(&values));
             sizes.push(values.len() as u64);
         }
     }

@@ -1,5 +1,5 @@
-//! `reward_correlation`: rewards against scores where rollouts are scored by rubrics with points, so
-//! that there is no right and wrong.
+//! `reward_correlation`: rewards against scores for benchmarks scored by rubrics with points, where
+//! answers are not simply right or wrong.
 //!
 //! - `correlation`: Pearson's, over all rollouts that have a reward and a score (`rollouts` of them).
 //! - `group_correlation`: Pearson's within each group in which both differ (`mixed_groups` of them),
@@ -28,7 +28,7 @@ pub(crate) fn reward_correlation(evidence: &Evidence) -> Table {
     };
     let within: Vec<Vec<Vec<f64>>> = groups.iter().map(|groups| of_prompts(groups)).collect();
 
-    let caption = "Rewards against scores by rubrics with points";
+    let caption = "Correlation of rewards with scores by rubrics with points";
     let mut table = Table::new("reward_correlation", caption);
     identify(&mut table, evidence, &rows);
     identify_reward(&mut table, &rows);
@@ -47,7 +47,8 @@ pub(crate) fn reward_correlation(evidence: &Evidence) -> Table {
     table
 }
 
-/// The correlations within groups: one cluster a prompt, one value a group that has one.
+/// Returns the correlations within groups: one cluster per prompt, one value per group that has
+/// one.
 fn of_prompts(groups: &[&RewardedGroup]) -> Vec<Vec<f64>> {
     let num_prompts = groups.iter().map(|group| group.prompt + 1).max().unwrap_or(0);
     let mut clusters = vec![Vec::new(); num_prompts];

@@ -1,4 +1,4 @@
-//! The rollouts of a condition with reward and score, group by group, for the tables about rewards.
+//! Rollouts of a condition with reward and score, group by group, for the tables about rewards.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use crate::condition::Condition;
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-/// What stands for a group whose rewards could not be had at all.
+/// The reason for a group without any rewards.
 const FAILED: &str = "failed";
 
-/// One group of one seed.
+/// A group of one seed.
 pub(super) struct RewardedGroup {
-    /// Number of its prompt.
+    /// The index of its prompt.
     pub(super) prompt: usize,
-    /// Reward and score of each rollout, as far as there are.
+    /// The reward and the score of each rollout, where they exist.
     pub(super) rollouts: Vec<(Option<f64>, Option<f64>)>,
-    /// Why rollouts have no reward.
+    /// The reasons why rollouts have no reward.
     pub(super) reasons: Vec<&'static str>,
 }
 
 impl RewardedGroup {
-    /// The rollouts that have both.
+    /// Returns the rollouts that have both.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (f64, f64)> {
         self.rollouts.iter().filter_map(|(reward, score)| Some(((*reward)?, (*score)?)))
     }
@@ -32,7 +32,7 @@ impl RewardedGroup {
     }
 }
 
-/// Every group of a condition; none of a condition that derives no rewards.
+/// Returns every group of a condition; none of a condition that derives no rewards.
 pub(super) fn rewarded_groups(
     evidence: &Evidence,
     condition: &Condition<'_>,
@@ -64,7 +64,7 @@ pub(super) fn rewarded_groups(
     groups
 }
 
-/// The share of groups with a reward whose rewards are all equal.
+/// Returns the share of groups whose rewards are all equal, among groups with a reward.
 pub(super) fn flat_share(groups: &[&RewardedGroup]) -> Option<f64> {
     let with_reward = groups.iter().filter(|group| group.rewards().next().is_some());
     let is_flat = |group: &&&RewardedGroup| {
@@ -75,14 +75,14 @@ pub(super) fn flat_share(groups: &[&RewardedGroup]) -> Option<f64> {
     (num_groups > 0).then(|| with_reward.filter(is_flat).count() as f64 / num_groups as f64)
 }
 
-/// The share of rollouts without a reward.
+/// Returns the share of rollouts without a reward.
 pub(super) fn unrewarded_share(groups: &[&RewardedGroup]) -> Option<f64> {
     let num_rollouts: usize = groups.iter().map(|group| group.rollouts.len()).sum();
     let num_unrewarded: usize = groups.iter().map(|group| group.reasons.len()).sum();
     (num_rollouts > 0).then(|| num_unrewarded as f64 / num_rollouts as f64)
 }
 
-/// The reasons with their counts, for example `no-reference 8, unreadable 1`.
+/// Returns the reasons with their counts, for example `no-reference 8, unreadable 1`.
 pub(super) fn reasons_text(groups: &[&RewardedGroup]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for reason in groups.iter().flat_map(|group| &group.reasons) {

@@ -1,13 +1,14 @@
-//! `rewards`: how rewards are spread and what they cost, one row for each set of rewards.
+//! `rewards`: distribution and cost of rewards, one row for each set of rewards.
 //!
 //! - `mean` and `std` are over all rollouts with a reward; `within_group_std` is the mean over groups
-//!   of the standard deviation of their rewards, what group-normalised advantages are made of. Standard
+//!   of the standard deviation of their rewards, which group-normalised advantages depend on. Standard
 //!   deviations are over n.
 //! - `flat_groups`, `unrewarded`, `unrewarded_reasons` and `sees_labels` are as in `audit`.
-//! - `prompt_tokens` and `generated_tokens` were spent in all, `judge_` tokens of these on the judge's
+//! - `prompt_tokens` and `generated_tokens` are of all calls, `judge_` tokens of the judge's
 //!   answers; the rest wrote rubrics.
 
 use preceptor_core::Usage;
+use preceptor_stats::mean;
 
 use super::costs::judged_usage;
 use super::rewarded::{
@@ -52,7 +53,7 @@ pub(crate) fn rewards(evidence: &Evidence) -> Table {
     table
 }
 
-/// Tokens spent on a condition's rewards, and the judge's part.
+/// Returns the tokens used for a condition's rewards, and the judge's part of them.
 fn usages(evidence: &Evidence, condition: &Condition<'_>) -> (Usage, Usage) {
     let (mut all, mut judge) = (Usage::default(), Usage::default());
     for cell in &condition.cells {
@@ -65,10 +66,6 @@ fn usages(evidence: &Evidence, condition: &Condition<'_>) -> (Usage, Usage) {
         }
     }
     (all, judge)
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn std(values: &[f64]) -> Option<f64> {

@@ -1,13 +1,13 @@
-//! `rollouts`: what was drawn, one row for each set of rollouts: how good single rollouts are, what
-//! the group could give at best, how they ended and what they cost; of a set that holds more than is
-//! read here, what falls to these. A row names the axes that tell its set from others, and what its policy
-//! was trained on.
+//! `rollouts`: one row for each set of rollouts: the accuracy of single rollouts, the best that a
+//! group could give, how they ended and their cost. For a set that holds more than the plan reads,
+//! the cost is the share of what is read. A row names the axes that tell its set from others, and
+//! what its policy was trained on.
 //!
 //! - `pass_at_1` is the share of rollouts that are right, `pass_at_group` the share of whole groups
-//!   with one that is; neither is told where answers are scored by rubrics.
-//! - `mean_score` is the mean of all scores there are, not clipped.
-//! - `no_answer`, `truncated`, `refused`: shares of rollouts; `failed` the share that could not be
-//!   drawn because a call failed.
+//!   with one that is; both are missing where answers are scored by rubrics.
+//! - `mean_score` is the mean of all scores, not clipped.
+//! - `no_answer`, `truncated`, `refused`: shares of rollouts; `failed` the share whose
+//!   call failed.
 //! - `mean_token_logprob` averages each rollout over its tokens first; `distinct_answers` is the mean
 //!   number of answer classes in a group.
 
@@ -55,7 +55,7 @@ pub(crate) fn rollouts(evidence: &Evidence) -> Table {
         let of = |(c, is_rubric): &(Counts, bool)| if *is_rubric { None } else { of(c) };
         counts.iter().map(of).collect::<Vec<_>>()
     };
-    let mut table = Table::new("rollouts", "What was drawn, by benchmark, policy and seed");
+    let mut table = Table::new("rollouts", "Rollouts by benchmark, policy and seed");
     identify_rollouts(&mut table, evidence, &sets);
     table.count("seed", cells.iter().map(|cell| cell.seed).collect());
     table.count("prompts", cells.iter().map(|cell| cell.prompts.len() as u64).collect());
@@ -77,8 +77,8 @@ pub(crate) fn rollouts(evidence: &Evidence) -> Table {
     table.count("prompt_tokens", costs.iter().map(|cost| cost.num_prompt_tokens).collect());
     table.count("generated_tokens", costs.iter().map(|cost| cost.num_generated_tokens).collect());
     table.number("wall_secs", costs.iter().map(|cost| Some(cost.wall_secs)).collect());
-    if costs.iter().any(|cost| cost.money > 0.0) {
-        table.number("usd", costs.iter().map(|cost| Some(cost.money)).collect());
+    if costs.iter().any(|cost| cost.cost_usd > 0.0) {
+        table.number("cost_usd", costs.iter().map(|cost| Some(cost.cost_usd)).collect());
     }
     table
 }

@@ -1,4 +1,4 @@
-//! `scores`: what each condition scores, how sure that is, and how it compares.
+//! `scores`: the score of each condition, its uncertainty, and its comparison with baselines.
 //!
 //! - `score` with its 95 % interval (`low`, `high`). Where no policy is trained it is over prompts, a
 //!   prompt's seeds averaged first; where each seed trains its own policy it is over training runs and
@@ -6,30 +6,30 @@
 //!   from training (`training_se`) and from evaluation (`evaluation_se`). For final answers the score is the
 //!   share of prompts that are right; for rubrics with points it is `clip(mean, 0, 1)`, with the mean as it
 //!   was in `unclipped`.
-//! - `vs_single` is the paired difference to `single` (one rollout, drawn) on the same groups, `vs_rollouts`
-//!   that to the mean of the group's own rollouts; both of scores that are not clipped. `vs_single_p_holm` is
-//!   adjusted over all conditions of a benchmark that are no upper bound.
+//! - `vs_single` is the paired difference from `single` (one sampled rollout) on the same groups, `vs_rollouts`
+//!   that from the mean of the group's own rollouts; both of scores that are not clipped. `vs_single_p_holm` is
+//!   adjusted over all conditions of a benchmark that are not upper bounds.
 //! - `standing`: see [`super::standing`].
-//! - `coverage` is the share of wanted scores that are there. Where some are missing, `common_score` is the
+//! - `coverage` is the share of expected scores that are present. Where some are missing, `common_score` is the
 //!   score over the `common_prompts` that every condition of the benchmark has a score of, for every seed.
-//! - `failed` is the share of records that could not be had because a call failed; `abstained` the share of
+//! - `failed` is the share of records that are missing because a call failed; `abstained` the share of
 //!   groups without a pseudo-reference.
 //!
-//! Conditions that differ only in what scores don't depend on, such as the reward, are one row.
+//! Conditions with the same scores, which differ only in their reward for example, are one row.
 
 use preceptor_core::AggregateOutcome;
 use preceptor_core::record::CellRecord;
 use preceptor_stats::{Contrast, Design, Estimate, Scale, holm};
 
+use super::score_row::Row;
 use super::standing::{common_prompts, rank};
 use crate::condition::{Condition, identify};
+use crate::condition_scores::ConditionScores;
 use crate::evidence::Evidence;
-use crate::scored::Scored;
 use crate::table::Table;
 
-/// The aggregator that deltas are against.
-const BASELINE: &str = "single";
-/// Columns that are left out where no condition has a value: without `single`, or with too few prompts.
+/// Columns that are left out if no condition has a value: without `single`, or with too few
+/// prompts.
 const OF_BASELINES: [&str; 7] = [
     "vs_single",
     "vs_single_low",
@@ -39,17 +39,6 @@ const OF_BASELINES: [&str; 7] = [
     "vs_rollouts_low",
     "vs_rollouts_high",
 ];
-
-/// A condition with its results.
-pub(super) struct Row<'a> {
-    pub(super) condition: Condition<'a>,
-    pub(super) scored: Scored,
-    vs_single: Option<Contrast>,
-    vs_rollouts: Option<Contrast>,
-    p_holm: Option<f64>,
-    pub(super) standing: &'static str,
-    common: Option<Scored>,
-}
 
 pub(crate) fn scores(evidence: &Evidence) -> Table {
     let mut rows: Vec<Row<'_>> = evidence
@@ -80,11 +69,11 @@ pub(crate) fn scores(evidence: &Evidence) -> Table {
         rank(&mut rows, family);
     }
 
-    let caption = "Score by condition with 95 % intervals over prompts, of trained policies over \
+    let caption = "Score by condition with 95 % intervals over prompts or, for trained policies, over \
                    training runs and prompts. The score is the share of prompts whose final answer is \
-                   right; of rubrics with points, the mean share of points, clipped to [0, 1]. \
-                   `vs_single` is the difference to one rollout, drawn; `vs_rollouts` that to the mean of \
-                   the group's rollouts";
+                   right; for rubrics with points, the mean share of points, clipped to [0, 1]. \
+                   `vs single` is the difference from one sampled rollout, `vs rollouts` the difference \
+                   from the mean of the group's rollouts";
     let mut table = Table::new("scores", caption);
     identify(&mut table, evidence, &rows.iter().map(|row| &row.condition).collect::<Vec<_>>());
     add_scores(&mut table, &rows);
@@ -102,7 +91,7 @@ pub(crate) fn scores(evidence: &Evidence) -> Table {
     table.count("seeds", rows.iter().map(|row| row.scored.seeds.len() as u64).collect());
     table.number("coverage", rows.iter().map(|row| row.scored.coverage()).collect());
     if rows.iter().any(|row| row.scored.coverage() < Some(1.0)) {
-        let common = |row: &Row<'_>| row.common.as_ref().and_then(Scored::estimate);
+        let common = |row: &Row<'_>| row.common.as_ref().and_then(ConditionScores::estimate);
         table.number("common_score", rows.iter().map(|r| common(r).map(|e| e.mean)).collect());
         let number = |row: &Row<'_>| row.common.as_ref().map_or(0, |of| of.prompts.len() as u64);
         table.count("common_prompts", rows.iter().map(number).collect());
@@ -121,7 +110,7 @@ pub(crate) fn scores(evidence: &Evidence) -> Table {
     table
 }
 
-/// The score with its interval and the parts of its standard error.
+/// Adds the score with its interval and the parts of its standard error.
 fn add_scores(table: &mut Table, rows: &[Row<'_>]) {
     let estimates: Vec<_> = rows.iter().map(|row| row.scored.estimate()).collect();
     table.estimates(["score", "low", "high"], &estimates);
@@ -137,7 +126,7 @@ fn add_scores(table: &mut Table, rows: &[Row<'_>]) {
     }
 }
 
-/// The share of a condition's prompts and seeds of which `is` holds.
+/// Returns the share of a condition's prompts and seeds for which `is` holds.
 fn share(condition: &Condition<'_>, is: impl Fn(&CellRecord, &str) -> bool) -> Option<f64> {
     let all: usize = condition.cells.iter().map(|cell| cell.prompts.len()).sum();
     let of_cell =
@@ -146,7 +135,7 @@ fn share(condition: &Condition<'_>, is: impl Fn(&CellRecord, &str) -> bool) -> O
     (all > 0).then(|| part as f64 / all as f64)
 }
 
-/// Rows whose scores are of one kind: the same benchmark, graded and judged in the same way.
+/// Groups rows with comparable scores: of the same benchmark, grader and judge.
 fn families(rows: &[Row<'_>]) -> Vec<Vec<usize>> {
     let kind = |row: &Row<'_>| {
         let cell = row.condition.cell;
@@ -167,12 +156,11 @@ fn families(rows: &[Row<'_>]) -> Vec<Vec<usize>> {
 
 fn compare_with_baseline(rows: &mut [Row<'_>], families: &[Vec<usize>]) {
     for i in 0..rows.len() {
-        if rows[i].condition.cell.aggregator == BASELINE {
+        if rows[i].condition.is_baseline() {
             continue;
         }
         let baseline = rows.iter().position(|other| {
-            other.condition.cell.aggregator == BASELINE
-                && rows[i].condition.shares_groups(&other.condition)
+            other.condition.is_baseline() && rows[i].condition.shares_groups(&other.condition)
         });
         rows[i].vs_single = baseline.and_then(|other| rows[i].scored.against(&rows[other].scored));
     }

@@ -1,14 +1,14 @@
-//! Where a condition stands among those of its benchmark, and why it is not ranked where it is not.
+//! Rank of a condition among those of its benchmark, or the reason why it is not ranked.
 //!
 //! | `standing` | means |
 //! |---|---|
-//! | `best` | the highest score, and told apart from every other that is ranked |
-//! | `tied for best` | not told apart from the highest: the interval of their difference holds 0 |
-//! | `upper bound` | labels reach its pseudo-reference, or its policy was trained on them: no method |
+//! | `best` | the highest score, and different from every other that is ranked |
+//! | `tied for best` | not different from the highest: the interval of their difference contains 0 |
+//! | `upper bound` | labels reach its pseudo-reference, or its policy was trained on them; not a method |
 //! | `too few prompts` | fewer prompts have a score than an interval needs |
 //! | `one training run` | a single seed does not show how training varies |
-//! | `fewer seeds` | another condition has more seeds, so that the two are not as sure |
-//! | `partial coverage` | scores are missing, and another condition has all of its own |
+//! | `fewer seeds` | another condition has more seeds, so the two are not equally certain |
+//! | `partial coverage` | scores are missing, and another condition has all of its scores |
 //!
 //! The last five are never best. Differences are paired by prompt; of trained policies they are over training
 //! runs and prompts. Where no condition has all scores, they are ranked over the prompts that all have a
@@ -17,24 +17,24 @@
 use preceptor_core::PromptId;
 use preceptor_stats::{Caution, MIN_PROMPTS};
 
-use super::scores::Row;
-use crate::scored::Scored;
+use super::score_row::Row;
+use crate::condition_scores::ConditionScores;
 
 const UPPER_BOUND: &str = "upper bound";
 
-/// The prompts that all have a score of, for every seed.
+/// Returns the prompts that all have a score of, for every seed.
 pub(super) fn common_prompts<'s>(
-    scored: impl Iterator<Item = &'s Scored> + Clone,
+    scored: impl Iterator<Item = &'s ConditionScores> + Clone,
 ) -> Vec<&'s PromptId> {
     let mut others = scored.clone();
     let Some(first) = others.next() else { return Vec::new() };
-    let others: Vec<Vec<&PromptId>> = others.map(Scored::whole_prompts).collect();
+    let others: Vec<Vec<&PromptId>> = others.map(ConditionScores::whole_prompts).collect();
     let mut common = first.whole_prompts();
     common.retain(|prompt| others.iter().all(|known| known.contains(prompt)));
     common
 }
 
-/// Says where the rows of a family stand.
+/// Ranks the rows of a family.
 pub(super) fn rank(rows: &mut [Row<'_>], family: &[usize]) {
     let mut ranked: Vec<usize> = Vec::new();
     let mut num_methods = 0;
@@ -51,15 +51,15 @@ pub(super) fn rank(rows: &mut [Row<'_>], family: &[usize]) {
     }
     let most = ranked.iter().map(|&i| rows[i].scored.seeds.len()).max().unwrap_or(0);
     leave_out(rows, &mut ranked, "fewer seeds", |scored| scored.seeds.len() < most);
-    let is_whole = |scored: &Scored| scored.coverage() >= Some(1.0);
+    let is_whole = |scored: &ConditionScores| scored.coverage() >= Some(1.0);
     if ranked.iter().any(|&i| is_whole(&rows[i].scored)) {
         leave_out(rows, &mut ranked, "partial coverage", |scored| !is_whole(scored));
     }
-    // Alone among others that are not ranked, nothing is best.
+    // A single ranked method among others that are not ranked is not best.
     if ranked.is_empty() || (ranked.len() == 1 && num_methods > 1) {
         return;
     }
-    let compared: Vec<Scored> = match ranked.iter().all(|&i| is_whole(&rows[i].scored)) {
+    let compared: Vec<ConditionScores> = match ranked.iter().all(|&i| is_whole(&rows[i].scored)) {
         true => ranked.iter().map(|&i| rows[i].scored.clone()).collect(),
         false => {
             let common = common_prompts(ranked.iter().map(|&i| &rows[i].scored));
@@ -71,7 +71,7 @@ pub(super) fn rank(rows: &mut [Row<'_>], family: &[usize]) {
             ranked.iter().map(|&i| rows[i].scored.over(&common)).collect()
         }
     };
-    let means: Vec<f64> = compared.iter().filter_map(Scored::mean).collect();
+    let means: Vec<f64> = compared.iter().filter_map(ConditionScores::mean).collect();
     let best = (0..means.len()).max_by(|&a, &b| means[a].total_cmp(&means[b]));
     let Some(best) = best else { return };
     let is_tied = |place: &usize| {
@@ -85,12 +85,12 @@ pub(super) fn rank(rows: &mut [Row<'_>], family: &[usize]) {
     }
 }
 
-/// Takes rows out of the ranking, with the words for it.
+/// Takes rows out of the ranking and notes the reason.
 fn leave_out(
     rows: &mut [Row<'_>],
     ranked: &mut Vec<usize>,
     words: &'static str,
-    is_out: impl Fn(&Scored) -> bool,
+    is_out: impl Fn(&ConditionScores) -> bool,
 ) {
     ranked.retain(|&i| {
         let is_out = is_out(&rows[i].scored);

@@ -1,5 +1,6 @@
-//! `structure`: how written pseudo-references differ in form from the rollouts they were made of, one
-//! row for the rollouts and one for each aggregator that writes, at the same groups.
+//! `structure`: differences in form between written pseudo-references and the rollouts that they
+//! were made from. One row is of the rollouts, and one of each aggregator that writes, for the same
+//! groups.
 //!
 //! Means over texts of
 //!
@@ -130,7 +131,7 @@ pub(crate) fn structure(evidence: &Evidence) -> Table {
         sources.push(condition.estimate_name(evidence));
         forms.push(form(condition, &|cell, form| add_references(evidence, cell, form)));
     }
-    let caption = "The form of rollouts and of what is written from them, means over texts";
+    let caption = "Form of rollouts and of pseudo-references written from them, means over texts";
     let mut table = Table::new("structure", caption);
     identify_groups(&mut table, evidence, &rows);
     table.text("source", sources);

@@ -1,6 +1,6 @@
-//! Tables about training, for cells whose policy is trained. Cells that share a training are one row.
+//! Tables about training, for cells whose policy is trained. Cells that share a training run are one row.
 //!
-//! - `training_scores`: the policy's score before, on the way and after, on each split. `score` with its
+//! - `training_scores`: the policy's score before, during and after training, on each split. `score` with its
 //!   95 % interval is over training runs (`seeds`) and prompts, crossed; `training_se` and `evaluation_se` are
 //!   the parts of its standard error, and their squares add up. `lowest` and `highest` are the seeds' own
 //!   scores. `gain` is the difference to the initial policy, paired by seed and prompt, with its interval over
@@ -9,24 +9,25 @@
 //! - Where early stopping chooses a step, a row without `step` has the policies of the steps that each seed
 //!   chose (`chosen`, in the order of the seeds). `p_holm` (of the gain, adjusted over a split) is in that row,
 //!   else in that of the last step.
-//! - `training_steps`: what was measured in each step, as means over seeds with the lowest and highest.
-//! - `training_costs`: seconds a step by phase, and tokens, as means over steps and seeds.
+//! - `training_steps`: the measures of each step, as means over seeds with the lowest and highest.
+//! - `training_costs`: seconds per step by phase, and tokens, as means over steps and seeds.
 
 use std::collections::BTreeMap;
 
-use preceptor_core::record::{CellRecord, STEP_MEASURES, TrainingRecord};
-use preceptor_stats::{Caution, Contrast, CrossedEstimate, Estimate, holm};
+use preceptor_core::record::{CellRecord, TrainingRecord};
+use preceptor_core::{Split, StepMeasure};
+use preceptor_stats::{Caution, Contrast, CrossedEstimate, Estimate, holm, mean};
 
 use crate::condition::{Condition, TRAINED_ON, identify};
+use crate::condition_scores::{ConditionScores, Moment};
 use crate::evidence::Evidence;
-use crate::scored::{Moment, Scored};
 use crate::table::Table;
 
 fn training_of(cell: &CellRecord) -> &TrainingRecord {
     cell.training.as_ref().expect("conditions here are trained")
 }
 
-/// The trained conditions, those that share their trainings once.
+/// Returns the trained conditions. Those that share their training runs are one.
 fn trained<'a>(evidence: &'a Evidence) -> Vec<Condition<'a>> {
     let mut distinct: Vec<Condition<'a>> = Vec::new();
     let key = |condition: &Condition<'_>| -> Vec<_> {
@@ -50,11 +51,11 @@ fn identify_trained(table: &mut Table, evidence: &Evidence, rows: &[&Condition<'
 
 struct ScoreRow<'a> {
     condition: Condition<'a>,
-    split: String,
+    split: Split,
     moment: Moment,
     /// True if it is the policy that is reported.
     is_result: bool,
-    scored: Scored,
+    scored: ConditionScores,
     score: CrossedEstimate,
     gain: Option<Contrast>,
     p_holm: Option<f64>,
@@ -64,10 +65,10 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     let mut rows: Vec<ScoreRow<'_>> = Vec::new();
     for condition in trained(evidence) {
         let evaluations = &training_of(condition.cell).evaluations;
-        let mut splits: Vec<&str> = Vec::new();
+        let mut splits: Vec<Split> = Vec::new();
         for known in evaluations {
-            if !splits.contains(&known.split.as_str()) {
-                splits.push(&known.split);
+            if !splits.contains(&known.split) {
+                splits.push(known.split);
             }
         }
         for split in splits {
@@ -86,12 +87,12 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     }
     adjust(&mut rows);
 
-    let caption = "Score of the policy before, while and after it is trained, and its gain over the \
+    let caption = "Score of the policy before, during and after training, and its gain over the \
                    initial policy; intervals over training runs and prompts";
     let mut table = Table::new("training_scores", caption);
     let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
     identify_trained(&mut table, evidence, &conditions);
-    table.text("split", rows.iter().map(|row| row.split.clone()).collect());
+    table.text("split", rows.iter().map(|row| row.split.name().to_owned()).collect());
     let step = |row: &ScoreRow<'_>| match row.moment {
         Moment::Step(step) => Some(step),
         Moment::Final => None,
@@ -126,7 +127,7 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     table
 }
 
-/// Holm's adjustment over the results of each split.
+/// Applies Holm's adjustment over the results of each split.
 fn adjust(rows: &mut [ScoreRow<'_>]) {
     let p_value = |row: &ScoreRow<'_>| row.gain.and_then(|gain| gain.p_value);
     for i in 0..rows.len() {
@@ -140,7 +141,8 @@ fn adjust(rows: &mut [ScoreRow<'_>]) {
     }
 }
 
-/// The steps that early stopping chose, in the order of the seeds; nothing for a row of one step.
+/// Returns the steps that early stopping chose, in the order of the seeds; empty for a row of one
+/// step.
 fn chosen_steps(evidence: &Evidence, row: &ScoreRow<'_>) -> String {
     if row.moment != Moment::Final {
         return String::new();
@@ -153,7 +155,7 @@ fn chosen_steps(evidence: &Evidence, row: &ScoreRow<'_>) -> String {
 fn score_row<'a>(
     evidence: &Evidence,
     condition: &Condition<'a>,
-    split: &str,
+    split: Split,
     moment: Moment,
 ) -> Option<ScoreRow<'a>> {
     let scored = evidence.policy_scores(condition, split, moment)?;
@@ -161,7 +163,7 @@ fn score_row<'a>(
     let gain = before.filter(|_| moment != Moment::Step(0));
     Some(ScoreRow {
         condition: condition.clone(),
-        split: split.to_owned(),
+        split,
         moment,
         is_result: false,
         score: scored.crossed()?,
@@ -174,17 +176,17 @@ fn score_row<'a>(
 pub(crate) fn training_steps(evidence: &Evidence) -> Table {
     struct Row<'a> {
         condition: Condition<'a>,
-        measure: &'static str,
+        measure: StepMeasure,
         step: u64,
         seeds: Vec<f64>,
     }
     let mut rows = Vec::new();
     for condition in trained(evidence) {
         let num_steps = training_of(condition.cell).num_steps;
-        for (measure, _) in STEP_MEASURES {
+        for &measure in StepMeasure::ALL {
             for step in 1..=num_steps {
                 let of = |cell: &&CellRecord| {
-                    evidence.step(training_of(cell), step)?.measures.get(*measure).copied()
+                    evidence.step(training_of(cell), step)?.measures.get(&measure).copied()
                 };
                 let seeds: Vec<f64> = condition.cells.iter().filter_map(of).collect();
                 if !seeds.is_empty() {
@@ -193,14 +195,13 @@ pub(crate) fn training_steps(evidence: &Evidence) -> Table {
             }
         }
     }
-    let caption = "What was measured in each step of training: mean, lowest and highest over seeds";
+    let caption = "Measures of each training step: mean, lowest and highest over seeds";
     let mut table = Table::new("training_steps", caption);
     let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
     identify_trained(&mut table, evidence, &conditions);
-    table.text("measure", rows.iter().map(|row| row.measure.to_owned()).collect());
+    table.text("measure", rows.iter().map(|row| row.measure.name().to_owned()).collect());
     table.count("step", rows.iter().map(|row| row.step).collect());
-    let mean = |row: &Row<'_>| row.seeds.iter().sum::<f64>() / row.seeds.len() as f64;
-    table.number("mean", rows.iter().map(|row| Some(mean(row))).collect());
+    table.number("mean", rows.iter().map(|row| mean(&row.seeds)).collect());
     let fold = |row: &Row<'_>, pick: fn(f64, f64) -> f64| row.seeds.iter().copied().reduce(pick);
     table.number("lowest", rows.iter().map(|row| fold(row, f64::min)).collect());
     table.number("highest", rows.iter().map(|row| fold(row, f64::max)).collect());
@@ -235,13 +236,13 @@ pub(crate) fn training_costs(evidence: &Evidence) -> Table {
             tokens.push(sampled as f64 / count);
         }
     }
-    let caption = "Seconds of a step of training by phase, and tokens that it samples, as means over \
-                   steps and seeds on the machine that ran it";
+    let caption = "Seconds per training step by phase, and sampled tokens per step, as means over \
+                   steps and seeds on the machine that ran them";
     let mut table = Table::new("training_costs", caption);
     let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
     identify_trained(&mut table, evidence, &conditions);
     table.text("phase", rows.iter().map(|row| row.phase.clone()).collect());
-    table.number("seconds_a_step", rows.iter().map(|row| Some(row.seconds)).collect());
-    table.number("tokens_a_step", tokens.into_iter().map(Some).collect());
+    table.number("seconds_per_step", rows.iter().map(|row| Some(row.seconds)).collect());
+    table.number("tokens_per_step", tokens.into_iter().map(Some).collect());
     table
 }

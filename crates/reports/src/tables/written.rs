@@ -1,5 +1,5 @@
-//! `written`: where the texts of aggregators that write come from, and whether they can be right where
-//! no rollout is. Aggregators that only choose can't be; they have no row.
+//! `written`: the origin of pseudo-references that a model wrote, and how often they are right
+//! where no rollout is. Aggregators that only choose have no row.
 //!
 //! Over the `written` pseudo-references of a condition:
 //!
@@ -14,7 +14,7 @@
 use preceptor_core::record::{CellRecord, rollout_key};
 use preceptor_core::{AggregateOutcome, Origin, PromptId};
 
-use crate::answers::given;
+use crate::answers::answer_of;
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
 use crate::table::Table;
@@ -41,7 +41,7 @@ pub(crate) fn written(evidence: &Evidence) -> Table {
         counts.iter().map(share).collect::<Vec<_>>()
     };
     let answers = |c: &Counts| if c.has_rubric { 0 } else { c.num_written };
-    let caption = "Where written pseudo-references come from, and whether they are right where no \
+    let caption = "Origin of written pseudo-references, and how often they are right where no \
                    rollout is";
     let mut table = Table::new("written", caption);
     identify(&mut table, evidence, &rows);
@@ -82,7 +82,7 @@ fn count_one(evidence: &Evidence, cell: &CellRecord, prompt: &PromptId, counts: 
     if counts.has_rubric {
         return;
     }
-    let Some(given) = given(evidence, cell, prompt) else { return };
+    let Some(given) = answer_of(evidence, cell, prompt) else { return };
     let is_right = given.is_right == Some(true);
     counts.num_new += u64::from(given.is_new);
     counts.num_new_right += u64::from(given.is_new && is_right);

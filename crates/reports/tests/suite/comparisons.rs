@@ -1,5 +1,6 @@
 //! Declared contrasts, what was spent, and what pages make of hostile text.
 
+use preceptor_core::ModelRole;
 use preceptor_core::contrast::{ContrastMetric, ContrastRecord};
 use preceptor_core::record::CostRecord;
 use preceptor_reports::{
@@ -81,30 +82,31 @@ fn contrasts_are_tested_as_they_were_declared() {
 }
 
 #[test]
-fn what_was_spent_adds_up_and_is_counted_once() {
+fn spending_adds_up_and_counts_calls_once() {
     let bench = bench(12, &[("majority", |_| Some(true)), ("synthesis", |_| Some(true))]);
     let mut stages = std::collections::BTreeMap::new();
-    for (role, num_records, tokens, seconds, money) in
-        [("anchor", 12, 600, 3.0, 0.02), ("judge", 360, 7200, 9.5, 0.0486)]
+    for (role, num_records, tokens, seconds, cost) in
+        [(ModelRole::Anchor, 12, 600, 3.0, 0.02), (ModelRole::Judge, 360, 7200, 9.5, 0.0486)]
     {
-        let stage = bench.stage("spending", role, &[("role".to_owned(), role)]);
+        let stage = bench.stage("spending", role.name(), &[("role".to_owned(), role)]);
         for share in [1, 2] {
             let cost = CostRecord {
                 num_records: num_records / 2,
                 num_prompt_tokens: tokens,
                 num_generated_tokens: tokens / 2,
                 wall_secs: seconds / 2.0,
-                money: money * f64::from(share) / 3.0,
+                cost_usd: cost * f64::from(share) / 3.0,
             };
-            bench.cost("spending", role, &cost);
+            bench.cost("spending", role.name(), &cost);
         }
-        stages.insert(role.to_owned(), stage);
+        stages.insert(role, stage);
     }
     bench.report_plan(&AXES, 1, |plan| plan.spending = stages).unwrap();
-    let judge = [("calls", 360.0), ("generated_tokens", 7200.0), ("seconds", 9.5), ("usd", 0.0486)];
+    let judge =
+        [("calls", 360.0), ("generated_tokens", 7200.0), ("seconds", 9.5), ("cost_usd", 0.0486)];
     bench.check("spending", &[("role", "judge")], &judge);
     let total =
-        [("calls", 372.0), ("generated_tokens", 7800.0), ("seconds", 12.5), ("usd", 0.0686)];
+        [("calls", 372.0), ("generated_tokens", 7800.0), ("seconds", 12.5), ("cost_usd", 0.0686)];
     bench.check("spending", &[("role", "total")], &total);
 }
 
@@ -127,7 +129,7 @@ fn nothing_that_was_written_reads_other_than_it_is() {
 }
 
 #[test]
-fn a_suite_has_contrasts_and_claims_that_stand_in_tables() {
+fn a_suite_has_tables_of_contrasts_and_claims() {
     let bench = bench(
         40,
         &[
@@ -177,10 +179,10 @@ fn a_suite_has_contrasts_and_claims_that_stand_in_tables() {
     let contrasts = [declared(MAJORITY)];
     let suite = Suite { title: "t", description: "d", claims: &claims, contrasts: &contrasts };
     write_suite(&bench.store(), &suite, &parts, &bench.path("")).unwrap();
-    bench.check("claims", &row, &[("a_score", 0.4), ("b_score", 0.375), ("seen", 0.025)]);
+    bench.check("claims", &row, &[("a_score", 0.4), ("b_score", 0.375), ("value", 0.025)]);
     assert_eq!(
-        bench.cell("claims", &row, "measured"),
-        "score: aggregator.kind=synthesis against the mean of its own rollouts"
+        bench.cell("claims", &row, "measure"),
+        "score: synthesis compared with the mean of its own rollouts"
     );
     assert_eq!(bench.cell("claims", &row, "over"), "40 prompts");
     bench.check("contrasts", &[("contrast", "merging against votes")], &[("difference", 0.15)]);

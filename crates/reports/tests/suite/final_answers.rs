@@ -181,7 +181,7 @@ fn conditions_that_share_scores_are_one_row() {
 }
 
 #[test]
-fn a_judge_who_is_not_asked_is_no_part_of_a_condition() {
+fn an_unused_judge_is_not_part_of_a_condition() {
     let bench = bench();
     bench.change(|cell| {
         cell.axes.insert("judge".to_owned(), "strict".to_owned());
@@ -191,7 +191,7 @@ fn a_judge_who_is_not_asked_is_no_part_of_a_condition() {
     for (aggregator, judge) in [("majority", "any"), ("synthesis", "strict")] {
         assert_eq!(bench.cell("scores", &[("aggregator.kind", aggregator)], "judge"), judge);
     }
-    let pair = [("a", "synthesis judge=strict"), ("b", "majority")];
+    let pair = [("a", "synthesis, judge strict"), ("b", "majority")];
     assert_eq!(bench.number("disagreement", &pair, "compared"), 4.0);
 }
 
@@ -316,40 +316,40 @@ fn rewards_that_conditions_share_are_one_row() {
     ];
     bench.check("rewards", &majority, &expected);
     let spent = [("stage", "rewards"), ("reward", "constant")];
-    bench.check("costs", &spent, &[("prompt_tokens", 80.0), ("tokens_a_prompt", 28.0)]);
+    bench.check("costs", &spent, &[("prompt_tokens", 80.0), ("tokens_per_prompt", 28.0)]);
 }
 
 #[test]
-fn of_a_larger_set_of_rollouts_the_share_of_what_is_read_counts() {
+fn a_larger_set_of_rollouts_costs_the_share_that_is_read() {
     let bench = bench();
     let spent = CostRecord {
         num_records: 12,
         num_prompt_tokens: 24,
         num_generated_tokens: 48,
         wall_secs: 6.0,
-        money: 3.0,
+        cost_usd: 3.0,
     };
     bench.cost("rollouts", "", &spent);
     let check = |expected: [(&str, f64); 5]| {
         bench.report(&["aggregator.kind", "reward"]).unwrap();
-        let [prompts, generated, a_prompt, seconds, money] = expected;
+        let [prompts, generated, a_prompt, seconds, cost] = expected;
         bench.check("costs", &[("stage", "rollouts")], &[prompts, generated, a_prompt]);
-        bench.check("rollouts", &[], &[prompts, generated, seconds, money]);
+        bench.check("rollouts", &[], &[prompts, generated, seconds, cost]);
     };
     check([
         ("prompt_tokens", 24.0),
         ("generated_tokens", 48.0),
-        ("tokens_a_prompt", 18.0),
+        ("tokens_per_prompt", 18.0),
         ("wall_secs", 6.0),
-        ("usd", 3.0),
+        ("cost_usd", 3.0),
     ]);
     bench.change(|cell| cell.prompts.truncate(1));
     check([
         ("prompt_tokens", 6.0),
         ("generated_tokens", 12.0),
-        ("tokens_a_prompt", 18.0),
+        ("tokens_per_prompt", 18.0),
         ("wall_secs", 1.5),
-        ("usd", 0.75),
+        ("cost_usd", 0.75),
     ]);
 }
 
@@ -360,11 +360,12 @@ fn of_a_larger_set_without_tokens_the_share_is_by_rollouts() {
         (rollout.token_ids, rollout.logprobs) = (Vec::new(), Vec::new());
         rollout.num_prompt_tokens = 0;
     });
-    let spent = CostRecord { num_records: 12, wall_secs: 6.0, money: 3.0, ..CostRecord::default() };
+    let spent =
+        CostRecord { num_records: 12, wall_secs: 6.0, cost_usd: 3.0, ..CostRecord::default() };
     bench.cost("rollouts", "", &spent);
     bench.change(|cell| cell.prompts.truncate(1));
     bench.report(&["aggregator.kind", "reward"]).unwrap();
-    bench.check("rollouts", &[], &[("wall_secs", 1.5), ("usd", 0.75)]);
+    bench.check("rollouts", &[], &[("wall_secs", 1.5), ("cost_usd", 0.75)]);
 }
 
 #[test]
@@ -378,13 +379,13 @@ fn the_explorer_holds_rewards_and_filters_and_no_markup_of_models() {
     let page = bench.read("page.html");
     for flag in [
         "synthesis differs from majority",
-        "right when all were wrong",
-        "a rollout without a reward",
+        "right where all rollouts are wrong",
+        "rollout without a reward",
         "mixed group",
     ] {
         assert!(page.contains(&format!("\"{flag}\"")), "{flag}");
     }
-    assert!(page.contains("\"name\":\"answer-match · synthesis\""));
+    assert!(page.contains("\"name\":\"synthesis, answer-match reward\""));
     assert!(page.contains("\"reason\":\"none: unreadable\""));
     assert!(page.contains("\\u003cscript>alert(1)"), "the text is there, as data");
     assert!(!page.contains("<script>alert"));
@@ -394,8 +395,8 @@ fn the_explorer_holds_rewards_and_filters_and_no_markup_of_models() {
 fn a_reward_that_all_aggregators_share_is_one_bar() {
     let figure = bench().read("figures/reward-auc-sums.svg");
     let lines: Vec<_> = figure.lines().map(str::trim).collect();
-    assert!(lines.contains(&"constant") && lines.contains(&"answer-match · majority"));
-    assert!(!figure.contains("constant ·"));
+    assert!(lines.contains(&"constant reward") && lines.contains(&"majority, answer-match reward"));
+    assert!(!figure.contains(", constant reward"));
     // A constant has its AUC in every group that has both kinds.
     assert!(figure.contains("n: groups with right and wrong rollouts"));
 }

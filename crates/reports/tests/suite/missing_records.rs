@@ -61,7 +61,7 @@ fn bench(second: Second) -> Bench {
 }
 
 #[test]
-fn a_noted_failure_and_what_follows_from_it_are_data() {
+fn a_noted_failure_and_its_consequences_are_data() {
     let bench = bench(Second::NoRollout);
     bench.fail("rollouts", NAME, &["p1#1"], "timeout: 30 s");
     bench.report(&[]).expect("a test's own data");
@@ -76,7 +76,7 @@ fn a_noted_failure_and_what_follows_from_it_are_data() {
     assert_eq!(bench.cell("failures", &failed, "reason"), "timeout: 30 s");
     insta::assert_snapshot!(bench.read("tables/failures.csv"));
     let page = bench.read("page.html");
-    assert!(page.contains("\"a call failed\"") && page.contains("timeout: 30 s"));
+    assert!(page.contains("\"failed call\"") && page.contains("timeout: 30 s"));
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn row(aggregator: &str) -> [(&str, &str); 1] {
 }
 
 #[test]
-fn few_prompts_have_neither_interval_nor_standing() {
+fn few_prompts_have_no_interval_and_no_rank() {
     let bench = report(4, &[("single", |p| Some(p % 2 == 0)), ("majority", |_| Some(true))]);
     for aggregator in ["single", "majority"] {
         let cell = |column| bench.cell("scores", &row(aggregator), column);

@@ -8,7 +8,7 @@ use preceptor_core::record::{
     AnswerClassRecord, CHOICE_KEY, CellRecord, CellStages, EvaluationRecord, Score,
     TrainChoiceRecord, TrainCostRecord, TrainStepRecord, TrainingRecord, rollout_key, step_key,
 };
-use preceptor_core::{Digest, RewardValue};
+use preceptor_core::{Digest, RewardValue, Split, StepMeasure};
 
 use crate::bench::{
     Bench, aggregate, axes, cell, chosen, grade, id, key, prompt, reward, rewards, rollout,
@@ -20,7 +20,7 @@ const RIGHT: [(&str, [[usize; 3]; 3]); 2] = [
     ("answer-match", [[6, 8, 9], [6, 11, 10], [6, 9, 5]]),
     ("ground-truth", [[6, 9, 11], [6, 10, 12], [6, 11, 12]]),
 ];
-const SPLIT: &str = "held-out";
+const SPLIT: Split = Split::HeldOut;
 
 fn score(is_right: bool) -> Score {
     Score::Scored(f64::from(u8::from(is_right)))
@@ -61,14 +61,14 @@ fn stages(bench: &Bench, name: &str, num_right: usize) -> CellStages {
 /// The training of one cell; `choice` is the step that early stopping chose.
 fn training(bench: &Bench, name: &str, right: [usize; 3], choice: Option<u64>) -> TrainingRecord {
     let step = |&step: &u64| {
-        let measures = BTreeMap::from([("learning-rate".to_owned(), 2e-4)]);
+        let measures = BTreeMap::from([(StepMeasure::LearningRate, 2e-4)]);
         (step_key(step), TrainStepRecord { step, measures })
     };
     let steps: Vec<_> = STEPS[1..].iter().map(step).collect();
     let costs = [(step_key(1), TrainCostRecord { step: 1, ..TrainCostRecord::default() })];
     let evaluation = |(&step, num_right): (&u64, usize)| EvaluationRecord {
         step,
-        split: SPLIT.to_owned(),
+        split: SPLIT,
         num_rollouts: 1,
         prompts: (0..NUM_PROMPTS).map(id).collect(),
         rollouts: Digest::of(b"not read"),
@@ -197,7 +197,7 @@ fn every_set_of_rollouts_names_its_condition() {
         ["reward", "trained_on", "seed"].iter().all(|name| header.contains(&(*name).to_owned()))
     );
     for (reward, trained_on) in
-        [("answer-match", "majority"), ("ground-truth", "majority, ground-truth")]
+        [("answer-match", "majority"), ("ground-truth", "majority, ground-truth reward")]
     {
         for seed in ["0", "1", "2"] {
             let row = [("reward", reward), ("seed", seed)];
@@ -319,7 +319,7 @@ fn trained_policies_are_compared_over_runs_and_prompts() {
         metric: ContrastMetric::Policy,
         a: "reward=ground-truth".to_owned(),
         b: b.to_owned(),
-        split: Some(SPLIT.to_owned()),
+        split: Some(SPLIT),
         step,
     };
     bench

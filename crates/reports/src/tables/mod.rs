@@ -13,6 +13,7 @@ mod reward_correlation;
 mod rewarded;
 mod rewards;
 mod rollouts;
+mod score_row;
 mod scores;
 mod spending;
 mod standing;
@@ -25,7 +26,7 @@ pub(crate) use contrasts::{contrast_rows, contrasts_table};
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-/// Every table, in the order of the page.
+/// Returns every table, in the order of the page.
 pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
     vec![
         scores::scores(evidence),

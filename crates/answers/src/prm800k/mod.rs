@@ -81,7 +81,7 @@ pub(crate) fn extract(text: &str) -> Extraction {
     }
 }
 
-/// The last match of `-?\d*\.?\d+`.
+/// Returns the last match of `-?\d*\.?\d+`.
 fn last_number(text: &str) -> Option<&str> {
     let bytes = text.as_bytes();
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
@@ -112,13 +112,13 @@ fn hendrycks_form(text: &str) -> String {
     hendrycks::strip(inner).unwrap_or_else(|| inner.to_owned())
 }
 
-/// The inside of a string that starts with `\text{` and ends with a brace.
+/// Returns the inside of a string that starts with `\text{` and ends with a brace.
 fn enclosed_text(text: &str) -> Option<&str> {
     let inner = text.strip_prefix("\\text{")?.strip_suffix('}')?;
     (!inner.is_empty() && !inner.contains('\n')).then_some(inner)
 }
 
-/// The second normalisation.
+/// Applies the second normalisation.
 fn normalise(text: &str) -> String {
     let mut text = enclosed_text(text)
         .unwrap_or(text)
@@ -262,7 +262,7 @@ fn without_thousands(text: &str) -> String {
     result
 }
 
-/// Whether three digits and no fourth follow, or three and another such comma.
+/// Returns whether exactly three digits follow, or three and another such comma.
 fn grouped_after(bytes: &[u8], at: usize) -> bool {
     run_of_digits(bytes.get(at..).unwrap_or_default()) == 3
 }
@@ -280,7 +280,7 @@ fn elements_equal(label: &str, answer: &str) -> bool {
     !left.is_empty() && left.iter().zip(&right).all(|(a, b)| element_equal(a, b))
 }
 
-/// The elements of a tuple or interval without inner brackets, else the whole string.
+/// Returns the elements of a tuple or interval without inner brackets, else the whole string.
 fn elements(text: &str) -> Vec<String> {
     let text = without_thousands(text);
     let is_bracket = |character: char| "()[]".contains(character);

@@ -1,10 +1,10 @@
-//! Scores of one condition by seed and prompt, and how two conditions are paired.
+//! Scores of a condition by seed and prompt, and the pairing of two conditions.
 
-use preceptor_core::PromptId;
 use preceptor_core::record::{CellRecord, EvaluationRecord, rollout_key};
+use preceptor_core::{PromptId, Split};
 use preceptor_stats::{
     Caution, Contrast, CrossedEstimate, Design, Estimate, Runs, Scale, by_prompt, contrast,
-    crossed_score, score_estimate,
+    crossed_score, mean, score_estimate,
 };
 
 use crate::condition::Condition;
@@ -21,7 +21,7 @@ pub(crate) enum Moment {
 
 /// Scores `runs[seed][prompt]` of one condition.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Scored {
+pub(crate) struct ConditionScores {
     pub(crate) design: Design,
     pub(crate) scale: Scale,
     pub(crate) seeds: Vec<u64>,
@@ -29,8 +29,8 @@ pub(crate) struct Scored {
     pub(crate) runs: Runs,
 }
 
-impl Scored {
-    /// The score with the interval of its design.
+impl ConditionScores {
+    /// Returns the score with the interval of its design.
     pub(crate) fn estimate(&self) -> Option<Estimate> {
         match self.design {
             Design::Samples => score_estimate(self.scale, &by_prompt(&self.runs)),
@@ -38,7 +38,7 @@ impl Scored {
         }
     }
 
-    /// The score over training runs and prompts.
+    /// Returns the score over training runs and prompts.
     pub(crate) fn crossed(&self) -> Option<CrossedEstimate> {
         crossed_score(self.scale, &self.runs)
     }
@@ -50,34 +50,34 @@ impl Scored {
         Caution::of(self.design, num_runs, num_prompts)
     }
 
-    /// The mean over prompts, seeds averaged first, not clipped.
+    /// Returns the mean over prompts, seeds averaged first, not clipped.
     pub(crate) fn mean(&self) -> Option<f64> {
         preceptor_stats::clustered_mean(&by_prompt(&self.runs)).map(|estimate| estimate.mean)
     }
 
-    /// The mean of each seed.
+    /// Returns the mean of each seed.
     pub(crate) fn means(&self) -> Vec<f64> {
-        let mean = |run: &Vec<Option<f64>>| {
+        let mean_of_run = |run: &Vec<Option<f64>>| {
             let known: Vec<f64> = run.iter().copied().flatten().collect();
-            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+            mean(&known)
         };
-        self.runs.iter().filter_map(mean).collect()
+        self.runs.iter().filter_map(mean_of_run).collect()
     }
 
-    /// The share of wanted scores that are there.
+    /// Returns the share of expected scores that are present.
     pub(crate) fn coverage(&self) -> Option<f64> {
         let wanted: usize = self.runs.iter().map(Vec::len).sum();
         let scored = self.runs.iter().flatten().flatten().count();
         (wanted > 0).then(|| scored as f64 / wanted as f64)
     }
 
-    /// The prompts that have a score for every seed.
+    /// Returns the prompts that have a score for every seed.
     pub(crate) fn whole_prompts(&self) -> Vec<&PromptId> {
         let is_whole = |place: usize| self.runs.iter().all(|run| run[place].is_some());
         (0..self.prompts.len()).filter(|&place| is_whole(place)).map(|p| &self.prompts[p]).collect()
     }
 
-    /// Keeps these prompts alone.
+    /// Keeps only these prompts.
     pub(crate) fn over(&self, prompts: &[&PromptId]) -> Self {
         let place = |prompt: &&PromptId| self.prompts.iter().position(|known| known == *prompt);
         let places: Vec<usize> = prompts.iter().filter_map(place).collect();
@@ -97,8 +97,8 @@ impl Scored {
         }
     }
 
-    /// Compares with `other` over the seeds and prompts that both have. None where they have no score in
-    /// common.
+    /// Compares with `other` over the seeds and prompts that both have. Returns none if they have
+    /// no score in common.
     pub(crate) fn against(&self, other: &Self) -> Option<Contrast> {
         let shared = |ours: usize, theirs: Option<usize>| Some((ours, theirs?));
         let seeds: Vec<_> = (0..self.seeds.len())
@@ -126,15 +126,15 @@ impl Evidence {
         }
     }
 
-    /// Scores of a condition's prompts as `of` has them for each cell.
+    /// Collects the scores of a condition's prompts, as `of` returns them for each cell.
     fn scored_by(
         &self,
         condition: &Condition<'_>,
         of: impl Fn(&CellRecord, &PromptId) -> Option<f64>,
-    ) -> Scored {
+    ) -> ConditionScores {
         let prompts = condition.cell.prompts.clone();
         let run = |cell: &&CellRecord| prompts.iter().map(|prompt| of(cell, prompt)).collect();
-        Scored {
+        ConditionScores {
             design: Self::design(condition),
             scale: Scale::new(self.has_rubric(condition.cell)),
             seeds: condition.cells.iter().map(|cell| cell.seed).collect(),
@@ -143,34 +143,34 @@ impl Evidence {
         }
     }
 
-    /// The scores of a condition's pseudo-references.
-    pub(crate) fn estimate_scores(&self, condition: &Condition<'_>) -> Scored {
+    /// Returns the scores of a condition's pseudo-references.
+    pub(crate) fn estimate_scores(&self, condition: &Condition<'_>) -> ConditionScores {
         self.scored_by(condition, |cell, prompt| self.score(cell, prompt).value())
     }
 
-    /// The mean score of each group's rollouts.
-    pub(crate) fn rollout_scores(&self, condition: &Condition<'_>) -> Scored {
+    /// Returns the mean score of each group's rollouts.
+    pub(crate) fn rollout_scores(&self, condition: &Condition<'_>) -> ConditionScores {
         self.scored_by(condition, |cell, prompt| {
             let scores = (0..cell.group_size).filter_map(|i| self.rollout_score(cell, prompt, i));
-            average(scores.collect())
+            mean(&scores.collect::<Vec<_>>())
         })
     }
 
-    /// The scores of trained policies on a split; seeds whose policy was not evaluated there are left out.
-    /// None where no policy was.
+    /// Returns the scores of trained policies on a split. Seeds without that evaluation are left
+    /// out; none if no seed has it.
     pub(crate) fn policy_scores(
         &self,
         condition: &Condition<'_>,
-        split: &str,
+        split: Split,
         moment: Moment,
-    ) -> Option<Scored> {
+    ) -> Option<ConditionScores> {
         let of_cell = |cell: &&CellRecord| {
             let evaluation = self.evaluation(cell, split, moment)?;
             Some((cell.seed, evaluation.prompts.clone(), self.evaluated(evaluation)?))
         };
         let found: Vec<_> = condition.cells.iter().filter_map(of_cell).collect();
         let prompts = found.first()?.1.clone();
-        Some(Scored {
+        Some(ConditionScores {
             design: Design::TrainingRuns,
             scale: Scale::new(self.has_rubric(condition.cell)),
             seeds: found.iter().map(|(seed, ..)| *seed).collect(),
@@ -179,11 +179,11 @@ impl Evidence {
         })
     }
 
-    /// The evaluation of a cell's policy on a split that was made.
+    /// Returns the evaluation of a cell's policy on a split, if it was made.
     fn evaluation<'a>(
         &self,
         cell: &'a CellRecord,
-        split: &str,
+        split: Split,
         moment: Moment,
     ) -> Option<&'a EvaluationRecord> {
         let training = cell.training.as_ref()?;
@@ -200,8 +200,8 @@ impl Evidence {
         of_split().find(|known| known.step == step && self.evaluated(known).is_some())
     }
 
-    /// The scores of an evaluation by prompt, rollouts averaged; none where it was not made. A prompt whose
-    /// grades could not be had has no score.
+    /// Returns the scores of an evaluation by prompt, averaged over rollouts; none if it was not
+    /// made. Prompts whose grading failed have no score.
     fn evaluated(&self, evaluation: &EvaluationRecord) -> Option<Vec<Option<f64>>> {
         let grades = self.grades_of(&evaluation.rollout_grades);
         let grade = |prompt: &PromptId, index| grades.get(&rollout_key(prompt, index));
@@ -212,17 +212,13 @@ impl Evidence {
         }
         let of_prompt = |prompt: &PromptId| {
             let scores = indices.clone().filter_map(|index| grade(prompt, index)?.score.value());
-            average(scores.collect())
+            mean(&scores.collect::<Vec<_>>())
         };
         Some(evaluation.prompts.iter().map(of_prompt).collect())
     }
 
     /// Returns whether a cell's policy was evaluated on a split after a step.
-    pub(crate) fn is_evaluated(&self, cell: &CellRecord, split: &str, step: u64) -> bool {
+    pub(crate) fn is_evaluated(&self, cell: &CellRecord, split: Split, step: u64) -> bool {
         self.evaluation(cell, split, Moment::Step(step)).is_some()
     }
-}
-
-fn average(values: Vec<f64>) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

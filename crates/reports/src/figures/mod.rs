@@ -1,7 +1,7 @@
 //! Figures, drawn from the report's tables with plotters, as SVG and PNG.
 //!
-//! Each figure is one file here. Colours are Okabe and Ito's, which stay apart for colour-blind
-//! readers; upper bounds are grey and dashed or hatched by outline, since they are no methods.
+//! Each file here draws one figure. Colours are Okabe and Ito's, which colour-blind readers can tell
+//! apart; upper bounds are grey, and dashed where they are lines, since they are not methods.
 
 mod bars;
 mod canvas;
@@ -16,18 +16,8 @@ use std::path::Path;
 
 use crate::Error;
 use crate::table::ReadTable;
-use score_rows::read_scores;
-
-/// A figure that was drawn.
-#[derive(Clone, Debug)]
-pub(crate) struct Figure {
-    /// Name of its files.
-    pub(crate) name: String,
-    /// What it shows.
-    pub(crate) caption: String,
-    /// Its SVG text, for the page.
-    pub(crate) svg: String,
-}
+pub(crate) use canvas::Figure;
+use score_rows::{by_setting, read_scores};
 
 /// Draws every figure of the tables in `tables` into `figures`.
 pub(crate) fn draw_all(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> {
@@ -43,16 +33,4 @@ pub(crate) fn draw_all(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Err
     drawn.extend(reward_auc::draw(tables, figures)?);
     drawn.extend(disagreement::draw(tables, figures)?);
     Ok(drawn)
-}
-
-/// Rows by what `of` says of them, in the order of their first.
-fn by_setting<R>(rows: Vec<R>, of: impl Fn(&R) -> &String) -> Vec<(String, Vec<R>)> {
-    let mut parts: Vec<(String, Vec<R>)> = Vec::new();
-    for row in rows {
-        match parts.iter_mut().find(|(setting, _)| setting == of(&row)) {
-            Some((_, rows)) => rows.push(row),
-            None => parts.push((of(&row).clone(), vec![row])),
-        }
-    }
-    parts
 }
