@@ -8,7 +8,7 @@ default:
 
 # Run every experiment of a suite; the report is `reports/pocket/page.html`.
 reproduce *ARGS:
-    cargo run --release --package preceptor -- reproduce "$@"
+    cargo run --release --package preceptor -- reproduce --quick-first "$@"
 
 # Fetch SmolLM2 135M, GSM8K and MATH-500 and compare estimators on them; the report is `reports/aggregators-small/page.html`.
 small:

@@ -40,7 +40,7 @@ mod write;
 pub use claims::{Check, Claim, Expect, Measure, check_claims};
 pub use error::Error;
 pub use number::{format_difference, format_number, format_p_value};
-pub use suite::{SuitePart, write_suite};
+pub use suite::{SuiteFiles, SuitePart, write_suite};
 pub use suite_contrasts::{SuiteContrast, check_contrasts};
 pub use suite_view::Suite;
 pub use write::{ReportFiles, redraw, write};

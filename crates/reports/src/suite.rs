@@ -13,7 +13,6 @@ use crate::file::{read_notes, write_file};
 use crate::suite_contrasts::check_contrasts;
 use crate::suite_view::{ClaimResult, PartView, Suite};
 use crate::table::Table;
-use crate::write::ReportFiles;
 use crate::{Error, html, markdown, tables};
 
 /// Tables of an experiment that the summary shows too.
@@ -29,8 +28,19 @@ pub struct SuitePart {
     pub plan: Digest,
 }
 
-/// Writes `page.html`, `page.md`, `tables/claims.*` and `tables/contrasts.*` of a suite into `folder`, where the reports of
-/// its parts lie.
+/// Written summary of a suite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuiteFiles {
+    /// The page to open.
+    pub page: PathBuf,
+    /// Every file.
+    pub files: Vec<PathBuf>,
+    /// Id and verdict of each claim.
+    pub verdicts: Vec<(String, &'static str)>,
+}
+
+/// Writes `page.html`, `page.md`, `tables/claims.*` and `tables/contrasts.*` of a suite into `folder`,
+/// which contains the reports of its parts.
 ///
 /// # Errors
 ///
@@ -40,7 +50,7 @@ pub fn write_suite(
     suite: &Suite<'_>,
     parts: &[SuitePart],
     folder: &Path,
-) -> Result<ReportFiles, Error> {
+) -> Result<SuiteFiles, Error> {
     let plan = |part: &SuitePart| Ok((part.experiment.clone(), store.plan(&part.plan)?));
     let plans = parts.iter().map(plan).collect::<Result<Vec<_>, Error>>()?;
     check_claims(suite.claims, &plans)?;
@@ -87,7 +97,8 @@ pub fn write_suite(
     )?;
     let text = markdown::suite_page(suite, &judged, &contrasts, &views, notes.as_deref());
     write_file(&folder.join("page.md"), &text, &mut files)?;
-    Ok(ReportFiles { page, files })
+    let verdicts = judged.iter().map(|one| (one.claim.id.clone(), one.verdict.name())).collect();
+    Ok(SuiteFiles { page, files, verdicts })
 }
 
 /// Returns a table with a row for each check, and for each claim without one.

@@ -100,8 +100,15 @@ impl Comparison {
         let difference = (found - expected).abs() / scale;
         self.compared += 1;
         // NaN counts as the largest difference.
-        if difference > self.largest || !difference.is_finite() {
-            self.largest = if difference.is_nan() { f64::INFINITY } else { difference };
+        let difference = if difference.is_nan() { f64::INFINITY } else { difference };
+        self.largest = self.largest.max(difference);
+    }
+
+    /// Adds a pair of which either may be missing. A missing value never agrees.
+    fn add_pair(&mut self, found: Option<f64>, expected: Option<f64>) {
+        match found.zip(expected) {
+            Some((found, expected)) => self.add(found, expected),
+            None => self.largest = f64::INFINITY,
         }
     }
 
@@ -381,7 +388,7 @@ fn objectives(model: &Model, training: &Training) -> Result<Vec<Comparison>, Par
             &mut comparisons,
         )?;
         let mut clipped = Comparison::new(format!("{name}: clip fraction"), allowed.clipped, false);
-        clipped.add(report.metrics.clip_fraction().unwrap_or(f64::NAN), *clip_fraction);
+        clipped.add_pair(report.metrics.clip_fraction(), Some(*clip_fraction));
         comparisons.push(clipped);
     }
     let targets = training.groups.iter().map(|group| {
@@ -450,7 +457,7 @@ fn compare_update(
     let mut norms = allowed.gradient_norm(format!("{name}: gradient norm by weight"));
     let parameters = learner.trainable().parameters();
     for (parameter, found) in parameters.iter().zip(&report.gradient_norms) {
-        norms.add(*found, outcome.grad_norms.get(&parameter.name).copied().unwrap_or(f64::NAN));
+        norms.add_pair(Some(*found), outcome.grad_norms.get(&parameter.name).copied());
     }
     comparisons.extend([loss, norm, norms]);
     if let Some(tolerance) = allowed.after_update {

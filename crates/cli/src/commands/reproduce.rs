@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use preceptor_core::record::PlanRecord;
 use preceptor_reports::{
-    Claim, Suite, SuiteContrast, SuitePart, check_claims, check_contrasts, write_suite,
+    Claim, Suite, SuiteContrast, SuiteFiles, SuitePart, check_claims, check_contrasts, write_suite,
 };
 use preceptor_store::Store;
 use serde::Deserialize;
@@ -40,7 +40,7 @@ impl SuiteName {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ReproduceArguments {
     /// The suite.
     #[arg(value_enum, default_value = "pocket")]
@@ -48,6 +48,9 @@ pub(crate) struct ReproduceArguments {
     /// Run a short part of the suite to see that everything works; the report is in `SUITE-quick`.
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Run the short part first and print its results, then run the whole suite.
+    #[arg(long)]
+    pub(crate) quick_first: bool,
     /// Show the plan of every experiment and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -157,28 +160,49 @@ pub(crate) fn reproduce(
     arguments: &ReproduceArguments,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
+    if arguments.quick_first && !arguments.quick && !arguments.dry_run {
+        reproduce_suite(&ReproduceArguments { quick: true, ..arguments.clone() }, output)?;
+        output.text("");
+    }
+    let runs = reproduce_suite(arguments, output)?;
+    let Some(runs) = runs else { return Ok(ExitCode::SUCCESS) };
+    output.json(&json!({
+        "experiments": Value::Array(runs.counts), "page": runs.page,
+        "claims": runs.verdicts.iter().map(|(claim, verdict)| json!({
+            "claim": claim, "verdict": verdict,
+        })).collect::<Vec<_>>(),
+        "failed-records": runs.num_failed,
+    }));
+    if runs.num_failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let num_failed = runs.num_failed;
+    output.text(format!("{num_failed} records failed; run the command again to retry only those"));
+    Ok(ExitCode::from(CHECKS_FAILED))
+}
+
+/// Runs a suite and prints the verdicts on its claims; none on a dry run.
+fn reproduce_suite(
+    arguments: &ReproduceArguments,
+    output: &Output,
+) -> Result<Option<SuiteRuns>, Failure> {
     let mut suite = SuiteFile::read(&arguments.experiments.join(arguments.suite.name()))?;
     if arguments.quick {
         suite = suite.shortened();
     }
     let plans = resolve_all(arguments, &suite, output)?;
     if arguments.dry_run {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(None);
     }
     check_claims(&suite.claims, &plans)?;
     check_contrasts(&suite.contrasts, &plans)?;
-    let runs = run_all(arguments, &suite)?;
-    let written = write_summary(arguments, &suite, &runs.parts)?;
-    let num_failed = runs.num_failed;
-    output.json(&json!({
-        "experiments": Value::Array(runs.counts), "page": written, "failed-records": num_failed,
-    }));
-    output.text(format!("Report: {}", written.display()));
-    if num_failed == 0 {
-        return Ok(ExitCode::SUCCESS);
-    }
-    output.text(format!("{num_failed} records failed; run the command again to retry only those"));
-    Ok(ExitCode::from(CHECKS_FAILED))
+    let mut runs = run_all(arguments, &suite)?;
+    let SuiteFiles { page, verdicts, .. } = write_summary(arguments, &suite, &runs.parts)?;
+    let row = |(claim, verdict): &(String, &str)| vec![claim.clone(), (*verdict).to_owned()];
+    output.table(&["claim of the paper", "verdict"], &verdicts.iter().map(row).collect::<Vec<_>>());
+    output.text(format!("Report: {}", page.display()));
+    (runs.page, runs.verdicts) = (page, verdicts);
+    Ok(Some(runs))
 }
 
 /// Resolves every experiment, and prints its plan on a dry run. Everything that any of them lacks is
@@ -220,6 +244,8 @@ struct SuiteRuns {
     parts: Vec<SuitePart>,
     counts: Vec<Value>,
     num_failed: u64,
+    page: PathBuf,
+    verdicts: Vec<(String, &'static str)>,
 }
 
 /// Runs every experiment and writes its report.
@@ -244,12 +270,12 @@ fn run_all(arguments: &ReproduceArguments, suite: &SuiteFile) -> Result<SuiteRun
     Ok(runs)
 }
 
-/// Writes the summary of the suite and returns the path of its page.
+/// Writes the summary of the suite.
 fn write_summary(
     arguments: &ReproduceArguments,
     suite: &SuiteFile,
     parts: &[SuitePart],
-) -> Result<PathBuf, Failure> {
+) -> Result<SuiteFiles, Failure> {
     let store = Store::open(&arguments.store)?;
     let mut description = suite.description.clone();
     if !arguments.settings.is_empty() {
@@ -262,5 +288,5 @@ fn write_summary(
         claims: &suite.claims,
         contrasts: &suite.contrasts,
     };
-    Ok(write_suite(&store, &about, parts, &arguments.reports())?.page)
+    Ok(write_suite(&store, &about, parts, &arguments.reports())?)
 }
