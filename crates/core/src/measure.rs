@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/report.md");
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/reports.md");
     const BEGIN: &str = "<!-- step measures -->\n";
     const END: &str = "<!-- /step measures -->\n";
 
