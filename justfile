@@ -1,16 +1,16 @@
-# `just` is in most package managers; `pip install rust-just` brings it too.
+# `just` is in most package managers; `pip install rust-just` installs it too.
 
 set positional-arguments
 
-# Every recipe with its line of help.
+# List every recipe with its help.
 default:
     @just --list
 
-# Run every experiment of a suite; the report is `reports/pocket/page.html`.
+# Run every experiment of a suite (`pocket` by default) and write its report to `reports/SUITE/page.html`.
 reproduce *ARGS:
     cargo run --release --package preceptor -- reproduce --quick-first "$@"
 
-# Fetch SmolLM2 135M, GSM8K and MATH-500 and compare estimators on them; the report is `reports/aggregators-small/page.html`.
+# Fetch SmolLM2 135M, GSM8K and MATH-500, compare estimators on them and write `reports/aggregators-small/page.html`.
 small:
     cargo run --release --package preceptor -- models fetch smollm2-135m
     -cargo run --release --quiet --package preceptor -- data fetch math500 gsm8k
@@ -20,11 +20,11 @@ small:
 sweep *ARGS:
     cargo run --release --package preceptor -- run "$@"
 
-# Tests: unit, property, parity, end to end, and the examples in the documentation.
+# Run every test: unit, property, parity, end to end, and the examples in the documentation.
 test:
     cargo test --workspace
 
-# Everything that must hold before a change lands.
+# Run every check that a change must pass: format, lints, documentation, tests, generated files.
 check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- --deny warnings
@@ -32,11 +32,11 @@ check:
     just test
     git diff --exit-code
 
-# The types of the code for CUDA, without a toolkit, a card, or a program at the end.
+# Check the types of the CUDA build; needs neither CUDA nor a GPU, and builds no program.
 check-cuda:
     DOCS_RS=1 cargo check --workspace --features preceptor/cuda
 
-# Throughput beside transformers (and llama.cpp with `--f32-gguf FILE`), updates beside torch, GRPO steps beside TRL; needs torch, transformers, accelerate, gguf, trl and datasets from pip.
+# Compare the speed of sampling with transformers (and llama.cpp with `--f32-gguf FILE`), of updates with torch and of GRPO steps with TRL; needs torch, transformers, accelerate, gguf, trl and datasets from pip.
 bench *ARGS:
     python3 tools/bench/peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf "$@"
     cargo build --release --package preceptor
@@ -44,7 +44,7 @@ bench *ARGS:
     python3 tools/bench/update_peers.py ~/.cache/preceptor/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf
     cargo bench --package preceptor-answers --bench verify
 
-# Agreement with Math-Verify, and of what is exported, and read in published layouts, with transformers and peft; needs math-verify==0.9.0, torch, transformers, peft and gguf from pip, and PRECEPTOR_DATA_DIR.
+# Compare answers with Math-Verify, and exported models and published model layouts with transformers and peft; needs math-verify==0.9.0, torch, transformers, peft and gguf from pip, and PRECEPTOR_DATA_DIR.
 parity-python:
     cargo build --release --package preceptor-answers --example grade_pairs
     python3 crates/answers/tests/math_verify/generate.py --grader "${CARGO_TARGET_DIR:-target}/release/examples/grade_pairs"
@@ -54,13 +54,13 @@ parity-python:
 
 wgpu := "--package preceptor-models --package preceptor-trainer --features preceptor-models/wgpu,preceptor-trainer/wgpu"
 
-# Kernels, forward passes and whole updates on a software Vulkan driver against torch's, in a build with the feature `wgpu` (26 minutes of two cores); needs apt.
+# Compare kernels, forward passes and updates on a software Vulkan driver with torch, in a build with the feature `wgpu` (26 minutes on two cores); needs apt.
 parity-wgpu:
     dpkg --status mesa-vulkan-drivers libvulkan1 > /dev/null || apt-get install --yes mesa-vulkan-drivers libvulkan1
     cargo build {{wgpu}} --tests
     VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test {{wgpu}} --lib -- gpu::tests
     VK_DRIVER_FILES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json) timeout 1200 cargo test {{wgpu}} --test trainer -- the_fixtures_hold_on_the_devices_of_this_machine --nocapture
 
-# Draw the figures of every committed report again from its tables.
+# Redraw the figures of every committed report from its tables.
 figures:
     for report in reports/*/ reports/*/*/; do test ! -d "$report/figures" || cargo run --release --package preceptor -- figures "$report"; done

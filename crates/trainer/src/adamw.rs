@@ -32,7 +32,7 @@ pub struct AdamWConfig {
     pub beta2: f64,
     /// Added to the root of the mean squared gradient, above 0, up to 1. Default: 1e-8 (torch).
     pub epsilon: f64,
-    /// PassReport of a weight that is subtracted from it, times the learning rate; 0 to 10. Default: 0.01
+    /// Share of a weight that is subtracted from it, times the learning rate; 0 to 10. Default: 0.01
     /// (verl 0.5).
     pub weight_decay: f64,
     /// True if vectors (norms and biases) decay as matrices do. Default: true (torch).

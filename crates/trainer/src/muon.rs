@@ -35,7 +35,7 @@ const EPSILON: f32 = 1e-7;
 pub struct MuonConfig {
     /// Decay of the mean gradient, from 0, below 1. Default: 0.95 (torch).
     pub momentum: f64,
-    /// PassReport of a weight that is subtracted from it, times the learning rate; 0 to 10. Default: 0 (our
+    /// Share of a weight that is subtracted from it, times the learning rate; 0 to 10. Default: 0 (our
     /// choice; torch 0.1).
     pub weight_decay: f64,
     /// The rate of embeddings, heads and vectors as a share of that of the matrices, above 0, up to 100.

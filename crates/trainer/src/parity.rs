@@ -42,7 +42,7 @@ struct Tolerances {
     /// gradient's sign, so the rounding of gradients near zero shows; too much in narrow formats, which
     /// skip this comparison.
     after_update: Option<f64>,
-    /// PassReport of different greedy tokens, where two are almost equally likely.
+    /// Share of different greedy tokens, where two are almost equally likely.
     greedy: f64,
     /// Absolute tolerance of shares of clipped tokens, where a ratio is near its bound.
     clipped: f64,
