@@ -14,12 +14,12 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 
-// About 10 % less CPU time in decoding than with the system's allocator, as measured.
+// About 10% less CPU time in decoding than with the system's allocator, as measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Makes the allocator keep freed memory for the next pass. Returning pages to the system and getting
-/// cleared ones again costs 5 % of reading a prompt and a third of a training update.
+/// cleared ones again costs 5% of reading a prompt and a third of a training update.
 fn keep_freed_memory() {
     /// `mi_option_purge_delay` of mimalloc 3; -1 is never.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;

@@ -1,6 +1,6 @@
 //! Claims, the checks that test them, and the results.
 //!
-//! A check is a value with its 95 % interval and an expectation. Values of estimates are over
+//! A check is a value with its 95% interval and an expectation. Values of estimates are over
 //! prompts, seeds averaged first. Values of trained policies are over training runs and prompts,
 //! crossed, each at the step that early stopping chose or else at the last step. Intervals are not
 //! adjusted for the number of checks.

@@ -97,7 +97,7 @@ pub(crate) fn suite_page(
     }
     write_notes(&mut out, notes);
     out.push_str(
-        "<h2>Claims</h2>\n<p class=\"soft\">Values have 95 % intervals over prompts or, for \
+        "<h2>Claims</h2>\n<p class=\"soft\">Values have 95% intervals over prompts or, for \
          trained policies, over training runs and prompts (<a href=\"tables/claims.csv\">CSV</a>, \
          <a href=\"tables/claims.parquet\">Parquet</a>, <a href=\"tables/claims.tex\">LaTeX</a>)</p>\n\
          <div class=\"wide\"><table class=\"claims\"><thead><tr><th class=\"text\">claim</th>\

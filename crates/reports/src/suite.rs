@@ -111,7 +111,7 @@ fn claims_table(judged: &[ClaimResult<'_>]) -> Table {
             results.chain(none)
         })
         .collect();
-    let caption = "Checks of each claim: the measured value with its 95 % interval, the expectation \
+    let caption = "Checks of each claim: the measured value with its 95% interval, the expectation \
                    and the verdict";
     let mut table = Table::new("claims", caption);
     let text = |of: &dyn Fn(&CheckResult<'_>) -> String| {

@@ -17,7 +17,7 @@
 //! prompts alone. `evaluation_std_error^2 = MS_P / (S P)` is what the prompts (and their sampled answers)
 //! contribute, `training_std_error^2` the rest of `se^2`: it is what more training runs would reduce.
 //!
-//! Measured coverage of the 95 % interval for shares of right answers (1500 draws each, 64 to 128
+//! Measured coverage of the 95% interval for shares of right answers (1500 draws each, 64 to 128
 //! prompts): 0.96-0.97 without training noise; with a standard deviation between runs of 0.03, 0.08 and 0.15:
 //! 0.97, 0.94 and 0.91 for three runs, and 0.96, 0.93 and 0.87 for two. Three runs are few.
 //!
@@ -46,7 +46,7 @@ pub struct CrossedEstimate {
     pub evaluation_std_error: Option<f64>,
     /// Satterthwaite's degrees of freedom.
     pub degrees_of_freedom: Option<f64>,
-    /// The 95 % interval; none for one run and for fewer than [`MIN_PROMPTS`] prompts.
+    /// The 95% interval; none for one run and for fewer than [`MIN_PROMPTS`] prompts.
     pub interval: Option<Interval>,
     /// Two-sided p-value of the mean being 0; none where there is no interval, or where all values are
     /// equal and not 0.

@@ -6,7 +6,7 @@
 //! mean = 1/C sum_c m_c        se = sqrt( sum_c (m_c - mean)^2 / (C (C-1)) )
 //! ```
 //!
-//! For a mean the 95 % interval is `mean ± t(C-1) se`. For a proportion that interval fails near 0
+//! For a mean the 95% interval is `mean ± t(C-1) se`. For a proportion that interval fails near 0
 //! and 1 and for few clusters, so [`clustered_proportion`] uses Wilson's interval at the *effective
 //! sample size* `p (1-p) / se^2`, never more than the number of rows, as Korn and Graubard do for
 //! survey data with Clopper-Pearson. With one row a cluster this is Wilson's own interval but for
@@ -14,7 +14,7 @@
 
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
-/// A 95 % confidence interval.
+/// A 95% confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// Lower end.
@@ -30,7 +30,7 @@ pub struct Estimate {
     pub mean: f64,
     /// The standard error; none with fewer than two clusters.
     pub std_error: Option<f64>,
-    /// The 95 % interval; none where it is undefined.
+    /// The 95% interval; none where it is undefined.
     pub interval: Option<Interval>,
     /// Clusters with at least one value.
     pub num_clusters: usize,
@@ -50,7 +50,7 @@ impl Estimate {
     }
 }
 
-/// Returns the 97.5 % quantile of Student's t.
+/// Returns the 97.5% quantile of Student's t.
 pub(crate) fn t_quantile(degrees_of_freedom: usize) -> f64 {
     StudentsT::new(0.0, 1.0, degrees_of_freedom as f64)
         .expect("degrees of freedom are positive")
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn many_single_rows_give_wilsons_interval() {
-        // 30 of 100: Wilson's 95 % interval with the normal quantile is 0.2189 to 0.3958
+        // 30 of 100: Wilson's 95% interval with the normal quantile is 0.2189 to 0.3958
         // (statsmodels, proportion_confint(30, 100, method="wilson")); the t quantile for 99
         // degrees of freedom widens it slightly.
         let clusters: Vec<_> = (0..100).map(|i| vec![f64::from(u8::from(i < 30))]).collect();

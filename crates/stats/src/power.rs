@@ -1,10 +1,10 @@
 //! The smallest difference that an experiment can detect.
 
-/// Normal quantiles of a two-sided test at 5 % with 80 % power.
+/// Normal quantiles of a two-sided test at 5% with 80% power.
 const Z_LEVEL_PLUS_POWER: f64 = 1.959_964 + 0.841_621;
 
 /// Returns the smallest true difference of two paired proportions that a test over `num_prompts`
-/// finds with 80 % power at the 5 % level, when the conditions disagree on a share `disagreement`
+/// finds with 80% power at the 5% level, when the conditions disagree on a share `disagreement`
 /// of the prompts: `2.80 sqrt(disagreement / n)`. Averaging over seeds makes it smaller, never
 /// larger.
 ///

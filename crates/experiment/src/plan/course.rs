@@ -11,6 +11,7 @@ use preceptor_core::Split;
 use preceptor_core::record::{
     CHOICE_KEY, GradeRecord, TrainChoiceRecord, ValidationLossRecord, rollout_key, step_key,
 };
+use preceptor_stats::mean;
 use preceptor_store::Store;
 
 use crate::Error;
@@ -202,10 +203,6 @@ fn decide(
     }
     let last = steps.last().copied().unwrap_or(0);
     Ok(Decision::Made { last, best: best.map_or(last, |(_, step)| step) })
-}
-
-fn mean(scores: &[f64]) -> Option<f64> {
-    (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64)
 }
 
 #[cfg(test)]

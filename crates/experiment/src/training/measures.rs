@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use preceptor_answers::{classify, extract_boxed};
 use preceptor_core::StepMeasure;
 use preceptor_core::record::{Score, TrainGroupRecord};
+use preceptor_stats::mean;
 use preceptor_trainer::{GroupAdvantages, Report, Signal};
 
 use crate::manifest::train_settings::OldLogprobs;
@@ -150,10 +151,6 @@ pub(super) fn measure_lengths(lengths: &[usize], measures: &mut StepMeasures) {
 
 pub(super) fn share(count: usize, of: usize) -> f64 {
     count as f64 / of.max(1) as f64
-}
-
-fn mean(numbers: &[f64]) -> Option<f64> {
-    (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
 }
 
 /// Sample standard deviation, with n - 1 in its denominator.

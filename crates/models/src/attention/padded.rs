@@ -1,8 +1,8 @@
 //! Attention of whole sequences in burn operations, for devices where a few large operations are faster
 //! than many small ones.
 //!
-//! The rows of a pass are laid out in padded blocks. A block is attended at once, so that the index of
-//! operations does not depend on the index of sequences. Under autodiff it is one node that stores its
+//! The rows of a pass are laid out in padded blocks. A block is attended at once, so that the number of
+//! operations does not depend on the number of sequences. Under autodiff it is one node that stores its
 //! inputs and the logarithm of each row's sum; weights are computed again for the gradient, block by block
 //! (Dao et al. 2022, section 3.1). With `S = scale · q kᵀ`, `P = softmax(S)` and `o = P v`,
 //!
@@ -103,7 +103,7 @@ pub(crate) struct PaddedAttention {
 }
 
 impl PaddedAttention {
-    /// Lays out the sequences of groups, for the index of heads of `shape`.
+    /// Lays out the sequences of groups, for the number of heads of `shape`.
     pub(crate) fn new(groups: Vec<PromptGroup>, shape: &AttentionShape, device: &Device) -> Self {
         let layout = PaddedLayout::new(groups, shape.num_heads, WEIGHTS_AT_ONCE, device);
         Self { layout: Arc::new(layout), masks: Vec::new() }

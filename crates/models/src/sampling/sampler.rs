@@ -263,7 +263,7 @@ mod tests {
         for _ in 0..draws {
             counts[sample_token(&logits, &Sampling::default(), &mut stream).token as usize] += 1;
         }
-        // Pearson's statistic with four degrees of freedom stays below 18.5 in 99.9 % of runs.
+        // Pearson's statistic with four degrees of freedom stays below 18.5 in 99.9% of runs.
         let statistic: f64 = logits
             .iter()
             .zip(counts)

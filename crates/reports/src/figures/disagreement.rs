@@ -32,7 +32,7 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
         let figure = Bars {
             title: title.clone(),
             footer: format!(
-                "x : y is the share that is right where answers differ, {first} first; 95 % intervals over prompts"
+                "x : y is the share that is right where answers differ, {first} first; 95% intervals over prompts"
             ),
             axis: "share of groups with different answers",
             origin: 0.0,

@@ -140,7 +140,7 @@ fn draw_one(
     }
     let figure = Bars {
         title,
-        footer: format!("n: {}; 95 % intervals over prompts, if there are enough", source.groups),
+        footer: format!("n: {}; 95% intervals over prompts, if there are enough", source.groups),
         axis: source.axis,
         origin: source.origin,
         shown: source.shown,

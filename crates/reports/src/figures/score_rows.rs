@@ -129,7 +129,7 @@ pub(super) fn footer(rows: &[ScoreRow]) -> String {
         _ => " (none for too few prompts or a single training run)",
     };
     format!(
-        "{}, {}, grader {}, 95 % intervals over {over}{missing}",
+        "{}, {}, grader {}, 95% intervals over {over}{missing}",
         count_range(&counts(|row| row.prompts), "prompt"),
         count_range(&counts(|row| row.seeds), "seed"),
         graders.join(" and "),
@@ -170,11 +170,11 @@ mod tests {
         let rows = [row(128, 3, "verify-1"), row(128, 1, "verify-1"), row(64, 2, "string-1")];
         assert_eq!(
             footer(&rows),
-            "64 to 128 prompts, 1 to 3 seeds, grader string-1 and verify-1, 95 % intervals over prompts"
+            "64 to 128 prompts, 1 to 3 seeds, grader string-1 and verify-1, 95% intervals over prompts"
         );
         assert_eq!(
             footer(&rows[1..2]),
-            "128 prompts, 1 seed, grader verify-1, 95 % intervals over prompts"
+            "128 prompts, 1 seed, grader verify-1, 95% intervals over prompts"
         );
     }
 }

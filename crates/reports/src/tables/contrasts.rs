@@ -1,6 +1,6 @@
 //! `contrasts`: the comparisons that a manifest or a suite declares, and no others.
 //!
-//! - `a_score` and `b_score` are the two means, `difference` that of `a` less `b` with its 95 % interval.
+//! - `a_score` and `b_score` are the two means, `difference` that of `a` less `b` with its 95% interval.
 //!   They are paired by prompt, seeds averaged first, over the seeds and prompts that both have; where
 //!   policies are trained, over training runs and prompts, crossed.
 //! - `p` is of the paired test, `p_holm` adjusted over all contrasts of the table.

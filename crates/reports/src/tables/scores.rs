@@ -1,6 +1,6 @@
 //! `scores`: the score of each condition, its uncertainty, and its comparison with baselines.
 //!
-//! - `score` with its 95 % interval (`low`, `high`). Where no policy is trained it is over prompts, a
+//! - `score` with its 95% interval (`low`, `high`). Where no policy is trained it is over prompts, a
 //!   prompt's seeds averaged first; where each seed trains its own policy it is over training runs and
 //!   prompts, crossed (see `preceptor_stats::crossed_score`), with the parts of its standard error that come
 //!   from training (`training_se`) and from evaluation (`evaluation_se`). For final answers the score is the
@@ -69,7 +69,7 @@ pub(crate) fn scores(evidence: &Evidence) -> Table {
         rank(&mut rows, family);
     }
 
-    let caption = "Score by condition with 95 % intervals over prompts or, for trained policies, over \
+    let caption = "Score by condition with 95% intervals over prompts or, for trained policies, over \
                    training runs and prompts. The score is the share of prompts whose final answer is \
                    right; for rubrics with points, the mean share of points, clipped to [0, 1]. \
                    `vs single` is the difference from one sampled rollout, `vs rollouts` the difference \

@@ -1,7 +1,7 @@
 //! Tables about training, for cells whose policy is trained. Cells that share a training run are one row.
 //!
 //! - `training_scores`: the policy's score before, during and after training, on each split. `score` with its
-//!   95 % interval is over training runs (`seeds`) and prompts, crossed; `training_se` and `evaluation_se` are
+//!   95% interval is over training runs (`seeds`) and prompts, crossed; `training_se` and `evaluation_se` are
 //!   the parts of its standard error, and their squares add up. `lowest` and `highest` are the seeds' own
 //!   scores. `gain` is the difference to the initial policy, paired by seed and prompt, with its interval over
 //!   both. `note` says why there is none, as for a single run.
