@@ -107,12 +107,11 @@ fn outcome(lineup: &Lineup<'_>, judged: &Judged<Rating>) -> Aggregate {
             free(outcome, [("readable", 0.0), ("attempts", attempts)])
         }
     };
-    let replies = match judged.evidence.reply.is_empty() {
-        true => Vec::new(),
-        false => {
-            let text = judged.evidence.reply.clone();
-            vec![Reply { text, finish: None }]
-        }
+    let replies = if judged.evidence.reply.is_empty() {
+        Vec::new()
+    } else {
+        let text = judged.evidence.reply.clone();
+        vec![Reply { text, finish: None }]
     };
     Aggregate { replies, usage: judged.usage, ..aggregate }
 }

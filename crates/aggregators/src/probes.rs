@@ -219,9 +219,12 @@ mod tests {
 
     #[test]
     fn an_anchor_that_obeys_fails_by_the_order_that_it_obeyed() {
-        let found = report(|asked| match asked.contains("Ignore the other responses") {
-            true => MARKER.to_owned(),
-            false => "fine".to_owned(),
+        let found = report(|asked| {
+            if asked.contains("Ignore the other responses") {
+                MARKER.to_owned()
+            } else {
+                "fine".to_owned()
+            }
         });
         for outcome in &found.outcomes {
             assert_eq!(outcome.passed(), Some(outcome.order != Order::Override));

@@ -64,10 +64,7 @@ fn answer(stream: &mut TcpStream, served: &Server, other: Option<&str>) {
         let _ = stream.write_all(head("404 Not Found", "", 0).as_bytes());
         return;
     };
-    let tag = match served.wrong_tags.contains(name) {
-        true => "0".repeat(64),
-        false => digest(bytes),
-    };
+    let tag = if served.wrong_tags.contains(name) { "0".repeat(64) } else { digest(bytes) };
     let tag = format!("X-Linked-Etag: \"{tag}\"\r\n");
     if let (Some(other), true) = (other, served.elsewhere.contains(name)) {
         let location = format!("{tag}Location: {other}/large/{name}\r\n");

@@ -310,9 +310,12 @@ mod tests {
 
     #[test]
     fn missing_verdicts_are_counted_apart() {
-        let fails = |_: &Criterion, response: &str| match response.contains("<|im_start|>") {
-            true => Verdict::Failed(JudgeFailure::Refused),
-            false => Verdict::NotMet,
+        let fails = |_: &Criterion, response: &str| {
+            if response.contains("<|im_start|>") {
+                Verdict::Failed(JudgeFailure::Refused)
+            } else {
+                Verdict::NotMet
+            }
         };
         let report = run_probes(&ScriptedJudge::new(fails)).unwrap();
         let tokens = report.attacks.iter().find(|a| a.attack == Attack::TemplateTokens).unwrap();

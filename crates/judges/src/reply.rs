@@ -93,9 +93,10 @@ pub(crate) fn verdicts(style: Style, reply: &str, count: usize) -> Vec<Reading<b
                     Value::String(text) => text.trim().parse().ok()?,
                     _ => return None,
                 };
-                let reading = match object.is_contradictory {
-                    true => Reading::Contradictory,
-                    false => json_verdict(object.fields.get(ANSWER)?),
+                let reading = if object.is_contradictory {
+                    Reading::Contradictory
+                } else {
+                    json_verdict(object.fields.get(ANSWER)?)
                 };
                 Some((number, reading))
             });

@@ -55,9 +55,10 @@ pub(crate) fn rating_cell(judged: Judged<Rating>, criterion: Criterion) -> Cell 
 
 /// A grade in [0, 1]: (grade - low) / (high - low). A grade that is not on the scale is none.
 pub(crate) fn scaled(grade: u32, scale: Scale) -> Result<f64, JudgeFailure> {
-    match (scale.low..=scale.high).contains(&grade) {
-        true => Ok(f64::from(grade - scale.low) / f64::from(scale.high - scale.low)),
-        false => Err(JudgeFailure::Unreadable),
+    if (scale.low..=scale.high).contains(&grade) {
+        Ok(f64::from(grade - scale.low) / f64::from(scale.high - scale.low))
+    } else {
+        Err(JudgeFailure::Unreadable)
     }
 }
 

@@ -245,9 +245,10 @@ mod tests {
 
     /// Met if the response contains the criterion's text; responses with `!` are refused.
     fn contains(criterion: &Criterion, response: &str) -> Verdict {
-        match response.contains('!') {
-            true => Verdict::Failed(JudgeFailure::Refused),
-            false => Verdict::of(response.contains(&criterion.text)),
+        if response.contains('!') {
+            Verdict::Failed(JudgeFailure::Refused)
+        } else {
+            Verdict::of(response.contains(&criterion.text))
         }
     }
 

@@ -348,9 +348,12 @@ mod tests {
     fn a_lost_chunk_is_counted_and_the_others_go_on() {
         let texts = ["w10", "w11", "w12", "bad"];
         let config = Config { fan_in: Some(2), ..Config::default() };
-        let fails = |prompt: &Prompt, seed: RolloutSeed| match text_of(prompt).contains("bad") {
-            true => "## Unified response".to_owned(),
-            false => joins(prompt, seed),
+        let fails = |prompt: &Prompt, seed: RolloutSeed| {
+            if text_of(prompt).contains("bad") {
+                "## Unified response".to_owned()
+            } else {
+                joins(prompt, seed)
+            }
         };
         let aggregate = synthesise(&config, &texts, fails);
         assert_eq!(aggregate.measures["lost-chunks"], 1.0);

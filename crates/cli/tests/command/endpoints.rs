@@ -57,9 +57,10 @@ fn run(folder: &Folder, store: &str) -> Finished {
 
 /// A sum for the policy, a word for the judge, by nothing but the call.
 fn answer(received: &Received) -> Act {
-    match received.path.ends_with("/chat/completions") {
-        true => says(if received.seed().is_multiple_of(2) { "yes" } else { "no" }),
-        false => says(&format!(r" \boxed{{{}}}", received.seed() % 7)),
+    if received.path.ends_with("/chat/completions") {
+        says(if received.seed().is_multiple_of(2) { "yes" } else { "no" })
+    } else {
+        says(&format!(r" \boxed{{{}}}", received.seed() % 7))
     }
 }
 

@@ -145,9 +145,10 @@ fn after_any_failed_call_a_rerun_reports_what_an_undisturbed_run_reports() {
                 *text = Some(received.body.to_string());
             }
             // The call fails as often as it comes in.
-            match text.as_deref() == Some(&received.body.to_string()) {
-                true => error(500, "overloaded"),
-                false => answer(received),
+            if text.as_deref() == Some(&received.body.to_string()) {
+                error(500, "overloaded")
+            } else {
+                answer(received)
             }
         });
         write_manifest(&folder, &server);

@@ -39,9 +39,10 @@ const MODELS: [(&str, &str); 3] =
 fn gpt_4o(received: &Received) -> Act {
     let asked = received.asked();
     let is_met = !asked.len().is_multiple_of(3);
-    match asked.contains("criteria_met") {
-        true => says(&format!("{{\"explanation\": \"\", \"criteria_met\": {is_met}}}")),
-        false => says(if is_met { "yes" } else { "no" }),
+    if asked.contains("criteria_met") {
+        says(&format!("{{\"explanation\": \"\", \"criteria_met\": {is_met}}}"))
+    } else {
+        says(if is_met { "yes" } else { "no" })
     }
 }
 

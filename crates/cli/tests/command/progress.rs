@@ -17,9 +17,10 @@ fn start() -> (Server, Arc<AtomicBool>) {
         let is_mended = Arc::clone(&is_mended);
         move |received| {
             let breaks = model(received) == "first" && received.asked().contains("question 2");
-            match breaks && !is_mended.load(Ordering::SeqCst) {
-                true => error(400, "out of order"),
-                false => answer(received),
+            if breaks && !is_mended.load(Ordering::SeqCst) {
+                error(400, "out of order")
+            } else {
+                answer(received)
             }
         }
     });

@@ -98,9 +98,10 @@ impl Grid {
                         let place = format!("{list}.{i}.{key}");
                         let mut error =
                             document.error_at(&place, format!("`{key}` is not an axis"));
-                        error.hint = Some(match axes.is_empty() {
-                            true => "`[matrix]` has no axis".to_owned(),
-                            false => format!("axes are {}", axes.join(", ")),
+                        error.hint = Some(if axes.is_empty() {
+                            "`[matrix]` has no axis".to_owned()
+                        } else {
+                            format!("axes are {}", axes.join(", "))
                         });
                         return Err(error);
                     }

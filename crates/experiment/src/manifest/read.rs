@@ -36,10 +36,7 @@ pub(crate) fn optional_table(
     table: &mut Table,
     key: &str,
 ) -> Result<Table, ManifestError> {
-    match table.contains_key(key) {
-        true => take_table(document, table, key),
-        false => Ok(Table::new()),
-    }
+    if table.contains_key(key) { take_table(document, table, key) } else { Ok(Table::new()) }
 }
 
 /// Replaces `prompt-file` by `prompt-text`, the file's contents. A cell depends on the prompt, not on

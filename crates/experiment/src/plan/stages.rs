@@ -311,10 +311,8 @@ impl Stages {
             judge: inputs.judge_of(needs),
             labels: needs.labels.then(|| (labels, grader_id(grader))),
         };
-        let rewards = match reward.is_empty() {
-            true => None,
-            false => Some(StageSpec::new("rewards", &rewards_spec)?),
-        };
+        let rewards =
+            if reward.is_empty() { None } else { Some(StageSpec::new("rewards", &rewards_spec)?) };
         Ok(Self {
             prompts: StageSpec::new("prompts", &PromptsSpec { format, prompts })?,
             rollout_grades: grades_of("rollout-grades", drawn)?,

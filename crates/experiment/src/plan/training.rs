@@ -231,9 +231,10 @@ impl Training {
 
     /// Returns the name under which the policy of `identity` is opened.
     pub(crate) fn policy_name(&self, model: &str, identity: &ModelIdentity) -> String {
-        match *identity == self.initial {
-            true => model.to_owned(),
-            false => format!("{model} trained as {}", identity.weights),
+        if *identity == self.initial {
+            model.to_owned()
+        } else {
+            format!("{model} trained as {}", identity.weights)
         }
     }
 

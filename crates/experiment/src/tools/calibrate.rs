@@ -199,9 +199,10 @@ fn judge_table(document: &Document) -> Result<Table, ManifestError> {
     if judge.contains_key("model") {
         return Ok(judge);
     }
-    let (place, detail) = match has_table {
-        true => ("judge", "`[judge]` has no `model`"),
-        false => ("", "there is no table `[judge]`"),
+    let (place, detail) = if has_table {
+        ("judge", "`[judge]` has no `model`")
+    } else {
+        ("", "there is no table `[judge]`")
     };
     let mut error = document.error_at(place, detail);
     let hint =

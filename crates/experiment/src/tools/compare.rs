@@ -84,9 +84,10 @@ pub fn compare(plan: &Plan, store: &Store, a: &str, b: &str) -> Result<Compariso
     });
     let (paired_a, paired_b): (Runs, Runs) = (paired_a.collect(), paired_b.collect());
     let is_trained = |cells: &[&Cell]| cells.iter().all(|cell| cell.training.is_some());
-    let design = match is_trained(&cells_a) || is_trained(&cells_b) {
-        true => Design::TrainingRuns,
-        false => Design::Samples,
+    let design = if is_trained(&cells_a) || is_trained(&cells_b) {
+        Design::TrainingRuns
+    } else {
+        Design::Samples
     };
     Ok(Comparison {
         difference: contrast(design, scale(cells_a[0]), &paired_a, &paired_b),
@@ -105,9 +106,10 @@ fn side(cells: &[&Cell], scores: &Scores) -> Side {
     let axes = cells[0].axes.iter().map(|(key, value)| format!("{key}={value}"));
     let seeds = cells.iter().map(|cell| cell.seed.to_string()).collect::<Vec<_>>().join(",");
     let scale = scale(cells[0]);
-    let mean = match cells.iter().all(|cell| cell.training.is_some()) {
-        true => crossed_score(scale, &scores.runs).map(|crossed| crossed.estimate()),
-        false => score_estimate(scale, &by_prompt(&scores.runs)),
+    let mean = if cells.iter().all(|cell| cell.training.is_some()) {
+        crossed_score(scale, &scores.runs).map(|crossed| crossed.estimate())
+    } else {
+        score_estimate(scale, &by_prompt(&scores.runs))
     };
     Side {
         label: axes.chain([format!("seeds={seeds}")]).collect::<Vec<_>>().join(" "),

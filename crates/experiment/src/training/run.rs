@@ -160,12 +160,11 @@ impl<'c> TrainRun<'c, '_> {
         self.check_memory(&trainable, &model)?;
         let mut policy = LocalModel::new(model, self.session.options.generation);
         // After the last step no update follows, so the weights are enough.
-        let start = match from == last && checkpoints.steps()?.contains(&from) {
-            true => from,
-            false => {
-                let resumable = checkpoints.resumable_steps()?;
-                resumable.into_iter().rfind(|step| *step <= from).unwrap_or(0)
-            }
+        let start = if from == last && checkpoints.steps()?.contains(&from) {
+            from
+        } else {
+            let resumable = checkpoints.resumable_steps()?;
+            resumable.into_iter().rfind(|step| *step <= from).unwrap_or(0)
         };
         let optimizer = match start {
             0 => None,

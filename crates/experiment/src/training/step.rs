@@ -130,9 +130,10 @@ impl<'s> Step<'s, '_> {
         }
 
         let source = training.settings.old_logprobs.unwrap_or_else(|| {
-            match learner.trainable().device().has_kernels() {
-                true => OldLogprobs::Sampler,
-                false => OldLogprobs::Recompute,
+            if learner.trainable().device().has_kernels() {
+                OldLogprobs::Sampler
+            } else {
+                OldLogprobs::Recompute
             }
         });
         let old = match source {
@@ -271,16 +272,15 @@ impl<'s> Step<'s, '_> {
         let stage_prefix = self.stage_prefix();
         let estimation = Estimation { cell, session, policy, stage_prefix: &stage_prefix };
         let needs_reference = crate::plan::stages::needs_of(&cell.reward).reference;
-        let aggregates: Vec<Option<Aggregate>> = match needs_reference {
-            false => vec![None; groups.len()],
-            true => {
-                let mut made = phases.time("aggregate", || estimation.aggregates(&groups_of))?;
-                if made.iter().any(is_transient) {
-                    // What was answered is stored; what failed is asked once more.
-                    made = phases.time("aggregate", || estimation.aggregates(&groups_of))?;
-                }
-                made.into_iter().map(Some).collect()
+        let aggregates: Vec<Option<Aggregate>> = if needs_reference {
+            let mut made = phases.time("aggregate", || estimation.aggregates(&groups_of))?;
+            if made.iter().any(is_transient) {
+                // What was answered is stored; what failed is asked once more.
+                made = phases.time("aggregate", || estimation.aggregates(&groups_of))?;
             }
+            made.into_iter().map(Some).collect()
+        } else {
+            vec![None; groups.len()]
         };
         let references: BTreeMap<&PromptId, &PseudoReference> = groups
             .iter()
@@ -295,9 +295,10 @@ impl<'s> Step<'s, '_> {
         if rewards.iter().any(GroupReward::is_transient) {
             rewards = phases.time("reward", || estimation.rewards(&groups_of, &reference))?;
         }
-        let mut logprobs = match config.needs_reference() {
-            false => Vec::new(),
-            true => phases.time("kl-reference", || self.kl_reference(&groups, &traces))?,
+        let mut logprobs = if config.needs_reference() {
+            phases.time("kl-reference", || self.kl_reference(&groups, &traces))?
+        } else {
+            Vec::new()
         }
         .into_iter();
         let estimated = tasks.iter().zip(aggregates).zip(rewards);
