@@ -141,7 +141,10 @@ fn the_report_has_every_file_and_its_tables_read_as_expected() {
     ] {
         assert!(fs::metadata(folder.join(name)).unwrap().len() > 0, "{name}");
     }
-    insta::assert_snapshot!(fs::read_to_string(folder.join("tables/scores.csv")).unwrap());
+    insta::assert_snapshot!(
+        "whole-report-scores",
+        fs::read_to_string(folder.join("tables/scores.csv")).unwrap()
+    );
     let page = fs::read_to_string(folder.join("page.md")).unwrap();
     // Wall time is the one number that differs from run to run.
     let has_time = |line: &str| {
@@ -150,7 +153,10 @@ fn the_report_has_every_file_and_its_tables_read_as_expected() {
             .any(|of| line.starts_with(of))
     };
     let page = page.lines().filter(|line| !has_time(line));
-    insta::assert_snapshot!(without_digests(&page.collect::<Vec<_>>().join("\n")));
+    insta::assert_snapshot!(
+        "whole-report-page",
+        without_digests(&page.collect::<Vec<_>>().join("\n"))
+    );
     let plan: toml::Table =
         toml::from_str(&fs::read_to_string(folder.join("plan.toml")).unwrap()).unwrap();
     assert_eq!(plan.len(), 6, "one table a condition");

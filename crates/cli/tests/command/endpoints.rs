@@ -187,11 +187,17 @@ fn a_key_that_is_not_there_stops_the_run_before_any_call() {
     let server = Server::start(answer);
     write_remote(&folder, &server);
     let run = ["run", "remote.toml"];
-    insta::assert_snapshot!(folder.finish(folder.command(&run).env_remove("TEST_KEY")).said());
-    insta::assert_snapshot!(folder.finish(folder.command(&run).env("TEST_KEY", " ")).said());
+    insta::assert_snapshot!(
+        "key-unset",
+        folder.finish(folder.command(&run).env_remove("TEST_KEY")).said()
+    );
+    insta::assert_snapshot!(
+        "key-blank",
+        folder.finish(folder.command(&run).env("TEST_KEY", " ")).said()
+    );
     let broken = folder.finish(folder.command(&run).env("TEST_KEY", "sk-process-0123\nx"));
     no_key(&folder, &broken);
-    insta::assert_snapshot!(broken.said());
+    insta::assert_snapshot!("key-malformed", broken.said());
     assert!(server.received().is_empty());
 }
 
@@ -291,9 +297,9 @@ fn what_is_wrong_with_an_endpoint_is_named_with_its_line_and_what_is_allowed() {
         wrong("[endpoints.remote]", "[endpoints.other]"),
         wrong("[endpoints.remote]", "[endpoints]"),
     ];
-    insta::assert_snapshot!(messages.join("\n"));
+    insta::assert_snapshot!("endpoint-settings", messages.join("\n"));
     // What a dialect can't say is known once it is asked for.
     folder.write("remote.toml", &right.replace("[sampling]", "[sampling]\ntop-k = 5"));
-    insta::assert_snapshot!(run(&folder, "runs").said());
+    insta::assert_snapshot!("endpoint-dialect", run(&folder, "runs").said());
     assert!(server.received().is_empty());
 }

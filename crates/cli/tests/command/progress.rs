@@ -57,8 +57,11 @@ fn a_cell_with_noted_failures_is_failed_and_can_be_reported() {
     assert_eq!(found["cells"][0]["rollouts"], json!({"present": 6, "wanted": 8}));
     assert_eq!(found["cells"][0]["rewards"], json!({"present": 3, "wanted": 4}));
     assert_eq!(found["cells"][1]["failed-records"], 0);
-    insta::assert_snapshot!(folder.run(&["status", "two.toml"]).expect_done().stdout);
-    insta::assert_snapshot!(folder.run(&["report", "two.toml"]).said());
+    insta::assert_snapshot!(
+        "status-with-failures",
+        folder.run(&["status", "two.toml"]).expect_done().stdout
+    );
+    insta::assert_snapshot!("report-with-failures", folder.run(&["report", "two.toml"]).said());
     assert_eq!(fs::read(folder.path("reports/two/page.html")).unwrap(), page);
 
     is_mended.store(true, Ordering::SeqCst);

@@ -173,10 +173,10 @@ fn a_setting_holds_for_every_experiment_and_is_said() {
 fn a_suite_that_can_not_be_is_named() {
     let folder = Folder::new();
     let said = |arguments: &[&str]| folder.run(arguments).said();
-    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
+    insta::assert_snapshot!("suite-missing", said(&["reproduce", "pocket"]));
     fs::create_dir_all(folder.path("experiments/pocket")).expect("writable");
     folder.write("experiments/pocket/suite.toml", &SUITE.replace("file", "fil"));
-    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
+    insta::assert_snapshot!("suite-unknown-key", said(&["reproduce", "pocket"]));
     write_manifest(&folder);
     let with_claim = |check: &str| {
         let claim =
@@ -188,9 +188,21 @@ fn a_suite_that_can_not_be_is_named() {
         format!("exit {:?}\n{}", refused.code, errors.collect::<Vec<_>>().join("\n"))
     };
     let check = "experiment = 'm'\nmeasure = 'score'\nexpect = 'higher'\n";
-    insta::assert_snapshot!(with_claim(&format!("{check}a = 'aggregator.kind=synthesis'")));
-    insta::assert_snapshot!(with_claim(&format!("{check}a = 'aggregator.kind=single'")));
+    insta::assert_snapshot!(
+        "suite-claim-unknown-condition",
+        with_claim(&format!("{check}a = 'aggregator.kind=synthesis'"))
+    );
+    insta::assert_snapshot!(
+        "suite-claim-without-b",
+        with_claim(&format!("{check}a = 'aggregator.kind=single'"))
+    );
     let policy = check.replace("score", "policy-held-out");
-    insta::assert_snapshot!(with_claim(&format!("{policy}a = 'aggregator.kind=single'")));
-    insta::assert_snapshot!(with_claim(&check.replace("'m'", "'n'")));
+    insta::assert_snapshot!(
+        "suite-claim-not-evaluated",
+        with_claim(&format!("{policy}a = 'aggregator.kind=single'"))
+    );
+    insta::assert_snapshot!(
+        "suite-claim-unknown-experiment",
+        with_claim(&check.replace("'m'", "'n'"))
+    );
 }
