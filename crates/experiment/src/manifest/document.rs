@@ -287,3 +287,63 @@ pub(crate) fn set_path(table: &mut Table, path: &str, value: Value) -> Result<()
     table.insert(rest.to_owned(), value);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::document;
+
+    const BASE: (&str, &str) =
+        ("base.toml", "seeds = [0, 1]\n[sampling]\ntemperature = 1.0\ntop-k = 5\n");
+
+    #[test]
+    fn a_manifest_overrides_its_base_key_by_key_and_arrays_as_a_whole() {
+        let top = "extends = \"base.toml\"\nseeds = [7]\n[sampling]\ntop-k = 9\n";
+        let read = document(&[("m.toml", top), BASE], &[]).unwrap();
+        let expected = "seeds = [7]\n[sampling]\ntemperature = 1.0\ntop-k = 9\n";
+        assert_eq!(*read.table(), toml::from_str::<Table>(expected).unwrap());
+        assert_eq!(read.name(), "m");
+    }
+
+    #[test]
+    fn only_one_level_of_bases_is_allowed() {
+        let files = [
+            ("m.toml", "extends = \"middle.toml\"\n"),
+            ("middle.toml", "\nextends = \"base.toml\"\n"),
+            BASE,
+        ];
+        let error = document(&files, &[]).unwrap_err();
+        assert!(error.place.ends_with("middle.toml`, line 2"), "{}", error.place);
+        let error = document(&[("m.toml", "extends = \"none.toml\"\n")], &[]).unwrap_err();
+        assert!(error.place.ends_with("m.toml`, line 1"), "{}", error.place);
+    }
+
+    #[test]
+    fn an_error_points_at_the_line_that_has_the_last_word() {
+        let top = "extends = \"base.toml\"\n\n[sampling]\ntop-k = 9\n";
+        let read = document(&[("m.toml", top), BASE], &["sampling.min-p=2"]).unwrap();
+        let top_k = read.error_at("sampling.top-k", "d");
+        assert!(top_k.place.ends_with("m.toml`, line 4"), "{}", top_k.place);
+        assert_eq!(top_k.excerpt.unwrap(), "  |\n4 | top-k = 9\n  | ^^^^^");
+        let temperature = read.error_at("sampling.temperature", "d");
+        assert!(temperature.place.ends_with("base.toml`, line 3"), "{}", temperature.place);
+        assert_eq!(read.error_at("sampling.min-p", "d").place, "`--set sampling.min-p=2`");
+        // A key without a position has that of its table.
+        let table = read.error_at("sampling.top-p", "d");
+        assert!(table.place.ends_with("m.toml`, line 3"), "{}", table.place);
+    }
+
+    #[test]
+    fn settings_of_the_command_line_win_and_replace_the_values_of_an_axis() {
+        let top = "[policy]\nmodel = \"a\"\n[matrix]\n\"sampling.top-k\" = [1, 2]\n";
+        let settings = ["policy.model=b c", "sampling.top-k=3", "train.clip.low=0.1"];
+        let read = document(&[("m.toml", top)], &settings).unwrap();
+        let expected = "[policy]\nmodel = \"b c\"\n[matrix]\n\"sampling.top-k\" = [3]\n\
+                        [train.clip]\nlow = 0.1\n";
+        assert_eq!(*read.table(), toml::from_str::<Table>(expected).unwrap());
+        let inside = document(&[("m.toml", top)], &["policy.model.name=x"]).unwrap_err();
+        assert_eq!(inside.detail, "`model` is not a table");
+        let bare = document(&[("m.toml", top)], &["policy.model"]).unwrap_err();
+        assert_eq!(bare.detail, "there is no `=`");
+    }
+}

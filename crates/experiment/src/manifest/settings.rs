@@ -163,3 +163,63 @@ fn check_sampling(sampling: &Sampling) -> Result<(), OutOfRange> {
     let is_allowed = (1..=1_000_000).contains(&max_new_tokens);
     OutOfRange::check("max-new-tokens", max_new_tokens, is_allowed, "between 1 and 1000000")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_key_is_that_of_the_model_or_the_benchmark_and_then_the_default() {
+        let stop = ["\n".to_owned()];
+        let settings = SamplingSettings { top_k: Some(7), ..SamplingSettings::default() };
+        let model = SamplingDefaults {
+            temperature: Some(0.6),
+            top_k: Some(20),
+            ..SamplingDefaults::default()
+        };
+        let (group_size, sampling) = settings.resolve(model, &stop).unwrap();
+        let expected =
+            Sampling { temperature: 0.6, top_k: 7, stop: stop.to_vec(), ..Sampling::default() };
+        assert_eq!((group_size, sampling), (8, expected));
+    }
+
+    #[test]
+    fn the_anchor_samples_as_the_policy_does_but_without_its_stop_strings() {
+        let policy =
+            Sampling { temperature: 0.6, stop: vec!["\n".to_owned()], ..Sampling::default() };
+        let own = AnchorSettings { max_new_tokens: Some(9), ..AnchorSettings::default() };
+        let expected = Sampling { temperature: 0.6, max_new_tokens: 9, ..Sampling::default() };
+        assert_eq!(own.resolve(&policy).unwrap(), expected);
+    }
+
+    #[test]
+    fn values_out_of_range_are_named_with_their_key() {
+        let refused = |text: &str| {
+            let settings: SamplingSettings = toml::from_str(text).unwrap();
+            let error = settings.resolve(SamplingDefaults::default(), &[]).unwrap_err();
+            format!("{} = {}: must be {}", error.key, error.value, error.allowed)
+        };
+        let messages = [
+            "group-size = 0",
+            "group-size = 4097",
+            "temperature = -0.1",
+            "top-p = 0.0",
+            "min-p = 1.5",
+            "max-new-tokens = 0",
+            "stop = [\"a\", \"\"]",
+        ];
+        insta::assert_snapshot!(messages.map(refused).join("\n"), @r#"
+        group-size = 0: must be between 1 and 4096
+        group-size = 4097: must be between 1 and 4096
+        temperature = -0.1: must be between 0 and 100
+        top-p = 0: must be above 0 and at most 1
+        min-p = 1.5: must be between 0 and 1
+        max-new-tokens = 0: must be between 1 and 1000000
+        stop = "": must be strings that are not empty
+        "#);
+        for (attempts, is_allowed) in [(0, false), (1, true), (100, true), (101, false)] {
+            let settings = EvalJudgeSettings { attempts, ..EvalJudgeSettings::default() };
+            assert_eq!(settings.sampling().is_ok(), is_allowed, "{attempts}");
+        }
+    }
+}

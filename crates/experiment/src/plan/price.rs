@@ -371,3 +371,77 @@ fn demand(
         usage,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use preceptor_core::record::AggregateRecord;
+    use preceptor_core::{AbstainReason, Aggregate, AggregateOutcome};
+
+    use super::*;
+    use crate::test_support::{ScriptedModels, plan, store};
+
+    #[test]
+    fn a_plan_of_components_that_ask_no_model_demands_no_calls() {
+        let (_folder, store) = store();
+        let plan = plan(&[], None).unwrap();
+        assert_eq!(plan.call_demands(&store).unwrap(), []);
+        // Two prompts, four rollouts of at most ten tokens each.
+        let usage = plan.usage(&store, false).unwrap();
+        assert_eq!(usage["policy"].num_generated_tokens, 2 * 4 * 10);
+        assert!(plan.usage(&store, true).unwrap().is_empty(), "stored rollouts cost nothing");
+    }
+
+    /// Two rewards on the same syntheses of another model.
+    const SYNTHESES: [&str; 3] = [
+        "aggregator.kind=synthesis",
+        "anchor.model=anchor",
+        "matrix={ reward = [{ name = \"a\", terms = [{ kind = \"format\" }] }, { name = \"b\", terms = [{ kind = \"answer-match\" }] }] }",
+    ];
+
+    #[test]
+    fn a_stage_that_cells_share_is_counted_once_and_its_stored_records_are_not() {
+        let (_folder, store) = store();
+        let plan = plan(&SYNTHESES, None).unwrap();
+        assert_eq!(plan.cells().len(), 2);
+        let demand = |store: &Store| {
+            let mut demands = plan.call_demands(store).unwrap();
+            assert_eq!(demands.len(), 1);
+            demands.remove(0)
+        };
+        // The anchor reads four rollouts for each of two prompts, of at most ten tokens each.
+        let before = demand(&store);
+        assert_eq!((before.purpose, before.num_replies), (Purpose::PseudoReferences, 2));
+        assert_eq!(before.num_rollouts_read, 2 * 4);
+        let a_question = TOKENS_AN_INSTRUCTION + plan.cells()[0].prompt_tokens();
+        assert_eq!(before.usage["anchor"].num_prompt_tokens, 2 * a_question + 2 * 4 * 10);
+
+        let cell = &plan.cells()[0];
+        let mut writer = store.stage(&cell.stages.aggregates).writer();
+        let prompt = cell.tasks.tasks[0].prompt.id.clone();
+        let aggregate = Aggregate {
+            outcome: AggregateOutcome::Abstained(AbstainReason::NoAnswer),
+            measures: BTreeMap::new(),
+            replies: Vec::new(),
+            usage: Usage::default(),
+        };
+        let record = AggregateRecord { prompt: prompt.clone(), aggregate };
+        writer.append(prompt.as_str(), &record).unwrap();
+        let after = demand(&store);
+        assert_eq!(after.state, StageState { num_present: 1, num_wanted: 2 });
+        assert_eq!(after.usage["anchor"].num_prompt_tokens, a_question + 4 * 10);
+    }
+
+    #[test]
+    fn only_endpoints_cost_anything() {
+        let (_folder, store) = store();
+        let plan = plan(&SYNTHESES, None).unwrap();
+        let local = plan.expenses(&store, &ScriptedModels::default()).unwrap();
+        assert_eq!(local, []);
+        let models = ScriptedModels { endpoint: Some("anchor"), ..ScriptedModels::default() };
+        let expenses = plan.expenses(&store, &models).unwrap();
+        let [Expense { endpoint, usage, cost_usd }] = &expenses[..] else { panic!("one endpoint") };
+        assert_eq!(endpoint, "anchor");
+        let num_tokens = usage.num_prompt_tokens + usage.num_generated_tokens;
+        assert_eq!(*cost_usd, Some(num_tokens as f64));
+    }
+}
