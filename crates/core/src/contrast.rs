@@ -6,9 +6,9 @@ use crate::Split;
 use crate::record::{CellRecord, PlanRecord};
 pub use crate::record::{ContrastMetric, ContrastRecord};
 
-/// Stands for the policy of `a` before it was trained, in the place of `b`.
+/// Stands for the policy of `a` before it was trained, as `b`.
 pub const INITIAL: &str = "initial";
-/// Stands for the mean of the rollouts of `a`, in the place of `b`.
+/// Stands for the mean of the rollouts of `a`, as `b`.
 pub const ROLLOUTS: &str = "rollouts";
 
 /// The key that keeps a contrast from being shown, with its fault and the allowed values.

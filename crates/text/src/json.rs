@@ -45,7 +45,7 @@ pub struct JsonObject {
     pub is_contradictory: bool,
 }
 
-/// The objects with a key, each by itself.
+/// The objects with a key, each on its own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JsonScan<'t> {
     /// The objects, in order.

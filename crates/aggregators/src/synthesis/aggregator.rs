@@ -39,11 +39,11 @@ struct Climb {
 }
 
 impl<'a> Synthesis<'a> {
-    /// The aggregator of `config` that lets `anchor` write, drawing with `sampling`.
+    /// Creates the aggregator of `config` that lets `anchor` write, sampling with `sampling`.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    /// [`TemplateError`] if a prompt of the user's own lacks a placeholder.
     pub fn new(
         config: &Config,
         anchor: &'a dyn Generator,
@@ -72,7 +72,7 @@ impl<'a> Synthesis<'a> {
         let rollouts = &request.group.rollouts[..request.group.rollouts.len().min(wanted)];
         let order = seeded_order(rollouts, request.seed.derive("order"));
         Climb {
-            texts: order.into_iter().map(|place| rollouts[place].text.clone()).collect(),
+            texts: order.into_iter().map(|index| rollouts[index].text.clone()).collect(),
             failed: None,
             replies: Vec::new(),
             usage: Usage::default(),

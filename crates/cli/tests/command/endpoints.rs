@@ -64,7 +64,7 @@ fn answer(received: &Received) -> Act {
     }
 }
 
-/// How often each call came in; calls are the same if their bodies are.
+/// Number of times that each call came in; calls are the same if their bodies are.
 fn times_asked(server: &Server) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
     for received in server.received() {
@@ -139,7 +139,7 @@ fn everything_written(folder: &Path, contents: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
-/// That not even a part of the key, as a cut might leave it, stands anywhere.
+/// Checks that no part of the key, as a cut might leave it, is in any output or file.
 #[track_caller]
 fn no_key(folder: &Folder, said: &Finished) {
     let part = &KEY.as_bytes()[..14];
@@ -224,7 +224,7 @@ fn the_key_of_a_judge_is_asked_for_before_the_first_rollout() {
     insta::assert_snapshot!(run(None).said());
     assert!(server.received().is_empty());
     run(Some("sk-judge")).expect_done();
-    // Nobody is asked any more, so nobody's key is needed.
+    // No endpoint is asked any more, so no key is needed.
     folder.finish(folder.command(&["run", "remote.toml"]).env_remove("TEST_KEY")).expect_done();
 }
 

@@ -1,4 +1,4 @@
-//! What a user who gets something wrong is told.
+//! Messages about wrong input.
 
 use std::fs;
 use std::process::Stdio;

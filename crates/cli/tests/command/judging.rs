@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::process::{Finished, Folder};
 use crate::scripted::{close, endpoints, json, start};
 
-/// What `strict` and `lenient` say: yes, yes, no, no and yes, yes, nothing that can be understood.
+/// Cases on which `strict` and `lenient` say: yes, yes, no, no and yes, yes, nothing that can be understood.
 const CASES: &str = r#"{"prompt": "What helps?", "response": "GOOD advice", "criterion": "It helps.", "label": true}
 {"prompt": "What helps?", "response": "GOOD advice", "criterion": "It is short.", "label": false}
 {"response": "a bad one", "criterion": "It helps.", "label": true}
@@ -54,7 +54,7 @@ fn judges_are_measured_on_labelled_cases() {
     // F1 of yes 6/9, of no 2/5.
     close(&strict["balanced-f1"], (6.0 / 9.0 + 2.0 / 5.0) / 2.0);
     close(&lenient["balanced-f1"], (6.0 / 10.0 + 0.0) / 2.0);
-    // Verdict minus label: 0, 1, -1, 0, 1/3 at 2, 2, 3, 4, 5 words, and at place 1 for the second.
+    // Verdict minus label: 0, 1, -1, 0, 1/3 at 2, 2, 3, 4, 5 words, and at position 1 for the second.
     close(&strict["length-slope-per-100-words"], -100.0 / 17.0);
     close(&strict["position-slope"], 7.0 / 6.0);
     for judge in [strict, lenient] {
@@ -125,7 +125,7 @@ fn cases_and_judges_that_cannot_be_used_are_named() {
     insta::assert_snapshot!("calibrate-cases-path", folder.run(&nowhere).said());
     let manifest = ["judge", "calibrate", "nowhere.toml", "--cases", "cases.jsonl"];
     insta::assert_snapshot!("calibrate-manifest-path", folder.run(&manifest).said());
-    assert!(server.received().is_empty(), "nobody is asked");
+    assert!(server.received().is_empty(), "no model is asked");
     assert!(!folder.path("runs").exists(), "nothing was written");
 }
 
@@ -146,9 +146,9 @@ fn write_health(folder: &Folder) -> Value {
             "rubrics": rubrics,
         });
         rows.push_str(&format!("{row}\n"));
-        for (place, item) in items.iter().enumerate() {
+        for (index, item) in items.iter().enumerate() {
             let id = &example["prompt_id"];
-            let verdict = json!({"prompt_id": id, "criterion": place, "met": item["met"]});
+            let verdict = json!({"prompt_id": id, "criterion": index, "met": item["met"]});
             verdicts.push_str(&format!("{verdict}\n"));
         }
     }

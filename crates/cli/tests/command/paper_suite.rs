@@ -93,8 +93,8 @@ fn write_models(folder: &Folder) {
         fs::write(&generation, settings.to_string()).expect("writable");
         let source = toml::toml! { kind = "path" };
         registry[name]["source"] = toml::Value::Table(source);
-        let place = toml::Value::String(path.display().to_string());
-        registry[name]["source"].as_table_mut().expect("a table").insert("path".into(), place);
+        let path = toml::Value::String(path.display().to_string());
+        registry[name]["source"].as_table_mut().expect("a table").insert("path".into(), path);
     }
     folder.write("config/models.toml", &toml::to_string(&registry).expect("TOML"));
 }

@@ -1,4 +1,4 @@
-//! How far a run is: what `status` and `report` make of records that are missing or could not be made.
+//! Progress of a run: `status` and `report` with records that are missing or could not be made.
 
 use std::fs;
 use std::sync::Arc;

@@ -62,22 +62,22 @@ impl Grid {
             None => {}
             Some(Value::Table(matrix)) => {
                 for (key, values) in matrix {
-                    let place = format!("matrix.{key}");
+                    let path = format!("matrix.{key}");
                     let Value::Array(values) = values else {
                         let detail = format!("axis `{key}` is an array of the values it takes");
-                        return Err(document.error_at(&place, detail));
+                        return Err(document.error_at(&path, detail));
                     };
                     if values.is_empty() {
-                        return Err(document.error_at(&place, format!("axis `{key}` has no value")));
+                        return Err(document.error_at(&path, format!("axis `{key}` has no value")));
                     }
                     let values = values.into_iter().enumerate();
                     let values = values
-                        .map(|(i, value)| named(value, &format!("{place}.{i}"), document))
+                        .map(|(i, value)| named(value, &format!("{path}.{i}"), document))
                         .collect::<Result<Vec<_>, _>>()?;
                     for (i, value) in values.iter().enumerate() {
                         if values[..i].iter().any(|other| other.name == value.name) {
                             let detail = format!("axis `{key}` has `{}` twice", value.name);
-                            return Err(document.error_at(&format!("{place}.{i}"), detail));
+                            return Err(document.error_at(&format!("{path}.{i}"), detail));
                         }
                     }
                     axes.push(Axis { key, values });
@@ -95,9 +95,8 @@ impl Grid {
                     if !is_seed && !grid.axes.iter().any(|axis| axis.key == *key) {
                         let axes: Vec<_> =
                             grid.axes.iter().map(|axis| format!("`{}`", axis.key)).collect();
-                        let place = format!("{list}.{i}.{key}");
-                        let mut error =
-                            document.error_at(&place, format!("`{key}` is not an axis"));
+                        let path = format!("{list}.{i}.{key}");
+                        let mut error = document.error_at(&path, format!("`{key}` is not an axis"));
                         error.hint = Some(if axes.is_empty() {
                             "`[matrix]` has no axis".to_owned()
                         } else {
@@ -143,11 +142,11 @@ impl Grid {
                     let detail = format!("an included point needs a value for `{}`", axis.key);
                     return Err(document.error_at(&format!("include.{i}"), detail));
                 };
-                let place = format!("include.{i}.{}", axis.key);
+                let path = format!("include.{i}.{}", axis.key);
                 let known = axis.values.iter().find(|v| Some(v.name.as_str()) == value.as_str());
                 let value = match known {
                     Some(known) => known.clone(),
-                    None => named(value.clone(), &place, document)?,
+                    None => named(value.clone(), &path, document)?,
                 };
                 point.names.push(value.name);
                 point.values.push((axis.key.clone(), value.value));
@@ -185,11 +184,11 @@ fn names_of(wanted: &Value, name: &str) -> bool {
 }
 
 /// Returns a value with its name: that of a table is under `name`, any other value is its own.
-fn named(value: Value, place: &str, document: &Document) -> Result<AxisValue, ManifestError> {
+fn named(value: Value, path: &str, document: &Document) -> Result<AxisValue, ManifestError> {
     match value {
         Value::Table(mut table) => match table.remove("name") {
             Some(Value::String(name)) => Ok(AxisValue { name, value: Value::Table(table) }),
-            _ => Err(document.error_at(place, "a table on an axis needs `name = \"..\"`")),
+            _ => Err(document.error_at(path, "a table on an axis needs `name = \"..\"`")),
         },
         value => Ok(AxisValue { name: display(&value), value }),
     }
@@ -273,6 +272,6 @@ mod tests {
         let error = points("[[exclude]]\nc = 1\n").unwrap_err();
         assert_eq!(error.detail, "`c` is not an axis");
         assert_eq!(error.hint.as_deref(), Some("axes are `a`, `b`"));
-        assert!(error.place.ends_with("line 5"), "{}", error.place);
+        assert!(error.location.ends_with("line 5"), "{}", error.location);
     }
 }

@@ -25,12 +25,12 @@ pub(crate) fn take_table(
     }
 }
 
-/// A table that need not be there, as a value.
+/// Returns a table that need not be there, as a value.
 pub(crate) fn optional(table: &mut Table, key: &str) -> Value {
     table.remove(key).unwrap_or_else(|| Value::Table(Table::new()))
 }
 
-/// A table that need not be there.
+/// Returns a table that need not be there.
 pub(crate) fn optional_table(
     document: &Document,
     table: &mut Table,
@@ -128,7 +128,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     })
 }
 
-/// The key whose value an error message quotes; tagged tables lose the path to it.
+/// Returns the key whose value an error message quotes; tagged tables lose the path to it.
 fn blamed_key(given: &Value, message: &str) -> Option<String> {
     let table = given.as_table()?;
     let blamed = |value: &Value| match value {
@@ -152,7 +152,7 @@ fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
     Some((unknown.to_owned(), known))
 }
 
-/// The known name that is most alike, if one is alike at all.
+/// Returns the known name that is most alike, if one is alike at all.
 pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|known| (strsim::jaro_winkler(known, name), *known));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -184,7 +184,7 @@ mod tests {
     fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
         let error = sampling("top-k = 1\ntop-pp = 0.5\n").unwrap_err();
         assert_eq!(error.detail, "`sampling.top-pp` is not a known key");
-        assert!(error.place.ends_with("line 3"), "{}", error.place);
+        assert!(error.location.ends_with("line 3"), "{}", error.location);
         let hint = error.hint.unwrap();
         assert!(hint.starts_with("did you mean `top-p`? known are `group-size`, "), "{hint}");
         assert!(hint.ends_with("`extra`"), "{hint}");
@@ -199,7 +199,7 @@ mod tests {
             error.detail,
             "`sampling.group-size = \"eight\"`: invalid type: string \"eight\", expected u32"
         );
-        assert!(error.place.ends_with("line 3"), "{}", error.place);
+        assert!(error.location.ends_with("line 3"), "{}", error.location);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct SamplingSettings {
 const DEFAULT_GROUP_SIZE: u32 = 8;
 
 impl SamplingSettings {
-    /// Group size and sampling with every value explicit; an error names key and allowed range.
+    /// Returns the group size and sampling with every value explicit; an error names key and allowed range.
     pub(crate) fn resolve(
         &self,
         model: SamplingDefaults,
@@ -91,7 +91,7 @@ pub struct AnchorSettings {
 }
 
 impl AnchorSettings {
-    /// The anchor's sampling, given the policy's. Stop strings belong to the policy's prompts.
+    /// Returns the anchor's sampling, given the policy's. Stop strings belong to the policy's prompts.
     pub(crate) fn resolve(&self, policy: &Sampling) -> Result<Sampling, OutOfRange> {
         let sampling = Sampling {
             temperature: self.temperature.unwrap_or(policy.temperature),
@@ -113,7 +113,7 @@ pub struct EvalJudgeSettings {
     /// Name of a registered model or endpoint, or a path. Required where a benchmark is graded by a
     /// judge, unless `rules` are.
     pub model: String,
-    /// The rule-based judge of the synthetic benchmarks, in place of a model: `{ error-rate = 0.0 }` or `{}`.
+    /// The rule-based judge of the synthetic benchmarks, which replaces a model: `{ error-rate = 0.0 }` or `{}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<pocket_rules::Config>,
     /// Divides the logits, 0 to 100. Default: 0.5 (upstream's grader).
@@ -143,7 +143,7 @@ impl Default for EvalJudgeSettings {
 }
 
 impl EvalJudgeSettings {
-    /// The sampling of its replies.
+    /// Returns the sampling of its replies.
     pub(crate) fn sampling(&self) -> Result<Sampling, OutOfRange> {
         let (temperature, max_new_tokens) = (self.temperature, self.max_new_tokens);
         let sampling = Sampling { temperature, max_new_tokens, ..Sampling::default() };

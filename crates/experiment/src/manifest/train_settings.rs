@@ -45,7 +45,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The name in manifests and records.
+    /// Returns the name in manifests and records.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Score => "score",

@@ -1,6 +1,6 @@
 //! The price of a plan: calls, tokens and cost in USD, before any call is made.
 //!
-//! Calls are counted. Tokens are bounded from above, for somebody who has to pay for them: every rollout
+//! Calls are counted. Tokens are bounded from above: every rollout
 //! and every reply is taken to be as long as it may be, a token to be four characters, and our own part
 //! of a question to have the length of our longest prompt file. Repeated calls after failures
 //! or unreadable replies are not included, nor is the saving from equal questions subtracted.
@@ -234,7 +234,7 @@ impl Plan {
             let size = u64::from(cell.group_size);
             let stages = &cell.stages;
             let name = cell.aggregator.entry().name;
-            let place = format!("{} · G {size} · seed {}", cell.benchmark, cell.seed);
+            let scope = format!("{} · G {size} · seed {}", cell.benchmark, cell.seed);
             let mut add = |purpose: Purpose,
                            label: String,
                            spec: &StageSpec,
@@ -253,7 +253,7 @@ impl Plan {
             let (writer, judge) = (cell.aggregator_asks(), cell.judge_asks());
             let calls = cell.aggregator.calls(cell.group_shape());
             let usage = cell.usage(calls, writer, judge);
-            let label = format!("{name} · {place}");
+            let label = format!("{name} · {scope}");
             add(Purpose::PseudoReferences, label, &stages.aggregates, prompts(), calls, usage)?;
             let num_items = mean_items(cell);
             if cell.grader == Grader::HealthBenchStrict {
@@ -262,10 +262,10 @@ impl Plan {
                 let rollouts = cell.tasks.tasks.iter().flat_map(|task| {
                     (0..cell.group_size).map(|index| rollout_key(&task.prompt.id, index))
                 });
-                let label = format!("grades of rollouts · {place}");
+                let label = format!("grades of rollouts · {scope}");
                 let (grades, of) = (Purpose::Grades, rollouts.collect());
                 add(grades, label, &stages.rollout_grades, of, calls, usage())?;
-                let label = format!("grades of {name} · {place}");
+                let label = format!("grades of {name} · {scope}");
                 add(grades, label, &stages.grades, prompts(), calls, usage())?;
             }
             let of_groups = |calls: Calls| cell.usage(calls, cell.reward_asks(), judge);
@@ -293,7 +293,7 @@ impl Plan {
             let reward = cell.reward_name().unwrap_or_default();
             let judge_name = cell.axes.get("judge").filter(|_| calls.judged > 0);
             let by = judge_name.map_or_else(String::new, |judge| format!(" by {judge}"));
-            let label = format!("reward {reward}{by} of {name} · {place}");
+            let label = format!("reward {reward}{by} of {name} · {scope}");
             add(Purpose::Rewards, label, spec, prompts(), calls, of_groups(calls))?;
         }
         Ok(demands)

@@ -271,13 +271,13 @@ impl Stages {
 
         let rollouts_spec = RolloutsSpec { format, prompts, model, sampling, seed };
         let rollouts = StageSpec::new("rollouts", &rollouts_spec)?;
-        let drawn = rollouts.digest();
+        let sampled = rollouts.digest();
         let classes_spec =
-            AnswerClassesSpec { format, rollouts: drawn, group_size, answers: answers.clone() };
+            AnswerClassesSpec { format, rollouts: sampled, group_size, answers: answers.clone() };
         let needs = aggregator.entry().needs;
         let aggregates_spec = AggregatesSpec {
             format,
-            rollouts: drawn,
+            rollouts: sampled,
             group_size,
             aggregator,
             answers: answers.clone(),
@@ -300,7 +300,7 @@ impl Stages {
         let needs = needs_of(reward);
         let rewards_spec = RewardsSpec {
             format,
-            rollouts: drawn,
+            rollouts: sampled,
             group_size,
             terms: reward,
             answers,
@@ -315,7 +315,7 @@ impl Stages {
             if reward.is_empty() { None } else { Some(StageSpec::new("rewards", &rewards_spec)?) };
         Ok(Self {
             prompts: StageSpec::new("prompts", &PromptsSpec { format, prompts })?,
-            rollout_grades: grades_of("rollout-grades", drawn)?,
+            rollout_grades: grades_of("rollout-grades", sampled)?,
             answer_classes: StageSpec::new("answer-classes", &classes_spec)?,
             grades: grades_of("grades", aggregates.digest())?,
             rewards,
@@ -325,7 +325,7 @@ impl Stages {
     }
 }
 
-/// A grader's name with its version, for example `verify-1`.
+/// Returns a grader's name with its version, for example `verify-1`.
 pub(crate) fn grader_id(grader: Grader) -> String {
     format!("{}-{}", grader.name(), grader.version())
 }

@@ -68,11 +68,11 @@ pub fn compare(plan: &Plan, store: &Store, a: &str, b: &str) -> Result<Compariso
         }
     }
     // Seeds are paired: of one seed both sides read the same rollouts, or were trained alike.
-    let place = |number: usize| {
+    let position = |number: usize| {
         let other = cells_b.iter().position(|cell| cell.seed == cells_a[number].seed);
         other.map(|other| (number, other))
     };
-    let seeds: Vec<(usize, usize)> = (0..cells_a.len()).filter_map(place).collect();
+    let seeds: Vec<(usize, usize)> = (0..cells_a.len()).filter_map(position).collect();
     if seeds.is_empty() {
         return Err(refuse("they have no seed in common".to_owned()));
     }
@@ -97,7 +97,7 @@ pub fn compare(plan: &Plan, store: &Store, a: &str, b: &str) -> Result<Compariso
     })
 }
 
-/// The scale of a cell's scores.
+/// Returns the scale of a cell's scores.
 fn scale(cell: &Cell) -> Scale {
     Scale::new(cell.grader.profile().is_none())
 }
@@ -119,14 +119,14 @@ fn side(cells: &[&Cell], scores: &Scores) -> Side {
     }
 }
 
-/// The cells of the one condition that `selection` names.
+/// Returns the cells of the one condition that `selection` names.
 fn select<'p>(plan: &'p Plan, selection: &str) -> Result<Vec<&'p Cell>, Error> {
     let error = |detail: String| -> Error {
         let mut axes =
             plan.axes.iter().map(|axis| format!("`{}` ({})", axis.key, axis.values.join(", ")));
         let axes = axes.by_ref().collect::<Vec<_>>().join(", ");
         ManifestError {
-            place: format!("`{selection}`"),
+            location: format!("`{selection}`"),
             excerpt: None,
             detail,
             hint: Some(format!("name values of axes, `AXIS=VALUE,AXIS=VALUE`; axes are {axes}")),
@@ -159,7 +159,7 @@ struct Scores {
     runs: Runs,
 }
 
-/// The scores of the pseudo-references of `cells`, which differ in their seed only.
+/// Returns the scores of the pseudo-references of `cells`, which differ in their seed only.
 fn scores(cells: &[&Cell], store: &Store) -> Result<Scores, Error> {
     let tasks = cells[0].tasks.tasks.iter();
     let prompts: Vec<PromptId> = tasks.map(|task| task.prompt.id.clone()).collect();

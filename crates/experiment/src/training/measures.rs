@@ -156,7 +156,7 @@ fn mean(numbers: &[f64]) -> Option<f64> {
     (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
 }
 
-/// Sample standard deviation, with n - 1 in its denominator.
+/// Returns the sample standard deviation, with n - 1 in its denominator.
 fn standard_deviation(numbers: &[f64]) -> Option<f64> {
     let mean = mean(numbers)?;
     let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();

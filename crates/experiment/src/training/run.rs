@@ -258,7 +258,7 @@ impl<'c> TrainRun<'c, '_> {
             };
             step += 1;
             phases.time("weights", || {
-                let policy = Rc::get_mut(policy).expect("nobody holds it between steps");
+                let policy = Rc::get_mut(policy).expect("nothing holds it between steps");
                 self.take_weights(policy, learner.trainable(), step);
             });
             outcome.cost.seconds.extend(std::mem::take(&mut phases).into_seconds());

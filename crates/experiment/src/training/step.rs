@@ -103,7 +103,7 @@ impl<'s> Step<'s, '_> {
         let prompts_per_step = self.training.settings.prompts_per_step as usize;
         prompts_of_step(self.cell.seed, tasks.len(), prompts_per_step, self.number)
             .into_iter()
-            .map(|place| &tasks[place])
+            .map(|index| &tasks[index])
             .collect()
     }
 
@@ -123,7 +123,7 @@ impl<'s> Step<'s, '_> {
         let mut phases = Phases::default();
         let mut count = Count::default();
         let tasks = self.tasks();
-        let rollouts = phases.time("rollouts", || self.draw(&tasks, policy, &mut count))?;
+        let rollouts = phases.time("rollouts", || self.sample(&tasks, policy, &mut count))?;
         let estimated = self.estimate(config, &tasks, rollouts, policy, &mut phases)?;
         if let Some(reason) = self.failed_calls(&estimated) {
             return Ok(StepEnd::Halted(reason));
@@ -230,7 +230,7 @@ impl<'s> Step<'s, '_> {
         Error::Step { label: self.cell.label(), step: self.number, source }
     }
 
-    fn draw(
+    fn sample(
         &self,
         tasks: &[&Task],
         policy: &LocalModel,
@@ -256,15 +256,15 @@ impl<'s> Step<'s, '_> {
         &self,
         config: &grpo::Config,
         tasks: &[&'t Task],
-        drawn: Vec<Vec<TracedRollout>>,
+        sampled: Vec<Vec<TracedRollout>>,
         policy: &LocalModel,
         phases: &mut Phases,
     ) -> Result<Vec<EstimatedGroup<'t>>, Error> {
         let Self { cell, session, .. } = *self;
         let (mut groups, mut traces) = (Vec::new(), Vec::new());
-        for (task, drawn) in tasks.iter().zip(drawn) {
+        for (task, sampled) in tasks.iter().zip(sampled) {
             let (rollouts, of_rollouts): (Vec<Rollout>, Vec<RolloutTrace>) =
-                drawn.into_iter().unzip();
+                sampled.into_iter().unzip();
             groups.push(Group { prompt: task.prompt.clone(), rollouts });
             traces.push(of_rollouts);
         }

@@ -384,7 +384,7 @@ mod tests {
     use crate::table::Table;
 
     #[test]
-    fn trainings_that_differ_in_an_axis_alone_have_lines_of_their_own() {
+    fn training_runs_that_differ_in_an_axis_alone_have_lines_of_their_own() {
         let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
         let mut table = Table::new("training_scores", "");
         table.text("train.schedule.learning-rate", texts(&["0.1", "0.1", "0.2", "0.2", "0.1"]));

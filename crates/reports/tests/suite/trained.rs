@@ -58,7 +58,7 @@ fn stages(bench: &Bench, name: &str, num_right: usize) -> CellStages {
     }
 }
 
-/// The training of one cell; `choice` is the step that early stopping chose.
+/// The training run of one cell; `choice` is the step that early stopping chose.
 fn training(bench: &Bench, name: &str, right: [usize; 3], choice: Option<u64>) -> TrainingRecord {
     let step = |&step: &u64| {
         let measures = BTreeMap::from([(StepMeasure::LearningRate, 2e-4)]);
