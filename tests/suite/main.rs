@@ -8,5 +8,6 @@ mod links;
 mod manifest_reference;
 mod prompts;
 mod selectors;
+mod voice;
 mod whole_runs;
 mod workspace;
