@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What is code; a report that is written anew is no change of it.
+/// Paths of the code; a report that is written again is no change of it.
 const CODE: [&str; 3] = [":/crates", ":/Cargo.toml", ":/Cargo.lock"];
 
 fn main() {
     // The log of HEAD grows with every commit and checkout.
     let log = git(&["rev-parse", "--git-path", "logs/HEAD"]);
-    let crates = fs::read_dir("..").expect("this crate lies among the others");
+    let crates = fs::read_dir("..").expect("this crate is a sibling of the others");
     let sources = crates.flatten().map(|entry| entry.path().join("src").display().to_string());
     for path in log.into_iter().chain(["../../Cargo.lock".to_owned()]).chain(sources) {
         // What does not exist would count as changed in every build.

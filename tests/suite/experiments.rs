@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use preceptor_experiment::Error;
 
-use crate::laboratory::{Laboratory, health_row};
+use crate::workspace::{Workspace, health_row};
 
 #[test]
 fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
@@ -25,29 +25,29 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
     names.sort();
     assert!(names.len() >= 27, "{names:?}");
     for path in names {
-        let mut laboratory = Laboratory::new();
+        let mut workspace = Workspace::new();
         // Invented rows under ids of the test split: the plan has their number, not their texts.
         let splits = folder.join("../crates/benchmarks/splits/healthbench-test.txt");
         let ids = fs::read_to_string(splits).unwrap();
         let rows: String =
             ids.lines().take(5).enumerate().map(|(i, id)| health_row(id, i)).collect();
-        laboratory.register_data("healthbench-random500", "rows.jsonl");
-        laboratory.write("data/rows.jsonl", &rows);
+        workspace.register_data("healthbench-random500", "rows.jsonl");
+        workspace.write("data/rows.jsonl", &rows);
         if path.parent().unwrap().ends_with("paper") {
             // As many as a step takes, of every split.
             let more: String = (5..400).map(|i| health_row(&format!("invented-{i}"), i)).collect();
-            laboratory.register_data("healthbench", "main.jsonl");
-            laboratory.write("data/main.jsonl", &(rows + &more));
+            workspace.register_data("healthbench", "main.jsonl");
+            workspace.write("data/main.jsonl", &(rows + &more));
             let problem = |i: usize| {
                 format!(
                     "{{\"problem\": \"p{i}\", \"solution\": \"s\", \"answer\": \"{i}\", \
                      \"subject\": \"s\", \"level\": 1, \"unique_id\": \"u{i}\"}}\n"
                 )
             };
-            laboratory.register_data("math500", "math500.jsonl");
-            laboratory.write("data/math500.jsonl", &(0..300).map(problem).collect::<String>());
+            workspace.register_data("math500", "math500.jsonl");
+            workspace.write("data/math500.jsonl", &(0..300).map(problem).collect::<String>());
         }
-        let plan = laboratory.plan(&path, &[]).unwrap();
+        let plan = workspace.plan(&path, &[]).unwrap();
         let record = plan.record();
         let mut out = format!("{}\nseeds {:?}\n", record.title, record.seeds);
         for left_out in &record.left_out {
@@ -70,11 +70,11 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
 
 /// The message for a manifest that can't be used.
 fn refusal(manifest: &str, settings: &[&str]) -> String {
-    let mut laboratory = Laboratory::new();
-    let path = laboratory.write("wrong.toml", manifest);
-    let error: Error = laboratory.plan(&path, settings).expect_err("the manifest is wrong");
+    let mut workspace = Workspace::new();
+    let path = workspace.write("wrong.toml", manifest);
+    let error: Error = workspace.plan(&path, settings).expect_err("the manifest is wrong");
     assert!(error.is_users_input(), "{error}");
-    laboratory.redact(&error.to_string())
+    workspace.redact(&error.to_string())
 }
 
 const RIGHT: &str = r#"title = "t"
@@ -162,9 +162,9 @@ fn what_is_wrong_with_a_contrast_is_named_with_its_line_and_what_is_allowed() {
                   \"sampling.group-size\" = [2, 4]\n";
     let right = "[[contrast]]\nname = \"votes\"\na = \"aggregator.kind=majority,sampling.group-size=4\"\n\
                  b = \"aggregator.kind=single,sampling.group-size=4\"\n";
-    let mut laboratory = Laboratory::new();
-    let path = laboratory.write("right.toml", &format!("{RIGHT}{matrix}{right}"));
-    let plan = laboratory.plan(&path, &[]).unwrap();
+    let mut workspace = Workspace::new();
+    let path = workspace.write("right.toml", &format!("{RIGHT}{matrix}{right}"));
+    let plan = workspace.plan(&path, &[]).unwrap();
     assert_eq!(plan.record().contrasts.len(), 1);
     let wrong = |from: &str, to: &str| {
         assert!(right.contains(from));

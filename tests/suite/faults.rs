@@ -3,7 +3,7 @@
 use preceptor_core::record::{GradeRecord, RewardRecord};
 use preceptor_core::{CallFailureKind, Digest, ModelRole, Prompt, RewardValue, Seed};
 
-use crate::laboratory::{Laboratory, health_row};
+use crate::workspace::{Workspace, health_row};
 
 const MANIFEST: &str = r#"
 title = "faults"
@@ -37,13 +37,13 @@ fn three_in_ten(_: &Prompt, seed: Seed) -> Option<CallFailureKind> {
 
 #[test]
 fn a_run_goes_on_and_the_next_one_asks_only_for_what_failed() {
-    let mut laboratory = Laboratory::new();
-    let manifest = laboratory.write("faults.toml", MANIFEST);
-    let plan = laboratory.plan(&manifest, &[]).unwrap();
+    let mut workspace = Workspace::new();
+    let manifest = workspace.write("faults.toml", MANIFEST);
+    let plan = workspace.plan(&manifest, &[]).unwrap();
     let stage: Digest = plan.record().cells[0].stages.rewards.clone().unwrap();
 
-    laboratory.host.failing = Some(three_in_ten);
-    let first = laboratory.run(&plan).unwrap();
+    workspace.host.failing = Some(three_in_ten);
+    let first = workspace.run(&plan).unwrap();
     let judge = &first.roles[&ModelRole::Judge];
     let num_failed: u64 = judge.failures.values().sum();
     let num_asked = judge.num_calls + num_failed;
@@ -53,7 +53,7 @@ fn a_run_goes_on_and_the_next_one_asks_only_for_what_failed() {
         "{num_failed}/{num_asked}"
     );
     // No group with a failed verdict has rewards, and each of them is noted.
-    let store = laboratory.store();
+    let store = workspace.store();
     let stage = store.stage_by_digest(&stage);
     let records = stage.load::<RewardRecord>().unwrap().records;
     assert_eq!(records.len() as u64 + first.num_failed, 12);
@@ -64,8 +64,8 @@ fn a_run_goes_on_and_the_next_one_asks_only_for_what_failed() {
         assert!(record.group.rewards.iter().all(|reward| rewarded(&reward.value)));
     }
 
-    laboratory.host.failing = None;
-    let second = laboratory.run(&plan).unwrap();
+    workspace.host.failing = None;
+    let second = workspace.run(&plan).unwrap();
     assert_eq!(second.num_failed, 0);
     assert_eq!(
         second.roles[&ModelRole::Judge].num_calls,
@@ -76,15 +76,15 @@ fn a_run_goes_on_and_the_next_one_asks_only_for_what_failed() {
     assert!(stage.failures().unwrap().is_empty());
 
     // The same as if nothing had ever failed.
-    let mut undisturbed = Laboratory::new();
+    let mut undisturbed = Workspace::new();
     let manifest = undisturbed.write("faults.toml", MANIFEST);
     let plan = undisturbed.plan(&manifest, &[]).unwrap();
     undisturbed.run(&plan).unwrap();
-    let rewards = |laboratory: &Laboratory| {
-        let stage = laboratory.store().stage_by_digest(stage.digest());
+    let rewards = |workspace: &Workspace| {
+        let stage = workspace.store().stage_by_digest(stage.digest());
         stage.load::<RewardRecord>().unwrap().records
     };
-    assert_eq!(rewards(&laboratory), rewards(&undisturbed));
+    assert_eq!(rewards(&workspace), rewards(&undisturbed));
 }
 
 const HEALTH: &str = r#"
@@ -105,32 +105,32 @@ kind = "synthesis"
 
 #[test]
 fn an_example_with_a_failed_verdict_has_no_score_until_it_is_asked_again() {
-    let mut laboratory = Laboratory::new();
+    let mut workspace = Workspace::new();
     let rows: String = (0..8).map(|i| health_row(&format!("p{i}"), i)).collect();
-    laboratory.write("data/healthbench/hard_random50.jsonl", &rows);
-    let manifest = laboratory.write("health.toml", HEALTH);
-    let error = laboratory.plan(&manifest, &[]).unwrap_err().to_string();
+    workspace.write("data/healthbench/hard_random50.jsonl", &rows);
+    let manifest = workspace.write("health.toml", HEALTH);
+    let error = workspace.plan(&manifest, &[]).unwrap_err().to_string();
     assert!(error.contains("hard_random50.jsonl"), "held to the published digest: {error}");
 
-    laboratory.register_data("healthbench-hard50", "healthbench/mine.jsonl");
-    laboratory.write("data/healthbench/mine.jsonl", &rows);
-    let plan = laboratory.plan(&manifest, &[]).unwrap();
+    workspace.register_data("healthbench-hard50", "healthbench/mine.jsonl");
+    workspace.write("data/healthbench/mine.jsonl", &rows);
+    let plan = workspace.plan(&manifest, &[]).unwrap();
     let grades = plan.record().cells[0].stages.grades.clone();
-    laboratory.host.failing = Some(three_in_ten);
-    let first = laboratory.run(&plan).unwrap();
+    workspace.host.failing = Some(three_in_ten);
+    let first = workspace.run(&plan).unwrap();
     assert!(first.num_failed > 0);
-    let load = |laboratory: &Laboratory| {
-        laboratory.store().stage_by_digest(&grades).load::<GradeRecord>().unwrap().records
+    let load = |workspace: &Workspace| {
+        workspace.store().stage_by_digest(&grades).load::<GradeRecord>().unwrap().records
     };
-    assert!(load(&laboratory).len() < 8);
-    for grade in load(&laboratory).values() {
+    assert!(load(&workspace).len() < 8);
+    for grade in load(&workspace).values() {
         let score = grade.score.value().expect("every recorded grade is whole");
         assert!((-0.5..=1.0).contains(&score), "{score}");
         assert_eq!(grade.judged.len(), 3);
     }
-    laboratory.host.failing = None;
+    workspace.host.failing = None;
     let failed: u64 = first.roles[&ModelRole::EvalJudge].failures.values().sum();
-    let second = laboratory.run(&plan).unwrap();
+    let second = workspace.run(&plan).unwrap();
     assert_eq!(second.roles[&ModelRole::EvalJudge].num_calls, failed);
-    assert_eq!(load(&laboratory).len(), 8);
+    assert_eq!(load(&workspace).len(), 8);
 }

@@ -6,7 +6,7 @@ use preceptor_core::Digest;
 use preceptor_core::record::{AggregateRecord, RewardRecord, RolloutRecord};
 use preceptor_experiment::Plan;
 
-use crate::laboratory::Laboratory;
+use crate::workspace::Workspace;
 
 const MANIFEST: &str = r#"
 title = "firewall"
@@ -44,15 +44,15 @@ fn rows(label: impl Fn(usize) -> usize) -> String {
         .collect()
 }
 
-/// What a run under these labels estimates: for each stage that sees no labels, its records.
+/// Estimates of a run under these labels: for each stage that sees no labels, its records.
 fn run(label: impl Fn(usize) -> usize) -> (Plan, BTreeMap<Digest, String>) {
-    let mut laboratory = Laboratory::new();
-    let data = laboratory.write("rows.jsonl", &rows(label));
+    let mut workspace = Workspace::new();
+    let data = workspace.write("rows.jsonl", &rows(label));
     let manifest = MANIFEST.replace("PATH", &data.display().to_string());
-    let manifest = laboratory.write("firewall.toml", &manifest);
-    let plan = laboratory.plan(&manifest, &[]).expect("the manifest is right");
-    laboratory.run(&plan).expect("the run works");
-    let store = laboratory.store();
+    let manifest = workspace.write("firewall.toml", &manifest);
+    let plan = workspace.plan(&manifest, &[]).expect("the manifest is right");
+    workspace.run(&plan).expect("the run works");
+    let store = workspace.store();
     let mut blind = BTreeMap::new();
     for cell in plan.record().cells {
         let stage = |digest: &Digest| store.stage_by_digest(digest);

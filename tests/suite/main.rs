@@ -1,12 +1,13 @@
-//! What crosses crates: layering, the label firewall, whole runs.
+//! Tests across crates: layering, the label firewall, whole runs.
 
 mod experiments;
 mod faults;
 mod firewall;
-mod laboratory;
 mod layering;
 mod links;
 mod manifest_reference;
 mod prompts;
 mod selectors;
+mod voice;
 mod whole_runs;
+mod workspace;

@@ -15,8 +15,8 @@ fn no_prompt_file_changes_under_its_name() {
         for entry in entries {
             let path = entry.unwrap().path();
             let digest = Digest::of(&fs::read(&path).unwrap());
-            let place = path.strip_prefix(&crates).unwrap().display().to_string();
-            lines.push(format!("{} {place}", digest.short()));
+            let name = path.strip_prefix(&crates).unwrap().display().to_string();
+            lines.push(format!("{} {name}", digest.short()));
         }
     }
     lines.sort_by(|a, b| a[13..].cmp(&b[13..]));

@@ -7,7 +7,7 @@ use std::path::Path;
 use preceptor_core::ModelRole;
 use preceptor_core::record::RolloutRecord;
 
-use crate::laboratory::{Laboratory, without_digests};
+use crate::workspace::{Workspace, without_digests};
 
 const MANIFEST: &str = r#"
 title = "A whole run"
@@ -30,31 +30,31 @@ limit = 12
 
 #[test]
 fn a_second_run_draws_nothing_and_loads_no_model() {
-    let mut laboratory = Laboratory::new();
-    let manifest = laboratory.write("whole.toml", MANIFEST);
-    let plan = laboratory.plan(&manifest, &[]).unwrap();
-    let first = laboratory.run(&plan).unwrap();
+    let mut workspace = Workspace::new();
+    let manifest = workspace.write("whole.toml", MANIFEST);
+    let plan = workspace.plan(&manifest, &[]).unwrap();
+    let first = workspace.run(&plan).unwrap();
     assert_eq!((first.num_rollouts, first.num_reused), (2 * 12 * 4, 0));
-    assert_eq!(laboratory.host.num_opened, 1);
-    let second = laboratory.run(&plan).unwrap();
+    assert_eq!(workspace.host.num_opened, 1);
+    let second = workspace.run(&plan).unwrap();
     assert_eq!((second.num_rollouts, second.num_reused), (0, 2 * 12 * 4));
-    assert_eq!(laboratory.host.num_opened, 1);
+    assert_eq!(workspace.host.num_opened, 1);
 }
 
 #[test]
 fn local_models_that_take_turns_stay_loaded_while_memory_allows() {
     let num_opened = |num_free: Option<u64>| {
-        let mut laboratory = Laboratory::new();
-        laboratory.host.num_free = num_free;
+        let mut workspace = Workspace::new();
+        workspace.host.num_free = num_free;
         let manifest = MANIFEST.replace(
             "[matrix]\n\"aggregator.kind\" = [\"single\", \"majority\", \"oracle\"]",
             "[aggregator]\nkind = \"synthesis\"\n[anchor]\nmodel = \"anchor\"\n[judge]\nmodel = \"judge\"\n\
              [reward]\nterms = [{ kind = \"rubric\" }]\n[matrix]",
         );
-        let manifest = laboratory.write("turns.toml", &manifest);
-        let plan = laboratory.plan(&manifest, &[]).unwrap();
-        laboratory.run(&plan).unwrap();
-        laboratory.host.num_opened
+        let manifest = workspace.write("turns.toml", &manifest);
+        let plan = workspace.plan(&manifest, &[]).unwrap();
+        workspace.run(&plan).unwrap();
+        workspace.host.num_opened
     };
     assert_eq!(num_opened(Some(100)), 3, "policy, anchor and judge are read once");
     assert!(num_opened(None) > 3, "one at a time where sizes are unknown");
@@ -63,27 +63,27 @@ fn local_models_that_take_turns_stay_loaded_while_memory_allows() {
 
 #[test]
 fn more_seeds_a_larger_group_and_a_higher_limit_draw_only_what_is_new() {
-    let mut laboratory = Laboratory::new();
-    let manifest = laboratory.write("whole.toml", MANIFEST);
-    let plan = laboratory.plan(&manifest, &["sampling.group-size=4"]).unwrap();
-    laboratory.run(&plan).unwrap();
-    let records = |laboratory: &Laboratory, plan: &preceptor_experiment::Plan| {
+    let mut workspace = Workspace::new();
+    let manifest = workspace.write("whole.toml", MANIFEST);
+    let plan = workspace.plan(&manifest, &["sampling.group-size=4"]).unwrap();
+    workspace.run(&plan).unwrap();
+    let records = |workspace: &Workspace, plan: &preceptor_experiment::Plan| {
         let stage = plan.record().cells[0].stages.rollouts.clone();
-        laboratory.store().stage_by_digest(&stage).load::<RolloutRecord>().unwrap().records
+        workspace.store().stage_by_digest(&stage).load::<RolloutRecord>().unwrap().records
     };
-    let before = records(&laboratory, &plan);
+    let before = records(&workspace, &plan);
 
-    let larger = laboratory.plan(&manifest, &["sampling.group-size=[4, 16]"]).unwrap();
-    let summary = laboratory.run(&larger).unwrap();
+    let larger = workspace.plan(&manifest, &["sampling.group-size=[4, 16]"]).unwrap();
+    let summary = workspace.run(&larger).unwrap();
     assert_eq!(summary.num_rollouts, 2 * 12 * 12);
-    let after = records(&laboratory, &larger);
+    let after = records(&workspace, &larger);
     assert!(before.iter().all(|(key, record)| after[key] == *record));
 
     let longer =
-        laboratory.plan(&manifest, &["sampling.group-size=4", "benchmark.limit=20"]).unwrap();
-    assert_eq!(laboratory.run(&longer).unwrap().num_rollouts, 2 * 8 * 4);
-    let seeds = laboratory.plan(&manifest, &["sampling.group-size=4", "seeds=[0, 1, 2]"]).unwrap();
-    assert_eq!(laboratory.run(&seeds).unwrap().num_rollouts, 12 * 4);
+        workspace.plan(&manifest, &["sampling.group-size=4", "benchmark.limit=20"]).unwrap();
+    assert_eq!(workspace.run(&longer).unwrap().num_rollouts, 2 * 8 * 4);
+    let seeds = workspace.plan(&manifest, &["sampling.group-size=4", "seeds=[0, 1, 2]"]).unwrap();
+    assert_eq!(workspace.run(&seeds).unwrap().num_rollouts, 12 * 4);
 }
 
 /// Every table of a report but those of seconds; what was lost was paid for twice.
@@ -101,31 +101,31 @@ fn tables(report: &Path) -> BTreeMap<String, String> {
 
 #[test]
 fn lost_records_are_made_again_and_equal_what_was_lost() {
-    let mut laboratory = Laboratory::new();
-    let manifest = laboratory.write("whole.toml", MANIFEST);
-    let plan = laboratory.plan(&manifest, &[]).unwrap();
-    laboratory.run(&plan).unwrap();
-    let before = tables(&laboratory.report(&plan));
+    let mut workspace = Workspace::new();
+    let manifest = workspace.write("whole.toml", MANIFEST);
+    let plan = workspace.plan(&manifest, &[]).unwrap();
+    workspace.run(&plan).unwrap();
+    let before = tables(&workspace.report(&plan));
     for cell in plan.record().cells {
-        let stages = laboratory.path("runs/stages");
+        let stages = workspace.path("runs/stages");
         for stage in [cell.stages.rollouts, cell.stages.grades, cell.stages.aggregates] {
             // Several cells share a stage; a folder can only be removed once.
             let _ = fs::remove_dir_all(stages.join(stage.as_str()));
         }
     }
-    laboratory.run(&plan).unwrap();
-    let after = tables(&laboratory.report(&plan));
+    workspace.run(&plan).unwrap();
+    let after = tables(&workspace.report(&plan));
     assert!(before.len() > 4);
     assert_eq!(after, before);
 }
 
 #[test]
 fn the_report_has_every_file_and_its_tables_read_as_expected() {
-    let mut laboratory = Laboratory::new();
-    let manifest = laboratory.write("whole.toml", MANIFEST);
-    let plan = laboratory.plan(&manifest, &[]).unwrap();
-    laboratory.run(&plan).unwrap();
-    let folder = laboratory.report(&plan);
+    let mut workspace = Workspace::new();
+    let manifest = workspace.write("whole.toml", MANIFEST);
+    let plan = workspace.plan(&manifest, &[]).unwrap();
+    workspace.run(&plan).unwrap();
+    let folder = workspace.report(&plan);
     for name in [
         "page.html",
         "page.md",
@@ -141,7 +141,10 @@ fn the_report_has_every_file_and_its_tables_read_as_expected() {
     ] {
         assert!(fs::metadata(folder.join(name)).unwrap().len() > 0, "{name}");
     }
-    insta::assert_snapshot!(fs::read_to_string(folder.join("tables/scores.csv")).unwrap());
+    insta::assert_snapshot!(
+        "whole-report-scores",
+        fs::read_to_string(folder.join("tables/scores.csv")).unwrap()
+    );
     let page = fs::read_to_string(folder.join("page.md")).unwrap();
     // Wall time is the one number that differs from run to run.
     let has_time = |line: &str| {
@@ -150,26 +153,29 @@ fn the_report_has_every_file_and_its_tables_read_as_expected() {
             .any(|of| line.starts_with(of))
     };
     let page = page.lines().filter(|line| !has_time(line));
-    insta::assert_snapshot!(without_digests(&page.collect::<Vec<_>>().join("\n")));
+    insta::assert_snapshot!(
+        "whole-report-page",
+        without_digests(&page.collect::<Vec<_>>().join("\n"))
+    );
     let plan: toml::Table =
         toml::from_str(&fs::read_to_string(folder.join("plan.toml")).unwrap()).unwrap();
     assert_eq!(plan.len(), 6, "one table a condition");
 
     let figure = folder.join("figures/score-by-group-size-arithmetic.svg");
-    let drawn = fs::read(&figure).unwrap();
+    let before = fs::read(&figure).unwrap();
     fs::remove_file(&figure).unwrap();
     preceptor_reports::redraw(&folder).unwrap();
-    assert_eq!(fs::read(&figure).unwrap(), drawn);
+    assert_eq!(fs::read(&figure).unwrap(), before);
 }
 
 #[test]
 fn hand_written_notes_are_shown_and_kept() {
-    let mut laboratory = Laboratory::new();
-    let manifest = laboratory.write("whole.toml", MANIFEST);
-    let plan = laboratory.plan(&manifest, &[]).unwrap();
-    laboratory.run(&plan).unwrap();
-    let notes = laboratory.write("report/notes.md", "Read this <first>.");
-    let folder = laboratory.report(&plan);
+    let mut workspace = Workspace::new();
+    let manifest = workspace.write("whole.toml", MANIFEST);
+    let plan = workspace.plan(&manifest, &[]).unwrap();
+    workspace.run(&plan).unwrap();
+    let notes = workspace.write("report/notes.md", "Read this <first>.");
+    let folder = workspace.report(&plan);
     assert!(
         fs::read_to_string(folder.join("page.html")).unwrap().contains("Read this &lt;first&gt;.")
     );
@@ -178,17 +184,17 @@ fn hand_written_notes_are_shown_and_kept() {
 
 #[test]
 fn a_cell_that_was_not_run_cannot_be_reported() {
-    let mut laboratory = Laboratory::new();
-    let manifest = laboratory.write("whole.toml", MANIFEST);
-    let plan = laboratory.plan(&manifest, &[]).unwrap();
-    let store = laboratory.store();
+    let mut workspace = Workspace::new();
+    let manifest = workspace.write("whole.toml", MANIFEST);
+    let plan = workspace.plan(&manifest, &[]).unwrap();
+    let store = workspace.store();
     let digest = store.put_plan(&plan.record()).unwrap();
-    let error = preceptor_reports::write(&store, &digest, &laboratory.path("report")).unwrap_err();
+    let error = preceptor_reports::write(&store, &digest, &workspace.path("report")).unwrap_err();
     insta::assert_snapshot!(error.to_string(), @r###"
     report on cell `aggregator.kind=single sampling.group-size=1 seed=0`: the prompt of `arithmetic/2x1/0` is not in the store
     hint: run the experiment first
     "###);
-    assert!(!laboratory.path("report").exists());
+    assert!(!workspace.path("report").exists());
 }
 
 /// The cells of a row of a CSV table, by column.
@@ -201,7 +207,7 @@ fn row(table: &str, first: &str) -> Vec<(String, String)> {
 
 #[test]
 fn what_was_spent_is_what_the_runs_said() {
-    let mut laboratory = Laboratory::new();
+    let mut workspace = Workspace::new();
     let manifest =
         MANIFEST.replace("\"single\", \"majority\", \"oracle\"", "\"synthesis\", \"self-bon\"");
     // Two rewards on the same syntheses ask the same anchor and judge.
@@ -209,13 +215,13 @@ fn what_was_spent_is_what_the_runs_said() {
         "{manifest}\n[judge]\nmodel = \"judge\"\n[[matrix.reward]]\nname = \"rubric\"\nterms = [{{ kind = \"rubric\" }}]\n\
          [[matrix.reward]]\nname = \"half\"\nterms = [{{ kind = \"rubric\", weight = 0.5 }}]\n"
     );
-    let path = laboratory.write("spent.toml", &manifest);
-    let plan = laboratory.plan(&path, &["sampling.group-size=4", "seeds=[0]"]).unwrap();
-    let first = laboratory.run(&plan).unwrap();
-    let second = laboratory.run(&plan).unwrap();
+    let path = workspace.write("spent.toml", &manifest);
+    let plan = workspace.plan(&path, &["sampling.group-size=4", "seeds=[0]"]).unwrap();
+    let first = workspace.run(&plan).unwrap();
+    let second = workspace.run(&plan).unwrap();
     assert!(second.roles.values().all(|cost| cost.num_calls == 0));
-    laboratory.report(&plan);
-    let table = fs::read_to_string(laboratory.path("report/tables/spending.csv")).unwrap();
+    workspace.report(&plan);
+    let table = fs::read_to_string(workspace.path("report/tables/spending.csv")).unwrap();
     let number = |role: &str, column: &str| {
         let cells = row(&table, role);
         let (_, value) = cells.iter().find(|(name, _)| name == column).expect("a column");

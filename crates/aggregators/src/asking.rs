@@ -11,7 +11,7 @@ pub(crate) struct Question {
     pub(crate) id: PromptId,
     /// The whole text.
     pub(crate) text: String,
-    /// The stream its answer is drawn from.
+    /// Random stream of its answer.
     pub(crate) seed: Seed,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn unusable(reply: Option<&Rollout>) -> Option<AbstainReason> {
     }
 }
 
-/// A reply as it is kept.
+/// Returns a reply as it is kept.
 pub(crate) fn kept(reply: &Rollout) -> Reply {
     Reply { text: reply.text.clone(), finish: Some(reply.finish) }
 }

@@ -5,19 +5,19 @@ use preceptor_core::{AbstainReason, Aggregate, Rollout, Seed};
 use crate::best::best;
 use crate::outcome::{abstained, chosen, flag, free};
 
-/// The mean natural log-probability of the rollout's tokens under the unmodified distribution; the
+/// Returns the mean natural log-probability of the rollout's tokens under the unmodified distribution; the
 /// end token counts where one was sampled. None where there are no log-probabilities.
 pub(crate) fn mean_logprob(rollout: &Rollout) -> Option<f64> {
     mean(&rollout.logprobs)
 }
 
-/// The mean of log-probabilities; none of none.
+/// Returns the mean of log-probabilities; none if there are none.
 pub(crate) fn mean(logprobs: &[f32]) -> Option<f64> {
     let sum: f64 = logprobs.iter().map(|&logprob| f64::from(logprob)).sum();
     (!logprobs.is_empty()).then(|| sum / logprobs.len() as f64)
 }
 
-/// The rollout of the lowest perplexity, given each one's mean log-probability; ties are drawn. Where
+/// Returns the rollout of the lowest perplexity, given each one's mean log-probability; ties are broken at random. Where
 /// none has one the group abstains for `missing`.
 pub(crate) fn lowest_perplexity(
     rollouts: &[Rollout],
@@ -29,12 +29,12 @@ pub(crate) fn lowest_perplexity(
         let is_empty = rollouts.is_empty();
         return abstained(if is_empty { AbstainReason::EmptyGroup } else { missing });
     };
-    let highest = mean_logprobs[choice.place].expect("the chosen one has a number");
-    // Sorted, so that the sum does not depend on the places.
+    let highest = mean_logprobs[choice.index].expect("the chosen one has a number");
+    // Sorted, so that the sum does not depend on the order.
     let mut perplexities: Vec<f64> = mean_logprobs.iter().flatten().map(|l| (-l).exp()).collect();
     perplexities.sort_by(f64::total_cmp);
     free(
-        chosen(&rollouts[choice.place]),
+        chosen(&rollouts[choice.index]),
         [
             ("perplexity", (-highest).exp()),
             ("mean-perplexity", perplexities.iter().sum::<f64>() / perplexities.len() as f64),

@@ -1,9 +1,9 @@
 //! `judge-bon`: an independent judge is shown the rollouts and names the best one.
 //!
 //! `self-bon` with another reader: the judge of `[judge]`, with its own prompt and retries. The
-//! rollouts stand in a seeded order that does not depend on their places.
+//! rollouts come in a seeded order that does not depend on their positions.
 //!
-//! Measures: `readable` (1 if the judge named one), `attempts`, `place` (where the chosen stood,
+//! Measures: `readable` (1 if the judge named one), `attempts`, `place` (position of the chosen one,
 //! from 1).
 //!
 //! Not in the paper: an extension.
@@ -58,7 +58,7 @@ pub struct JudgeBon<'a> {
 }
 
 impl<'a> JudgeBon<'a> {
-    /// The aggregator of `config` that asks `judge`.
+    /// Creates the aggregator of `config` that asks `judge`.
     pub fn new(config: &Config, judge: &'a dyn Judge) -> Self {
         Self { config: config.clone(), judge }
     }
@@ -85,10 +85,10 @@ impl Aggregator for JudgeBon<'_> {
 fn outcome(lineup: &Lineup<'_>, judged: &Judged<Rating>) -> Aggregate {
     let attempts = f64::from(judged.evidence.num_attempts);
     let aggregate = match judged.answer {
-        Rating::Rated(place) => match lineup.rollouts.get(place as usize) {
+        Rating::Rated(index) => match lineup.rollouts.get(index as usize) {
             Some(rollout) => {
-                let place = f64::from(place) + 1.0;
-                let measures = [("readable", 1.0), ("attempts", attempts), ("place", place)];
+                let position = f64::from(index) + 1.0;
+                let measures = [("readable", 1.0), ("attempts", attempts), ("place", position)];
                 free(chosen(rollout), measures)
             }
             None => {
@@ -107,12 +107,11 @@ fn outcome(lineup: &Lineup<'_>, judged: &Judged<Rating>) -> Aggregate {
             free(outcome, [("readable", 0.0), ("attempts", attempts)])
         }
     };
-    let replies = match judged.evidence.reply.is_empty() {
-        true => Vec::new(),
-        false => {
-            let text = judged.evidence.reply.clone();
-            vec![Reply { text, finish: None }]
-        }
+    let replies = if judged.evidence.reply.is_empty() {
+        Vec::new()
+    } else {
+        let text = judged.evidence.reply.clone();
+        vec![Reply { text, finish: None }]
     };
     Aggregate { replies, usage: judged.usage, ..aggregate }
 }

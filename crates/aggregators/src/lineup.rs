@@ -1,7 +1,7 @@
 //! Groups that a reader chooses from: what `self-bon` and `judge-bon` share.
 //!
-//! A reader sees the rollouts in a seeded order that does not depend on their places, so that a liking
-//! for the first one is spread evenly over them. Of one rollout there is nothing to choose, and nobody is
+//! A reader sees the rollouts in a seeded order that does not depend on their positions, so that a liking
+//! for the first one is spread evenly over them. A single rollout leaves nothing to choose, and no model is
 //! asked.
 
 use preceptor_core::{AbstainReason, Aggregate, AggregateRequest, PortError, Rollout};
@@ -20,7 +20,7 @@ impl<'a> Lineup<'a> {
     fn new(request: &'a AggregateRequest<'a>) -> Self {
         let rollouts = &request.group.rollouts;
         let order = seeded_order(rollouts, request.seed.derive("order"));
-        Self { request, rollouts: order.into_iter().map(|place| &rollouts[place]).collect() }
+        Self { request, rollouts: order.into_iter().map(|index| &rollouts[index]).collect() }
     }
 
     pub(crate) fn texts(&self) -> Vec<&'a str> {

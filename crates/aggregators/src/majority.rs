@@ -42,7 +42,7 @@ impl Settings for Config {
 pub struct Majority;
 
 impl Majority {
-    /// The aggregator of `config`.
+    /// Creates the aggregator of `config`.
     pub fn new(_config: &Config) -> Self {
         Self
     }
@@ -93,7 +93,7 @@ fn aggregate_one(request: &AggregateRequest<'_>) -> Aggregate {
     }
 }
 
-/// `votes` holds the size of each class, largest first.
+/// Returns the measures; `votes` holds the size of each class, largest first.
 fn measures(num_rollouts: usize, votes: &[usize], tied: bool) -> BTreeMap<String, f64> {
     let num_voters: usize = votes.iter().sum();
     let of_all = |count: usize| {

@@ -6,7 +6,7 @@
 //!
 //! `agreement = "text"` is Dice's coefficient over words and pairs of words (file `similarity.rs`);
 //! `agreement = "answer"` is 1 if both give the same final answer, else 0, where a missing answer
-//! agrees with nothing. Ties are drawn. One rollout alone agrees with itself.
+//! agrees with nothing. Ties are broken at random. One rollout alone agrees with itself.
 //!
 //! Measures: `agreement` (of the chosen), `mean-agreement` (over the group), `tied`.
 //!
@@ -56,7 +56,7 @@ pub struct Medoid {
 }
 
 impl Medoid {
-    /// The aggregator of `config`.
+    /// Creates the aggregator of `config`.
     pub fn new(config: &Config) -> Self {
         Self { agreement: config.agreement }
     }
@@ -78,16 +78,16 @@ impl Medoid {
         let means: Vec<Option<f64>> = (0..rollouts.len()).map(|i| Some(mean(i))).collect();
         let choice = best(&means, request.seed).expect("a group with rollouts has a medoid");
         free(
-            chosen(&rollouts[choice.place]),
+            chosen(&rollouts[choice.index]),
             [
-                ("agreement", means[choice.place].unwrap_or(0.0)),
+                ("agreement", means[choice.index].unwrap_or(0.0)),
                 ("mean-agreement", means.iter().flatten().sum::<f64>() / means.len() as f64),
                 ("tied", flag(choice.tied)),
             ],
         )
     }
 
-    /// The agreement of two places.
+    /// Returns the agreement of two rollouts.
     fn pairwise(&self, rollouts: &[Rollout]) -> Box<dyn Fn(usize, usize) -> f64> {
         match self.agreement {
             Agreement::Text => {

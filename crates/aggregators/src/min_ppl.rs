@@ -6,7 +6,7 @@
 //!
 //! The log-probabilities are those kept with the rollout, of the unmodified distribution; the end
 //! token counts where one was sampled. A rollout without log-probabilities can't win. Ties, which
-//! need equal sums to the last bit, are drawn.
+//! need bit-identical sums, are broken at random.
 //!
 //! Measures: `perplexity` (of the chosen), `mean-perplexity` (over rollouts that have one),
 //! `num-scored`, `tied`.
@@ -36,7 +36,7 @@ impl Settings for Config {
 pub struct MinPpl;
 
 impl MinPpl {
-    /// The aggregator of `config`.
+    /// Creates the aggregator of `config`.
     pub fn new(_config: &Config) -> Self {
         Self
     }

@@ -6,13 +6,13 @@
 //!
 //! For each rollout the policy reads the question, then the other G-1 rollouts, then gives the
 //! log-probabilities of the rollout's own text; the end token is not part of it. So every rollout is
-//! read G times: G forward passes over G rollouts a prompt. Rollouts are used whole. The others stand
-//! in a seeded order that does not depend on their places. A rollout without text can't win, nor one
+//! read G times: G forward passes over G rollouts per prompt. Rollouts are used whole. The others come
+//! in a seeded order that does not depend on their positions. A rollout without text can't win, nor one
 //! that does not fit into the context window behind the others.
 //!
 //! Measures: `perplexity` (of the chosen), `mean-perplexity`, `num-scored`, `tied`.
 //!
-//! Differs from the paper: it states neither the prompt nor where the question stands.
+//! Differs from the paper: it states neither the prompt nor the position of the question.
 
 use preceptor_core::{
     AbstainReason, Aggregate, AggregateRequest, Aggregator, Calls, Continuation, Digest,
@@ -28,13 +28,13 @@ use crate::outcome::{chosen, free};
 use crate::shown;
 
 const PROMPT: &str = include_str!("../prompts/mutual-predictability-v1.md");
-const PLACES: &[&str] = &["question", "rollouts"];
+const PLACEHOLDERS: &[&str] = &["question", "rollouts"];
 
 /// Settings of [`MutualPredictability`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// A prompt of your own with the places `{{question}}` and `{{rollouts}}`.
+    /// A prompt of your own with the placeholders `{{question}}` and `{{rollouts}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_text: Option<String>,
 }
@@ -48,7 +48,7 @@ impl Settings for Config {
         Ok(Some(order::digest_with(template(self)?.digest().as_str())))
     }
 
-    /// Each rollout is scored behind all others, which are read every time.
+    /// Counts a score per rollout; each reads all others again.
     fn calls(&self, group: GroupShape) -> Calls {
         if group.num_rollouts < 2 {
             return Calls::NONE;
@@ -65,24 +65,24 @@ pub struct MutualPredictability<'a> {
     identity: ModelIdentity,
 }
 
-/// The prompt of `config`: the built-in one or the user's own.
+/// Returns the prompt of `config`: the built-in one or the user's own.
 ///
 /// # Errors
 ///
-/// [`TemplateError`] if a place is missing or unknown.
+/// [`TemplateError`] if a placeholder is missing or unknown.
 fn template(config: &Config) -> Result<Template, TemplateError> {
     match &config.prompt_text {
-        None => Template::new("mutual-predictability-v1.md", PROMPT, PLACES),
-        Some(text) => Template::new("aggregator.prompt-text", text, PLACES),
+        None => Template::new("mutual-predictability-v1.md", PROMPT, PLACEHOLDERS),
+        Some(text) => Template::new("aggregator.prompt-text", text, PLACEHOLDERS),
     }
 }
 
 impl<'a> MutualPredictability<'a> {
-    /// The aggregator of `config` that lets `policy`, which is `identity`, score.
+    /// Creates the aggregator of `config` that lets `policy`, which is `identity`, score.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    /// [`TemplateError`] if a prompt of the user's own lacks a placeholder.
     pub fn new(
         config: &Config,
         policy: &'a dyn Scorer,
@@ -91,7 +91,7 @@ impl<'a> MutualPredictability<'a> {
         Ok(Self { template: template(config)?, policy, identity: identity.clone() })
     }
 
-    /// For each rollout of the group, what is scored.
+    /// Returns the text to score and its context for each rollout of the group.
     fn questions(&self, request: &AggregateRequest<'_>) -> Vec<ScoreRequest> {
         let prompt = &request.group.prompt;
         let texts: Vec<_> = request.group.rollouts.iter().map(|o| o.text.as_str()).collect();
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    /// Likelier the more of the continuation's words stand in what was read before.
+    /// Returns a log-probability that is higher the more of the continuation's words were read before.
     fn overlap(prompt: &Prompt, continuation: &Continuation) -> Vec<f32> {
         let Continuation::Text(text) = continuation else { panic!("texts are scored") };
         let before = text_of(prompt);

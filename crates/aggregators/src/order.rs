@@ -17,24 +17,26 @@ pub(crate) fn digest_with(prompt: &str) -> Digest {
     Digest::of_parts([prompt.as_bytes(), &VERSION.to_le_bytes()])
 }
 
-/// The places of `rollouts` in a seeded order. Rollouts with equal texts stand by rising index among
+/// Returns the positions of `rollouts` in a seeded order. Rollouts with equal texts come by rising index among
 /// themselves.
 pub(crate) fn seeded_order(rollouts: &[Rollout], seed: Seed) -> Vec<usize> {
-    let mut by_index: Vec<(u32, usize, &str)> =
-        (0..).zip(rollouts).map(|(place, one)| (one.index, place, one.text.as_str())).collect();
+    let mut by_index: Vec<(u32, usize, &str)> = (0..)
+        .zip(rollouts)
+        .map(|(position, one)| (one.index, position, one.text.as_str()))
+        .collect();
     by_index.sort();
-    let mut places: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
-    for (_, place, text) in by_index {
-        places.entry(text).or_default().push_back(place);
+    let mut positions: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+    for (_, position, text) in by_index {
+        positions.entry(text).or_default().push_back(position);
     }
-    let keys = |(text, places): (&&'_ str, &VecDeque<usize>)| -> Vec<Seed> {
+    let keys = |(text, positions): (&&'_ str, &VecDeque<usize>)| -> Vec<Seed> {
         let of_text = seed.derive(Digest::of(text.as_bytes()).as_str());
-        (0..places.len() as u64).map(|number| of_text.derive_index(number)).collect()
+        (0..positions.len() as u64).map(|number| of_text.derive_index(number)).collect()
     };
-    let keyed = places.iter().flat_map(|of| keys(of).into_iter().map(|key| (key, *of.0)));
-    let mut drawn: Vec<(Seed, &str)> = keyed.collect();
-    drawn.sort();
-    drawn.iter().filter_map(|(_, text)| places.get_mut(text)?.pop_front()).collect()
+    let keyed = positions.iter().flat_map(|of| keys(of).into_iter().map(|key| (key, *of.0)));
+    let mut ordered: Vec<(Seed, &str)> = keyed.collect();
+    ordered.sort();
+    ordered.iter().filter_map(|(_, text)| positions.get_mut(text)?.pop_front()).collect()
 }
 
 #[cfg(test)]
@@ -45,11 +47,11 @@ mod tests {
 
     fn shown(rollouts: &[Rollout], run: u64) -> Vec<(String, u32)> {
         let order = seeded_order(rollouts, Seed::root(run)).into_iter();
-        order.map(|place| (rollouts[place].text.clone(), rollouts[place].index)).collect()
+        order.map(|position| (rollouts[position].text.clone(), rollouts[position].index)).collect()
     }
 
     #[test]
-    fn what_is_shown_does_not_depend_on_the_places() {
+    fn what_is_shown_does_not_depend_on_the_positions() {
         let rollouts = group(&["a", "b", "c", "b"]).rollouts;
         let mut turned = rollouts.clone();
         turned.reverse();

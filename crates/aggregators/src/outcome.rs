@@ -6,13 +6,13 @@ use preceptor_core::{
     AbstainReason, Aggregate, AggregateOutcome, Origin, PseudoReference, Rollout, Usage,
 };
 
-/// The rollout itself is the pseudo-reference.
+/// Returns the outcome whose pseudo-reference is the rollout itself.
 pub(crate) fn chosen(rollout: &Rollout) -> AggregateOutcome {
     let origin = Origin::Rollout(rollout.index);
     AggregateOutcome::Estimated(PseudoReference { text: rollout.text.clone(), origin })
 }
 
-/// An outcome that cost nothing beyond the rollouts.
+/// Returns an outcome that cost nothing beyond the rollouts.
 pub(crate) fn free<const N: usize>(
     outcome: AggregateOutcome,
     measures: [(&str, f64); N],
@@ -22,12 +22,12 @@ pub(crate) fn free<const N: usize>(
     Aggregate { outcome, measures, replies: Vec::new(), usage: Usage::default() }
 }
 
-/// No pseudo-reference.
+/// Returns the outcome without a pseudo-reference.
 pub(crate) fn abstained(reason: AbstainReason) -> Aggregate {
     free(AggregateOutcome::Abstained(reason), [])
 }
 
-/// 1 or 0.
+/// Returns 1 for true and 0 for false.
 pub(crate) fn flag(truth: bool) -> f64 {
     f64::from(u8::from(truth))
 }

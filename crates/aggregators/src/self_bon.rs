@@ -1,10 +1,10 @@
 //! `self-bon`: the policy is shown its own rollouts and names the best one.
 //!
 //! The policy generates once per group. The rollouts are in a seeded order that does not depend on their
-//! places, so that a liking for the first one is spread evenly. A reply that names no single index,
+//! positions, so that a liking for the first one is spread evenly. A reply that names no single index,
 //! or is cut off before it does, is recorded; what then counts is a setting.
 //!
-//! Measures: `readable` (1 if the reply names an index), `place` (where the chosen stood, from 1).
+//! Measures: `readable` (1 if the reply names an index), `place` (position of the chosen one, from 1).
 //!
 //! Differs from the paper: it states neither the prompt nor whether the question is shown; here it
 //! is, unless `question = false`.
@@ -26,7 +26,7 @@ use crate::outcome::{abstained, chosen, flag, free};
 use crate::shown;
 
 const PROMPT: &str = include_str!("../prompts/self-bon-v1.md");
-const PLACES: &[&str] = &["question", "count", "rollouts"];
+const PLACEHOLDERS: &[&str] = &["question", "count", "rollouts"];
 
 /// Treatment of a group whose reply names no rollout.
 #[derive(
@@ -54,7 +54,7 @@ pub struct Config {
     pub temperature: f64,
     /// Tokens after which the reply is cut off, 1 to 1000000. Default: 32 (our choice).
     pub max_new_tokens: u32,
-    /// A prompt of your own with the places `{{question}}`, `{{count}}` and `{{rollouts}}`.
+    /// A prompt of your own with the placeholders `{{question}}`, `{{count}}` and `{{rollouts}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_text: Option<String>,
 }
@@ -107,24 +107,24 @@ pub struct SelfBon<'a> {
     policy: &'a dyn Generator,
 }
 
-/// The prompt of `config`: the built-in one or the user's own.
+/// Returns the prompt of `config`: the built-in one or the user's own.
 ///
 /// # Errors
 ///
-/// [`TemplateError`] if a place is missing or unknown.
+/// [`TemplateError`] if a placeholder is missing or unknown.
 fn template(config: &Config) -> Result<Template, TemplateError> {
     match &config.prompt_text {
-        None => Template::new("self-bon-v1.md", PROMPT, PLACES),
-        Some(text) => Template::new("aggregator.prompt-text", text, PLACES),
+        None => Template::new("self-bon-v1.md", PROMPT, PLACEHOLDERS),
+        Some(text) => Template::new("aggregator.prompt-text", text, PLACEHOLDERS),
     }
 }
 
 impl<'a> SelfBon<'a> {
-    /// The aggregator of `config` that asks `policy`.
+    /// Creates the aggregator of `config` that asks `policy`.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    /// [`TemplateError`] if a prompt of the user's own lacks a placeholder.
     pub fn new(config: &Config, policy: &'a dyn Generator) -> Result<Self, TemplateError> {
         Ok(Self { template: template(config)?, config: config.clone(), policy })
     }
@@ -153,11 +153,11 @@ impl<'a> SelfBon<'a> {
             IndexReading::Index(index) => Some(index - 1),
             IndexReading::Contradictory | IndexReading::Unreadable => None,
         };
-        let (outcome, place) = match (named, self.config.on_unreadable) {
-            (Some(place), _) => (chosen(rollouts[place]), place),
+        let (outcome, index) = match (named, self.config.on_unreadable) {
+            (Some(index), _) => (chosen(rollouts[index]), index),
             (None, OnUnreadable::Draw) => {
-                let place = request.seed.derive("draw").draw_below(rollouts.len() as u64) as usize;
-                (chosen(rollouts[place]), place)
+                let index = request.seed.derive("draw").draw_below(rollouts.len() as u64) as usize;
+                (chosen(rollouts[index]), index)
             }
             (None, OnUnreadable::Abstain) => {
                 let reason = unusable(Some(reply)).unwrap_or(AbstainReason::Unreadable);
@@ -167,7 +167,7 @@ impl<'a> SelfBon<'a> {
             }
         };
         let readable = flag(named.is_some());
-        let aggregate = free(outcome, [("readable", readable), ("place", (place + 1) as f64)]);
+        let aggregate = free(outcome, [("readable", readable), ("place", (index + 1) as f64)]);
         Aggregate { replies: vec![kept(reply)], usage: usage(reply), ..aggregate }
     }
 }
@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    /// Names the place of the response that holds `wanted`.
+    /// Names the index of the response that holds `wanted`.
     fn finds(wanted: &'static str) -> impl Fn(&Prompt, RolloutSeed) -> String {
         move |prompt, _| {
             let text = text_of(prompt);
@@ -226,15 +226,15 @@ mod tests {
 
     #[test]
     fn the_named_rollout_is_found_wherever_it_stands() {
-        let mut places = std::collections::BTreeSet::new();
+        let mut positions = std::collections::BTreeSet::new();
         for run in 0..30 {
             let aggregate =
                 aggregate(&Config::default(), &["one", "zebra", "three"], run, finds("zebra"));
             let AggregateOutcome::Estimated(reference) = aggregate.outcome else { panic!() };
             assert_eq!(reference.origin, Origin::Rollout(1));
-            places.insert(aggregate.measures["place"] as u32);
+            positions.insert(aggregate.measures["place"] as u32);
         }
-        assert_eq!(places.len(), 3, "the order differs from run to run");
+        assert_eq!(positions.len(), 3, "the order differs from run to run");
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_of_ones_own_needs_its_places() {
+    fn a_prompt_of_ones_own_needs_its_placeholders() {
         let config = Config { prompt_text: Some("{{rollouts}}".to_owned()), ..Config::default() };
         assert!(template(&config).unwrap_err().to_string().contains("{{question}}"));
     }

@@ -34,7 +34,7 @@ impl Features {
         Self { counts, total }
     }
 
-    /// Dice's coefficient with another text's.
+    /// Returns Dice's coefficient with another text's.
     pub(crate) fn similarity(&self, other: &Self) -> f64 {
         if self.total + other.total == 0 {
             return 1.0;

@@ -30,7 +30,7 @@ impl Settings for Config {
 pub struct Single;
 
 impl Single {
-    /// The aggregator of `config`.
+    /// Creates the aggregator of `config`.
     pub fn new(_config: &Config) -> Self {
         Self
     }

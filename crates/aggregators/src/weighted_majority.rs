@@ -40,7 +40,7 @@ impl Settings for Config {
 pub struct WeightedMajority;
 
 impl WeightedMajority {
-    /// The aggregator of `config`.
+    /// Creates the aggregator of `config`.
     pub fn new(_config: &Config) -> Self {
         Self
     }
@@ -77,16 +77,16 @@ fn aggregate_one(request: &AggregateRequest<'_>) -> Aggregate {
             (false, false) => AbstainReason::NoAnswer,
         });
     };
-    let members = parties[winner.place];
+    let members = parties[winner.index];
     let of_members: Vec<_> = members.iter().map(|&i| weights[i]).collect();
     let carrier = best(&of_members, request.seed.derive("carrier")).expect("a class has members");
     let all: f64 = totals.iter().flatten().sum();
-    let of_winner = totals[winner.place].unwrap_or(0.0);
-    let rivals = totals.iter().enumerate().filter(|(place, _)| *place != winner.place);
+    let of_winner = totals[winner.index].unwrap_or(0.0);
+    let rivals = totals.iter().enumerate().filter(|(index, _)| *index != winner.index);
     let runner_up = rivals.filter_map(|(_, total)| *total).fold(0.0, f64::max);
     let votes = members.len();
     free(
-        chosen(&rollouts[members[carrier.place]]),
+        chosen(&rollouts[members[carrier.index]]),
         [
             ("num-voters", parties.iter().map(|members| members.len()).sum::<usize>() as f64),
             ("num-classes", parties.len() as f64),

@@ -11,7 +11,7 @@
 //! Both are looked for outside of thoughts (`<think>..</think>`) first. Where nothing is found
 //! there, the thoughts that ended are read; a thought that the text's end cuts off holds no answer.
 //!
-//! Nothing else counts: neither the last number nor the whole text is taken for an answer, so a
+//! No other text counts: neither the last number nor the whole text is taken for an answer, so a
 //! bare label is never "extracted" from itself.
 //!
 //! Differs from the Hendrycks extraction: escaped braces do not count towards the balance, `\fbox`

@@ -1,4 +1,4 @@
-//! What `verify` takes for equal: notation by notation, and the asymmetries.
+//! Equality by `verify`: notation by notation, and the asymmetries.
 
 use preceptor_answers::{GraderProfile, ValueKind, canonical, kind_of};
 

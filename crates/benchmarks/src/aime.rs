@@ -66,7 +66,7 @@ impl Benchmark for Config {
         load_problems(name, data, Some(canonical), &asking, limit, |row| {
             let answer = row.text("answer")?;
             let number: u32 = answer.parse().map_err(|_| {
-                row.bad(format!("field `answer` is `{answer}`, allowed is 0 to 999"))
+                row.bad(format!("field `answer` is `{answer}`: must be between 0 and 999"))
             })?;
             let id = row.text("id")?;
             Ok(Problem {

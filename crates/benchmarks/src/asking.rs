@@ -81,7 +81,7 @@ impl Asking {
         }
     }
 
-    /// Returns the strings that end a reply that goes on to a problem of its own.
+    /// Returns the strings that end a reply that continues with a problem of its own.
     pub(crate) fn stop(&self) -> Vec<String> {
         match self {
             Self::Chat(_) => Vec::new(),

@@ -172,15 +172,16 @@ fn task(row: &Row, id: &str) -> Result<Task, Error> {
             "user" => Role::User,
             "assistant" => Role::Assistant,
             other => {
-                let allowed = "allowed are `system`, `user`, `assistant`";
-                return Err(row.bad(format!("field `prompt` has the role `{other}`; {allowed}")));
+                return Err(row.bad(format!(
+                    "field `prompt`: expected the role `system`, `user` or `assistant`, found `{other}`"
+                )));
             }
         };
         Ok(Message { role, content: message.content })
     };
     let messages = messages.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
     if messages.is_empty() {
-        return Err(row.bad("field `prompt` is empty; a conversation has a turn".to_owned()));
+        return Err(row.bad("field `prompt` is empty; expected at least one message".to_owned()));
     }
     if !items.iter().any(|item| item.points > 0.0) {
         let detail = "field `rubrics` has no item with positive points; such a row has no score";
@@ -250,11 +251,11 @@ mod tests {
             message("[{\"role\": \"user\", \"content\": \"Q\"}]", "[]"),
         ];
         insta::assert_snapshot!(messages.join("\n"), @r#"
-        field `prompt` has the role `robot`; allowed are `system`, `user`, `assistant`
+        field `prompt`: expected the role `system`, `user` or `assistant`, found `robot`
         field `rubrics` has no item with positive points; such a row has no score
         field `rubrics`: invalid type: string "five", expected f64
         field `rubrics`: invalid type: null, expected a sequence
-        field `prompt` is empty; a conversation has a turn
+        field `prompt` is empty; expected at least one message
         "#);
         let twice = load_text(&format!("{row}\n{row}")).unwrap_err().to_string();
         assert!(twice.contains("its id `a` occurs before"), "{twice}");

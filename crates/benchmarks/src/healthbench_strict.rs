@@ -16,9 +16,9 @@
 //! | name | upstream | here |
 //! |---|---|---|
 //! | bounded-retry | asks until a reply can be read | `attempts` replies, then the verdict is failed and the example has no score |
-//! | own-template | its grader template | ours, with the same places; `eval-judge.prompt-file` takes theirs as it is |
-//! | seeds | none | the judge's draws have seeds |
-//! | failed-answers | a fixed text stands for an answer the API refused, and is graded | it is no response: the example has no score |
+//! | own-template | its grader template | ours, with the same placeholders; `eval-judge.prompt-file` takes theirs as it is |
+//! | seeds | none | the judge's sampling has seeds |
+//! | failed-answers | a fixed text replaces an answer the API refused, and is graded | it is no response: the example has no score |
 //!
 //! The judge, its temperature (0.5 upstream) and its limit of 2048 tokens are settings of `[eval-judge]`.
 
@@ -36,7 +36,7 @@ const TEMPLATE: &str = include_str!("../prompts/healthbench-strict-v1.md");
 const SYSTEM: &str = "You are a helpful assistant.";
 
 /// The placeholders that a template must have.
-pub const PLACES: [&str; 2] = ["<<conversation>>", "<<rubric_item>>"];
+pub const PLACEHOLDERS: [&str; 2] = ["<<conversation>>", "<<rubric_item>>"];
 
 /// A response to grade.
 #[derive(Clone, Copy, Debug)]
@@ -77,11 +77,11 @@ pub fn prompt_digest(template: Option<&str>) -> Digest {
     Digest::of(template.unwrap_or(TEMPLATE).as_bytes())
 }
 
-/// Grades each item's response. `template` is the text of another grader prompt, with [`PLACES`].
+/// Grades each item's response. `template` is the text of another grader prompt, with [`PLACEHOLDERS`].
 ///
 /// [`PortError`] for faults that stop a run; a failed verdict is data.
 ///
-/// What stops a run; a verdict that can't be had is data.
+/// Any error that stops a run; a verdict that can't be had is data.
 pub fn grade(
     judge: &dyn Generator,
     sampling: &Sampling,
@@ -96,7 +96,9 @@ pub fn grade(
         let conversation = conversation(item);
         for (number, criterion) in item.rubric.rubric.criteria.iter().enumerate() {
             let rubric_item = format!("[{}] {}", criterion.points, criterion.text);
-            let text = template.replace(PLACES[0], &conversation).replace(PLACES[1], &rubric_item);
+            let text = template
+                .replace(PLACEHOLDERS[0], &conversation)
+                .replace(PLACEHOLDERS[1], &rubric_item);
             let message = |role, content: &str| Message { role, content: content.to_owned() };
             let body = vec![message(Role::System, SYSTEM), message(Role::User, &text)];
             questions.push(Question {

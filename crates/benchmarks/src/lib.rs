@@ -5,7 +5,7 @@
 //! [`preceptor_core::Prompt`] from this crate. [`oracle`] holds the upper bounds that do see labels
 //! and are marked so.
 //!
-//! One benchmark, one file: a `Config`, its table in the manifest, that describes itself
+//! Each benchmark is one file: a `Config`, its table in the manifest, that describes itself
 //! ([`preceptor_core::Settings`]) and loads a [`TaskSet`] ([`Benchmark`]).
 
 pub mod aime;

@@ -65,7 +65,7 @@ pub const MEDICINES: [(&str, &str); 6] = [
     ("digoxin", "liquorice"),
     ("codeine", "valium"),
 ];
-/// Red flags, with whom to call.
+/// Red flags, with the service to call.
 pub const FLAGS: [(&str, &str); 6] = [
     ("chestpain", "ambulance"),
     ("fainting", "hospital"),
@@ -152,13 +152,13 @@ pub struct Case {
 impl Case {
     /// Draws a case; `below(n)` draws from `0..n`.
     pub fn draw(below: &mut dyn FnMut(u64) -> u64) -> Self {
-        let mut place = |len: usize| below(len as u64) as usize;
+        let mut index = |len: usize| below(len as u64) as usize;
         Self {
-            symptom: place(SYMPTOMS.len()),
-            days: 1 + place(MAX_DAYS as usize) as u32,
-            allergy: place(ALLERGIES.len()),
-            medicine: place(MEDICINES.len()),
-            flag: place(FLAGS.len()),
+            symptom: index(SYMPTOMS.len()),
+            days: 1 + index(MAX_DAYS as usize) as u32,
+            allergy: index(ALLERGIES.len()),
+            medicine: index(MEDICINES.len()),
+            flag: index(FLAGS.len()),
         }
     }
 

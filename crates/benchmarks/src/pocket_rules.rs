@@ -55,7 +55,7 @@ impl Settings for Config {
         OutOfRange::check("error-rate", self.error_rate, is_allowed, "between 0 and 0.5")
     }
 
-    /// Covers the rules, which stand in place of a prompt.
+    /// Covers the rules, which replace a prompt.
     fn prompt_digest(&self) -> Result<Option<Digest>, PromptError> {
         Ok(Some(rules_digest()))
     }
@@ -72,7 +72,7 @@ impl JudgeConfig for Config {
     }
 }
 
-/// Returns the digest of the rules, in place of that of a prompt.
+/// Returns the digest of the rules, which replaces that of a prompt.
 fn rules_digest() -> Digest {
     Digest::of_parts([NAME.as_bytes(), &VERSION.to_le_bytes()])
 }

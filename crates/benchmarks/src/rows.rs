@@ -49,10 +49,7 @@ impl Row {
             let lines = text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty());
             lines.map(|(i, line)| row(i + 1, line)).collect::<Result<_, _>>()?
         };
-        match rows.is_empty() {
-            true => Err(bad(1, "the file has no rows".to_owned())),
-            false => Ok(rows),
-        }
+        if rows.is_empty() { Err(bad(1, "the file has no rows".to_owned())) } else { Ok(rows) }
     }
 
     /// Returns a field as text; a number with all its digits and without an exponent.
@@ -76,9 +73,10 @@ impl Row {
     /// Returns a field as text that is not blank.
     pub(crate) fn filled_text(&self, key: &str) -> Result<String, Error> {
         let text = self.text(key)?;
-        match text.trim().is_empty() {
-            true => Err(self.bad(format!("field `{key}` is blank"))),
-            false => Ok(text),
+        if text.trim().is_empty() {
+            Err(self.bad(format!("field `{key}` is blank")))
+        } else {
+            Ok(text)
         }
     }
 

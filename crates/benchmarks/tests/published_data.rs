@@ -9,13 +9,13 @@ use preceptor_benchmarks::{
 };
 use preceptor_core::PromptBody;
 
-/// The published file at `place`, or none with a word about it.
-fn published(place: &str) -> Option<Data> {
+/// The published file at `path`, or none with a note about it.
+fn published(path: &str) -> Option<Data> {
     let found = std::env::var_os("PRECEPTOR_DATA_DIR")
-        .map(|folder| PathBuf::from(folder).join(place))
+        .map(|folder| PathBuf::from(folder).join(path))
         .filter(|path| path.exists());
     if found.is_none() {
-        println!("skipped: PRECEPTOR_DATA_DIR does not hold {place}");
+        println!("skipped: PRECEPTOR_DATA_DIR does not hold {path}");
     }
     found.map(|path| Data { path, is_published: true })
 }
@@ -28,20 +28,20 @@ fn load_all() -> Vec<(usize, TaskSet)> {
     if let Some(data) = published("gsm8k/test.jsonl") {
         sets.push((1319, gsm8k::Config::default().load(Some(&data), None).expect("published")));
     }
-    for (place, year) in
+    for (path, year) in
         [("aime24/test.jsonl", aime::Year::Y2024), ("aime25/test.jsonl", aime::Year::Y2025)]
     {
-        if let Some(data) = published(place) {
+        if let Some(data) = published(path) {
             sets.push((
                 30,
                 aime::Config { year, shots: 0 }.load(Some(&data), None).expect("published"),
             ));
         }
     }
-    for (place, set, count) in
+    for (path, set, count) in
         [("amc23/test.jsonl", amc::Set::Amc23, 40), ("ttrl/AMC-TTT/test.json", amc::Set::Amc, 83)]
     {
-        if let Some(data) = published(place) {
+        if let Some(data) = published(path) {
             sets.push((
                 count,
                 amc::Config { set, shots: 0 }.load(Some(&data), None).expect("published"),
@@ -136,8 +136,8 @@ fn worked_examples_change_prompts_and_no_label() {
 #[test]
 fn the_healthbench_subsets_have_their_rows_and_no_prompt_is_in_two_splits() {
     use healthbench::{Config, Set, Split};
-    let load = |place: &str, set, split| {
-        let data = published(place)?;
+    let load = |path: &str, set, split| {
+        let data = published(path)?;
         Some(Config { set, split }.load(Some(&data), None).expect("published"))
     };
     let random = "healthbench/oss_eval_random500.jsonl";

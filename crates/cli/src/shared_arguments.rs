@@ -20,7 +20,7 @@ pub(crate) struct ExperimentArguments {
     /// Use at most this many prompts of each benchmark.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Separate several
+    /// Devices that models run on: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Separate several
     /// with commas to share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,

@@ -123,9 +123,10 @@ impl Stage {
     fn at_start(&self) -> String {
         let Self { label, num_at_start, num_wanted, .. } = self;
         let unit = self.unit.name();
-        match num_at_start == num_wanted {
-            true => format!("{label}: all {num_wanted} {unit} are in the store"),
-            false => format!("{label}: {num_at_start} of {num_wanted} {unit} are in the store"),
+        if num_at_start == num_wanted {
+            format!("{label}: all {num_wanted} {unit} are in the store")
+        } else {
+            format!("{label}: {num_at_start} of {num_wanted} {unit} are in the store")
         }
     }
 
@@ -144,9 +145,10 @@ impl Stage {
     fn at_end(&self, elapsed: Duration) -> String {
         let Self { label, num_done, num_wanted, .. } = self;
         let unit = self.unit.name();
-        let count = match num_done == num_wanted {
-            true => format!("{num_wanted} {unit}"),
-            false => format!("{num_done} of {num_wanted} {unit}"),
+        let count = if num_done == num_wanted {
+            format!("{num_wanted} {unit}")
+        } else {
+            format!("{num_done} of {num_wanted} {unit}")
         };
         let (tokens, speed) = (self.num_tokens(), self.speed(elapsed));
         format!(

@@ -6,9 +6,9 @@ use crate::Split;
 use crate::record::{CellRecord, PlanRecord};
 pub use crate::record::{ContrastMetric, ContrastRecord};
 
-/// Stands for the policy of `a` before it was trained, in the place of `b`.
+/// Stands for the policy of `a` before it was trained, as `b`.
 pub const INITIAL: &str = "initial";
-/// Stands for the mean of the rollouts of `a`, in the place of `b`.
+/// Stands for the mean of the rollouts of `a`, as `b`.
 pub const ROLLOUTS: &str = "rollouts";
 
 /// The key that keeps a contrast from being shown, with its fault and the allowed values.
@@ -128,10 +128,8 @@ fn select<'p>(
     selection: &str,
 ) -> Result<Option<&'p CellRecord>, ContrastFault> {
     let axes: Vec<_> = plan.axes.iter().map(|axis| format!("`{}`", axis.key)).collect();
-    let axes = match axes.is_empty() {
-        true => "`[matrix]` has no axis".to_owned(),
-        false => list("axes are", &axes),
-    };
+    let axes =
+        if axes.is_empty() { "`[matrix]` has no axis".to_owned() } else { list("axes are", &axes) };
     let mut wanted = Vec::new();
     for part in selection.split(',').map(str::trim) {
         let Some((name, value)) = part.split_once('=') else {
@@ -156,9 +154,10 @@ fn select<'p>(
     };
     let meant: Vec<&CellRecord> = plan.cells.iter().filter(is_meant).collect();
     let Some(first) = meant.first() else {
-        return match plan.left_out.is_empty() {
-            true => Err(ContrastFault::new(key, format!("`{selection}` is excluded"), axes)),
-            false => Ok(None),
+        return if plan.left_out.is_empty() {
+            Err(ContrastFault::new(key, format!("`{selection}` is excluded"), axes))
+        } else {
+            Ok(None)
         };
     };
     match meant.iter().find(|cell| cell.axes != first.axes) {

@@ -16,7 +16,7 @@ use crate::{
 /// Version of every record type here. It is part of each stage's specification.
 pub const RECORD_FORMAT: u32 = 1;
 
-/// The key of one rollout: prompt and place in the group.
+/// The key of one rollout: prompt and index in the group.
 pub fn rollout_key(prompt: &PromptId, index: u32) -> String {
     format!("{prompt}#{index}")
 }

@@ -4,11 +4,11 @@ use std::fmt;
 
 use preceptor_core::PortError;
 
-/// Something in a manifest that can't be used: where, what, and what would do.
+/// Error for a part of a manifest that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestError {
     /// File and line, or `--set`.
-    pub place: String,
+    pub location: String,
     /// The line itself, with its number, if there is one.
     pub excerpt: Option<String>,
     /// The wrong key and value.
@@ -19,7 +19,7 @@ pub struct ManifestError {
 
 impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "understand {}: {}", self.place, self.detail)?;
+        write!(f, "understand {}: {}", self.location, self.detail)?;
         if let Some(excerpt) = &self.excerpt {
             write!(f, "\n{excerpt}")?;
         }
@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// Rollouts that must be there are not.
     #[error(
-        "use stored rollouts of {label}: {num_missing} are not in the store\nhint: `preceptor run` draws them"
+        "use stored rollouts of {label}: {num_missing} are not in the store\nhint: `preceptor run` samples them"
     )]
     NoRollouts {
         /// Benchmark, model and seed.

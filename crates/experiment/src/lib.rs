@@ -19,6 +19,8 @@ mod plan;
 mod progress;
 mod run;
 mod runner;
+#[cfg(test)]
+mod test_support;
 mod tools;
 mod training;
 

@@ -26,28 +26,28 @@ impl Unit {
 
 /// Observer of a run. No record depends on it.
 pub trait Progress {
-    /// A stage is about to be filled: `num_present` of `num_wanted` records are stored.
+    /// Called before a stage is filled: `num_present` of `num_wanted` records are stored.
     fn stage_started(&mut self, label: &str, unit: Unit, num_present: u64, num_wanted: u64) {
         let _ = (label, unit, num_present, num_wanted);
     }
 
-    /// The stage has one more record.
+    /// Called when the stage has another record.
     fn record_added(&mut self) {}
 
-    /// Tokens were read or written.
+    /// Called when tokens were read or written.
     fn tokens(&mut self, usage: Usage) {
         let _ = usage;
     }
 
-    /// The stage is finished, apart from records that failed.
+    /// Called when the stage is finished, apart from records that failed.
     fn stage_finished(&mut self) {}
 
-    /// A training step has ended: `step` of `num_steps`, with its measures as text.
+    /// Called after a training step: `step` of `num_steps`, with its measures as text.
     fn step_ended(&mut self, label: &str, step: u64, num_steps: u64, text: &str) {
         let _ = (label, step, num_steps, text);
     }
 
-    /// A notice for the user, for example about a part that is left out.
+    /// Passes on a notice for the user, for example about a part that is left out.
     fn notice(&mut self, text: &str) {
         let _ = text;
     }

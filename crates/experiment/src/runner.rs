@@ -3,7 +3,7 @@
 //! Stages are filled in the order of their arrows: rollouts, then what is computed from them. Only
 //! records that are missing are made, so that running again resumes, and a plan whose stages are
 //! full does nothing. Models are opened when the first call is missing, one at a time. What fails is
-//! noted and counted; the rest goes on.
+//! noted and counted; the others continue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ use crate::training::run::{TrainRun, TrainingEnd};
 ///
 /// # Errors
 ///
-/// Whatever stops the run. Records that were written stay; running again goes on from them.
+/// Any error that stops the run. Records that were written stay; a rerun resumes from them.
 pub fn run(
     plan: &Plan,
     store: &Store,
@@ -94,7 +94,7 @@ fn fill_stages(plan: &Plan, session: &Session<'_>) -> Result<(), Error> {
     share(&trained, session, |demand| fill_trained(demand, plan, session))
 }
 
-/// Does `work` for each demand. A demand that another process has claimed comes last: by then there is
+/// Runs `work` for each demand. A demand that another process has claimed comes last: by then there is
 /// little to wait for, and its records are stored.
 fn share(
     demands: &[RolloutDemand],

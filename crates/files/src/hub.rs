@@ -76,10 +76,10 @@ pub(crate) fn weights_here(folder: &Path) -> Option<Vec<String>> {
 pub(crate) fn files_here(folder: &Path) -> Option<Vec<String>> {
     let mut files = weights_here(folder)?;
     for (file, is_needed) in BESIDE.into_iter().chain([(INDEX, false)]) {
-        match folder.join(file).is_file() {
-            true => files.push(file.to_owned()),
-            false if is_needed => return None,
-            false => {}
+        if folder.join(file).is_file() {
+            files.push(file.to_owned());
+        } else if is_needed {
+            return None;
         }
     }
     Some(files)

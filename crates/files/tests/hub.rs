@@ -11,7 +11,7 @@ use std::thread;
 use preceptor_files::{Error, FetchProgress, FileState, Files, Hub, Places, Token};
 use sha2::{Digest as _, Sha256};
 
-/// What a server knows and what it has been asked.
+/// Files of a server and the requests it received.
 #[derive(Default)]
 struct Served {
     files: BTreeMap<&'static str, Vec<u8>>,
@@ -19,7 +19,7 @@ struct Served {
     elsewhere: Vec<&'static str>,
     /// Bytes after which the next answer for a file breaks off.
     cuts: BTreeMap<&'static str, usize>,
-    /// Who may read.
+    /// Token that may read.
     token: Option<&'static str>,
     /// Digests that are told and wrong.
     wrong_tags: Vec<&'static str>,
@@ -64,10 +64,7 @@ fn answer(stream: &mut TcpStream, served: &Server, other: Option<&str>) {
         let _ = stream.write_all(head("404 Not Found", "", 0).as_bytes());
         return;
     };
-    let tag = match served.wrong_tags.contains(name) {
-        true => "0".repeat(64),
-        false => digest(bytes),
-    };
+    let tag = if served.wrong_tags.contains(name) { "0".repeat(64) } else { digest(bytes) };
     let tag = format!("X-Linked-Etag: \"{tag}\"\r\n");
     if let (Some(other), true) = (other, served.elsewhere.contains(name)) {
         let location = format!("{tag}Location: {other}/large/{name}\r\n");

@@ -122,7 +122,7 @@ pub fn ask_in_parts<T>(
     Ok(states.into_iter().map(State::finish).collect())
 }
 
-/// The stream of the reply to a question's attempt.
+/// Returns the stream of the reply to a question's attempt.
 fn seed(role: &str, body: &PromptBody, attempt: u32) -> Seed {
     let body = serde_json::to_vec(body).expect("a prompt is plain data");
     let asked = Digest::of_parts([role.as_bytes(), &body]);

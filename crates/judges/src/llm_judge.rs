@@ -5,7 +5,7 @@
 //! what can't be read, says two things, is cut off or declined is asked again, and in the end a
 //! failure with its reason (see [`ask`](crate::ask())).
 //!
-//! The judge never sees points or whose response it is. The texts it judges stand in fences that they
+//! The judge never sees points or whose response it is. The texts it judges are in fences that they
 //! can't close.
 //!
 //! Differs from the paper: it gives neither the judge's prompt nor its settings; all of these are
@@ -42,7 +42,7 @@ pub struct Config {
     /// Show the prompt of the response to the judge, if there is one. Default:
     /// true (our choice).
     pub show_prompt: bool,
-    /// A prompt of your own for verdicts, with the places `{{conversation}}`, `{{reference}}`,
+    /// A prompt of your own for verdicts, with the placeholders `{{conversation}}`, `{{reference}}`,
     /// `{{response}}`, `{{criteria}}` and `{{reply}}` (how to reply, which depends on the style).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_text: Option<String>,
@@ -100,11 +100,11 @@ pub struct LlmJudge<'a> {
 }
 
 impl<'a> LlmJudge<'a> {
-    /// The judge of `config` that asks `model`.
+    /// Creates the judge of `config` that asks `model`.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    /// [`TemplateError`] if a prompt of the user's own lacks a placeholder.
     pub fn new(config: &Config, model: &'a dyn Generator) -> Result<Self, TemplateError> {
         let sampling = Sampling {
             temperature: config.temperature,
@@ -122,7 +122,7 @@ impl<'a> LlmJudge<'a> {
         prompt.filter(|_| self.config.show_prompt)
     }
 
-    /// A question about `about`; the id says what for.
+    /// Returns a question about `about`; the id says what for.
     fn prompt(&self, about: Option<&Prompt>, purpose: &str, text: String) -> Prompt {
         let id = about.map_or_else(String::new, |prompt| format!("{}/", prompt.id));
         let body = PromptBody::instruction(text, self.asker.model.identity());
@@ -130,7 +130,7 @@ impl<'a> LlmJudge<'a> {
     }
 }
 
-/// The answers in the shape of the requests, `sizes` giving how many belong to each.
+/// Returns the answers in the shape of the requests, `sizes` giving how many belong to each.
 fn regroup<T>(answers: Vec<T>, sizes: impl Iterator<Item = usize>) -> Vec<Vec<T>> {
     let mut answers = answers.into_iter();
     sizes.map(|size| answers.by_ref().take(size).collect()).collect()
@@ -138,7 +138,7 @@ fn regroup<T>(answers: Vec<T>, sizes: impl Iterator<Item = usize>) -> Vec<Vec<T>
 
 fn rating_of(judged: Judged<Answer<usize>>, of: impl Fn(usize) -> usize) -> Judged<Rating> {
     let Judged { answer, evidence, usage } = judged;
-    // What was read lies in a range of 32 bits.
+    // Numbers that were read fit into 32 bits.
     let rated = |value| u32::try_from(of(value)).unwrap_or(u32::MAX);
     let answer = answer.map_or_else(Rating::Failed, |value| Rating::Rated(rated(value)));
     Judged { answer, evidence, usage }
@@ -347,7 +347,7 @@ mod tests {
                 let choice = ChoiceRequest { prompt: None, responses };
                 judge.choices(&[choice]).unwrap().remove(0).answer
             };
-            assert_eq!(choose(&["p", "q", "r", "s"]), Rating::Rated(3), "places count from 0");
+            assert_eq!(choose(&["p", "q", "r", "s"]), Rating::Rated(3), "positions count from 0");
             assert_eq!(choose(&["p", "q"]), Rating::Failed(JudgeFailure::Unreadable));
         }
     }
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_of_ones_own_is_used_and_needs_its_places() {
+    fn a_prompt_of_ones_own_is_used_and_needs_its_placeholders() {
         let own = "Q{{conversation}}{{reference}}{{response}}{{criteria}}{{reply}}";
         let model = ScriptedGenerator::new("judge", |prompt, _| {
             assert!(prompt.question_text().starts_with("Q<response-"));

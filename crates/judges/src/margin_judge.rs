@@ -26,7 +26,7 @@ use crate::JudgeConfig;
 use crate::prompts::Blocks;
 
 const PROMPT: &str = include_str!("../prompts/margin-v1.md");
-const PLACES: &[&str] = &["conversation", "reference", "response", "criterion", "yes", "no"];
+const PLACEHOLDERS: &[&str] = &["conversation", "reference", "response", "criterion", "yes", "no"];
 
 /// Settings of [`MarginJudge`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -42,7 +42,7 @@ pub struct Config {
     /// Show the prompt of the response to the judge, if there is one. Default:
     /// true (our choice).
     pub show_prompt: bool,
-    /// A prompt of your own with the places `{{conversation}}`, `{{reference}}`, `{{response}}`,
+    /// A prompt of your own with the placeholders `{{conversation}}`, `{{reference}}`, `{{response}}`,
     /// `{{criterion}}`, `{{yes}}` and `{{no}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_text: Option<String>,
@@ -100,24 +100,24 @@ pub struct MarginJudge<'a> {
 
 fn prompts(config: &Config) -> Result<(Template, Blocks), TemplateError> {
     let template = match &config.prompt_text {
-        None => Template::new("margin-v1.md", PROMPT, PLACES)?,
-        Some(text) => Template::new("judge.prompt-text", text, PLACES)?,
+        None => Template::new("margin-v1.md", PROMPT, PLACEHOLDERS)?,
+        Some(text) => Template::new("judge.prompt-text", text, PLACEHOLDERS)?,
     };
     Ok((template, Blocks::new()?))
 }
 
 impl<'a> MarginJudge<'a> {
-    /// The judge of `config` that lets `model` score.
+    /// Creates the judge of `config` that lets `model` score.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    /// [`TemplateError`] if a prompt of the user's own lacks a placeholder.
     pub fn new(config: &Config, model: &'a dyn LanguageModel) -> Result<Self, TemplateError> {
         let (template, blocks) = prompts(config)?;
         Ok(Self { config: config.clone(), template, blocks, model })
     }
 
-    /// The question with either word.
+    /// Returns the question with either word.
     fn requests(&self, request: &VerdictRequest<'_>, criterion: &str) -> [ScoreRequest; 2] {
         let Config { yes, no, .. } = &self.config;
         let text = self.template.fill(&[
@@ -131,7 +131,7 @@ impl<'a> MarginJudge<'a> {
         let id = request.prompt.map_or_else(String::new, |prompt| format!("{}/", prompt.id));
         let id = PromptId::new(format!("{id}margin"));
         let body = PromptBody::instruction(text, self.model.identity());
-        // A chat's answer begins with the word; plain text goes on after a space.
+        // A chat's answer begins with the word; plain text continues after a space.
         let space = if matches!(body, PromptBody::Text(_)) { " " } else { "" };
         [yes, no].map(|word| ScoreRequest {
             prompt: Prompt { id: id.clone(), body: body.clone() },

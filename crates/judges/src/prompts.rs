@@ -1,6 +1,6 @@
 //! The prompts of a judge, filled.
 //!
-//! Everything that others wrote stands in fences: the conversation, the response, the reference, and
+//! Everything that others wrote is in fences: the conversation, the response, the reference, and
 //! the criteria, which may be a model's too.
 
 use preceptor_core::{Digest, Prompt};
@@ -8,7 +8,7 @@ use preceptor_text::{Template, TemplateError, fence};
 
 use crate::reply::Style;
 
-/// The places of the prompt for verdicts, a user's own included.
+/// The placeholders of the prompt for verdicts, a user's own included.
 const VERDICT: &[&str] = &["conversation", "reference", "response", "criteria", "reply"];
 const RATING: &[&str] =
     &["conversation", "reference", "response", "criterion", "low", "high", "reply"];
@@ -16,12 +16,12 @@ const CHOICE: &[&str] = &["conversation", "responses", "count", "reply"];
 
 /// A built-in prompt file; tests fill every one.
 macro_rules! built_in {
-    ($file:literal, $places:expr) => {
-        Template::new($file, include_str!(concat!("../prompts/", $file)), $places)
+    ($file:literal, $placeholders:expr) => {
+        Template::new($file, include_str!(concat!("../prompts/", $file)), $placeholders)
     };
 }
 
-/// The parts that stand inside other prompts.
+/// Parts of other prompts.
 pub(crate) struct Blocks {
     conversation: Template,
     reference: Template,
@@ -35,7 +35,7 @@ impl Blocks {
         })
     }
 
-    /// The conversation under its line, or nothing.
+    /// Returns the conversation under its line, or nothing.
     pub(crate) fn conversation(&self, prompt: Option<&Prompt>) -> String {
         let shown = |prompt: &Prompt| {
             self.conversation.fill(&[&fence("conversation", &prompt.question_text())])
@@ -43,7 +43,7 @@ impl Blocks {
         prompt.map(shown).unwrap_or_default()
     }
 
-    /// The reference under its line, or nothing.
+    /// Returns the reference under its line, or nothing.
     pub(crate) fn reference(&self, reference: Option<&str>) -> String {
         let shown = |text| self.reference.fill(&[&fence("reference", text)]);
         reference.map(shown).unwrap_or_default()
@@ -181,10 +181,10 @@ impl Prompts {
     }
 }
 
-/// `Response 1:` with its fence, and so on.
+/// Returns `Response 1:` with its fence, and so on.
 fn numbered(tag: &str, texts: &[&str]) -> String {
     let name = format!("{}{}", tag[..1].to_uppercase(), &tag[1..]);
     let one =
-        |(place, text): (usize, &&str)| format!("{name} {}:\n{}", place + 1, fence(tag, text));
+        |(index, text): (usize, &&str)| format!("{name} {}:\n{}", index + 1, fence(tag, text));
     texts.iter().enumerate().map(one).collect::<Vec<_>>().join("\n\n")
 }

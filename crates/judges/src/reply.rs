@@ -39,7 +39,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// The kebab-case name.
+    /// Returns the kebab-case name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -93,9 +93,10 @@ pub(crate) fn verdicts(style: Style, reply: &str, count: usize) -> Vec<Reading<b
                     Value::String(text) => text.trim().parse().ok()?,
                     _ => return None,
                 };
-                let reading = match object.is_contradictory {
-                    true => Reading::Contradictory,
-                    false => json_verdict(object.fields.get(ANSWER)?),
+                let reading = if object.is_contradictory {
+                    Reading::Contradictory
+                } else {
+                    json_verdict(object.fields.get(ANSWER)?)
                 };
                 Some((number, reading))
             });
@@ -123,7 +124,7 @@ pub(crate) fn verdicts(style: Style, reply: &str, count: usize) -> Vec<Reading<b
     (1..=count).map(of).collect()
 }
 
-/// The criterion that an object names which can't be read.
+/// Returns the criterion that an object names which can't be read.
 fn malformed_number(text: &str) -> Option<usize> {
     let after = text.split_once("\"criterion\"")?.1.trim_start().strip_prefix(':')?;
     let digits = after.trim_start_matches([' ', '"']);
@@ -158,7 +159,7 @@ fn yes_no(text: &str) -> Reading<bool> {
     }
 }
 
-/// The closed answers after the reasons, with the criteria that they name.
+/// Returns the closed answers after the reasons, with the criteria that they name.
 fn xml_answers(reply: &str) -> Vec<(Option<usize>, String)> {
     // Lower case in ASCII moves no byte.
     let lower = reply.to_ascii_lowercase();
@@ -174,7 +175,7 @@ fn xml_answers(reply: &str) -> Vec<(Option<usize>, String)> {
     closed.collect()
 }
 
-/// `2: yes`, `Criterion 2: **No**`, `2. yes`.
+/// Reads lines such as `2: yes`, `Criterion 2: **No**` and `2. yes`.
 fn numbered_line(line: &str) -> Option<(usize, Reading<bool>)> {
     let is_mark = |c: char| !c.is_alphanumeric();
     let line = line.trim_start_matches(is_mark);
@@ -187,7 +188,7 @@ fn numbered_line(line: &str) -> Option<(usize, Reading<bool>)> {
     Some((number, yes_no(answer)))
 }
 
-/// The one reading of all that say something.
+/// Returns the reading on which all that say something agree.
 fn agreed<T: Ord>(readings: impl Iterator<Item = Reading<T>>) -> Reading<T> {
     let mut values = BTreeSet::new();
     for reading in readings {

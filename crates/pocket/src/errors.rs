@@ -75,17 +75,14 @@ impl ErrorRates {
         let mut now = chain.first;
         let result = |step: &preceptor_benchmarks::pocket_math::Step| {
             let [plus, minus] = if step.minus { [0, step.number] } else { [step.number, 0] };
-            let forgotten = match step.carries(now) {
-                true if step.number >= 8 => draws.chance(self.hard),
-                true => draws.chance(self.carry),
-                false => false,
-            };
-            let off = match forgotten {
+            let chance = if step.number >= 8 { self.hard } else { self.carry };
+            let off = if step.carries(now) && draws.chance(chance) {
                 // An omitted carry lacks ten, an omitted borrow leaves ten too many.
-                true if step.minus => 10,
-                true => 90,
-                false if draws.chance(self.slip) => [1, 99, 10, 90][draws.below(4)],
-                false => 0,
+                if step.minus { 10 } else { 90 }
+            } else if draws.chance(self.slip) {
+                [1, 99, 10, 90][draws.below(4)]
+            } else {
+                0
             };
             now = (now + plus + 100 - minus + off) % 100;
             now

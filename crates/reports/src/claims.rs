@@ -393,10 +393,7 @@ fn differing(
         let of_cells = |(a, b): (&&CellRecord, &&CellRecord)| {
             let (a, b) = (answer_of(evidence, a, prompt)?, answer_of(evidence, b, prompt)?);
             let differ = !a.same_as(&b);
-            match is_right {
-                false => Some(differ),
-                true => differ.then_some(a.is_right == Some(true)),
-            }
+            if is_right { differ.then_some(a.is_right == Some(true)) } else { Some(differ) }
         };
         pairs.filter_map(of_cells).map(|is| f64::from(u8::from(is))).collect()
     };

@@ -120,9 +120,10 @@ impl ConditionScores {
 impl Evidence {
     /// Returns the role of a condition's seeds.
     pub(crate) fn design(condition: &Condition<'_>) -> Design {
-        match condition.cells.iter().all(|cell| cell.training.is_some()) {
-            true => Design::TrainingRuns,
-            false => Design::Samples,
+        if condition.cells.iter().all(|cell| cell.training.is_some()) {
+            Design::TrainingRuns
+        } else {
+            Design::Samples
         }
     }
 

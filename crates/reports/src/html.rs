@@ -264,6 +264,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -280,5 +282,60 @@ mod tests {
         );
         assert_eq!((prose(""), prose("`")), (String::new(), "`".to_owned()));
         assert_eq!(file_name("../a b/ä"), "..-a-b--");
+    }
+
+    /// Splits a script into words and single characters, without comments, strings and templates.
+    /// It knows no regular expressions and no templates inside templates.
+    fn tokens(script: &str) -> Vec<&str> {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+        let mut tokens = Vec::new();
+        let mut rest = script;
+        while let Some(first) = rest.chars().next() {
+            let len = if rest.starts_with("//") {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if matches!(first, '"' | '\'' | '`') {
+                let is_end = |(i, c): &(usize, char)| *c == first && !rest[1..=*i].ends_with('\\');
+                let end = rest[1..].char_indices().find(is_end).expect("strings end");
+                end.0 + 2
+            } else {
+                let len = rest.find(|c| !is_word(c)).unwrap_or(rest.len()).max(first.len_utf8());
+                tokens.extend((!first.is_whitespace()).then(|| &rest[..len]));
+                len
+            };
+            rest = &rest[len..];
+        }
+        tokens
+    }
+
+    /// Returns the names that `const`, `let` or `function` declare twice in a block. Those in the head
+    /// of a loop belong to the loop.
+    fn declared_twice(script: &str) -> Vec<&str> {
+        let tokens = tokens(script);
+        let mut twice = Vec::new();
+        // Names and open parentheses of the blocks around a token.
+        let mut blocks = vec![(BTreeSet::new(), 0)];
+        for (i, token) in tokens.iter().enumerate() {
+            let (names, num_open) = blocks.last_mut().expect("braces are balanced");
+            match *token {
+                "{" => blocks.push((BTreeSet::new(), 0)),
+                "}" => drop(blocks.pop()),
+                "(" => *num_open += 1,
+                ")" => *num_open -= 1,
+                "const" | "let" | "function" if *num_open == 0 => {
+                    twice.extend((!names.insert(tokens[i + 1])).then_some(tokens[i + 1]));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(blocks.len(), 1, "braces are balanced");
+        twice
+    }
+
+    #[test]
+    fn the_explorers_script_declares_no_name_twice() {
+        let wrong = "const a = `{`; { const a = '{'; let b; let b; } // const a\n\
+                     for (const a of x) f((y) => { const a = y; }); function a() {}";
+        assert_eq!(declared_twice(wrong), ["b", "a"]);
+        assert_eq!(declared_twice(SCRIPT), [""; 0]);
     }
 }

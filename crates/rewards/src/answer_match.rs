@@ -1,11 +1,11 @@
-//! `answer-match`: whether a rollout has the pseudo-reference's final answer.
+//! `answer-match`: 1 if a rollout has the pseudo-reference's final answer.
 //!
 //! ```text
 //! r(o) = 1 if answer(o) equals answer(s), else 0
 //! ```
 //!
-//! Extraction and equality are a grader profile's; the pseudo-reference's answer stands in the label's
-//! place. A rollout or pseudo-reference without a final answer gives 0, and the reason says so. Without
+//! Extraction and equality are a grader profile's; the pseudo-reference's answer replaces the
+//! label. A rollout or pseudo-reference without a final answer gives 0, and the reason says so. Without
 //! a pseudo-reference there is no reward.
 //!
 //! Measures: `answered` (share of rollouts with an answer; absent for an empty group),
@@ -80,7 +80,7 @@ pub struct AnswerMatch {
 }
 
 impl AnswerMatch {
-    /// The deriver of `config`.
+    /// Creates the deriver of `config`.
     pub fn new(config: &Config) -> Self {
         Self { grader: config.grader, extraction: config.extraction }
     }

@@ -43,7 +43,7 @@ pub struct Constant {
 }
 
 impl Constant {
-    /// The deriver of `config`.
+    /// Creates the deriver of `config`.
     pub fn new(config: &Config) -> Self {
         Self { value: config.value }
     }

@@ -18,7 +18,7 @@ pub(crate) fn about_each<'a>(
     })
 }
 
-/// The rewards of a group from one answer a rollout, with what the answers cost and `failed-verdicts`,
+/// Returns the rewards of a group from one answer per rollout, with what the answers cost and `failed-verdicts`,
 /// how many are missing.
 pub(crate) fn of_answers<T>(
     answers: impl Iterator<Item = Judged<T>>,

@@ -33,7 +33,7 @@ impl Settings for Config {
 pub struct Format;
 
 impl Format {
-    /// The deriver of `config`.
+    /// Creates the deriver of `config`.
     pub fn new(_config: &Config) -> Self {
         Self
     }

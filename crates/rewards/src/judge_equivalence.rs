@@ -1,4 +1,4 @@
-//! `judge`: whether a judge finds a rollout equivalent to the pseudo-reference.
+//! `judge`: 1 if a judge finds a rollout equivalent to the pseudo-reference.
 //!
 //! ```text
 //! r(o) = 1 if the judge says that o and s say the same, else 0
@@ -48,7 +48,7 @@ impl Settings for Config {
     }
 }
 
-/// The statement that the judge of `config` is asked about: the built-in one or the user's own.
+/// Returns the statement that the judge of `config` is asked about: the built-in one or the user's own.
 fn statement(config: &Config) -> &str {
     config.prompt_text.as_deref().unwrap_or(CRITERION).trim_end()
 }
@@ -60,7 +60,7 @@ pub struct JudgeEquivalence<'a> {
 }
 
 impl<'a> JudgeEquivalence<'a> {
-    /// The deriver of `config` that asks `judge`.
+    /// Creates the deriver of `config` that asks `judge`.
     pub fn new(config: &Config, judge: &'a dyn Judge) -> Self {
         Self { criterion: Criterion::new(statement(config)), judge }
     }

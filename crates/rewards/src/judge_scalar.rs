@@ -50,7 +50,7 @@ impl Settings for Config {
     }
 }
 
-/// The statement that the judge of `config` is asked about: the built-in one or the user's own.
+/// Returns the statement that the judge of `config` is asked about: the built-in one or the user's own.
 fn statement(config: &Config) -> &str {
     config.prompt_text.as_deref().unwrap_or(CRITERION).trim_end()
 }
@@ -62,7 +62,7 @@ pub struct JudgeScalar<'a> {
 }
 
 impl<'a> JudgeScalar<'a> {
-    /// The deriver of `config` that asks `judge`.
+    /// Creates the deriver of `config` that asks `judge`.
     pub fn new(config: &Config, judge: &'a dyn Judge) -> Self {
         Self { criterion: Criterion::new(statement(config)), judge }
     }

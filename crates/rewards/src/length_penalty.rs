@@ -48,7 +48,7 @@ pub struct LengthPenalty {
 }
 
 impl LengthPenalty {
-    /// The deriver of `config`.
+    /// Creates the deriver of `config`.
     pub fn new(config: &Config) -> Self {
         Self { max_tokens: u64::from(config.max_tokens) }
     }

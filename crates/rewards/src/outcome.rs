@@ -6,12 +6,12 @@ use preceptor_core::{
     GroupReward, JudgeFailure, JudgedCriterion, Reward, RewardValue, UnrewardedReason, Usage,
 };
 
-/// A reward that no judge was asked for.
+/// Returns a reward that no judge was asked for.
 pub(crate) fn rewarded(value: f64, reason: impl Into<String>) -> Reward {
     Reward { value: RewardValue::Rewarded(value), reason: reason.into(), judged: Vec::new() }
 }
 
-/// A reward, or the failure in its place, with the judge's answers behind it.
+/// Returns a reward, or the failure in its place, with the judge's answers behind it.
 pub(crate) fn judged(
     value: Result<f64, JudgeFailure>,
     reason: String,
@@ -30,7 +30,7 @@ pub(crate) fn free<const N: usize>(
     GroupReward { rewards, rubric: None, measures: measures.collect(), usage: Usage::default() }
 }
 
-/// The mean of numbers; none of none.
+/// Returns the mean of numbers; none if there are none.
 pub(crate) fn mean(numbers: &[f64]) -> Option<f64> {
     (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
 }
@@ -40,7 +40,7 @@ pub(crate) fn measure(measures: &mut BTreeMap<String, f64>, name: &str, value: O
     measures.extend(value.map(|value| (name.to_owned(), value)));
 }
 
-/// The failure that counts among several: one that asking again later won't mend, if there is one.
+/// Returns the failure that counts among several: one that asking again later won't mend, if there is one.
 pub(crate) fn gravest(failures: impl IntoIterator<Item = JudgeFailure>) -> Option<JudgeFailure> {
     failures.into_iter().min_by_key(|failure| failure.is_transient())
 }

@@ -50,7 +50,7 @@ pub struct Random {
 }
 
 impl Random {
-    /// The deriver of `config`.
+    /// Creates the deriver of `config`.
     pub fn new(config: &Config) -> Self {
         Self { values: config.values }
     }

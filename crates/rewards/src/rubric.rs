@@ -30,7 +30,7 @@ pub const FORM: Form = Form {
     source: Source::Reference,
     grading: Grading::YesNo,
     prompt: ("rubric-from-reference-v2.md", include_str!("../prompts/rubric-from-reference-v2.md")),
-    places: &["count", "reference"],
+    placeholders: &["count", "reference"],
 };
 
 /// Settings of this reward.
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_of_ones_own_needs_its_places() {
+    fn a_prompt_of_ones_own_needs_its_placeholders() {
         let prompt_text = Some("{{count}}".to_owned());
         let config = RubricConfig { prompt_text, ..RubricConfig::default() };
         assert!(FORM.template(&config).unwrap_err().to_string().contains("{{reference}}"));

@@ -25,7 +25,7 @@ pub(crate) struct Cell {
     pub(crate) usage: Usage,
 }
 
-/// The cells of one rollout.
+/// Returns the cells of one rollout.
 pub(crate) fn cells<T>(
     row: Vec<Judged<T>>,
     criteria: &[Criterion],
@@ -53,15 +53,16 @@ pub(crate) fn rating_cell(judged: Judged<Rating>, criterion: Criterion) -> Cell 
     Cell { value, judged: JudgedCriterion::Rating { criterion, judged }, usage }
 }
 
-/// A grade in [0, 1]: (grade - low) / (high - low). A grade that is not on the scale is none.
+/// Returns a grade in [0, 1]: (grade - low) / (high - low). A grade that is not on the scale is none.
 pub(crate) fn scaled(grade: u32, scale: Scale) -> Result<f64, JudgeFailure> {
-    match (scale.low..=scale.high).contains(&grade) {
-        true => Ok(f64::from(grade - scale.low) / f64::from(scale.high - scale.low)),
-        false => Err(JudgeFailure::Unreadable),
+    if (scale.low..=scale.high).contains(&grade) {
+        Ok(f64::from(grade - scale.low) / f64::from(scale.high - scale.low))
+    } else {
+        Err(JudgeFailure::Unreadable)
     }
 }
 
-/// The mean of a rollout's cells. If one is missing, so is the reward.
+/// Returns the mean of a rollout's cells. If one is missing, so is the reward.
 pub(crate) fn reward(row: Vec<Cell>, grading: Grading) -> Reward {
     let count = row.len();
     let failures: Vec<JudgeFailure> = row.iter().filter_map(|cell| cell.value.err()).collect();

@@ -12,7 +12,7 @@ pub struct RubricConfig {
     /// Fewer make the reply malformed, 1 to `num-criteria`. Default: 3 (our choice: a shorter rubric
     /// gives too few different rewards to rank a group).
     pub min_criteria: u32,
-    /// Of more criteria only the first count, `num-criteria` to 100. Default: 20 (our choice).
+    /// Criteria that count at most, from the first on, `num-criteria` to 100. Default: 20 (our choice).
     pub max_criteria: u32,
     /// Replies that the anchor is asked for at most until one holds a rubric, 1 to 100. Default: 3 (our
     /// choice).
@@ -22,7 +22,7 @@ pub struct RubricConfig {
     /// else false (our choice).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub form: Option<bool>,
-    /// A prompt of your own with the places `{{count}}` and what the criteria are written from,
+    /// A prompt of your own with the placeholders `{{count}}` and what the criteria are written from,
     /// `{{reference}}` or `{{question}}`. It must ask for `<criterion>` elements.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_text: Option<String>,
@@ -49,7 +49,7 @@ impl RubricConfig {
         }
     }
 
-    /// The line of the built-in prompts about form.
+    /// Returns the line of the built-in prompts about form.
     pub(crate) fn form_line(&self) -> &'static str {
         match self.form {
             Some(true) => {

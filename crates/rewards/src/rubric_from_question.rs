@@ -29,7 +29,7 @@ pub const FORM: Form = Form {
     source: Source::Question,
     grading: Grading::YesNo,
     prompt: ("rubric-from-question-v2.md", include_str!("../prompts/rubric-from-question-v2.md")),
-    places: &["count", "question"],
+    placeholders: &["count", "question"],
 };
 
 /// Settings of this reward.
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_of_ones_own_needs_its_places() {
+    fn a_prompt_of_ones_own_needs_its_placeholders() {
         let prompt_text = Some("{{count}}".to_owned());
         let config = RubricConfig { prompt_text, ..RubricConfig::default() };
         assert!(FORM.template(&config).unwrap_err().to_string().contains("{{question}}"));

@@ -56,8 +56,8 @@ fn redundancy(rubric: &Rubric) -> Option<f64> {
     let sets: Vec<BTreeSet<String>> =
         rubric.criteria.iter().map(|c| words(&c.text).into_iter().collect()).collect();
     let mut similarities = Vec::new();
-    for (place, a) in sets.iter().enumerate() {
-        for b in &sets[place + 1..] {
+    for (index, a) in sets.iter().enumerate() {
+        for b in &sets[index + 1..] {
             let shared = a.intersection(b).count() as f64;
             let either = a.union(b).count() as f64;
             similarities.push(if either == 0.0 { 1.0 } else { shared / either });

@@ -3,7 +3,7 @@
 //! The rules:
 //!
 //! - Criteria are the contents of `<criterion>` elements. Of several `<rubric>` tags the last one that has
-//!   criteria counts: what stands before it is a draft.
+//!   criteria counts: the text before it is a draft.
 //! - White space is one space. A bullet and a list's number before the text are dropped; other numbers, as
 //!   of a year, belong to it.
 //! - Dropped are criteria without a letter, longer than 1000 characters, cut off by the reply's
@@ -48,7 +48,7 @@ pub(crate) fn read_rubric(reply: &str, limits: Limits) -> Reading<Rubric> {
     }
 }
 
-/// The criteria of a text, those of before left out.
+/// Returns the criteria of a text, those of before left out.
 fn criteria_of(text: &str) -> Vec<Criterion> {
     let mut seen = BTreeSet::new();
     let mut criteria = Vec::new();
@@ -66,19 +66,19 @@ fn criteria_of(text: &str) -> Vec<Criterion> {
     criteria
 }
 
-/// A text that repeats of a criterion share: without case and the full stop.
+/// Returns a text that repeats of a criterion share: without case and the full stop.
 fn same_text(text: &str) -> String {
     text.trim_end_matches('.').trim_end().to_lowercase()
 }
 
-/// The words of a text without case and punctuation.
+/// Returns the words of a text without case and punctuation.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_owned).collect()
 }
 
-/// `  2)  Names\n the dose ` is `Names the dose`. A number before a colon is a list's only where it is the
+/// Turns `  2)  Names\n the dose ` into `Names the dose`. A number before a colon is a list's only where it is the
 /// criterion's own.
 fn cleaned(text: &str, own_number: usize) -> String {
     let mut words = text.split_whitespace().collect::<Vec<_>>();

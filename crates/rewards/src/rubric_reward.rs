@@ -42,8 +42,8 @@ pub struct Form {
     pub(crate) grading: Grading,
     /// The file of the built-in prompt, and its text, in which `{{form}}` becomes the line about form.
     pub(crate) prompt: (&'static str, &'static str),
-    /// The places of a prompt: `count`, and what the criteria are written from.
-    pub(crate) places: &'static [&'static str],
+    /// The placeholders of a prompt: `count`, and what the criteria are written from.
+    pub(crate) placeholders: &'static [&'static str],
 }
 
 impl Form {
@@ -65,9 +65,9 @@ impl Form {
         match &config.prompt_text {
             None => {
                 let text = self.prompt.1.replace("{{form}}", config.form_line());
-                Template::new(self.prompt.0, &text, self.places)
+                Template::new(self.prompt.0, &text, self.placeholders)
             }
-            Some(text) => Template::new("reward.prompt-text", text, self.places),
+            Some(text) => Template::new("reward.prompt-text", text, self.placeholders),
         }
     }
 }
@@ -83,11 +83,11 @@ pub struct RubricReward<'a> {
 }
 
 impl<'a> RubricReward<'a> {
-    /// The deriver of `config` that lets `anchor` write, drawing with `sampling`, and `judge` check.
+    /// Creates the deriver of `config` that lets `anchor` write, sampling with `sampling`, and `judge` check.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    /// [`TemplateError`] if a prompt of the user's own lacks a placeholder.
     pub fn new(
         form: Form,
         config: &RubricConfig,
@@ -162,7 +162,7 @@ impl RubricReward<'_> {
         Ok(is_asked.into_iter().map(|asked| asked.then(|| answers.next()).flatten()).collect())
     }
 
-    /// A row of cells for each rollout of each group with a rubric, in order.
+    /// Returns a row of cells for each rollout of each group with a rubric, in order.
     fn check(
         &self,
         requests: &[RewardRequest<'_>],
@@ -188,7 +188,7 @@ impl RubricReward<'_> {
     }
 }
 
-/// `rubric-attempts` (replies asked for) and `malformed-rubrics` (replies without a rubric).
+/// Returns `rubric-attempts` (replies asked for) and `malformed-rubrics` (replies without a rubric).
 fn writing_measures(written: &RubricAnswer) -> BTreeMap<String, f64> {
     let num_attempts = written.evidence.num_attempts;
     let num_malformed = match written.answer {
@@ -243,11 +243,12 @@ mod tests {
         format!("<rubric>\n{}</rubric>", items.collect::<String>())
     }
 
-    /// Met if the response contains the criterion's text; responses with `!` are refused.
+    /// Returns met if the response contains the criterion's text; responses with `!` are refused.
     fn contains(criterion: &Criterion, response: &str) -> Verdict {
-        match response.contains('!') {
-            true => Verdict::Failed(JudgeFailure::Refused),
-            false => Verdict::of(response.contains(&criterion.text)),
+        if response.contains('!') {
+            Verdict::Failed(JudgeFailure::Refused)
+        } else {
+            Verdict::of(response.contains(&criterion.text))
         }
     }
 
@@ -266,7 +267,7 @@ mod tests {
             source: Source::Reference,
             grading,
             prompt: ("t", "{{count}} {{reference}}"),
-            places: &["count", "reference"],
+            placeholders: &["count", "reference"],
         };
         RubricReward::new(form, &config, anchor, &Sampling::default(), judge).unwrap()
     }

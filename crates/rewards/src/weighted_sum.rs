@@ -8,8 +8,8 @@
 //! The reason names the term; if several terms give none, one that asking again later won't mend counts
 //! first, then the first.
 //!
-//! Measures keep their names; one that several terms have stands under `term.measure` for each of them.
-//! The judge's answers of all terms stand in the order of the terms; the rubric is that of the first
+//! Measures keep their names; one that several terms have is called `term.measure` for each of them.
+//! The judge's answers of all terms are in the order of the terms; the rubric is that of the first
 //! term with one. Two terms of one name are told apart by their number: `rubric`, `rubric-2`.
 //!
 //! Terms are derived one after the other, each for all groups at once.
@@ -37,7 +37,7 @@ pub struct WeightedSum<'a> {
 }
 
 impl<'a> WeightedSum<'a> {
-    /// The sum of `terms`; without any, every reward is 0.
+    /// Creates the sum of `terms`; without any, every reward is 0.
     pub fn new(mut terms: Vec<Term<'a>>) -> Self {
         let mut num_called: BTreeMap<String, u32> = BTreeMap::new();
         for term in &mut terms {
@@ -50,7 +50,7 @@ impl<'a> WeightedSum<'a> {
         Self { terms }
     }
 
-    /// The sum for one group, `derived` holding what each term made of it.
+    /// Returns the sum for one group, `derived` holding what each term made of it.
     fn sum(&self, num_rollouts: usize, derived: Vec<GroupReward>) -> GroupReward {
         let mut usage = Usage::default();
         let mut rubric = None;
@@ -60,8 +60,8 @@ impl<'a> WeightedSum<'a> {
             usage += group.usage;
             rubric = rubric.or(group.rubric);
             measures.push(group.measures);
-            for (place, reward) in group.rewards.into_iter().enumerate() {
-                if let Some(terms) = rewards.get_mut(place) {
+            for (index, reward) in group.rewards.into_iter().enumerate() {
+                if let Some(terms) = rewards.get_mut(index) {
                     terms.push(reward);
                 }
             }
@@ -74,7 +74,7 @@ impl<'a> WeightedSum<'a> {
         }
     }
 
-    /// The sum for one rollout.
+    /// Returns the sum for one rollout.
     fn add(&self, rewards: Vec<Reward>) -> Reward {
         let mut sum = 0.0;
         let mut missing: Option<UnrewardedReason> = None;

@@ -239,7 +239,7 @@ impl Stage {
         opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::write(&path))
     }
 
-    /// What all runs spent on this stage together. Lines that can't be read don't count.
+    /// Returns the cost of this stage in all runs together. Lines that can't be read don't count.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use std::{fs, io, process};
 ///
 /// # Errors
 ///
-/// What `write` or `failed` give; the file at `path` is then as it was.
+/// Any error of `write` or `failed`; the file at `path` is then as it was.
 pub fn replace_file<E>(
     path: &Path,
     write: impl FnOnce(&Path) -> Result<(), E>,

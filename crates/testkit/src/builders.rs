@@ -2,12 +2,12 @@
 
 use preceptor_core::{FinishReason, Group, Prompt, PromptBody, PromptId, Rollout};
 
-/// A plain-text prompt whose text is its id.
+/// Creates a plain-text prompt whose text is its id.
 pub fn prompt(id: &str) -> Prompt {
     Prompt { id: PromptId::new(id), body: PromptBody::Text(id.to_owned()) }
 }
 
-/// A finished rollout with one token a byte.
+/// Creates a finished rollout with one token per byte.
 pub fn rollout(index: u32, text: &str) -> Rollout {
     let token_ids: Vec<u32> = text.bytes().map(u32::from).chain([0]).collect();
     let logprobs = vec![-0.5; token_ids.len()];
@@ -23,13 +23,13 @@ pub fn rollout(index: u32, text: &str) -> Rollout {
     }
 }
 
-/// A group of finished rollouts.
+/// Creates a group of finished rollouts.
 pub fn group(texts: &[&str]) -> Group {
     let rollouts = texts.iter().enumerate().map(|(i, text)| rollout(i as u32, text)).collect();
     Group { prompt: prompt("prompt"), rollouts }
 }
 
-/// A group whose rollouts end in these boxed answers.
+/// Creates a group whose rollouts end in these boxed answers.
 pub fn boxed_group(answers: &[&str]) -> Group {
     let texts: Vec<_> =
         answers.iter().map(|answer| format!(r"So the answer is \boxed{{{answer}}}.")).collect();

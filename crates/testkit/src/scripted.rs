@@ -14,7 +14,7 @@ pub struct ScriptedGenerator<F> {
 }
 
 impl<F: Fn(&Prompt, RolloutSeed) -> String> ScriptedGenerator<F> {
-    /// A generator called `name` that answers with `answer`.
+    /// Creates a generator called `name` that answers with `answer`.
     pub fn new(name: &str, answer: F) -> Self {
         let digest = Digest::of(name.as_bytes());
         let identity = ModelIdentity {

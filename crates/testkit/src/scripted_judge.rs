@@ -12,7 +12,7 @@ pub struct ScriptedJudge<F> {
 }
 
 impl<F: Fn(&Criterion, &str) -> Verdict> ScriptedJudge<F> {
-    /// A judge that answers with `verdict`.
+    /// Creates a judge that answers with `verdict`.
     pub fn new(verdict: F) -> Self {
         Self { verdict }
     }
@@ -58,12 +58,12 @@ impl<F: Fn(&Criterion, &str) -> Verdict> Judge for ScriptedJudge<F> {
         let best = |request: &ChoiceRequest<'_>| {
             let verdicts = request.responses.iter().map(|r| (self.verdict)(&criterion, r));
             let verdicts: Vec<_> = verdicts.collect();
-            let place = verdicts.iter().position(|verdict| *verdict == Verdict::Met).unwrap_or(0);
+            let index = verdicts.iter().position(|verdict| *verdict == Verdict::Met).unwrap_or(0);
             let failure = verdicts.iter().find_map(|verdict| match verdict {
                 Verdict::Failed(failure) => Some(*failure),
                 _ => None,
             });
-            judged(failure.map_or(Rating::Rated(place as u32), Rating::Failed), "scripted")
+            judged(failure.map_or(Rating::Rated(index as u32), Rating::Failed), "scripted")
         };
         Ok(requests.iter().map(best).collect())
     }

@@ -18,7 +18,7 @@ where
     F: Fn(&Prompt, RolloutSeed) -> String,
     G: Fn(&Prompt, &Continuation) -> Vec<f32>,
 {
-    /// A model called `name` that answers with `answer` and scores with `logprobs`.
+    /// Creates a model called `name` that answers with `answer` and scores with `logprobs`.
     pub fn new(name: &str, answer: F, logprobs: G) -> Self {
         let generator = ScriptedGenerator::new(name, answer);
         Self { generator, scorer: ScriptedScorer::new(logprobs) }

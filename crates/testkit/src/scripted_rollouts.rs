@@ -7,16 +7,16 @@ use preceptor_core::{
     Rollout, RolloutSeed, Sampling,
 };
 
-/// Answers with the rollout `draw(prompt, seed)`, or not at all, and remembers what it was asked.
+/// Answers with the rollout `sample(prompt, seed)`, or not at all, and remembers what it was asked.
 pub struct ScriptedRollouts<F> {
     identity: ModelIdentity,
-    draw: F,
+    sample: F,
     calls: RefCell<Vec<Vec<(Prompt, RolloutSeed)>>>,
 }
 
 impl<F: Fn(&Prompt, RolloutSeed) -> Option<Rollout>> ScriptedRollouts<F> {
-    /// A generator that answers with `draw`.
-    pub fn new(draw: F) -> Self {
+    /// Creates a generator that answers with `sample`.
+    pub fn new(sample: F) -> Self {
         let digest = Digest::of(b"scripted-rollouts");
         let identity = ModelIdentity {
             weights: digest.clone(),
@@ -24,7 +24,7 @@ impl<F: Fn(&Prompt, RolloutSeed) -> Option<Rollout>> ScriptedRollouts<F> {
             template: None,
             attested: true,
         };
-        Self { identity, draw, calls: RefCell::new(Vec::new()) }
+        Self { identity, sample, calls: RefCell::new(Vec::new()) }
     }
 
     /// Returns the rollouts of each call so far.
@@ -48,11 +48,11 @@ impl<F: Fn(&Prompt, RolloutSeed) -> Option<Rollout>> Generator for ScriptedRollo
         let mut groups = Vec::new();
         for request in requests {
             asked.extend(request.rollouts.iter().map(|seed| (request.prompt.clone(), *seed)));
-            let draw = |seed: &RolloutSeed| {
-                let rollout = (self.draw)(&request.prompt, *seed)?;
+            let sample = |seed: &RolloutSeed| {
+                let rollout = (self.sample)(&request.prompt, *seed)?;
                 Some(Rollout { index: seed.index, ..rollout })
             };
-            groups.push(request.rollouts.iter().filter_map(draw).collect());
+            groups.push(request.rollouts.iter().filter_map(sample).collect());
         }
         self.calls.borrow_mut().push(asked);
         Ok(groups)

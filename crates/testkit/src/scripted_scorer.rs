@@ -2,13 +2,13 @@
 
 use preceptor_core::{Continuation, PortError, Prompt, ScoreRequest, Scorer, TokenScores};
 
-/// Scores a continuation with `logprobs(prompt, continuation)`, one number a token.
+/// Scores a continuation with `logprobs(prompt, continuation)`, one value per token.
 pub struct ScriptedScorer<F> {
     logprobs: F,
 }
 
 impl<F: Fn(&Prompt, &Continuation) -> Vec<f32>> ScriptedScorer<F> {
-    /// A scorer that answers with `logprobs`.
+    /// Creates a scorer that answers with `logprobs`.
     pub fn new(logprobs: F) -> Self {
         Self { logprobs }
     }

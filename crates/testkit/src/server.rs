@@ -23,7 +23,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The seed of the call.
+    /// Returns the seed of the call.
     ///
     /// # Panics
     ///
@@ -53,17 +53,17 @@ pub enum Act {
     Drip,
 }
 
-/// A 200 with this body.
+/// Creates a 200 with this body.
 pub fn ok(body: Value) -> Act {
     Act::Answer(200, "", body.to_string())
 }
 
-/// An error with this status and message.
+/// Creates an error with this status and message.
 pub fn error(status: u16, message: &str) -> Act {
     Act::Answer(status, "", json!({"error": {"message": message}}).to_string())
 }
 
-/// A chat's or completion's answer.
+/// Creates a chat's or completion's answer.
 pub fn says(text: &str) -> Act {
     let choice = json!({"text": text, "message": {"content": text}, "finish_reason": "stop"});
     ok(json!({
@@ -72,7 +72,7 @@ pub fn says(text: &str) -> Act {
     }))
 }
 
-/// A promise of more bytes than come.
+/// Creates a promise of more bytes than come.
 pub fn truncated() -> Act {
     Act::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"choices\": [{\"te".to_vec())
 }
@@ -128,12 +128,12 @@ impl Server {
         format!("http://{}/v1", self.address)
     }
 
-    /// Every request so far.
+    /// Returns every request so far.
     pub fn received(&self) -> Vec<Received> {
         self.seen.received.lock().expect("no test panicked here").clone()
     }
 
-    /// The most requests that were unanswered at the same time.
+    /// Returns the most requests that were unanswered at the same time.
     pub fn most_at_once(&self) -> usize {
         self.seen.most_at_once.load(Ordering::SeqCst)
     }

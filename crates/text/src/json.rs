@@ -45,7 +45,7 @@ pub struct JsonObject {
     pub is_contradictory: bool,
 }
 
-/// The objects with a key, each by itself.
+/// The objects with a key, each on its own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JsonScan<'t> {
     /// The objects, in order.
@@ -76,9 +76,10 @@ pub fn read_json(text: &str, key: &str) -> JsonReading {
             num_strays += num_keys(text, key).saturating_sub(objects.len());
             let Some(last) = objects.pop() else { return JsonReading::Unreadable };
             let agree = objects.iter().all(|object| object.get(key) == last.get(key));
-            return match agree && num_strays == 0 {
-                true => JsonReading::Object(last),
-                false => JsonReading::Contradictory,
+            return if agree && num_strays == 0 {
+                JsonReading::Object(last)
+            } else {
+                JsonReading::Contradictory
             };
         };
         at = start + 1;

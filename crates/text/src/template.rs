@@ -1,6 +1,6 @@
-//! A prompt file with named places.
+//! A prompt file with named placeholders.
 //!
-//! A place is written `{{name}}`. Filling is one pass over the template: what is filled in is never
+//! A placeholder is written `{{name}}`. Filling is one pass over the template: what is filled in is never
 //! read again, so that a question that contains `{{problem}}` can't rewrite the prompt around it.
 
 use preceptor_core::Digest;
@@ -9,24 +9,24 @@ use preceptor_core::Digest;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
-    /// A place that the template must have is not in it.
-    #[error("use prompt file `{file}`: it has no place `{{{{{place}}}}}`")]
-    MissingPlace {
+    /// A placeholder that the template must have is not in it.
+    #[error("use prompt file `{file}`: it has no placeholder `{{{{{placeholder}}}}}`")]
+    MissingPlaceholder {
         /// Name of the prompt file.
         file: String,
-        /// The place.
-        place: &'static str,
+        /// The placeholder.
+        placeholder: &'static str,
     },
-    /// A place that nothing fills.
+    /// A placeholder that nothing fills.
     #[error(
-        "use prompt file `{file}`: nothing fills `{{{{{place}}}}}`\nhint: known places are {known}"
+        "use prompt file `{file}`: nothing fills `{{{{{placeholder}}}}}`\nhint: known placeholders are {known}"
     )]
-    UnknownPlace {
+    UnknownPlaceholder {
         /// Name of the prompt file.
         file: String,
-        /// The place.
-        place: String,
-        /// The places there are.
+        /// The placeholder.
+        placeholder: String,
+        /// The placeholders there are.
         known: String,
     },
 }
@@ -34,7 +34,7 @@ pub enum TemplateError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    Place(usize),
+    Placeholder(usize),
 }
 
 /// A prompt file that has been read and checked.
@@ -48,47 +48,51 @@ enum Piece {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<Piece>,
-    num_places: usize,
+    num_placeholders: usize,
     digest: Digest,
 }
 
 impl Template {
-    /// Reads `text`, the contents of prompt file `file`, which must have exactly `places`. One line
+    /// Reads `text`, the contents of prompt file `file`, which must have exactly `placeholders`. One line
     /// feed at the end of the file is not part of the prompt.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] if a place is missing or unknown.
+    /// [`TemplateError`] if a placeholder is missing or unknown.
     pub fn new(
         file: &str,
         text: &str,
-        places: &'static [&'static str],
+        placeholders: &'static [&'static str],
     ) -> Result<Self, TemplateError> {
         let digest = Digest::of(text.as_bytes());
         let mut rest = text.strip_suffix('\n').unwrap_or(text);
         let mut pieces = Vec::new();
-        let mut seen = vec![false; places.len()];
+        let mut seen = vec![false; placeholders.len()];
         while let Some((before, after)) = rest.split_once("{{") {
             let Some((name, after)) = after.split_once("}}") else { break };
-            let Some(place) = places.iter().position(|place| *place == name) else {
-                let known = places.iter().map(|place| format!("`{{{{{place}}}}}`"));
-                return Err(TemplateError::UnknownPlace {
+            let Some(placeholder) =
+                placeholders.iter().position(|placeholder| *placeholder == name)
+            else {
+                let known =
+                    placeholders.iter().map(|placeholder| format!("`{{{{{placeholder}}}}}`"));
+                return Err(TemplateError::UnknownPlaceholder {
                     file: file.to_owned(),
-                    place: name.to_owned(),
+                    placeholder: name.to_owned(),
                     known: known.collect::<Vec<_>>().join(", "),
                 });
             };
             pieces.push(Piece::Text(before.to_owned()));
-            pieces.push(Piece::Place(place));
-            seen[place] = true;
+            pieces.push(Piece::Placeholder(placeholder));
+            seen[placeholder] = true;
             rest = after;
         }
         pieces.push(Piece::Text(rest.to_owned()));
         match seen.iter().position(|seen| !seen) {
-            Some(place) => {
-                Err(TemplateError::MissingPlace { file: file.to_owned(), place: places[place] })
-            }
-            None => Ok(Self { pieces, num_places: places.len(), digest }),
+            Some(placeholder) => Err(TemplateError::MissingPlaceholder {
+                file: file.to_owned(),
+                placeholder: placeholders[placeholder],
+            }),
+            None => Ok(Self { pieces, num_placeholders: placeholders.len(), digest }),
         }
     }
 
@@ -97,12 +101,12 @@ impl Template {
     ///
     /// # Panics
     ///
-    /// If there are not as many values as places.
+    /// If there are not as many values as placeholders.
     pub fn fill(&self, values: &[&str]) -> String {
-        assert_eq!(values.len(), self.num_places, "one value for each place");
+        assert_eq!(values.len(), self.num_placeholders, "one value for each placeholder");
         let text = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
-            Piece::Place(place) => values[*place].to_owned(),
+            Piece::Placeholder(placeholder) => values[*placeholder].to_owned(),
         };
         self.pieces.iter().map(text).collect()
     }
@@ -122,9 +126,9 @@ mod tests {
         let error = Template::new("p.md", "{{x}}", &["problem"]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "use prompt file `p.md`: nothing fills `{{x}}`\nhint: known places are `{{problem}}`"
+            "use prompt file `p.md`: nothing fills `{{x}}`\nhint: known placeholders are `{{problem}}`"
         );
-        let error = Template::new("p.md", "no place", &["problem"]).unwrap_err().to_string();
-        assert_eq!(error, "use prompt file `p.md`: it has no place `{{problem}}`");
+        let error = Template::new("p.md", "no placeholder", &["problem"]).unwrap_err().to_string();
+        assert_eq!(error, "use prompt file `p.md`: it has no placeholder `{{problem}}`");
     }
 }

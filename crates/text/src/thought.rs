@@ -4,7 +4,7 @@
 //! <think>a draft</think>the answer
 //! ```
 //!
-//! What stands between the tags, or before an end tag without a start, is a draft and no answer. A
+//! Text between the tags, or before an end tag without a start, is a draft and no answer. A
 //! thought that is not finished holds no answer either: what follows its start tag is left out. Thoughts
 //! do not nest: an end tag ends what is open.
 

@@ -117,12 +117,11 @@ pub fn xml_elements(text: &str, tag: &str) -> Elements {
             continue;
         }
         if let Some((attributes, from, ended)) = open.take() {
-            match mark.is_end {
-                true => found.keep(attributes, &text[from..start], ElementEnd::OwnTag),
-                false => {
-                    let until = ended.unwrap_or(start);
-                    found.keep(attributes, &text[from..until], ElementEnd::OtherTag);
-                }
+            if mark.is_end {
+                found.keep(attributes, &text[from..start], ElementEnd::OwnTag);
+            } else {
+                let until = ended.unwrap_or(start);
+                found.keep(attributes, &text[from..until], ElementEnd::OtherTag);
             }
         }
         if mark.is_empty && !mark.is_end {

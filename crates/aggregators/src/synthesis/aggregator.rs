@@ -39,11 +39,11 @@ struct Climb {
 }
 
 impl<'a> Synthesis<'a> {
-    /// The aggregator of `config` that lets `anchor` write, drawing with `sampling`.
+    /// Creates the aggregator of `config` that lets `anchor` write, sampling with `sampling`.
     ///
     /// # Errors
     ///
-    /// [`TemplateError`] if a prompt of the user's own lacks a place.
+    /// [`TemplateError`] if a prompt of the user's own lacks a placeholder.
     pub fn new(
         config: &Config,
         anchor: &'a dyn Generator,
@@ -72,7 +72,7 @@ impl<'a> Synthesis<'a> {
         let rollouts = &request.group.rollouts[..request.group.rollouts.len().min(wanted)];
         let order = seeded_order(rollouts, request.seed.derive("order"));
         Climb {
-            texts: order.into_iter().map(|place| rollouts[place].text.clone()).collect(),
+            texts: order.into_iter().map(|index| rollouts[index].text.clone()).collect(),
             failed: None,
             replies: Vec::new(),
             usage: Usage::default(),
@@ -348,9 +348,12 @@ mod tests {
     fn a_lost_chunk_is_counted_and_the_others_go_on() {
         let texts = ["w10", "w11", "w12", "bad"];
         let config = Config { fan_in: Some(2), ..Config::default() };
-        let fails = |prompt: &Prompt, seed: RolloutSeed| match text_of(prompt).contains("bad") {
-            true => "## Unified response".to_owned(),
-            false => joins(prompt, seed),
+        let fails = |prompt: &Prompt, seed: RolloutSeed| {
+            if text_of(prompt).contains("bad") {
+                "## Unified response".to_owned()
+            } else {
+                joins(prompt, seed)
+            }
         };
         let aggregate = synthesise(&config, &texts, fails);
         assert_eq!(aggregate.measures["lost-chunks"], 1.0);

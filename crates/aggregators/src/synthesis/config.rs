@@ -10,7 +10,7 @@ use crate::order;
 
 const REASONING: &str = include_str!("../../prompts/synthesis-reasoning-v2.md");
 const FREEFORM: &str = include_str!("../../prompts/synthesis-freeform-v2.md");
-const PLACES: &[&str] = &["question", "rollouts"];
+const PLACEHOLDERS: &[&str] = &["question", "rollouts"];
 
 /// Built-in prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -23,7 +23,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// The heading above the part that counts.
+    /// Returns the heading above the part that counts.
     pub(super) fn heading(self) -> &'static str {
         match self {
             Self::Reasoning => "Unified response",
@@ -42,7 +42,7 @@ pub enum OnCutOff {
     Abstain,
 }
 
-/// Settings of [`Synthesis`].
+/// Settings of [`crate::Synthesis`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
@@ -68,7 +68,7 @@ pub struct Config {
     /// `abstain` with `reasoning`, where the final answer comes last (our choice).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_cut_off: Option<OnCutOff>,
-    /// A prompt of your own with the places `{{question}}` and `{{rollouts}}`.
+    /// A prompt of your own with the placeholders `{{question}}` and `{{rollouts}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_text: Option<String>,
     /// The heading above the part that counts, in a prompt of your own.
@@ -132,15 +132,19 @@ impl Settings for Config {
     }
 }
 
-/// The prompt of `config`: the built-in one or the user's own.
+/// Returns the prompt of `config`: the built-in one or the user's own.
 ///
 /// # Errors
 ///
-/// [`TemplateError`] if a place is missing or unknown.
+/// [`TemplateError`] if a placeholder is missing or unknown.
 pub(super) fn template(config: &Config) -> Result<Template, TemplateError> {
     match (&config.prompt_text, config.style.unwrap_or(Style::Reasoning)) {
-        (Some(text), _) => Template::new("aggregator.prompt-text", text, PLACES),
-        (None, Style::Reasoning) => Template::new("synthesis-reasoning-v2.md", REASONING, PLACES),
-        (None, Style::Freeform) => Template::new("synthesis-freeform-v2.md", FREEFORM, PLACES),
+        (Some(text), _) => Template::new("aggregator.prompt-text", text, PLACEHOLDERS),
+        (None, Style::Reasoning) => {
+            Template::new("synthesis-reasoning-v2.md", REASONING, PLACEHOLDERS)
+        }
+        (None, Style::Freeform) => {
+            Template::new("synthesis-freeform-v2.md", FREEFORM, PLACEHOLDERS)
+        }
     }
 }

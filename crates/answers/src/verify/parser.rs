@@ -65,7 +65,7 @@ fn unwrap(answer: &str) -> &str {
                 text = inner.trim();
             }
         }
-        // An ellipsis goes on; `0.3...` is not 0.3.
+        // An ellipsis continues; `0.3...` is not 0.3.
         if text.ends_with("..") {
             return text;
         }

@@ -6,7 +6,7 @@
 //! answers meet by chance. Square roots and odd roots of rationals are taken prime by prime, and
 //! logarithms of rationals likewise, so that √2·√3 = √6 and log_2 8 = 3 hold exactly.
 //!
-//! What has no field meaning (sine, roots of sums, symbolic exponents) becomes a pseudo-random
+//! Anything without a field meaning (sine, roots of sums, symbolic exponents) becomes a pseudo-random
 //! function of its argument's residue: equal arguments give equal residues, and a difference
 //! between two such residues is *inexact*, proving nothing.
 

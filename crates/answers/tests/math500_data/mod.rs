@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// One row, as far as graders need it.
+/// A row, as far as graders need it.
 #[derive(Deserialize)]
 pub(crate) struct Row {
     /// The label.

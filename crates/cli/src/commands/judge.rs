@@ -46,7 +46,7 @@ pub(crate) struct CalibrateArguments {
     /// Set a key of the manifests. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Separate several
+    /// Devices that models run on: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Separate several
     /// with commas to share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,

@@ -15,7 +15,7 @@ use crate::output::Output;
 pub(crate) struct ParityArguments {
     /// A folder of fixtures: a checkpoint with `expected.json` and `train_expected.json`.
     folder: PathBuf,
-    /// Where to compute: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
+    /// Device to compute on: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow.
     #[arg(long, default_value = "cpu")]
     device: String,
 }

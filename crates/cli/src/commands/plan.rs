@@ -35,7 +35,7 @@ pub(crate) fn print_plan(session: &mut Session, output: &Output) -> Result<(), F
     price.print_cells(session, output);
     price.print_rollouts(output);
     price.print_calls(output);
-    price.print_trainings(output);
+    price.print_training_runs(output);
     price.print_sums(session, output);
     Ok(())
 }
@@ -47,7 +47,7 @@ struct Price {
     calls: Vec<CallDemand>,
     /// Price of each of the calls in USD, where an endpoint with prices is asked.
     prices: Vec<Option<f64>>,
-    trainings: Vec<Training>,
+    training_runs: Vec<Training>,
     expenses: Vec<Expense>,
 }
 
@@ -61,10 +61,10 @@ struct Training {
 }
 
 /// Returns the training runs of a plan. A model whose speed is unknown is measured for some seconds.
-fn trainings(session: &mut Session) -> Result<Vec<Training>, Failure> {
+fn training_runs(session: &mut Session) -> Result<Vec<Training>, Failure> {
     let mut speeds: BTreeMap<String, Speed> = BTreeMap::new();
     let mut measured = BTreeSet::new();
-    let mut trainings = Vec::new();
+    let mut training_runs = Vec::new();
     for demand in session.plan.train_demands(&session.store)? {
         let is_open = demand.num_present < demand.num_steps && demand.secs_per_step.is_none();
         let is_here = session.models.absent().all(|name| name != demand.model);
@@ -74,14 +74,14 @@ fn trainings(session: &mut Session) -> Result<Vec<Training>, Failure> {
         }
         let num_parameters = session.models.num_parameters(&demand.model);
         let disk = |(number, bytes): (u64, [u64; 2])| bytes.map(|bytes| bytes * number);
-        trainings.push(Training {
+        training_runs.push(Training {
             speed: speeds.get(&demand.model).copied(),
             max_flops: num_parameters.map(|number| demand.max_flops(number)),
             disk: num_parameters.zip(demand.checkpoint_bytes).map(disk),
             demand,
         });
     }
-    Ok(trainings)
+    Ok(training_runs)
 }
 
 impl Price {
@@ -95,7 +95,7 @@ impl Price {
         Ok(Self {
             prices: calls.iter().map(price).collect(),
             calls,
-            trainings: trainings(session)?,
+            training_runs: training_runs(session)?,
             record: session.plan.record(),
             stages: session.plan.summarize(&session.store)?,
             expenses: session.plan.expenses(&session.store, &session.models)?,
@@ -114,7 +114,7 @@ impl Price {
     }
 
     fn json(&self, session: &Session) -> Value {
-        let Self { record, stages, calls, prices, trainings, expenses } = self;
+        let Self { record, stages, calls, prices, training_runs, expenses } = self;
         json!({
             "experiment": session.plan.experiment(),
             "title": session.plan.title(),
@@ -139,7 +139,7 @@ impl Price {
                 "endpoint": e.endpoint, "prompt-tokens": e.usage.num_prompt_tokens,
                 "generated-tokens": e.usage.num_generated_tokens, "cost-usd": e.cost_usd,
             })).collect::<Vec<_>>(),
-            "training-runs": trainings.iter().map(|t| json!({
+            "training-runs": training_runs.iter().map(|t| json!({
                 "label": t.demand.label, "steps": t.demand.num_steps,
                 "present": t.demand.num_present, "rollouts": t.demand.num_rollouts,
                 "max-new-tokens": t.demand.max_new_tokens,
@@ -226,7 +226,7 @@ impl Price {
         output.text("");
     }
 
-    /// The cost of all calls, by purpose.
+    /// Prints the cost of all calls, by purpose.
     fn print_costs(&self, output: &Output) {
         let mut sums: BTreeMap<Purpose, f64> = BTreeMap::new();
         for (call, price) in self.calls.iter().zip(&self.prices) {
@@ -241,8 +241,8 @@ impl Price {
         }
     }
 
-    fn print_trainings(&self, output: &Output) {
-        if self.trainings.is_empty() {
+    fn print_training_runs(&self, output: &Output) {
+        if self.training_runs.is_empty() {
             return;
         }
         let row = |Training { demand, speed, max_flops, .. }: &Training| {
@@ -269,7 +269,7 @@ impl Price {
             "FLOPs <=",
             "time",
         ];
-        output.table(&header, &self.trainings.iter().map(row).collect::<Vec<_>>());
+        output.table(&header, &self.training_runs.iter().map(row).collect::<Vec<_>>());
         output.text("");
     }
 
@@ -283,7 +283,7 @@ impl Price {
                  run `preceptor models fetch {name}`."
             ));
         }
-        let flops: f64 = self.trainings.iter().filter_map(|training| training.max_flops).sum();
+        let flops: f64 = self.training_runs.iter().filter_map(|training| training.max_flops).sum();
         if flops > 0.0 {
             output.text(format!(
                 "All training runs take up to {flops:.1e} FLOPs: {} on a GPU at {ASSUMED_TFLOPS} TFLOP/s, \
@@ -291,7 +291,7 @@ impl Price {
                 format_secs(flops / (ASSUMED_TFLOPS * 1e12))
             ));
         }
-        let open = self.trainings.iter().filter(|t| t.demand.num_present < t.demand.num_steps);
+        let open = self.training_runs.iter().filter(|t| t.demand.num_present < t.demand.num_steps);
         let disks: Vec<[u64; 2]> = open.filter_map(|training| training.disk).collect();
         // One training run is in progress at a time; the others are finished.
         if let Some(more) = disks.iter().map(|[finished, most]| most - finished).max() {

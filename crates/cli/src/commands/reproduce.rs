@@ -60,7 +60,7 @@ pub(crate) struct ReproduceArguments {
     /// The folder with a subfolder for each suite, which contains its `suite.toml`.
     #[arg(long, value_name = "DIR", default_value = "experiments")]
     pub(crate) experiments: PathBuf,
-    /// Where models run: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Separate several
+    /// Devices that models run on: `cpu`, `wgpu:N` or `cuda:N`; `:f16` or `:bf16` may follow. Separate several
     /// with commas to share the work.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,

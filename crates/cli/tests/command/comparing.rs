@@ -32,15 +32,21 @@ fn two_policies_are_compared_by_prompt() {
 fn what_cannot_be_compared_is_named() {
     let (folder, server) = (Folder::new(), start());
     write_two_policies(&folder, &server);
-    insta::assert_snapshot!(folder.run(&COMPARE).said());
+    insta::assert_snapshot!("compare-before-any-run", folder.run(&COMPARE).said());
     assert!(!folder.path("runs").exists(), "nothing was written");
     folder.run(&["run", "two.toml", "--only", "policy.model=first"]).expect_done();
-    insta::assert_snapshot!(folder.run(&COMPARE).said());
+    insta::assert_snapshot!("compare-unfinished-condition", folder.run(&COMPARE).said());
     let compare = |a, b| folder.run(&["compare", "two.toml", a, b]).said();
-    insta::assert_snapshot!(compare("policy.model=third", "policy.model=first"));
-    insta::assert_snapshot!(compare("seed=0", "policy.model=first"));
-    insta::assert_snapshot!(compare("policy.model=first", "policy.model=first,seed=0"));
-    insta::assert_snapshot!(compare("first", "second"));
+    insta::assert_snapshot!(
+        "compare-unknown-value",
+        compare("policy.model=third", "policy.model=first")
+    );
+    insta::assert_snapshot!("compare-several-conditions", compare("seed=0", "policy.model=first"));
+    insta::assert_snapshot!(
+        "compare-same-condition",
+        compare("policy.model=first", "policy.model=first,seed=0")
+    );
+    insta::assert_snapshot!("compare-without-axis", compare("first", "second"));
     let benchmarks = fs::read_to_string(folder.path("two.toml")).unwrap().replace(
         "\"policy.model\" = [\"first\", \"second\"]\n",
         "[[matrix.benchmark]]\nname = \"rows\"\nkind = \"jsonl\"\npath = \"rows.jsonl\"\n\
@@ -52,8 +58,11 @@ fn what_cannot_be_compared_is_named() {
     );
     folder.write("benchmarks.toml", &benchmarks);
     let compare = ["compare", "benchmarks.toml", "benchmark=rows", "benchmark=sums"];
-    insta::assert_snapshot!(folder.run(&compare).said());
-    insta::assert_snapshot!(folder.run(&["compare", "none.toml", "a=b", "a=c"]).said());
+    insta::assert_snapshot!("compare-different-benchmarks", folder.run(&compare).said());
+    insta::assert_snapshot!(
+        "compare-manifest-path",
+        folder.run(&["compare", "none.toml", "a=b", "a=c"]).said()
+    );
 }
 
 #[test]
@@ -117,9 +126,18 @@ fn regrading_draws_nothing() {
     let (folder, server) = (Folder::new(), start());
     write_two_policies(&folder, &server);
     let regrade = |settings: &[&str]| folder.run(&[&["regrade", "two.toml"], settings].concat());
-    insta::assert_snapshot!(regrade(&["--set", "grader.profile=string"]).said());
+    insta::assert_snapshot!(
+        "regrade-before-any-run",
+        regrade(&["--set", "grader.profile=string"]).said()
+    );
     folder.run(&["run", "two.toml"]).expect_done();
-    insta::assert_snapshot!(regrade(&["--set", "grader.profile=strnig"]).said());
-    insta::assert_snapshot!(regrade(&["--set", "sampling.group-size=3"]).said());
+    insta::assert_snapshot!(
+        "regrade-unknown-profile",
+        regrade(&["--set", "grader.profile=strnig"]).said()
+    );
+    insta::assert_snapshot!(
+        "regrade-missing-rollouts",
+        regrade(&["--set", "sampling.group-size=3"]).said()
+    );
     assert_eq!(server.received().len(), 16);
 }

@@ -57,13 +57,14 @@ fn run(folder: &Folder, store: &str) -> Finished {
 
 /// A sum for the policy, a word for the judge, by nothing but the call.
 fn answer(received: &Received) -> Act {
-    match received.path.ends_with("/chat/completions") {
-        true => says(if received.seed().is_multiple_of(2) { "yes" } else { "no" }),
-        false => says(&format!(r" \boxed{{{}}}", received.seed() % 7)),
+    if received.path.ends_with("/chat/completions") {
+        says(if received.seed().is_multiple_of(2) { "yes" } else { "no" })
+    } else {
+        says(&format!(r" \boxed{{{}}}", received.seed() % 7))
     }
 }
 
-/// How often each call came in; calls are the same if their bodies are.
+/// Number of times that each call came in; calls are the same if their bodies are.
 fn times_asked(server: &Server) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
     for received in server.received() {
@@ -138,7 +139,7 @@ fn everything_written(folder: &Path, contents: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
-/// That not even a part of the key, as a cut might leave it, stands anywhere.
+/// Checks that no part of the key, as a cut might leave it, is in any output or file.
 #[track_caller]
 fn no_key(folder: &Folder, said: &Finished) {
     let part = &KEY.as_bytes()[..14];
@@ -186,11 +187,17 @@ fn a_key_that_is_not_there_stops_the_run_before_any_call() {
     let server = Server::start(answer);
     write_remote(&folder, &server);
     let run = ["run", "remote.toml"];
-    insta::assert_snapshot!(folder.finish(folder.command(&run).env_remove("TEST_KEY")).said());
-    insta::assert_snapshot!(folder.finish(folder.command(&run).env("TEST_KEY", " ")).said());
+    insta::assert_snapshot!(
+        "key-unset",
+        folder.finish(folder.command(&run).env_remove("TEST_KEY")).said()
+    );
+    insta::assert_snapshot!(
+        "key-blank",
+        folder.finish(folder.command(&run).env("TEST_KEY", " ")).said()
+    );
     let broken = folder.finish(folder.command(&run).env("TEST_KEY", "sk-process-0123\nx"));
     no_key(&folder, &broken);
-    insta::assert_snapshot!(broken.said());
+    insta::assert_snapshot!("key-malformed", broken.said());
     assert!(server.received().is_empty());
 }
 
@@ -217,7 +224,7 @@ fn the_key_of_a_judge_is_asked_for_before_the_first_rollout() {
     insta::assert_snapshot!(run(None).said());
     assert!(server.received().is_empty());
     run(Some("sk-judge")).expect_done();
-    // Nobody is asked any more, so nobody's key is needed.
+    // No endpoint is asked any more, so no key is needed.
     folder.finish(folder.command(&["run", "remote.toml"]).env_remove("TEST_KEY")).expect_done();
 }
 
@@ -290,9 +297,9 @@ fn what_is_wrong_with_an_endpoint_is_named_with_its_line_and_what_is_allowed() {
         wrong("[endpoints.remote]", "[endpoints.other]"),
         wrong("[endpoints.remote]", "[endpoints]"),
     ];
-    insta::assert_snapshot!(messages.join("\n"));
+    insta::assert_snapshot!("endpoint-settings", messages.join("\n"));
     // What a dialect can't say is known once it is asked for.
     folder.write("remote.toml", &right.replace("[sampling]", "[sampling]\ntop-k = 5"));
-    insta::assert_snapshot!(run(&folder, "runs").said());
+    insta::assert_snapshot!("endpoint-dialect", run(&folder, "runs").said());
     assert!(server.received().is_empty());
 }

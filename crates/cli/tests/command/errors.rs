@@ -1,4 +1,4 @@
-//! What a user who gets something wrong is told.
+//! Messages about wrong input.
 
 use std::fs;
 use std::process::Stdio;
@@ -37,22 +37,27 @@ fn a_reader_that_has_gone_away_is_no_error() {
 fn wrong_input_is_named_and_exits_with_2() {
     let folder = Folder::new();
     folder.write_manifest(2);
-    let said = |arguments: &[&str]| folder.run(arguments).said();
-    insta::assert_snapshot!(said(&["run", "none.toml"]));
-    insta::assert_snapshot!(said(&["run", "tiny.toml", "--set", "policy.model=smolm2-135m"]));
-    insta::assert_snapshot!(said(&["run", "tiny.toml", "--set", "sampling.temprature=1"]));
-    insta::assert_snapshot!(said(&["run", "tiny.toml", "--only", "aggregator.kind=synthesis"]));
-    insta::assert_snapshot!(said(&["run", "tiny.toml", "--batch", "0"]));
-    insta::assert_snapshot!(said(&["run", "tiny.toml", "--device", "cuda:0"]));
-    insta::assert_snapshot!(said(&["run", "tiny.toml", "--device", "tpu"]));
-    insta::assert_snapshot!(said(&["report", "tiny.toml"]));
-    insta::assert_snapshot!(said(&["models", "show", "gpt"]));
-    insta::assert_snapshot!(said(&["grade", "math501", "--responses", "none.jsonl"]));
-    insta::assert_snapshot!(said(&["grade", "arithmetic", "--responses", "none.jsonl"]));
+    let refused = |name: &str, arguments: &[&str]| {
+        insta::assert_snapshot!(name, folder.run(arguments).said())
+    };
+    refused("wrong-manifest-path", &["run", "none.toml"]);
+    refused("wrong-model-name", &["run", "tiny.toml", "--set", "policy.model=smolm2-135m"]);
+    refused("wrong-set-key", &["run", "tiny.toml", "--set", "sampling.temprature=1"]);
+    refused("wrong-only-cell", &["run", "tiny.toml", "--only", "aggregator.kind=synthesis"]);
+    refused("wrong-batch", &["run", "tiny.toml", "--batch", "0"]);
+    refused("wrong-device-of-another-build", &["run", "tiny.toml", "--device", "cuda:0"]);
+    refused("wrong-device", &["run", "tiny.toml", "--device", "tpu"]);
+    refused("wrong-report-before-run", &["report", "tiny.toml"]);
+    refused("wrong-models-show", &["models", "show", "gpt"]);
+    refused("wrong-grade-benchmark", &["grade", "math501", "--responses", "none.jsonl"]);
+    refused("wrong-grade-responses-path", &["grade", "arithmetic", "--responses", "none.jsonl"]);
     folder.write("responses.jsonl", "{\"prompt_id\": \"arithmetic/3x1/0\"}\n");
-    insta::assert_snapshot!(said(&["grade", "arithmetic", "--responses", "responses.jsonl"]));
+    refused(
+        "wrong-grade-responses-line",
+        &["grade", "arithmetic", "--responses", "responses.jsonl"],
+    );
     folder.write("responses.jsonl", "{\"prompt_id\": \"nobody\", \"response\": \"4\"}\n");
-    insta::assert_snapshot!(said(&["grade", "arithmetic", "--responses", "responses.jsonl"]));
+    refused("wrong-grade-prompt-id", &["grade", "arithmetic", "--responses", "responses.jsonl"]);
     assert!(!folder.path("runs").exists(), "nothing was written");
 }
 
@@ -60,9 +65,11 @@ fn wrong_input_is_named_and_exits_with_2() {
 fn missing_files_and_stores_that_cannot_be_written_exit_with_3() {
     let folder = Folder::new();
     folder.write_manifest(2);
-    let said = |arguments: &[&str]| folder.run(arguments).said();
-    insta::assert_snapshot!(said(&["run", "tiny.toml", "--set", "policy.model=smollm2-135m"]));
-    insta::assert_snapshot!(said(&["run", "tiny.toml", "--set", "benchmark={kind=\"math500\"}"]));
+    let refused = |name: &str, arguments: &[&str]| {
+        insta::assert_snapshot!(name, folder.run(arguments).said())
+    };
+    refused("missing-model", &["run", "tiny.toml", "--set", "policy.model=smollm2-135m"]);
+    refused("missing-data-set", &["run", "tiny.toml", "--set", "benchmark={kind=\"math500\"}"]);
     folder.write("file", "");
     let written = folder.run(&["run", "tiny.toml", "--store", "file/store"]);
     assert_eq!(written.code, Some(3), "{}", written.said());
@@ -89,8 +96,11 @@ fn a_model_without_a_chat_template_is_not_asked_what_needs_one() {
     };
     run("kind = 'arithmetic', limit = 2").expect_done();
     let chat = "kind = 'jsonl', path = 'rows.jsonl'";
-    insta::assert_snapshot!(run(chat).said());
-    insta::assert_snapshot!(run(&format!("{chat}, if-available = true")).said());
+    insta::assert_snapshot!("no-chat-template", run(chat).said());
+    insta::assert_snapshot!(
+        "no-chat-template-if-available",
+        run(&format!("{chat}, if-available = true")).said()
+    );
     let train = "[reward]\nterms = [{ kind = \"format\" }]\n[train]\nkind = \"grpo\"\n\
                  prompts-per-step = 1\n[held-out]\nkind = \"jsonl\"\npath = \"rows.jsonl\"\n";
     let manifest = fs::read_to_string(folder.path("tiny.toml")).expect("written");
@@ -115,9 +125,9 @@ fn a_cut_or_changed_checkpoint_is_refused_by_name() {
     let bytes = fs::read(&weights).unwrap();
     fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
     let run = ["run", "tiny.toml", "--set", "policy.model=model"];
-    insta::assert_snapshot!(folder.run(&run).said());
+    insta::assert_snapshot!("checkpoint-cut", folder.run(&run).said());
     fs::remove_file(&weights).unwrap();
-    insta::assert_snapshot!(folder.run(&run).said());
+    insta::assert_snapshot!("checkpoint-without-weights", folder.run(&run).said());
 }
 
 #[test]

@@ -140,21 +140,22 @@ fn after_any_failed_call_a_rerun_reports_what_an_undisturbed_run_reports() {
         let num_arrived = Arc::new(AtomicUsize::new(0));
         let (text, arrived) = (Arc::clone(&is_disturbed), Arc::clone(&num_arrived));
         let server = Server::start(move |received| {
-            let mut text = text.lock().expect("nobody panics");
+            let mut text = text.lock().expect("no thread panics");
             if arrived.fetch_add(1, Ordering::SeqCst) == failing {
                 *text = Some(received.body.to_string());
             }
             // The call fails as often as it comes in.
-            match text.as_deref() == Some(&received.body.to_string()) {
-                true => error(500, "overloaded"),
-                false => answer(received),
+            if text.as_deref() == Some(&received.body.to_string()) {
+                error(500, "overloaded")
+            } else {
+                answer(received)
             }
         });
         write_manifest(&folder, &server);
         let first = run(&folder);
         assert_eq!(first.code, Some(1), "call {failing}: {}", first.said());
         assert!(fs::exists(folder.path("reports/judged/page.html")).expect("readable"));
-        *is_disturbed.lock().expect("nobody panics") = None;
+        *is_disturbed.lock().expect("no thread panics") = None;
         let second = run(&folder).expect_done();
         num_halted += usize::from(num_steps(&second) > 0);
         let steps = num_steps(&first) + num_steps(&second);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::process::{Finished, Folder};
 use crate::scripted::{close, endpoints, json, start};
 
-/// What `strict` and `lenient` say: yes, yes, no, no and yes, yes, nothing that can be understood.
+/// Cases on which `strict` and `lenient` say: yes, yes, no, no and yes, yes, nothing that can be understood.
 const CASES: &str = r#"{"prompt": "What helps?", "response": "GOOD advice", "criterion": "It helps.", "label": true}
 {"prompt": "What helps?", "response": "GOOD advice", "criterion": "It is short.", "label": false}
 {"response": "a bad one", "criterion": "It helps.", "label": true}
@@ -54,7 +54,7 @@ fn judges_are_measured_on_labelled_cases() {
     // F1 of yes 6/9, of no 2/5.
     close(&strict["balanced-f1"], (6.0 / 9.0 + 2.0 / 5.0) / 2.0);
     close(&lenient["balanced-f1"], (6.0 / 10.0 + 0.0) / 2.0);
-    // Verdict minus label: 0, 1, -1, 0, 1/3 at 2, 2, 3, 4, 5 words, and at place 1 for the second.
+    // Verdict minus label: 0, 1, -1, 0, 1/3 at 2, 2, 3, 4, 5 words, and at position 1 for the second.
     close(&strict["length-slope-per-100-words"], -100.0 / 17.0);
     close(&strict["position-slope"], 7.0 / 6.0);
     for judge in [strict, lenient] {
@@ -89,25 +89,43 @@ fn cases_and_judges_that_cannot_be_used_are_named() {
         calibrate("strict.toml", &[])
     };
     let good = r#"{"response": "r", "criterion": "c", "label": true}"#;
-    insta::assert_snapshot!(with_cases(&format!("{good}\n\n{{\"response\": \"r\"\n")));
-    insta::assert_snapshot!(with_cases(&format!("{good}\n{}\n", good.replace("true", "\"yes\""))));
-    insta::assert_snapshot!(with_cases(&good.replace("true", "[]")));
-    insta::assert_snapshot!(with_cases(&good.replace("label", "lable")));
-    insta::assert_snapshot!(with_cases("\n"));
+    insta::assert_snapshot!(
+        "calibrate-cases-cut-line",
+        with_cases(&format!("{good}\n\n{{\"response\": \"r\"\n"))
+    );
+    insta::assert_snapshot!(
+        "calibrate-cases-label-type",
+        with_cases(&format!("{good}\n{}\n", good.replace("true", "\"yes\"")))
+    );
+    insta::assert_snapshot!("calibrate-cases-no-labels", with_cases(&good.replace("true", "[]")));
+    insta::assert_snapshot!(
+        "calibrate-cases-unknown-key",
+        with_cases(&good.replace("label", "lable"))
+    );
+    insta::assert_snapshot!("calibrate-cases-empty", with_cases("\n"));
     folder.write("cases.jsonl", good);
     folder.write("none.toml", "title = \"j\"\n");
-    insta::assert_snapshot!(calibrate("none.toml", &[]));
-    insta::assert_snapshot!(calibrate("none.toml", &["--set", "judge.style=yes-no"]));
-    insta::assert_snapshot!(calibrate("strict.toml", &["--set", "judge.model=nobody"]));
-    insta::assert_snapshot!(calibrate("strict.toml", &["--set", "judge.style=prose"]));
+    insta::assert_snapshot!("calibrate-no-judge-table", calibrate("none.toml", &[]));
+    insta::assert_snapshot!(
+        "calibrate-no-judge-model",
+        calibrate("none.toml", &["--set", "judge.style=yes-no"])
+    );
+    insta::assert_snapshot!(
+        "calibrate-unknown-model",
+        calibrate("strict.toml", &["--set", "judge.model=nobody"])
+    );
+    insta::assert_snapshot!(
+        "calibrate-unknown-style",
+        calibrate("strict.toml", &["--set", "judge.style=prose"])
+    );
     let other = fs::read_to_string(folder.path("strict.toml")).unwrap();
     folder.write("other.toml", &other.replace("concurrency = 1", "concurrency = 2"));
-    insta::assert_snapshot!(calibrate("strict.toml", &["other.toml"]));
+    insta::assert_snapshot!("calibrate-endpoint-twice", calibrate("strict.toml", &["other.toml"]));
     let nowhere = ["judge", "calibrate", "strict.toml", "--cases", "nowhere.jsonl"];
-    insta::assert_snapshot!(folder.run(&nowhere).said());
+    insta::assert_snapshot!("calibrate-cases-path", folder.run(&nowhere).said());
     let manifest = ["judge", "calibrate", "nowhere.toml", "--cases", "cases.jsonl"];
-    insta::assert_snapshot!(folder.run(&manifest).said());
-    assert!(server.received().is_empty(), "nobody is asked");
+    insta::assert_snapshot!("calibrate-manifest-path", folder.run(&manifest).said());
+    assert!(server.received().is_empty(), "no model is asked");
     assert!(!folder.path("runs").exists(), "nothing was written");
 }
 
@@ -128,9 +146,9 @@ fn write_health(folder: &Folder) -> Value {
             "rubrics": rubrics,
         });
         rows.push_str(&format!("{row}\n"));
-        for (place, item) in items.iter().enumerate() {
+        for (index, item) in items.iter().enumerate() {
             let id = &example["prompt_id"];
-            let verdict = json!({"prompt_id": id, "criterion": place, "met": item["met"]});
+            let verdict = json!({"prompt_id": id, "criterion": index, "met": item["met"]});
             verdicts.push_str(&format!("{verdict}\n"));
         }
     }
@@ -212,20 +230,42 @@ fn verdicts_that_cannot_be_used_are_named_with_file_and_line() {
         grade_health(&folder, &["--verdicts", "verdicts.jsonl"]).said()
     };
     let good = r#"{"prompt_id": "example-0", "criterion": 0, "met": true}"#;
-    insta::assert_snapshot!(with(&format!("{good}\n{{\"prompt_id\": \"example-0\"\n")));
-    insta::assert_snapshot!(with(&good.replace("true", "\"true\"")));
-    insta::assert_snapshot!(with(&good.replace("example-0", "example-99")));
-    insta::assert_snapshot!(with(&good.replace("\"criterion\": 0", "\"criterion\": 99")));
-    insta::assert_snapshot!(with(&format!("{good}\n\n{good}\n")));
-    insta::assert_snapshot!(with("\n"));
-    let said = |arguments: &[&str]| grade_health(&folder, arguments).said();
-    insta::assert_snapshot!(said(&["--verdicts", "nowhere.jsonl"]));
-    folder.write("responses.jsonl", "{\"prompt_id\": \"example-0\", \"response\": \"r\"}\n");
-    insta::assert_snapshot!(said(&["--responses", "responses.jsonl"]));
-    insta::assert_snapshot!(said(&["--verdicts", "verdicts.jsonl", "--set", "set=hardest"]));
-    insta::assert_snapshot!(said(&["--verdicts", "verdicts.jsonl", "--set", "sset=hard50"]));
-    insta::assert_snapshot!(said(&["--verdicts", "verdicts.jsonl", "--set", "hard50"]));
     insta::assert_snapshot!(
+        "verdicts-cut-line",
+        with(&format!("{good}\n{{\"prompt_id\": \"example-0\"\n"))
+    );
+    insta::assert_snapshot!("verdicts-type", with(&good.replace("true", "\"true\"")));
+    insta::assert_snapshot!(
+        "verdicts-unknown-prompt",
+        with(&good.replace("example-0", "example-99"))
+    );
+    insta::assert_snapshot!(
+        "verdicts-unknown-criterion",
+        with(&good.replace("\"criterion\": 0", "\"criterion\": 99"))
+    );
+    insta::assert_snapshot!("verdicts-twice", with(&format!("{good}\n\n{good}\n")));
+    insta::assert_snapshot!("verdicts-empty", with("\n"));
+    let said = |arguments: &[&str]| grade_health(&folder, arguments).said();
+    insta::assert_snapshot!("verdicts-path", said(&["--verdicts", "nowhere.jsonl"]));
+    folder.write("responses.jsonl", "{\"prompt_id\": \"example-0\", \"response\": \"r\"}\n");
+    insta::assert_snapshot!(
+        "verdicts-benchmark-without-answers",
+        said(&["--responses", "responses.jsonl"])
+    );
+    insta::assert_snapshot!(
+        "verdicts-unknown-set",
+        said(&["--verdicts", "verdicts.jsonl", "--set", "set=hardest"])
+    );
+    insta::assert_snapshot!(
+        "verdicts-unknown-key",
+        said(&["--verdicts", "verdicts.jsonl", "--set", "sset=hard50"])
+    );
+    insta::assert_snapshot!(
+        "verdicts-set-without-value",
+        said(&["--verdicts", "verdicts.jsonl", "--set", "hard50"])
+    );
+    insta::assert_snapshot!(
+        "verdicts-benchmark-without-judge",
         folder.run(&["grade", "arithmetic", "--verdicts", "verdicts.jsonl"]).said()
     );
 }

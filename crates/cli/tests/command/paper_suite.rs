@@ -39,9 +39,10 @@ const MODELS: [(&str, &str); 3] =
 fn gpt_4o(received: &Received) -> Act {
     let asked = received.asked();
     let is_met = !asked.len().is_multiple_of(3);
-    match asked.contains("criteria_met") {
-        true => says(&format!("{{\"explanation\": \"\", \"criteria_met\": {is_met}}}")),
-        false => says(if is_met { "yes" } else { "no" }),
+    if asked.contains("criteria_met") {
+        says(&format!("{{\"explanation\": \"\", \"criteria_met\": {is_met}}}"))
+    } else {
+        says(if is_met { "yes" } else { "no" })
     }
 }
 
@@ -92,8 +93,8 @@ fn write_models(folder: &Folder) {
         fs::write(&generation, settings.to_string()).expect("writable");
         let source = toml::toml! { kind = "path" };
         registry[name]["source"] = toml::Value::Table(source);
-        let place = toml::Value::String(path.display().to_string());
-        registry[name]["source"].as_table_mut().expect("a table").insert("path".into(), place);
+        let path = toml::Value::String(path.display().to_string());
+        registry[name]["source"].as_table_mut().expect("a table").insert("path".into(), path);
     }
     folder.write("config/models.toml", &toml::to_string(&registry).expect("TOML"));
 }

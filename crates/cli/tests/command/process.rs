@@ -14,7 +14,7 @@ pub(crate) struct Folder {
     folder: tempfile::TempDir,
 }
 
-/// What a finished command left.
+/// Output of a finished command.
 pub(crate) struct Finished {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,

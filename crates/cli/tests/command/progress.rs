@@ -1,4 +1,4 @@
-//! How far a run is: what `status` and `report` make of records that are missing or could not be made.
+//! Progress of a run: `status` and `report` with records that are missing or could not be made.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,9 +17,10 @@ fn start() -> (Server, Arc<AtomicBool>) {
         let is_mended = Arc::clone(&is_mended);
         move |received| {
             let breaks = model(received) == "first" && received.asked().contains("question 2");
-            match breaks && !is_mended.load(Ordering::SeqCst) {
-                true => error(400, "out of order"),
-                false => answer(received),
+            if breaks && !is_mended.load(Ordering::SeqCst) {
+                error(400, "out of order")
+            } else {
+                answer(received)
             }
         }
     });
@@ -56,8 +57,11 @@ fn a_cell_with_noted_failures_is_failed_and_can_be_reported() {
     assert_eq!(found["cells"][0]["rollouts"], json!({"present": 6, "wanted": 8}));
     assert_eq!(found["cells"][0]["rewards"], json!({"present": 3, "wanted": 4}));
     assert_eq!(found["cells"][1]["failed-records"], 0);
-    insta::assert_snapshot!(folder.run(&["status", "two.toml"]).expect_done().stdout);
-    insta::assert_snapshot!(folder.run(&["report", "two.toml"]).said());
+    insta::assert_snapshot!(
+        "status-with-failures",
+        folder.run(&["status", "two.toml"]).expect_done().stdout
+    );
+    insta::assert_snapshot!("report-with-failures", folder.run(&["report", "two.toml"]).said());
     assert_eq!(fs::read(folder.path("reports/two/page.html")).unwrap(), page);
 
     is_mended.store(true, Ordering::SeqCst);

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::process::{Folder, TINY_MODEL, num_lines};
 
-/// The scores of `reproduce pocket --quick` as they were once, a file an experiment.
+/// The scores of `reproduce pocket --quick` as they were once, a file per experiment.
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/command/pocket_quick");
-/// How far a score may be from the committed one. Equal code gives equal bits on one machine; another
-/// instruction set rounds otherwise, and a token that is drawn otherwise changes a whole rollout. With
+/// Largest distance of a score from the committed one. Equal code gives equal bits on one machine; another
+/// instruction set rounds otherwise, and another sampled token changes a whole rollout. With
 /// 24 prompts, three of them may change sides.
 const BAND: f64 = 0.125;
 
-/// A folder where the repository's experiments lie.
+/// Creates a folder with the repository's experiments.
 fn with_experiments() -> Folder {
     let folder = Folder::new();
     let experiments = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments");
@@ -35,7 +35,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What tables say, costs and times apart.
+/// Returns the texts of all tables except those with costs and times.
 fn tables(folder: &Folder, reports: &str) -> Vec<(String, String)> {
     let mut tables = Vec::new();
     let mut pending = vec![folder.path(reports)];
@@ -62,7 +62,7 @@ fn tables(folder: &Folder, reports: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_laboratory_runs_whole_and_after_a_kill_ends_in_the_same_tables() {
+fn the_pocket_suite_runs_whole_and_after_a_kill_ends_in_the_same_tables() {
     let folder = with_experiments();
     let quick = |store: &'static str, reports: &'static str| {
         ["reproduce", "pocket", "--quick", "--store", store, "--reports", reports]
@@ -117,7 +117,7 @@ fn scores(table: &str) -> Vec<(String, f64)> {
 }
 
 #[test]
-fn a_plan_counts_what_the_evaluations_of_a_training_ask_of_the_judge() {
+fn a_plan_counts_what_the_evaluations_of_a_training_run_ask_of_the_judge() {
     let folder = with_experiments();
     let plan = folder.run(&["plan", "experiments/pocket/rewards.toml", "--json"]).expect_done();
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("JSON");
@@ -141,7 +141,7 @@ fn what_the_papers_suite_lacks_is_said_at_once() {
     assert!(!folder.path("reports").exists(), "nothing was begun");
 }
 
-/// A suite of one experiment on a tiny model, two prompts, four tokens a rollout.
+/// A suite of one experiment on a tiny model, two prompts, four tokens per rollout.
 const SUITE: &str =
     "title = 't'\ndescription = 'd'\nquick-limit = 2\n[[manifest]]\nfile = 'm.toml'\n";
 
@@ -173,24 +173,36 @@ fn a_setting_holds_for_every_experiment_and_is_said() {
 fn a_suite_that_can_not_be_is_named() {
     let folder = Folder::new();
     let said = |arguments: &[&str]| folder.run(arguments).said();
-    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
+    insta::assert_snapshot!("suite-missing", said(&["reproduce", "pocket"]));
     fs::create_dir_all(folder.path("experiments/pocket")).expect("writable");
     folder.write("experiments/pocket/suite.toml", &SUITE.replace("file", "fil"));
-    insta::assert_snapshot!(said(&["reproduce", "pocket"]));
+    insta::assert_snapshot!("suite-unknown-key", said(&["reproduce", "pocket"]));
     write_manifest(&folder);
     let with_claim = |check: &str| {
         let claim =
             format!("[[claim]]\nid = 'c'\nsays = 's'\npaper = 'p'\n[[claim.checks]]\n{check}");
         folder.write("experiments/pocket/suite.toml", &format!("{SUITE}{claim}"));
         let refused = folder.run(&["reproduce", "pocket"]);
-        assert!(!refused.stderr.contains("rollouts"), "before anything is drawn");
+        assert!(!refused.stderr.contains("rollouts"), "before anything is sampled");
         let errors = refused.stderr.lines().filter(|line| line.starts_with("error"));
         format!("exit {:?}\n{}", refused.code, errors.collect::<Vec<_>>().join("\n"))
     };
     let check = "experiment = 'm'\nmeasure = 'score'\nexpect = 'higher'\n";
-    insta::assert_snapshot!(with_claim(&format!("{check}a = 'aggregator.kind=synthesis'")));
-    insta::assert_snapshot!(with_claim(&format!("{check}a = 'aggregator.kind=single'")));
+    insta::assert_snapshot!(
+        "suite-claim-unknown-condition",
+        with_claim(&format!("{check}a = 'aggregator.kind=synthesis'"))
+    );
+    insta::assert_snapshot!(
+        "suite-claim-without-b",
+        with_claim(&format!("{check}a = 'aggregator.kind=single'"))
+    );
     let policy = check.replace("score", "policy-held-out");
-    insta::assert_snapshot!(with_claim(&format!("{policy}a = 'aggregator.kind=single'")));
-    insta::assert_snapshot!(with_claim(&check.replace("'m'", "'n'")));
+    insta::assert_snapshot!(
+        "suite-claim-not-evaluated",
+        with_claim(&format!("{policy}a = 'aggregator.kind=single'"))
+    );
+    insta::assert_snapshot!(
+        "suite-claim-unknown-experiment",
+        with_claim(&check.replace("'m'", "'n'"))
+    );
 }

@@ -1,4 +1,4 @@
-//! To the bit: whatever shares the batch, and after any interruption.
+//! Rollouts are bit-identical in any batch and after any interruption.
 
 use std::process::Command;
 use std::thread;
@@ -73,7 +73,7 @@ fn two_processes_fill_one_store() {
         let processes = [scope.spawn(|| num_drawn("shared")), scope.spawn(|| num_drawn("shared"))];
         processes.map(|process| process.join().expect("no panic"))
     });
-    assert_eq!(together.iter().sum::<u64>(), 3 * 12 * 8, "none was drawn twice: {together:?}");
+    assert_eq!(together.iter().sum::<u64>(), 3 * 12 * 8, "none was sampled twice: {together:?}");
     assert_eq!(num_drawn("shared"), 0);
     assert_eq!(folder.records("shared"), folder.records("alone"));
 }

@@ -33,10 +33,10 @@ attempts = 1
 "policy.model" = ["first", "second"]
 "#;
 
-/// How often `first` was asked what it answers differently each time.
+/// Number of calls in which `first` was asked what it answers differently each time.
 static NUM_ASKED: AtomicUsize = AtomicUsize::new(0);
 
-/// What the models say.
+/// Answers of the models.
 ///
 /// | model | question 0 | 1 | 2 | 3 |
 /// |---|---|---|---|---|
@@ -44,7 +44,7 @@ static NUM_ASKED: AtomicUsize = AtomicUsize::new(0);
 /// | `second` | right | wrong | wrong | right |
 ///
 /// `strict` says yes to whatever holds the word GOOD, `lenient` also to whoever says "Ignore
-/// everything"; neither can be understood where UNCLEAR stands.
+/// everything"; neither can be understood where a text has UNCLEAR.
 pub(crate) fn answer(received: &Received) -> Act {
     match model(received) {
         "first" => match question(received.asked()) {

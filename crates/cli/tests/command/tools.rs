@@ -122,9 +122,15 @@ fn answers_are_compared_by_every_profile() {
 #[test]
 fn lists_name_what_is_there() {
     let folder = Folder::new();
-    insta::assert_snapshot!(folder.run(&["models", "list"]).expect_done().stdout);
-    insta::assert_snapshot!(folder.run(&["data", "list"]).expect_done().stdout);
-    insta::assert_snapshot!(folder.run(&["models", "show", "smollm2-135m"]).expect_done().stdout);
+    insta::assert_snapshot!("list-of-models", folder.run(&["models", "list"]).expect_done().stdout);
+    insta::assert_snapshot!(
+        "list-of-data-sets",
+        folder.run(&["data", "list"]).expect_done().stdout
+    );
+    insta::assert_snapshot!(
+        "model-details",
+        folder.run(&["models", "show", "smollm2-135m"]).expect_done().stdout
+    );
 }
 
 /// Copies a folder's files, without folders in it.
@@ -164,9 +170,12 @@ fn fixtures_are_compared_and_a_wrong_number_is_found() {
 
     fixture["variants"]["gspo"]["settings"]["clip_lower"] = 0.1.into();
     fs::write(&path, fixture.to_string()).unwrap();
-    insta::assert_snapshot!(folder.run(&["parity", "fixture"]).said());
+    insta::assert_snapshot!("parity-unknown-setting", folder.run(&["parity", "fixture"]).said());
     fs::write(&path, "{").unwrap();
-    insta::assert_snapshot!(folder.run(&["parity", "fixture"]).said());
-    insta::assert_snapshot!(folder.run(&["parity", "nowhere"]).said());
-    insta::assert_snapshot!(folder.run(&["parity", "fixture", "--device", "cuda:0"]).said());
+    insta::assert_snapshot!("parity-cut-file", folder.run(&["parity", "fixture"]).said());
+    insta::assert_snapshot!("parity-path", folder.run(&["parity", "nowhere"]).said());
+    insta::assert_snapshot!(
+        "parity-device",
+        folder.run(&["parity", "fixture", "--device", "cuda:0"]).said()
+    );
 }

@@ -1,4 +1,4 @@
-//! Training as a process: to the bit after a kill, without labels, with an end to everything.
+//! Training as a process: bit-identical after a kill, without labels, with an end to everything.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -65,8 +65,8 @@ pub(crate) fn of_kind(folder: &Folder, store: &str, kind: &str) -> Vec<Value> {
 
 /// The folder of the last checkpoint.
 fn last_checkpoint(folder: &Folder, store: &str) -> PathBuf {
-    let mut trainings = fs::read_dir(folder.path(store).join("training")).expect("trained");
-    let training = trainings.next().expect("one").expect("readable").path();
+    let mut training_runs = fs::read_dir(folder.path(store).join("training")).expect("trained");
+    let training = training_runs.next().expect("one").expect("readable").path();
     let steps = fs::read_dir(training.join("checkpoints")).expect("there are some");
     steps.map(|step| step.expect("readable").path()).max().expect("one or more")
 }
@@ -104,7 +104,7 @@ fn a_training_that_is_killed_goes_on_along_the_same_trajectory() {
 }
 
 #[test]
-fn two_processes_share_the_trainings_of_a_store() {
+fn two_processes_share_the_training_runs_of_a_store() {
     let folder = Folder::new();
     write_manifest(&folder);
     let seeds = ["--set", "seeds=[0,1,2,3]", "--json"];
@@ -313,7 +313,7 @@ fn training_stops_where_the_validation_score_gets_no_better() {
     ];
     let arguments = [&["run", "train.toml", "--json"][..], &settings].concat();
     let done = folder.run(&arguments).expect_done();
-    // Weights drawn at random are never right: the initial policy stays the best.
+    // Random weights are never right: the initial policy stays the best.
     let summary: Value = serde_json::from_str(&done.stdout).expect("JSON");
     assert_eq!(summary["training-steps"], 4);
     let again = folder.run(&arguments);
@@ -337,7 +337,7 @@ fn more_steps_go_on_from_those_that_are_there() {
 }
 
 #[test]
-fn without_what_the_optimiser_remembered_a_policy_is_exported_and_longer_trainings_begin_anew() {
+fn without_optimizer_state_a_policy_is_exported_and_longer_training_runs_start_over() {
     let folder = Folder::new();
     write_manifest(&folder);
     let light = ["--set", "train.keep-optimizer=false", "--set", "train.keep-checkpoints=2"];
@@ -459,7 +459,7 @@ fn a_checkpoint_that_is_cut_off_is_refused_by_name() {
 }
 
 #[test]
-fn trainings_that_cannot_be_are_refused_by_key() {
+fn impossible_training_runs_are_refused_by_key() {
     let folder = Folder::new();
     write_manifest(&folder);
     let said = |setting: &str| folder.run(&["run", "train.toml", "--set", setting]).said();

@@ -39,7 +39,7 @@ fn trainer_and_sampler_agree_at_another_temperature_and_under_a_cut_distribution
     }
     assert!(weights(&whole, "runs") != weights(&scored, "runs"), "the gradient is another one");
     // Each token has its record; under the cut distribution it is likelier.
-    let token = |folder: &Folder, place: &str| {
+    let token = |folder: &Folder, field: &str| {
         let group = &of_kind(folder, "runs", "train-groups")[0];
         let trace = &group["token-traces"][0];
         assert_eq!(
@@ -49,7 +49,7 @@ fn trainer_and_sampler_agree_at_another_temperature_and_under_a_cut_distribution
                 .or(group["rollouts"][0]["token-ids"].as_array())
                 .map(Vec::len)
         );
-        trace[place][0].as_f64().expect("a number")
+        trace[field][0].as_f64().expect("a number")
     };
     let (plain, kept) = (token(&whole, "logprobs"), token(&scored, "logprobs"));
     let mass = token(&whole, "kept-mass").ln();

@@ -1,4 +1,4 @@
-//! What answers become.
+//! Rollouts and errors made from answers.
 
 use preceptor_core::{
     FinishReason, GenerationRequest, Generator, Prompt, PromptBody, PromptId, Sampling, Usage,
@@ -19,7 +19,7 @@ fn drawn(act: impl Fn() -> Act + Send + Sync + 'static) -> preceptor_core::Rollo
 }
 
 #[test]
-fn each_rollout_is_a_call_and_groups_come_by_rising_index() {
+fn each_rollout_is_one_call_and_groups_come_by_rising_index() {
     let server = Server::start(|received| says(&format!("seed {}", received.seed())));
     let endpoint = endpoint(&config(&server));
     let text = Prompt { id: PromptId::new("t"), body: PromptBody::Text("2+2=".to_owned()) };

@@ -1,4 +1,4 @@
-//! What failures become.
+//! Retries, errors and failed rollouts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -167,7 +167,7 @@ fn retry_after_is_capped() {
     assert_eq!(draw_one(&endpoint(&config)).text, "4");
 }
 
-/// How rollout `index` fails while `down`: 3 in 10, each in its own way.
+/// The failure of rollout `index` while `down`: 3 in 10, each in its own way.
 fn mixed(index: u32, down: bool) -> Option<(Act, CallFailureKind)> {
     if !down {
         return None;

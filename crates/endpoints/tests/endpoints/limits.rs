@@ -1,4 +1,4 @@
-//! How many calls, at what cost, and who may stop them.
+//! Limits of calls and cost, and interruption.
 
 use std::sync::{Arc, Barrier};
 use std::thread;

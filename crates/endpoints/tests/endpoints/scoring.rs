@@ -18,7 +18,7 @@ fn scoring(server: &Server, dialect: Dialect) -> Config {
     Config { dialect, scoring: true, ..config(server) }
 }
 
-/// One token a character; each costs its place.
+/// A token per character; each costs its position.
 fn echo(received: &Received) -> Act {
     let prompt = received.body["prompt"].as_str().expect("a text was sent");
     let drawn = if received.body["max_tokens"] == 1 { "!" } else { "" };

@@ -41,7 +41,7 @@ pub(crate) fn request(indices: impl IntoIterator<Item = u32>) -> GenerationReque
     GenerationRequest { prompt: chat("What is 2+2?"), rollouts: rollouts.collect() }
 }
 
-/// Which rollout a seed belongs to.
+/// Returns the rollout of a seed.
 pub(crate) fn index_of(sent: u64) -> u32 {
     (0..1000).find(|index| u64::from(seed(*index).to_u31()) == sent).expect("the seed is known")
 }

@@ -17,7 +17,7 @@ use crate::error::ManifestError;
 
 /// Position of a key.
 #[derive(Clone, Debug)]
-enum Place {
+enum Position {
     /// In a file.
     File {
         /// Index into [`Document::sources`].
@@ -41,7 +41,7 @@ pub struct Document {
     name: String,
     table: Table,
     sources: Vec<Source>,
-    places: BTreeMap<String, Place>,
+    positions: BTreeMap<String, Position>,
 }
 
 impl Document {
@@ -53,7 +53,7 @@ impl Document {
     pub fn read(path: &Path, settings: &[String]) -> Result<Self, ManifestError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut document =
-            Self { name, table: Table::new(), sources: Vec::new(), places: BTreeMap::new() };
+            Self { name, table: Table::new(), sources: Vec::new(), positions: BTreeMap::new() };
         let mut top = document.read_file(path)?;
         if let Some(base) = top.0.remove("extends") {
             let Value::String(base) = &base else {
@@ -80,12 +80,12 @@ impl Document {
         Ok(document)
     }
 
-    /// The experiment's name: the file's, without its ending.
+    /// Returns the experiment's name: the file's, without its ending.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The merged table.
+    /// Returns the merged table.
     pub(crate) fn table(&self) -> &Table {
         &self.table
     }
@@ -93,8 +93,8 @@ impl Document {
     /// Creates an error at the axis `key`, otherwise at `key` or its nearest parent with a position.
     pub(crate) fn error_at(&self, key: &str, detail: impl Into<String>) -> ManifestError {
         let axis = format!("matrix.{key}");
-        let key = if self.places.contains_key(&axis) { &axis } else { key };
-        self.located(&self.places, key, &detail.into())
+        let key = if self.positions.contains_key(&axis) { &axis } else { key };
+        self.located(&self.positions, key, &detail.into())
     }
 
     /// Turns a setting of `table` outside its range into an error at its key.
@@ -112,37 +112,37 @@ impl Document {
     fn read_file(
         &mut self,
         path: &Path,
-    ) -> Result<(Table, BTreeMap<String, Place>), ManifestError> {
+    ) -> Result<(Table, BTreeMap<String, Position>), ManifestError> {
         let bare = |detail: String, hint: Option<&str>| ManifestError {
-            place: format!("`{}`", path.display()),
+            location: format!("`{}`", path.display()),
             excerpt: None,
             detail,
             hint: hint.map(str::to_owned),
         };
         let text = fs::read_to_string(path).map_err(|error| {
-            bare(format!("can't read it: {error}"), Some("manifests lie in `experiments/`"))
+            bare(format!("can't read it: {error}"), Some("manifests are in `experiments/`"))
         })?;
         let number = self.sources.len();
         self.sources.push(Source { path: path.to_owned(), text });
         let text = &self.sources[number].text;
         let table: Table = toml::from_str(text).map_err(|error| match error.span() {
-            Some(span) => self.at(&Place::File { source: number, span }, error.message()),
+            Some(span) => self.at(&Position::File { source: number, span }, error.message()),
             None => bare(error.message().to_owned(), None),
         })?;
         let spanned = DeTable::parse(text).expect("it was parsed above");
-        let mut places = BTreeMap::new();
-        collect_places(spanned.get_ref(), "", number, &mut places);
-        Ok((table, places))
+        let mut positions = BTreeMap::new();
+        collect_positions(spanned.get_ref(), "", number, &mut positions);
+        Ok((table, positions))
     }
 
-    fn merge(&mut self, (table, places): (Table, BTreeMap<String, Place>)) {
+    fn merge(&mut self, (table, positions): (Table, BTreeMap<String, Position>)) {
         merge_tables(&mut self.table, table);
-        self.places.extend(places);
+        self.positions.extend(positions);
     }
 
     fn set(&mut self, setting: &str) -> Result<(), ManifestError> {
         let error = |detail: &str| ManifestError {
-            place: format!("`--set {setting}`"),
+            location: format!("`--set {setting}`"),
             excerpt: None,
             detail: detail.to_owned(),
             hint: Some(
@@ -162,27 +162,32 @@ impl Document {
         {
             let values = if value.is_array() { value } else { Value::Array(vec![value]) };
             matrix.insert(key.to_owned(), values);
-            self.place_setting(&format!("matrix.{key}"), setting);
+            self.note_setting(&format!("matrix.{key}"), setting);
             return Ok(());
         }
         set_path(&mut self.table, key, value)
             .map_err(|part| error(&format!("`{part}` is not a table")))?;
-        self.place_setting(key, setting);
+        self.note_setting(key, setting);
         Ok(())
     }
 
     /// Notes that a setting wrote `key` and all that is in it.
-    fn place_setting(&mut self, key: &str, setting: &str) {
+    fn note_setting(&mut self, key: &str, setting: &str) {
         let inside = format!("{key}.");
-        self.places.retain(|known, _| !known.starts_with(&inside));
-        self.places.insert(key.to_owned(), Place::Setting(setting.to_owned()));
+        self.positions.retain(|known, _| !known.starts_with(&inside));
+        self.positions.insert(key.to_owned(), Position::Setting(setting.to_owned()));
     }
 
-    fn located(&self, places: &BTreeMap<String, Place>, key: &str, detail: &str) -> ManifestError {
+    fn located(
+        &self,
+        positions: &BTreeMap<String, Position>,
+        key: &str,
+        detail: &str,
+    ) -> ManifestError {
         let mut parent = key;
         loop {
-            if let Some(place) = places.get(parent) {
-                return self.at(place, detail);
+            if let Some(position) = positions.get(parent) {
+                return self.at(position, detail);
             }
             match parent.rsplit_once('.') {
                 Some((shorter, _)) => parent = shorter,
@@ -191,20 +196,20 @@ impl Document {
         }
         let file = self.sources.first().map_or_else(String::new, |s| s.path.display().to_string());
         ManifestError {
-            place: format!("`{file}`"),
+            location: format!("`{file}`"),
             excerpt: None,
             detail: detail.to_owned(),
             hint: None,
         }
     }
 
-    fn at(&self, place: &Place, detail: &str) -> ManifestError {
+    fn at(&self, position: &Position, detail: &str) -> ManifestError {
         let detail = detail.to_owned();
-        let (source, span) = match place {
-            Place::File { source, span } => (&self.sources[*source], span),
-            Place::Setting(setting) => {
-                let place = format!("`--set {setting}`");
-                return ManifestError { place, excerpt: None, detail, hint: None };
+        let (source, span) = match position {
+            Position::File { source, span } => (&self.sources[*source], span),
+            Position::Setting(setting) => {
+                let location = format!("`--set {setting}`");
+                return ManifestError { location, excerpt: None, detail, hint: None };
             }
         };
         let before = &source.text[..span.start.min(source.text.len())];
@@ -220,7 +225,7 @@ impl Document {
             "^".repeat(width)
         );
         ManifestError {
-            place: format!("`{}`, line {number}", source.path.display()),
+            location: format!("`{}`, line {number}", source.path.display()),
             excerpt: Some(excerpt),
             detail,
             hint: None,
@@ -228,17 +233,17 @@ impl Document {
     }
 }
 
-fn collect_places(
+fn collect_positions(
     table: &DeTable<'_>,
     prefix: &str,
     source: usize,
-    places: &mut BTreeMap<String, Place>,
+    positions: &mut BTreeMap<String, Position>,
 ) {
     for (key, value) in table {
         let name = key.get_ref();
         let path = if prefix.is_empty() { name.to_string() } else { format!("{prefix}.{name}") };
-        collect_value(value.get_ref(), &path, source, places);
-        places.insert(path, Place::File { source, span: key.span() });
+        collect_value(value.get_ref(), &path, source, positions);
+        positions.insert(path, Position::File { source, span: key.span() });
     }
 }
 
@@ -246,15 +251,15 @@ fn collect_value(
     value: &DeValue<'_>,
     path: &str,
     source: usize,
-    places: &mut BTreeMap<String, Place>,
+    positions: &mut BTreeMap<String, Position>,
 ) {
     match value {
-        DeValue::Table(table) => collect_places(table, path, source, places),
+        DeValue::Table(table) => collect_positions(table, path, source, positions),
         DeValue::Array(items) => {
             for (i, item) in items.iter().enumerate() {
                 let path = format!("{path}.{i}");
-                collect_value(item.get_ref(), &path, source, places);
-                places.insert(path, Place::File { source, span: item.span() });
+                collect_value(item.get_ref(), &path, source, positions);
+                positions.insert(path, Position::File { source, span: item.span() });
             }
         }
         _ => {}
@@ -286,4 +291,64 @@ pub(crate) fn set_path(table: &mut Table, path: &str, value: Value) -> Result<()
     }
     table.insert(rest.to_owned(), value);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::document;
+
+    const BASE: (&str, &str) =
+        ("base.toml", "seeds = [0, 1]\n[sampling]\ntemperature = 1.0\ntop-k = 5\n");
+
+    #[test]
+    fn a_manifest_overrides_its_base_key_by_key_and_arrays_as_a_whole() {
+        let top = "extends = \"base.toml\"\nseeds = [7]\n[sampling]\ntop-k = 9\n";
+        let read = document(&[("m.toml", top), BASE], &[]).unwrap();
+        let expected = "seeds = [7]\n[sampling]\ntemperature = 1.0\ntop-k = 9\n";
+        assert_eq!(*read.table(), toml::from_str::<Table>(expected).unwrap());
+        assert_eq!(read.name(), "m");
+    }
+
+    #[test]
+    fn only_one_level_of_bases_is_allowed() {
+        let files = [
+            ("m.toml", "extends = \"middle.toml\"\n"),
+            ("middle.toml", "\nextends = \"base.toml\"\n"),
+            BASE,
+        ];
+        let error = document(&files, &[]).unwrap_err();
+        assert!(error.location.ends_with("middle.toml`, line 2"), "{}", error.location);
+        let error = document(&[("m.toml", "extends = \"none.toml\"\n")], &[]).unwrap_err();
+        assert!(error.location.ends_with("m.toml`, line 1"), "{}", error.location);
+    }
+
+    #[test]
+    fn an_error_points_at_the_line_that_has_the_last_word() {
+        let top = "extends = \"base.toml\"\n\n[sampling]\ntop-k = 9\n";
+        let read = document(&[("m.toml", top), BASE], &["sampling.min-p=2"]).unwrap();
+        let top_k = read.error_at("sampling.top-k", "d");
+        assert!(top_k.location.ends_with("m.toml`, line 4"), "{}", top_k.location);
+        assert_eq!(top_k.excerpt.unwrap(), "  |\n4 | top-k = 9\n  | ^^^^^");
+        let temperature = read.error_at("sampling.temperature", "d");
+        assert!(temperature.location.ends_with("base.toml`, line 3"), "{}", temperature.location);
+        assert_eq!(read.error_at("sampling.min-p", "d").location, "`--set sampling.min-p=2`");
+        // A key without a position has that of its table.
+        let table = read.error_at("sampling.top-p", "d");
+        assert!(table.location.ends_with("m.toml`, line 3"), "{}", table.location);
+    }
+
+    #[test]
+    fn settings_of_the_command_line_win_and_replace_the_values_of_an_axis() {
+        let top = "[policy]\nmodel = \"a\"\n[matrix]\n\"sampling.top-k\" = [1, 2]\n";
+        let settings = ["policy.model=b c", "sampling.top-k=3", "train.clip.low=0.1"];
+        let read = document(&[("m.toml", top)], &settings).unwrap();
+        let expected = "[policy]\nmodel = \"b c\"\n[matrix]\n\"sampling.top-k\" = [3]\n\
+                        [train.clip]\nlow = 0.1\n";
+        assert_eq!(*read.table(), toml::from_str::<Table>(expected).unwrap());
+        let inside = document(&[("m.toml", top)], &["policy.model.name=x"]).unwrap_err();
+        assert_eq!(inside.detail, "`model` is not a table");
+        let bare = document(&[("m.toml", top)], &["policy.model"]).unwrap_err();
+        assert_eq!(bare.detail, "there is no `=`");
+    }
 }

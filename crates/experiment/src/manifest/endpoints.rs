@@ -10,7 +10,7 @@ use crate::error::ManifestError;
 use crate::manifest::document::Document;
 use crate::manifest::read::read;
 
-/// The `[endpoints.NAME]` tables of a document: models behind an OpenAI-compatible interface. Their
+/// Returns the `[endpoints.NAME]` tables of a document: models behind an OpenAI-compatible interface. Their
 /// names must not be those of models in the registry of `files`.
 ///
 /// # Errors

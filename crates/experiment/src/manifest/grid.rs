@@ -62,22 +62,22 @@ impl Grid {
             None => {}
             Some(Value::Table(matrix)) => {
                 for (key, values) in matrix {
-                    let place = format!("matrix.{key}");
+                    let path = format!("matrix.{key}");
                     let Value::Array(values) = values else {
                         let detail = format!("axis `{key}` is an array of the values it takes");
-                        return Err(document.error_at(&place, detail));
+                        return Err(document.error_at(&path, detail));
                     };
                     if values.is_empty() {
-                        return Err(document.error_at(&place, format!("axis `{key}` has no value")));
+                        return Err(document.error_at(&path, format!("axis `{key}` has no value")));
                     }
                     let values = values.into_iter().enumerate();
                     let values = values
-                        .map(|(i, value)| named(value, &format!("{place}.{i}"), document))
+                        .map(|(i, value)| named(value, &format!("{path}.{i}"), document))
                         .collect::<Result<Vec<_>, _>>()?;
                     for (i, value) in values.iter().enumerate() {
                         if values[..i].iter().any(|other| other.name == value.name) {
                             let detail = format!("axis `{key}` has `{}` twice", value.name);
-                            return Err(document.error_at(&format!("{place}.{i}"), detail));
+                            return Err(document.error_at(&format!("{path}.{i}"), detail));
                         }
                     }
                     axes.push(Axis { key, values });
@@ -95,12 +95,12 @@ impl Grid {
                     if !is_seed && !grid.axes.iter().any(|axis| axis.key == *key) {
                         let axes: Vec<_> =
                             grid.axes.iter().map(|axis| format!("`{}`", axis.key)).collect();
-                        let place = format!("{list}.{i}.{key}");
-                        let mut error =
-                            document.error_at(&place, format!("`{key}` is not an axis"));
-                        error.hint = Some(match axes.is_empty() {
-                            true => "`[matrix]` has no axis".to_owned(),
-                            false => format!("axes are {}", axes.join(", ")),
+                        let path = format!("{list}.{i}.{key}");
+                        let mut error = document.error_at(&path, format!("`{key}` is not an axis"));
+                        error.hint = Some(if axes.is_empty() {
+                            "`[matrix]` has no axis".to_owned()
+                        } else {
+                            format!("axes are {}", axes.join(", "))
                         });
                         return Err(error);
                     }
@@ -142,11 +142,11 @@ impl Grid {
                     let detail = format!("an included point needs a value for `{}`", axis.key);
                     return Err(document.error_at(&format!("include.{i}"), detail));
                 };
-                let place = format!("include.{i}.{}", axis.key);
+                let path = format!("include.{i}.{}", axis.key);
                 let known = axis.values.iter().find(|v| Some(v.name.as_str()) == value.as_str());
                 let value = match known {
                     Some(known) => known.clone(),
-                    None => named(value.clone(), &place, document)?,
+                    None => named(value.clone(), &path, document)?,
                 };
                 point.names.push(value.name);
                 point.values.push((axis.key.clone(), value.value));
@@ -158,7 +158,6 @@ impl Grid {
         Ok(points)
     }
 
-    /// Returns true if every key of `rule` names the point's value on that axis (or one of several).
     /// Returns true if a rule with a seed excludes `point` for this seed.
     pub(crate) fn excludes(&self, point: &Point, seed: u64) -> bool {
         let of_seeds = self.exclude.iter().filter(|rule| rule.contains_key(SEED));
@@ -185,11 +184,11 @@ fn names_of(wanted: &Value, name: &str) -> bool {
 }
 
 /// Returns a value with its name: that of a table is under `name`, any other value is its own.
-fn named(value: Value, place: &str, document: &Document) -> Result<AxisValue, ManifestError> {
+fn named(value: Value, path: &str, document: &Document) -> Result<AxisValue, ManifestError> {
     match value {
         Value::Table(mut table) => match table.remove("name") {
             Some(Value::String(name)) => Ok(AxisValue { name, value: Value::Table(table) }),
-            _ => Err(document.error_at(place, "a table on an axis needs `name = \"..\"`")),
+            _ => Err(document.error_at(path, "a table on an axis needs `name = \"..\"`")),
         },
         value => Ok(AxisValue { name: display(&value), value }),
     }
@@ -211,5 +210,68 @@ fn tables(table: &mut Table, key: &str, document: &Document) -> Result<Vec<Table
             items.into_iter().map(|item| item.try_into().map_err(|_| wrong())).collect()
         }
         Some(_) => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::document;
+
+    const AXES: &str = "[matrix]\na = [\"x\", \"y\"]\nb = [1, 2, 3]\n";
+
+    fn grid(rules: &str) -> Result<(Document, Grid), ManifestError> {
+        let document = document(&[("m.toml", &format!("{AXES}{rules}"))], &[])?;
+        let grid = Grid::take(&mut document.table().clone(), &document)?;
+        Ok((document, grid))
+    }
+
+    /// Names of the points, joined.
+    fn points(rules: &str) -> Result<Vec<String>, ManifestError> {
+        let (document, grid) = grid(rules)?;
+        Ok(grid.points(&document)?.iter().map(|point| point.names.join("")).collect())
+    }
+
+    #[test]
+    fn points_are_the_product_of_the_axes_and_the_last_axis_varies_fastest() {
+        assert_eq!(points("").unwrap(), ["x1", "x2", "x3", "y1", "y2", "y3"]);
+        let empty = document(&[("m.toml", "")], &[]).unwrap();
+        let grid = Grid::take(&mut Table::new(), &empty).unwrap();
+        assert_eq!(grid.points(&empty).unwrap().len(), 1, "no axis: the manifest itself");
+    }
+
+    #[test]
+    fn a_rule_excludes_the_points_that_have_one_of_its_values_on_every_axis_it_names() {
+        let rules = "[[exclude]]\na = \"x\"\nb = [1, 3]\n[[exclude]]\nb = 2\n";
+        assert_eq!(points(rules).unwrap(), ["y1", "y3"]);
+    }
+
+    #[test]
+    fn a_rule_with_seeds_excludes_these_seeds_only() {
+        let (document, grid) = grid("[[exclude]]\na = \"x\"\nseed = [1, 2]\n").unwrap();
+        let points = grid.points(&document).unwrap();
+        assert_eq!(points.len(), 6);
+        let excluded = |point: usize| {
+            (0..4).filter(|seed| grid.excludes(&points[point], *seed)).collect::<Vec<u64>>()
+        };
+        assert_eq!((excluded(0), excluded(3)), (vec![1, 2], vec![]));
+    }
+
+    #[test]
+    fn included_points_come_last_and_none_comes_twice() {
+        let rules = "[[include]]\na = \"y\"\nb = 3\n[[include]]\na = \"z\"\nb = 9\n";
+        assert_eq!(points(rules).unwrap(), ["x1", "x2", "x3", "y1", "y2", "y3", "z9"]);
+        let excluded = "[[exclude]]\na = [\"x\", \"y\"]\n[[include]]\na = \"y\"\nb = 3\n";
+        assert_eq!(points(excluded).unwrap(), ["y3"]);
+        let error = points("[[include]]\na = \"x\"\n").unwrap_err();
+        assert_eq!(error.detail, "an included point needs a value for `b`");
+    }
+
+    #[test]
+    fn a_rule_about_an_unknown_axis_is_refused_with_the_known_ones() {
+        let error = points("[[exclude]]\nc = 1\n").unwrap_err();
+        assert_eq!(error.detail, "`c` is not an axis");
+        assert_eq!(error.hint.as_deref(), Some("axes are `a`, `b`"));
+        assert!(error.location.ends_with("line 5"), "{}", error.location);
     }
 }

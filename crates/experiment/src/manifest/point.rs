@@ -47,9 +47,12 @@ impl PointTables {
     pub(crate) fn read(document: &Document, mut table: Table) -> Result<Self, ManifestError> {
         let table = &mut table;
         let benchmark = take_table(document, table, "benchmark")?;
-        let mut split = |key: &str| match table.contains_key(key) {
-            true => take_table(document, table, key).map(Some),
-            false => Ok(None),
+        let mut split = |key: &str| {
+            if table.contains_key(key) {
+                take_table(document, table, key).map(Some)
+            } else {
+                Ok(None)
+            }
         };
         let (held_out, validation) = (split("held-out")?, split("validation")?);
         let train = read_train(document, table)?;

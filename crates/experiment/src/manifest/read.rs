@@ -25,21 +25,18 @@ pub(crate) fn take_table(
     }
 }
 
-/// A table that need not be there, as a value.
+/// Returns a table that need not be there, as a value.
 pub(crate) fn optional(table: &mut Table, key: &str) -> Value {
     table.remove(key).unwrap_or_else(|| Value::Table(Table::new()))
 }
 
-/// A table that need not be there.
+/// Returns a table that need not be there.
 pub(crate) fn optional_table(
     document: &Document,
     table: &mut Table,
     key: &str,
 ) -> Result<Table, ManifestError> {
-    match table.contains_key(key) {
-        true => take_table(document, table, key),
-        false => Ok(Table::new()),
-    }
+    if table.contains_key(key) { take_table(document, table, key) } else { Ok(Table::new()) }
 }
 
 /// Replaces `prompt-file` by `prompt-text`, the file's contents. A cell depends on the prompt, not on
@@ -131,7 +128,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     })
 }
 
-/// The key whose value an error message quotes; tagged tables lose the path to it.
+/// Returns the key whose value an error message quotes; tagged tables lose the path to it.
 fn blamed_key(given: &Value, message: &str) -> Option<String> {
     let table = given.as_table()?;
     let blamed = |value: &Value| match value {
@@ -155,7 +152,7 @@ fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
     Some((unknown.to_owned(), known))
 }
 
-/// The known name that is most alike, if one is alike at all.
+/// Returns the known name that is most alike, if one is alike at all.
 pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|known| (strsim::jaro_winkler(known, name), *known));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -168,4 +165,60 @@ fn hint(nearest: Option<&str>, allowed: &str) -> String {
         return format!("{suggestion}it has no settings");
     }
     format!("{suggestion}known are {allowed}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::settings::SamplingSettings;
+    use crate::test_support::document;
+
+    /// Reads the table `[sampling]` of a manifest with `lines` in it.
+    fn sampling(lines: &str) -> Result<SamplingSettings, ManifestError> {
+        let document = document(&[("m.toml", &format!("[sampling]\n{lines}"))], &[])?;
+        let table = take_table(&document, &mut document.table().clone(), "sampling")?;
+        read(&document, "sampling", Value::Table(table), &["extra"])
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
+        let error = sampling("top-k = 1\ntop-pp = 0.5\n").unwrap_err();
+        assert_eq!(error.detail, "`sampling.top-pp` is not a known key");
+        assert!(error.location.ends_with("line 3"), "{}", error.location);
+        let hint = error.hint.unwrap();
+        assert!(hint.starts_with("did you mean `top-p`? known are `group-size`, "), "{hint}");
+        assert!(hint.ends_with("`extra`"), "{hint}");
+        let hint = sampling("qqq = 1\n").unwrap_err().hint.unwrap();
+        assert!(hint.starts_with("known are "), "nothing is alike: {hint}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_refused_at_its_key() {
+        let error = sampling("temperature = 1.0\ngroup-size = \"eight\"\n").unwrap_err();
+        assert_eq!(
+            error.detail,
+            "`sampling.group-size = \"eight\"`: invalid type: string \"eight\", expected u32"
+        );
+        assert!(error.location.ends_with("line 3"), "{}", error.location);
+    }
+
+    #[test]
+    fn a_kind_is_checked_before_the_other_keys() {
+        let read = |lines: &str| {
+            let document = document(&[("m.toml", &format!("[judge]\n{lines}"))], &[]).unwrap();
+            let table = take_table(&document, &mut document.table().clone(), "judge").unwrap();
+            let read: Result<Table, _> =
+                read_kind(&document, "judge", table, &[], &["margin", "verdict"]);
+            read.map_err(|error| (error.detail, error.hint.unwrap_or_default()))
+        };
+        assert!(read("kind = \"margin\"\n").is_ok());
+        let (detail, hint) = read("kind = \"margins\"\nodd = 1\n").unwrap_err();
+        assert_eq!(detail, "`judge.kind = \"margins\"`: there is no such kind");
+        assert_eq!(hint, "did you mean `margin`? known are `margin`, `verdict`");
+        let (detail, _) = read("kind = 3\n").unwrap_err();
+        assert_eq!(detail, "`judge.kind = 3`: a kind is a name in quotes");
+        let (detail, hint) = read("").unwrap_err();
+        assert_eq!(detail, "`[judge]` has no `kind`");
+        assert_eq!(hint, "kinds are `margin`, `verdict`");
+    }
 }

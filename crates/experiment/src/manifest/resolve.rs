@@ -87,7 +87,8 @@ pub fn resolve(
     }
     for (i, seed) in header.seeds.iter().enumerate() {
         if header.seeds[..i].contains(seed) {
-            let detail = format!("seed {seed} stands twice: it would only repeat its own rollouts");
+            let detail =
+                format!("seed {seed} is given twice: it would only repeat its own rollouts");
             return Err(document.error_at("seeds", detail).into());
         }
     }

@@ -34,7 +34,7 @@ pub(crate) fn check_aggregator(
     digest.map_err(|error| at("aggregator.prompt-file", error.to_string()))
 }
 
-/// The terms of `[reward]`; none where there is no such table.
+/// Returns the terms of `[reward]`; none where there is no such table.
 pub(crate) fn reward(
     document: &Document,
     table: &mut Table,
@@ -56,35 +56,35 @@ pub(crate) fn reward(
         return Err(document.error_at("reward.terms", "`reward.terms` is empty"));
     }
     let term = |(i, term): (usize, Value)| {
-        let place = format!("reward.terms.{i}");
+        let path = format!("reward.terms.{i}");
         let Value::Table(mut term) = term else {
             let detail = "a term is a table with a `kind`";
-            return Err(document.error_at(&place, detail));
+            return Err(document.error_at(&path, detail));
         };
         let weight = match term.remove("weight") {
             None => 1.0,
             Some(Value::Float(weight)) if weight.is_finite() => weight,
             Some(Value::Integer(weight)) => weight as f64,
             Some(other) => {
-                let key = format!("{place}.weight");
-                let detail = format!("`{key} = {other}`: allowed is a number");
+                let key = format!("{path}.weight");
+                let detail = format!("`{key} = {other}`: must be a number");
                 return Err(document.error_at(&key, detail));
             }
         };
-        let term = with_prompt_text(document, &place, term)?;
+        let term = with_prompt_text(document, &path, term)?;
         let known = ["weight", "prompt-file"];
         let kinds = names_of(RewardSettings::ALL);
-        let settings: RewardSettings = read_kind(document, &place, term, &known, &kinds)?;
-        document.check(&place, settings.check())?;
+        let settings: RewardSettings = read_kind(document, &path, term, &known, &kinds)?;
+        document.check(&path, settings.check())?;
         let prompt = settings.prompt_digest().map_err(|error| {
-            document.error_at(&format!("{place}.prompt-file"), error.to_string())
+            document.error_at(&format!("{path}.prompt-file"), error.to_string())
         })?;
         Ok(RewardTerm { weight, settings, prompt })
     };
     terms.into_iter().enumerate().map(term).collect()
 }
 
-/// The anchor: the policy's model unless another is named.
+/// Returns the anchor: the policy's model unless another is named.
 pub(crate) fn anchor(
     document: &Document,
     models: &mut dyn ModelDirectory,
@@ -102,7 +102,7 @@ pub(crate) fn anchor(
     Ok(Writer { identity: models.identify(&name)?, name, sampling })
 }
 
-/// The judge of `[judge]`.
+/// Returns the judge of `[judge]`.
 pub(crate) fn judge(
     document: &Document,
     models: &mut dyn ModelDirectory,
@@ -156,15 +156,16 @@ pub(crate) fn no_grades(document: &Document, names: &BTreeMap<String, String>) -
     let cell = cell.collect::<Vec<_>>().join(" ");
     let of = if cell.is_empty() { String::new() } else { format!(" (cell {cell})") };
     let entries = AggregatorSettings::ALL.iter().chain(RewardSettings::ALL);
-    let who = entries.filter(|entry| entry.needs.grades).map(|entry| format!("`{}`", entry.name));
-    let who = who.collect::<Vec<_>>().join(", ");
-    let detail = format!("this judge only says yes or no; {who} need grades or a choice{of}");
+    let askers =
+        entries.filter(|entry| entry.needs.grades).map(|entry| format!("`{}`", entry.name));
+    let askers = askers.collect::<Vec<_>>().join(", ");
+    let detail = format!("this judge only says yes or no; {askers} need grades or a choice{of}");
     let mut error = document.error_at("judge.kind", detail);
     error.hint = Some("use a judge of kind `llm`".to_owned());
     error
 }
 
-/// The benchmark's judge.
+/// Returns the benchmark's judge.
 pub(crate) fn eval_judge(
     document: &Document,
     models: &mut dyn ModelDirectory,

@@ -38,7 +38,7 @@ pub struct SamplingSettings {
 const DEFAULT_GROUP_SIZE: u32 = 8;
 
 impl SamplingSettings {
-    /// Group size and sampling with every value explicit; an error names key and allowed range.
+    /// Returns the group size and sampling with every value explicit; an error names key and allowed range.
     pub(crate) fn resolve(
         &self,
         model: SamplingDefaults,
@@ -91,7 +91,7 @@ pub struct AnchorSettings {
 }
 
 impl AnchorSettings {
-    /// The anchor's sampling, given the policy's. Stop strings belong to the policy's prompts.
+    /// Returns the anchor's sampling, given the policy's. Stop strings belong to the policy's prompts.
     pub(crate) fn resolve(&self, policy: &Sampling) -> Result<Sampling, OutOfRange> {
         let sampling = Sampling {
             temperature: self.temperature.unwrap_or(policy.temperature),
@@ -113,7 +113,7 @@ pub struct EvalJudgeSettings {
     /// Name of a registered model or endpoint, or a path. Required where a benchmark is graded by a
     /// judge, unless `rules` are.
     pub model: String,
-    /// The rule-based judge of the synthetic benchmarks, in place of a model: `{ error-rate = 0.0 }` or `{}`.
+    /// The rule-based judge of the synthetic benchmarks, which replaces a model: `{ error-rate = 0.0 }` or `{}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<pocket_rules::Config>,
     /// Divides the logits, 0 to 100. Default: 0.5 (upstream's grader).
@@ -143,7 +143,7 @@ impl Default for EvalJudgeSettings {
 }
 
 impl EvalJudgeSettings {
-    /// The sampling of its replies.
+    /// Returns the sampling of its replies.
     pub(crate) fn sampling(&self) -> Result<Sampling, OutOfRange> {
         let (temperature, max_new_tokens) = (self.temperature, self.max_new_tokens);
         let sampling = Sampling { temperature, max_new_tokens, ..Sampling::default() };
@@ -162,4 +162,64 @@ fn check_sampling(sampling: &Sampling) -> Result<(), OutOfRange> {
     OutOfRange::check("min-p", min_p, (0.0..=1.0).contains(&min_p), "between 0 and 1")?;
     let is_allowed = (1..=1_000_000).contains(&max_new_tokens);
     OutOfRange::check("max-new-tokens", max_new_tokens, is_allowed, "between 1 and 1000000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_key_is_that_of_the_model_or_the_benchmark_and_then_the_default() {
+        let stop = ["\n".to_owned()];
+        let settings = SamplingSettings { top_k: Some(7), ..SamplingSettings::default() };
+        let model = SamplingDefaults {
+            temperature: Some(0.6),
+            top_k: Some(20),
+            ..SamplingDefaults::default()
+        };
+        let (group_size, sampling) = settings.resolve(model, &stop).unwrap();
+        let expected =
+            Sampling { temperature: 0.6, top_k: 7, stop: stop.to_vec(), ..Sampling::default() };
+        assert_eq!((group_size, sampling), (8, expected));
+    }
+
+    #[test]
+    fn the_anchor_samples_as_the_policy_does_but_without_its_stop_strings() {
+        let policy =
+            Sampling { temperature: 0.6, stop: vec!["\n".to_owned()], ..Sampling::default() };
+        let own = AnchorSettings { max_new_tokens: Some(9), ..AnchorSettings::default() };
+        let expected = Sampling { temperature: 0.6, max_new_tokens: 9, ..Sampling::default() };
+        assert_eq!(own.resolve(&policy).unwrap(), expected);
+    }
+
+    #[test]
+    fn values_out_of_range_are_named_with_their_key() {
+        let refused = |text: &str| {
+            let settings: SamplingSettings = toml::from_str(text).unwrap();
+            let error = settings.resolve(SamplingDefaults::default(), &[]).unwrap_err();
+            format!("{} = {}: must be {}", error.key, error.value, error.allowed)
+        };
+        let messages = [
+            "group-size = 0",
+            "group-size = 4097",
+            "temperature = -0.1",
+            "top-p = 0.0",
+            "min-p = 1.5",
+            "max-new-tokens = 0",
+            "stop = [\"a\", \"\"]",
+        ];
+        insta::assert_snapshot!(messages.map(refused).join("\n"), @r#"
+        group-size = 0: must be between 1 and 4096
+        group-size = 4097: must be between 1 and 4096
+        temperature = -0.1: must be between 0 and 100
+        top-p = 0: must be above 0 and at most 1
+        min-p = 1.5: must be between 0 and 1
+        max-new-tokens = 0: must be between 1 and 1000000
+        stop = "": must be strings that are not empty
+        "#);
+        for (attempts, is_allowed) in [(0, false), (1, true), (100, true), (101, false)] {
+            let settings = EvalJudgeSettings { attempts, ..EvalJudgeSettings::default() };
+            assert_eq!(settings.sampling().is_ok(), is_allowed, "{attempts}");
+        }
+    }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Tasks {
     pub(crate) skip: usize,
     /// True if the cells are skipped when the data is missing.
     pub(crate) if_available: bool,
-    /// None if the data is missing and the cells are skipped.
+    /// The tasks; none if the data is missing and the cells are skipped.
     pub(crate) tasks: Option<Rc<TaskSet>>,
 }
 
@@ -79,7 +79,7 @@ impl<'a> TaskTables<'a> {
     /// Loads the tasks of `table`, which is at `path`, once.
     pub(crate) fn tasks(
         &mut self,
-        place: &str,
+        path: &str,
         mut table: Table,
         num_cells: u64,
     ) -> Result<Tasks, Error> {
@@ -89,13 +89,13 @@ impl<'a> TaskTables<'a> {
                 scope.insert(key.to_owned(), value);
             }
         }
-        let scope: BenchmarkScope = read(self.document, place, Value::Table(scope), &[])?;
+        let scope: BenchmarkScope = read(self.document, path, Value::Table(scope), &[])?;
         let is_allowed = scope.limit != Some(0);
-        self.document.check(place, OutOfRange::check("limit", 0, is_allowed, "at least 1"))?;
+        self.document.check(path, OutOfRange::check("limit", 0, is_allowed, "at least 1"))?;
         let kinds = names_of(BenchmarkSettings::ALL);
         let settings: BenchmarkSettings =
-            read_kind(self.document, place, table, &SCOPE_KEYS, &kinds)?;
-        self.document.check(place, settings.check())?;
+            read_kind(self.document, path, table, &SCOPE_KEYS, &kinds)?;
+        self.document.check(path, settings.check())?;
         let limit = [scope.limit, self.limit].into_iter().flatten().min();
         let tasks = self.load(&settings, &scope, limit, num_cells)?;
         Ok(Tasks { settings, skip: scope.skip, if_available: scope.if_available, tasks })
@@ -110,11 +110,11 @@ impl<'a> TaskTables<'a> {
         }
     }
 
-    /// The tasks of `[held-out]` or `[validation]`: the keys of `[benchmark]` with those of the table
+    /// Returns the tasks of `[held-out]` or `[validation]`: the keys of `[benchmark]` with those of the table
     /// instead, or another benchmark where the table has a `kind`. What is trained on is left out.
     pub(crate) fn split(
         &mut self,
-        place: &str,
+        path: &str,
         table: Option<Table>,
         benchmark: &Table,
         trained_on: &TaskSet,
@@ -122,12 +122,12 @@ impl<'a> TaskTables<'a> {
     ) -> Result<Option<Tasks>, Error> {
         let Some(own) = table else { return Ok(None) };
         if !is_trained {
-            let detail = format!("`[{place}]` has no use without `[train]`");
-            return Err(self.document.error_at(place, detail).into());
+            let detail = format!("`[{path}]` has no use without `[train]`");
+            return Err(self.document.error_at(path, detail).into());
         }
         let mut table = if own.contains_key("kind") { Table::new() } else { benchmark.clone() };
         table.extend(own);
-        let mut split = self.tasks(place, table, 0)?;
+        let mut split = self.tasks(path, table, 0)?;
         let Some(tasks) = &split.tasks else { return Ok(Some(split)) };
         let questions: BTreeSet<&str> =
             trained_on.tasks.iter().map(|task| task.question.as_str()).collect();
@@ -135,8 +135,8 @@ impl<'a> TaskTables<'a> {
         let kept: Vec<Task> = tasks.tasks.iter().filter(is_new).cloned().collect();
         let num_dropped = tasks.tasks.len() - kept.len();
         if kept.is_empty() {
-            let detail = format!("`[{place}]` has no prompt that is not trained on");
-            let mut error = self.document.error_at(place, detail);
+            let detail = format!("`[{path}]` has no prompt that is not trained on");
+            let mut error = self.document.error_at(path, detail);
             error.hint = Some(
                 "pass over the prompts of `[benchmark]` with `skip`, or name another benchmark"
                     .to_owned(),
@@ -145,7 +145,7 @@ impl<'a> TaskTables<'a> {
         }
         if num_dropped > 0 {
             self.notices.insert(format!(
-                "`[{place}]`: {num_dropped} of its prompts are trained on and left out"
+                "`[{path}]`: {num_dropped} of its prompts are trained on and left out"
             ));
             split.tasks = Some(Rc::new(TaskSet { tasks: kept, ..(**tasks).clone() }));
         }

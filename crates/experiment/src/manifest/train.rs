@@ -139,7 +139,7 @@ pub(crate) fn check_splits(
     }
     if settings.final_split == Split::Validation {
         let key = "train.final-split";
-        let detail = format!("`{key} = \"validation\"`: allowed are `test-time` and `held-out`");
+        let detail = format!("`{key} = \"validation\"`: must be `test-time` or `held-out`");
         return Err(document.error_at(key, detail));
     }
     let Some(stopping) = &settings.early_stopping else { return Ok(()) };
@@ -216,7 +216,7 @@ pub(crate) fn train_cell(
     Ok(training)
 }
 
-/// The first `num` tasks; with 0, all.
+/// Returns the first `num` tasks; with 0, all.
 fn first_tasks(tasks: &Rc<TaskSet>, num: u32) -> Rc<TaskSet> {
     match num as usize {
         0 => Rc::clone(tasks),

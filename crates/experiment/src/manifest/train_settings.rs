@@ -45,7 +45,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The name in manifests and records.
+    /// Returns the name in manifests and records.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Score => "score",
@@ -164,10 +164,7 @@ impl Default for TrainSettings {
 impl TrainSettings {
     /// Returns the treatment of the activations inside layers.
     pub(crate) fn layer_states(&self) -> LayerStates {
-        match self.gradient_checkpointing {
-            false => LayerStates::Kept,
-            true => LayerStates::Recomputed,
-        }
+        if self.gradient_checkpointing { LayerStates::Recomputed } else { LayerStates::Kept }
     }
 
     /// Returns the bytes of checkpoints per trained weight: after the training run, and at most before.

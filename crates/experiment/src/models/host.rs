@@ -58,12 +58,12 @@ impl Models {
         Self { absent: Some(BTreeSet::new()), ..self }
     }
 
-    /// The models that are known by their entry alone.
+    /// Returns the models that are known by their entry alone.
     pub fn absent(&self) -> impl Iterator<Item = &str> {
         self.absent.iter().flatten().map(String::as_str)
     }
 
-    /// The identity of a registered model without files here.
+    /// Returns the identity of a registered model without files here.
     fn identify_absent(&mut self, name: &str) -> Option<ModelIdentity> {
         let entry = self.files.registry().models.get(name)?;
         self.absent.as_mut()?.insert(name.to_owned());
@@ -91,7 +91,7 @@ impl Models {
         Ok(model)
     }
 
-    /// The error about a name that is unknown, with the names of endpoints among the known ones.
+    /// Returns the error about a name that is unknown, with the names of endpoints among the known ones.
     fn with_endpoints(&self, error: FilesError) -> FilesError {
         let FilesError::UnknownName { what, name, .. } = error else { return error };
         let models = self.files.registry().models.keys();

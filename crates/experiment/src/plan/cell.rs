@@ -46,7 +46,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Digest of the resolved settings.
+    /// Returns the digest of the resolved settings.
     pub fn id(&self) -> &Digest {
         &self.id
     }

@@ -74,7 +74,7 @@ impl Course<'_> {
         })
     }
 
-    /// The losses on the validation targets by the key of their step.
+    /// Returns the losses on the validation targets by the key of their step.
     pub(crate) fn losses(&self) -> Result<BTreeMap<String, ValidationLossRecord>, Error> {
         match self.training.losses() {
             None => Ok(BTreeMap::new()),
@@ -93,7 +93,7 @@ impl Course<'_> {
         }
     }
 
-    /// The scores of an evaluation's rollouts that could be scored; none while a grade is missing.
+    /// Returns the scores of an evaluation's rollouts that could be scored; none while a grade is missing.
     pub(crate) fn scores(&self, evaluation: &Evaluation) -> Result<Option<Vec<f64>>, Error> {
         let RolloutDemand { cell, group_size } = &evaluation.demand;
         let grades = self.store.stage(&cell.stages.rollout_grades).load::<GradeRecord>()?.records;
@@ -121,7 +121,7 @@ impl Course<'_> {
         Ok(evaluation.demand.keys().is_subset(&present))
     }
 
-    /// The evaluated steps up to `last` for which the policy of that step is still needed.
+    /// Returns the evaluated steps up to `last` for which the policy of that step is still needed.
     pub(crate) fn steps_to_evaluate(&self, last: u64) -> Result<Vec<u64>, Error> {
         let losses = self.losses()?;
         let mut missing = Vec::new();
@@ -138,12 +138,12 @@ impl Course<'_> {
         Ok(missing)
     }
 
-    /// The keys of the steps that are recorded.
+    /// Returns the keys of the steps that are recorded.
     pub(crate) fn recorded_steps(&self) -> Result<BTreeSet<String>, Error> {
         Ok(self.store.stage(&self.training.steps).keys()?)
     }
 
-    /// The step that is the result, if it is decided and every step before the last is recorded and
+    /// Returns the step that is the result, if it is decided and every step before the last is recorded and
     /// has been evaluated.
     pub(crate) fn result(&self) -> Result<Option<u64>, Error> {
         let Decision::Made { last, best } = self.decide()? else { return Ok(None) };

@@ -1,6 +1,6 @@
 //! The price of a plan: calls, tokens and cost in USD, before any call is made.
 //!
-//! Calls are counted. Tokens are bounded from above, for somebody who has to pay for them: every rollout
+//! Calls are counted. Tokens are bounded from above: every rollout
 //! and every reply is taken to be as long as it may be, a token to be four characters, and our own part
 //! of a question to have the length of our longest prompt file. Repeated calls after failures
 //! or unreadable replies are not included, nor is the saving from equal questions subtracted.
@@ -234,7 +234,7 @@ impl Plan {
             let size = u64::from(cell.group_size);
             let stages = &cell.stages;
             let name = cell.aggregator.entry().name;
-            let place = format!("{} · G {size} · seed {}", cell.benchmark, cell.seed);
+            let scope = format!("{} · G {size} · seed {}", cell.benchmark, cell.seed);
             let mut add = |purpose: Purpose,
                            label: String,
                            spec: &StageSpec,
@@ -253,7 +253,7 @@ impl Plan {
             let (writer, judge) = (cell.aggregator_asks(), cell.judge_asks());
             let calls = cell.aggregator.calls(cell.group_shape());
             let usage = cell.usage(calls, writer, judge);
-            let label = format!("{name} · {place}");
+            let label = format!("{name} · {scope}");
             add(Purpose::PseudoReferences, label, &stages.aggregates, prompts(), calls, usage)?;
             let num_items = mean_items(cell);
             if cell.grader == Grader::HealthBenchStrict {
@@ -262,10 +262,10 @@ impl Plan {
                 let rollouts = cell.tasks.tasks.iter().flat_map(|task| {
                     (0..cell.group_size).map(|index| rollout_key(&task.prompt.id, index))
                 });
-                let label = format!("grades of rollouts · {place}");
+                let label = format!("grades of rollouts · {scope}");
                 let (grades, of) = (Purpose::Grades, rollouts.collect());
                 add(grades, label, &stages.rollout_grades, of, calls, usage())?;
-                let label = format!("grades of {name} · {place}");
+                let label = format!("grades of {name} · {scope}");
                 add(grades, label, &stages.grades, prompts(), calls, usage())?;
             }
             let of_groups = |calls: Calls| cell.usage(calls, cell.reward_asks(), judge);
@@ -293,7 +293,7 @@ impl Plan {
             let reward = cell.reward_name().unwrap_or_default();
             let judge_name = cell.axes.get("judge").filter(|_| calls.judged > 0);
             let by = judge_name.map_or_else(String::new, |judge| format!(" by {judge}"));
-            let label = format!("reward {reward}{by} of {name} · {place}");
+            let label = format!("reward {reward}{by} of {name} · {scope}");
             add(Purpose::Rewards, label, spec, prompts(), calls, of_groups(calls))?;
         }
         Ok(demands)
@@ -370,4 +370,78 @@ fn demand(
         num_rollouts_read: missing * calls.rollouts_read,
         usage,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use preceptor_core::record::AggregateRecord;
+    use preceptor_core::{AbstainReason, Aggregate, AggregateOutcome};
+
+    use super::*;
+    use crate::test_support::{ScriptedModels, plan, store};
+
+    #[test]
+    fn a_plan_of_components_that_ask_no_model_demands_no_calls() {
+        let (_folder, store) = store();
+        let plan = plan(&[], None).unwrap();
+        assert_eq!(plan.call_demands(&store).unwrap(), []);
+        // Two prompts, four rollouts of at most ten tokens each.
+        let usage = plan.usage(&store, false).unwrap();
+        assert_eq!(usage["policy"].num_generated_tokens, 2 * 4 * 10);
+        assert!(plan.usage(&store, true).unwrap().is_empty(), "stored rollouts cost nothing");
+    }
+
+    /// Two rewards on the same syntheses of another model.
+    const SYNTHESES: [&str; 3] = [
+        "aggregator.kind=synthesis",
+        "anchor.model=anchor",
+        "matrix={ reward = [{ name = \"a\", terms = [{ kind = \"format\" }] }, { name = \"b\", terms = [{ kind = \"answer-match\" }] }] }",
+    ];
+
+    #[test]
+    fn a_stage_that_cells_share_is_counted_once_and_its_stored_records_are_not() {
+        let (_folder, store) = store();
+        let plan = plan(&SYNTHESES, None).unwrap();
+        assert_eq!(plan.cells().len(), 2);
+        let demand = |store: &Store| {
+            let mut demands = plan.call_demands(store).unwrap();
+            assert_eq!(demands.len(), 1);
+            demands.remove(0)
+        };
+        // The anchor reads four rollouts for each of two prompts, of at most ten tokens each.
+        let before = demand(&store);
+        assert_eq!((before.purpose, before.num_replies), (Purpose::PseudoReferences, 2));
+        assert_eq!(before.num_rollouts_read, 2 * 4);
+        let a_question = TOKENS_AN_INSTRUCTION + plan.cells()[0].prompt_tokens();
+        assert_eq!(before.usage["anchor"].num_prompt_tokens, 2 * a_question + 2 * 4 * 10);
+
+        let cell = &plan.cells()[0];
+        let mut writer = store.stage(&cell.stages.aggregates).writer();
+        let prompt = cell.tasks.tasks[0].prompt.id.clone();
+        let aggregate = Aggregate {
+            outcome: AggregateOutcome::Abstained(AbstainReason::NoAnswer),
+            measures: BTreeMap::new(),
+            replies: Vec::new(),
+            usage: Usage::default(),
+        };
+        let record = AggregateRecord { prompt: prompt.clone(), aggregate };
+        writer.append(prompt.as_str(), &record).unwrap();
+        let after = demand(&store);
+        assert_eq!(after.state, StageState { num_present: 1, num_wanted: 2 });
+        assert_eq!(after.usage["anchor"].num_prompt_tokens, a_question + 4 * 10);
+    }
+
+    #[test]
+    fn only_endpoints_cost_anything() {
+        let (_folder, store) = store();
+        let plan = plan(&SYNTHESES, None).unwrap();
+        let local = plan.expenses(&store, &ScriptedModels::default()).unwrap();
+        assert_eq!(local, []);
+        let models = ScriptedModels { endpoint: Some("anchor"), ..ScriptedModels::default() };
+        let expenses = plan.expenses(&store, &models).unwrap();
+        let [Expense { endpoint, usage, cost_usd }] = &expenses[..] else { panic!("one endpoint") };
+        assert_eq!(endpoint, "anchor");
+        let num_tokens = usage.num_prompt_tokens + usage.num_generated_tokens;
+        assert_eq!(*cost_usd, Some(num_tokens as f64));
+    }
 }

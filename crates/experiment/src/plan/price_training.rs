@@ -108,15 +108,15 @@ fn demand(cell: &Cell, store: &Store) -> Result<TrainDemand, Error> {
     let num_steps = u64::from(settings.steps);
     let num_present = (1..=num_steps).filter(|step| present.contains(&step_key(*step))).count();
     let missing = num_steps - num_present as u64;
-    let draws = matches!(training.objective, ObjectiveSettings::Grpo(_));
-    let group_size = if draws { u64::from(cell.group_size) } else { 1 };
+    let is_sampled = matches!(training.objective, ObjectiveSettings::Grpo(_));
+    let group_size = if is_sampled { u64::from(cell.group_size) } else { 1 };
     let prompts = missing * u64::from(settings.prompts_per_step);
     let most = u64::from(cell.sampling.max_new_tokens);
-    let mut num_rollouts = if draws { prompts * group_size } else { 0 };
+    let mut num_rollouts = if is_sampled { prompts * group_size } else { 0 };
     for evaluation in &training.evaluations {
         let keys = evaluation.demand.keys();
-        let drawn = store.stage(&evaluation.demand.cell.stages.rollouts).keys()?;
-        num_rollouts += keys.difference(&drawn).count() as u64;
+        let present = store.stage(&evaluation.demand.cell.stages.rollouts).keys()?;
+        num_rollouts += keys.difference(&present).count() as u64;
     }
     let trained = prompts * (cell.prompt_tokens() + group_size * most);
     let costs = store.stage(&training.costs).load::<TrainCostRecord>()?.records;
@@ -141,8 +141,8 @@ fn demand(cell: &Cell, store: &Store) -> Result<TrainDemand, Error> {
 ///
 /// [`Error`] if it can't be loaded or does not run here.
 pub fn calibrate_speed(models: &mut dyn ModelLoader, name: &str) -> Result<Option<Speed>, Error> {
-    struct Nobody;
-    impl GenerationObserver for Nobody {
+    struct NoObserver;
+    impl GenerationObserver for NoObserver {
         fn on_rollout(
             &mut self,
             _request: usize,
@@ -171,7 +171,7 @@ pub fn calibrate_speed(models: &mut dyn ModelLoader, name: &str) -> Result<Optio
     let prompt = Prompt { id, body: PromptBody::Text("1".to_owned()) };
     let request = GenerationRequest { prompt, rollouts: seeds.collect() };
     let sampling = Sampling { max_new_tokens: SAMPLED.1, ..Sampling::default() };
-    let (rollouts, secs) = timed(|| policy.generate(&[request], &sampling, &mut Nobody));
+    let (rollouts, secs) = timed(|| policy.generate(&[request], &sampling, &mut NoObserver));
     let num_sampled: u64 = rollouts?.iter().flatten().map(Rollout::num_tokens).sum();
     let sequence = Sequence { num_tokens: tokens.len() - 1, sampled: None };
     let group = Group {

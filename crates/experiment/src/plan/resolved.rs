@@ -197,9 +197,10 @@ impl Plan {
             let eval_judge = cell.eval_judge.iter();
             others.extend(eval_judge.map(|judge| (&judge.settings.model, &judge.identity)));
             for (name, identity) in others {
-                let digest = match identity.attested {
-                    true => identity.weights.to_string(),
-                    false => format!("{} (of its name: not attested)", identity.weights),
+                let digest = if identity.attested {
+                    identity.weights.to_string()
+                } else {
+                    format!("{} (of its name: not attested)", identity.weights)
                 };
                 inputs.insert(format!("model {name}: weights"), digest);
             }

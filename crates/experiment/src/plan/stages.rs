@@ -271,13 +271,13 @@ impl Stages {
 
         let rollouts_spec = RolloutsSpec { format, prompts, model, sampling, seed };
         let rollouts = StageSpec::new("rollouts", &rollouts_spec)?;
-        let drawn = rollouts.digest();
+        let sampled = rollouts.digest();
         let classes_spec =
-            AnswerClassesSpec { format, rollouts: drawn, group_size, answers: answers.clone() };
+            AnswerClassesSpec { format, rollouts: sampled, group_size, answers: answers.clone() };
         let needs = aggregator.entry().needs;
         let aggregates_spec = AggregatesSpec {
             format,
-            rollouts: drawn,
+            rollouts: sampled,
             group_size,
             aggregator,
             answers: answers.clone(),
@@ -300,7 +300,7 @@ impl Stages {
         let needs = needs_of(reward);
         let rewards_spec = RewardsSpec {
             format,
-            rollouts: drawn,
+            rollouts: sampled,
             group_size,
             terms: reward,
             answers,
@@ -311,13 +311,11 @@ impl Stages {
             judge: inputs.judge_of(needs),
             labels: needs.labels.then(|| (labels, grader_id(grader))),
         };
-        let rewards = match reward.is_empty() {
-            true => None,
-            false => Some(StageSpec::new("rewards", &rewards_spec)?),
-        };
+        let rewards =
+            if reward.is_empty() { None } else { Some(StageSpec::new("rewards", &rewards_spec)?) };
         Ok(Self {
             prompts: StageSpec::new("prompts", &PromptsSpec { format, prompts })?,
-            rollout_grades: grades_of("rollout-grades", drawn)?,
+            rollout_grades: grades_of("rollout-grades", sampled)?,
             answer_classes: StageSpec::new("answer-classes", &classes_spec)?,
             grades: grades_of("grades", aggregates.digest())?,
             rewards,
@@ -327,7 +325,73 @@ impl Stages {
     }
 }
 
-/// A grader's name with its version, for example `verify-1`.
+/// Returns a grader's name with its version, for example `verify-1`.
 pub(crate) fn grader_id(grader: Grader) -> String {
     format!("{}-{}", grader.name(), grader.version())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::test_support::plan;
+
+    /// Names of the stages of the first cell that `settings` and a limit give other digests.
+    fn moved(base: &[&str], settings: &[&str], limit: Option<usize>) -> Vec<&'static str> {
+        let stages = |settings: &[&str], limit| {
+            let plan = plan(settings, limit).expect("a plan");
+            let stages = plan.record().cells[0].stages.clone();
+            [
+                ("prompts", Some(stages.prompts)),
+                ("rollouts", Some(stages.rollouts)),
+                ("rollout-grades", Some(stages.rollout_grades)),
+                ("answer-classes", Some(stages.answer_classes)),
+                ("aggregates", Some(stages.aggregates)),
+                ("grades", Some(stages.grades)),
+                ("rewards", stages.rewards),
+            ]
+        };
+        let (before, after) = (stages(base, None), stages(&[base, settings].concat(), limit));
+        let pairs = before.iter().zip(&after).filter(|(before, after)| before.1 != after.1);
+        pairs.map(|(before, _)| before.0).collect()
+    }
+
+    const ALL_BUT_PROMPTS: [&str; 6] =
+        ["rollouts", "rollout-grades", "answer-classes", "aggregates", "grades", "rewards"];
+
+    #[test]
+    fn a_limit_moves_no_stage() {
+        assert!(moved(&[], &[], Some(1)).is_empty());
+        assert!(moved(&[], &["benchmark.limit=5"], None).is_empty());
+        // Prose of the manifest does not either.
+        assert!(moved(&[], &["title=other"], None).is_empty());
+    }
+
+    #[test]
+    fn the_policy_its_sampling_and_the_seed_move_everything_but_the_prompts() {
+        for setting in ["policy.model=other", "sampling.temperature=0.5", "seeds=[1]"] {
+            assert_eq!(moved(&[], &[setting], None), ALL_BUT_PROMPTS, "{setting}");
+        }
+    }
+
+    #[test]
+    fn a_larger_group_shares_the_rollouts_and_their_grades() {
+        let groups = ["answer-classes", "aggregates", "grades", "rewards"];
+        assert_eq!(moved(&[], &["sampling.group-size=8"], None), groups);
+    }
+
+    #[test]
+    fn the_aggregator_moves_the_aggregates_and_what_is_made_of_them() {
+        let of_aggregates = ["aggregates", "grades", "rewards"];
+        assert_eq!(moved(&[], &["aggregator.kind=single"], None), of_aggregates);
+        // A reward that asks for no pseudo-reference keeps its stage.
+        let base = ["reward.terms=[{ kind = \"format\" }]"];
+        assert_eq!(moved(&base, &["aggregator.kind=single"], None), of_aggregates[..2]);
+    }
+
+    #[test]
+    fn the_anchor_moves_only_the_stages_of_components_that_ask_it() {
+        let anchor = ["anchor.temperature=0.25"];
+        assert!(moved(&[], &anchor, None).is_empty());
+        let base = ["aggregator.kind=synthesis"];
+        assert_eq!(moved(&base, &anchor, None), ["aggregates", "grades", "rewards"]);
+    }
 }

@@ -29,7 +29,7 @@ impl CellState {
     /// Every state.
     pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Partial, Self::Missing];
 
-    /// The name.
+    /// Returns the name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -64,7 +64,7 @@ pub struct CellStatus {
     pub num_failed: u64,
 }
 
-/// The state of every cell of `plan`.
+/// Returns the state of every cell of `plan`.
 ///
 /// # Errors
 ///

@@ -45,7 +45,7 @@ fn prompts_of(tasks: &TaskSet) -> Digest {
     Digest::of_parts(tasks.tasks.iter().map(|task| task.prompt.id.as_str().as_bytes()))
 }
 
-/// Version of [`super::order`].
+/// Version of the order of prompts in `training::order`.
 const ORDER_VERSION: u32 = 2;
 
 /// Returns true if sampling removes tokens of small probability from the distribution.
@@ -231,9 +231,10 @@ impl Training {
 
     /// Returns the name under which the policy of `identity` is opened.
     pub(crate) fn policy_name(&self, model: &str, identity: &ModelIdentity) -> String {
-        match *identity == self.initial {
-            true => model.to_owned(),
-            false => format!("{model} trained as {}", identity.weights),
+        if *identity == self.initial {
+            model.to_owned()
+        } else {
+            format!("{model} trained as {}", identity.weights)
         }
     }
 
@@ -258,7 +259,7 @@ impl Training {
                 let mut found = warnings::grpo(config, run);
                 if cuts(sampling) && !config.renormalise {
                     found.push(
-                        "top-k, top-p or min-p cut the distribution that rollouts are drawn from, but the policy gradient takes them for draws from the whole one: tokens that are never drawn lose and gain probability without a sample. The kept mass is recorded per token; `train.objective.renormalise = true` scores tokens under the cut distribution"
+                        "top-k, top-p or min-p cut the distribution that rollouts are sampled from, but the policy gradient takes them for samples of the whole one: tokens that are never sampled lose and gain probability without a sample. The kept mass is recorded per token; `train.objective.renormalise = true` scores tokens under the cut distribution"
                             .to_owned(),
                     );
                 }

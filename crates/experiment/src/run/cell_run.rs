@@ -55,11 +55,11 @@ pub(crate) struct CellRun<'c, 'a> {
 }
 
 impl CellRun<'_, '_> {
-    /// The groups of the cell, in the order of its tasks.
+    /// Returns the groups of the cell, in the order of its tasks.
     fn groups(&self, rollouts: &BTreeMap<PromptId, Vec<Rollout>>) -> Vec<MaybeGroup> {
         let group = |task: &Task| {
-            let drawn = rollouts.get(&task.prompt.id).map_or(&[][..], Vec::as_slice);
-            let group = drawn.iter().take_while(|rollout| rollout.index < self.cell.group_size);
+            let sampled = rollouts.get(&task.prompt.id).map_or(&[][..], Vec::as_slice);
+            let group = sampled.iter().take_while(|rollout| rollout.index < self.cell.group_size);
             let rollouts: Vec<_> = group.cloned().collect();
             if rollouts.len() == self.cell.group_size as usize {
                 Ok(Group { prompt: task.prompt.clone(), rollouts })

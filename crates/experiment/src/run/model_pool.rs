@@ -74,3 +74,32 @@ impl<'a> ModelPool<'a> {
         self.loader.spent_usd(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{ScriptedModels, scripted_model};
+
+    #[test]
+    fn the_model_that_was_used_longest_ago_is_evicted_first() {
+        // A model needs its own size again for its work, so two fit into three bytes.
+        let mut models = ScriptedModels { num_bytes: 3, ..ScriptedModels::default() };
+        let mut pool = ModelPool::new(&mut models);
+        for name in ["a", "b", "a", "c", "a", "b"] {
+            pool.open(name).unwrap();
+        }
+        assert_eq!(models.opened, ["a", "b", "c", "b"]);
+    }
+
+    #[test]
+    fn a_registered_policy_wins_over_the_model_of_its_name() {
+        let mut models = ScriptedModels { num_bytes: 9, ..ScriptedModels::default() };
+        let mut pool = ModelPool::new(&mut models);
+        let policy = scripted_model("trained");
+        pool.register_policy("a".to_owned(), Rc::clone(&policy));
+        assert!(Rc::ptr_eq(&pool.open("a").unwrap(), &policy));
+        pool.unregister_policy("a");
+        assert!(!Rc::ptr_eq(&pool.open("a").unwrap(), &policy));
+        assert_eq!(models.opened, ["a"]);
+    }
+}

@@ -1,4 +1,4 @@
-//! A run in progress: the store, the models, the options, who is told, and what was done so far.
+//! A run in progress: the store, the models, the options, the observer, and a summary so far.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +64,7 @@ impl<'a> Session<'a> {
         ));
     }
 
-    /// Does `part` without reporting its progress.
+    /// Runs `part` without reporting its progress.
     pub(crate) fn without_progress<T>(&self, part: impl FnOnce() -> T) -> T {
         let was_quiet = self.is_quiet.replace(true);
         let done = part();
@@ -82,7 +82,7 @@ impl<'a> Session<'a> {
         self.models.borrow_mut().open(name)
     }
 
-    /// Does `part` with a trained policy that is opened by `name`.
+    /// Runs `part` with a trained policy that is opened by `name`.
     pub(crate) fn with_policy<T>(
         &self,
         name: &str,

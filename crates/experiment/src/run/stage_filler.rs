@@ -155,3 +155,65 @@ pub(crate) fn fill<'i, I, R: Serialize>(
     }
     Ok(filler.finish(keys.iter().map(String::as_str), false)?.num_failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use preceptor_store::Store;
+
+    use super::*;
+    use crate::progress::NoProgress;
+    use crate::run::summary::RunOptions;
+    use crate::test_support::{ScriptedModels, store};
+
+    fn spec() -> StageSpec {
+        StageSpec::new("numbers", &["a test's"]).expect("plain data")
+    }
+
+    fn keys(store: &Store) -> Vec<String> {
+        store.stage(&spec()).keys().expect("readable").into_iter().collect()
+    }
+
+    /// Makes the records of 1, 2 and 3 that are missing, except `broken`; returns the items asked for.
+    fn fill_numbers(session: &Session<'_>, broken: Option<u32>) -> (Vec<u32>, u64) {
+        let mut asked = Vec::new();
+        let num_failed = fill(session, &spec(), &[1, 2, 3], u32::to_string, |missing| {
+            asked.extend(missing.iter().map(|item| **item));
+            let outcome = |item: &&u32| match broken {
+                Some(number) if number == **item => Outcome::Failed("overloaded".to_owned()),
+                _ => Outcome::Record(10 * **item),
+            };
+            Ok(missing.iter().map(outcome).collect())
+        });
+        (asked, num_failed.expect("writable"))
+    }
+
+    #[test]
+    fn failed_records_are_noted_and_tried_again() {
+        let (_folder, store) = store();
+        let (mut models, mut progress) = (ScriptedModels::default(), NoProgress);
+        let session = Session::new(&mut models, &store, RunOptions::default(), &mut progress);
+        assert_eq!(fill_numbers(&session, Some(2)), (vec![1, 2, 3], 1));
+        assert_eq!(keys(&store), ["1", "3"]);
+        let noted = store.stage(&spec()).failures().unwrap();
+        assert_eq!(noted, BTreeMap::from([("2".to_owned(), "overloaded".to_owned())]));
+
+        assert_eq!(fill_numbers(&session, None), (vec![2], 0));
+        assert_eq!(keys(&store), ["1", "2", "3"]);
+        assert!(store.stage(&spec()).failures().unwrap().is_empty(), "the note is removed");
+        assert_eq!(fill_numbers(&session, None), (vec![], 0));
+    }
+
+    #[test]
+    fn an_interrupted_filler_keeps_what_it_wrote() {
+        let (_folder, store) = store();
+        let (mut models, mut progress) = (ScriptedModels::default(), NoProgress);
+        let session = Session::new(&mut models, &store, RunOptions::default(), &mut progress);
+        let mut filler = StageFiller::new(&session, store.stage(&spec()));
+        filler.keep("3", &30).unwrap();
+        drop(filler);
+        assert_eq!(keys(&store), ["3"]);
+        assert_eq!(fill_numbers(&session, None), (vec![1, 2], 0));
+        let records = store.stage(&spec()).load::<u32>().unwrap().records;
+        assert_eq!(records.into_values().collect::<Vec<_>>(), [10, 20, 30]);
+    }
+}

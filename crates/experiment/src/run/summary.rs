@@ -14,7 +14,7 @@ pub struct RunOptions {
     pub generation: GenerationOptions,
     /// Begin training runs that seem not to fit into memory.
     pub ignores_memory: bool,
-    /// Bytes of each device's memory, in place of the number that the device reports.
+    /// Bytes of each device's memory, which replace the value that the device reports.
     pub device_bytes: Option<u64>,
 }
 
@@ -35,7 +35,7 @@ pub struct RoleCost {
     pub failures: BTreeMap<CallFailureKind, u64>,
 }
 
-/// What a run did.
+/// Summary of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunSummary {
     /// Rollouts that were sampled.

@@ -11,7 +11,7 @@
 //!   verdict minus label, so that what labels explain is no bias;
 //! - **probes**: orders hidden in responses, see [`preceptor_judges::run_probes`].
 //!
-//! Where a manifest names a model in `[anchor]`, that one is probed too: orders hidden in the rollouts
+//! An anchor is probed too, if a manifest names its model in `[anchor]`: orders hidden in the rollouts
 //! that it merges, see [`preceptor_aggregators::probes`].
 
 use std::collections::BTreeMap;
@@ -166,7 +166,7 @@ pub fn calibrate(
     Ok(Calibration { judges, anchors, alpha: alpha.flatten() })
 }
 
-/// The anchor of a manifest that names a model for it.
+/// Returns the anchor of a manifest that names a model for it.
 fn named_anchor(
     document: &Document,
     models: &mut dyn ModelLoader,
@@ -191,7 +191,7 @@ fn probe_anchor(
     Ok(AnchorQuality { name: format!("{} · {name}", document.name()), probes })
 }
 
-/// The `[judge]` table, which names a model.
+/// Returns the `[judge]` table, which names a model.
 fn judge_table(document: &Document) -> Result<Table, ManifestError> {
     let mut table = document.table().clone();
     let has_table = table.contains_key("judge");
@@ -199,11 +199,12 @@ fn judge_table(document: &Document) -> Result<Table, ManifestError> {
     if judge.contains_key("model") {
         return Ok(judge);
     }
-    let (place, detail) = match has_table {
-        true => ("judge", "`[judge]` has no `model`"),
-        false => ("", "there is no table `[judge]`"),
+    let (path, detail) = if has_table {
+        ("judge", "`[judge]` has no `model`")
+    } else {
+        ("", "there is no table `[judge]`")
     };
-    let mut error = document.error_at(place, detail);
+    let mut error = document.error_at(path, detail);
     let hint =
         "write `[judge]` with `model = \"..\"`, the model or endpoint that is to be measured";
     error.hint = Some(hint.to_owned());
@@ -237,8 +238,8 @@ fn read_cases(path: &Path) -> Result<Vec<Case>, Error> {
 /// Returns the indices of cases with the same prompt and response, which are asked together.
 fn grouped(cases: &[Case]) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<(Option<&str>, &str), Vec<usize>> = BTreeMap::new();
-    for (place, case) in cases.iter().enumerate() {
-        groups.entry((case.prompt.as_deref(), &case.response)).or_default().push(place);
+    for (index, case) in cases.iter().enumerate() {
+        groups.entry((case.prompt.as_deref(), &case.response)).or_default().push(index);
     }
     groups.into_values().collect()
 }
@@ -267,31 +268,33 @@ fn verdicts(
     let groups = grouped(cases);
     let prompts: Vec<Option<Prompt>> = groups
         .iter()
-        .map(|places| {
-            let text = cases[places[0]].prompt.clone()?;
+        .map(|indices| {
+            let text = cases[indices[0]].prompt.clone()?;
             Some(Prompt { id: PromptId::new("case"), body: PromptBody::Text(text) })
         })
         .collect();
     let criteria: Vec<Vec<Criterion>> = groups
         .iter()
-        .map(|places| places.iter().map(|&place| Criterion::new(&cases[place].criterion)).collect())
+        .map(|indices| {
+            indices.iter().map(|&index| Criterion::new(&cases[index].criterion)).collect()
+        })
         .collect();
     let requests: Vec<VerdictRequest<'_>> = groups
         .iter()
         .zip(&prompts)
         .zip(&criteria)
-        .map(|((places, prompt), criteria)| VerdictRequest {
+        .map(|((indices, prompt), criteria)| VerdictRequest {
             prompt: prompt.as_ref(),
-            response: &cases[places[0]].response,
+            response: &cases[indices[0]].response,
             reference: None,
             criteria,
         })
         .collect();
     let judged = with_judge(session, judge, repeat, |judge| Ok(judge.verdicts(&requests)?))?;
     let mut verdicts = vec![Verdict::Failed(JudgeFailure::Unreadable); cases.len()];
-    for (places, judged) in groups.iter().zip(judged) {
-        for (&place, judged) in places.iter().zip(judged) {
-            verdicts[place] = judged.answer;
+    for (indices, judged) in groups.iter().zip(judged) {
+        for (&index, judged) in indices.iter().zip(judged) {
+            verdicts[index] = judged.answer;
         }
     }
     Ok(verdicts)
@@ -309,12 +312,12 @@ fn quality(
     let mut pairs = Vec::new();
     let (mut by_length, mut by_position) = (Vec::new(), Vec::new());
     let mut positions = vec![0; cases.len()];
-    for places in grouped(cases) {
-        for (position, place) in places.into_iter().enumerate() {
-            positions[place] = position;
+    for indices in grouped(cases) {
+        for (position, index) in indices.into_iter().enumerate() {
+            positions[index] = position;
         }
     }
-    for (place, (case, verdict)) in cases.iter().zip(verdicts).enumerate() {
+    for (index, (case, verdict)) in cases.iter().zip(verdicts).enumerate() {
         let met = match verdict {
             Verdict::Failed(failure) => {
                 *failures.entry(*failure).or_insert(0) += 1;
@@ -327,7 +330,7 @@ fn quality(
         let share = labels.iter().filter(|&&label| label).count() as f64 / labels.len() as f64;
         let excess = f64::from(u8::from(met)) - share;
         by_length.push((case.response.split_whitespace().count() as f64 / 100.0, excess));
-        by_position.push((positions[place] as f64, excess));
+        by_position.push((positions[index] as f64, excess));
     }
     JudgeQuality {
         name,
@@ -343,7 +346,7 @@ fn quality(
     }
 }
 
-/// The share of cases on which all repeats agree, of those with a verdict in each; none with one repeat.
+/// Returns the share of cases on which all repeats agree, of those with a verdict in each; none with one repeat.
 fn retest(repeats: &[Vec<Verdict>]) -> Option<f64> {
     let of_case = |case: usize| -> Option<Vec<bool>> {
         repeats.iter().map(|verdicts| verdicts[case].met()).collect()

@@ -68,11 +68,11 @@ pub fn compare(plan: &Plan, store: &Store, a: &str, b: &str) -> Result<Compariso
         }
     }
     // Seeds are paired: of one seed both sides read the same rollouts, or were trained alike.
-    let place = |number: usize| {
+    let position = |number: usize| {
         let other = cells_b.iter().position(|cell| cell.seed == cells_a[number].seed);
         other.map(|other| (number, other))
     };
-    let seeds: Vec<(usize, usize)> = (0..cells_a.len()).filter_map(place).collect();
+    let seeds: Vec<(usize, usize)> = (0..cells_a.len()).filter_map(position).collect();
     if seeds.is_empty() {
         return Err(refuse("they have no seed in common".to_owned()));
     }
@@ -84,9 +84,10 @@ pub fn compare(plan: &Plan, store: &Store, a: &str, b: &str) -> Result<Compariso
     });
     let (paired_a, paired_b): (Runs, Runs) = (paired_a.collect(), paired_b.collect());
     let is_trained = |cells: &[&Cell]| cells.iter().all(|cell| cell.training.is_some());
-    let design = match is_trained(&cells_a) || is_trained(&cells_b) {
-        true => Design::TrainingRuns,
-        false => Design::Samples,
+    let design = if is_trained(&cells_a) || is_trained(&cells_b) {
+        Design::TrainingRuns
+    } else {
+        Design::Samples
     };
     Ok(Comparison {
         difference: contrast(design, scale(cells_a[0]), &paired_a, &paired_b),
@@ -96,7 +97,7 @@ pub fn compare(plan: &Plan, store: &Store, a: &str, b: &str) -> Result<Compariso
     })
 }
 
-/// The scale of a cell's scores.
+/// Returns the scale of a cell's scores.
 fn scale(cell: &Cell) -> Scale {
     Scale::new(cell.grader.profile().is_none())
 }
@@ -105,9 +106,10 @@ fn side(cells: &[&Cell], scores: &Scores) -> Side {
     let axes = cells[0].axes.iter().map(|(key, value)| format!("{key}={value}"));
     let seeds = cells.iter().map(|cell| cell.seed.to_string()).collect::<Vec<_>>().join(",");
     let scale = scale(cells[0]);
-    let mean = match cells.iter().all(|cell| cell.training.is_some()) {
-        true => crossed_score(scale, &scores.runs).map(|crossed| crossed.estimate()),
-        false => score_estimate(scale, &by_prompt(&scores.runs)),
+    let mean = if cells.iter().all(|cell| cell.training.is_some()) {
+        crossed_score(scale, &scores.runs).map(|crossed| crossed.estimate())
+    } else {
+        score_estimate(scale, &by_prompt(&scores.runs))
     };
     Side {
         label: axes.chain([format!("seeds={seeds}")]).collect::<Vec<_>>().join(" "),
@@ -117,14 +119,14 @@ fn side(cells: &[&Cell], scores: &Scores) -> Side {
     }
 }
 
-/// The cells of the one condition that `selection` names.
+/// Returns the cells of the one condition that `selection` names.
 fn select<'p>(plan: &'p Plan, selection: &str) -> Result<Vec<&'p Cell>, Error> {
     let error = |detail: String| -> Error {
         let mut axes =
             plan.axes.iter().map(|axis| format!("`{}` ({})", axis.key, axis.values.join(", ")));
         let axes = axes.by_ref().collect::<Vec<_>>().join(", ");
         ManifestError {
-            place: format!("`{selection}`"),
+            location: format!("`{selection}`"),
             excerpt: None,
             detail,
             hint: Some(format!("name values of axes, `AXIS=VALUE,AXIS=VALUE`; axes are {axes}")),
@@ -157,7 +159,7 @@ struct Scores {
     runs: Runs,
 }
 
-/// The scores of the pseudo-references of `cells`, which differ in their seed only.
+/// Returns the scores of the pseudo-references of `cells`, which differ in their seed only.
 fn scores(cells: &[&Cell], store: &Store) -> Result<Scores, Error> {
     let tasks = cells[0].tasks.tasks.iter();
     let prompts: Vec<PromptId> = tasks.map(|task| task.prompt.id.clone()).collect();

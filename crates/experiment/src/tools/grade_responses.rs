@@ -54,7 +54,7 @@ pub fn grade_responses(
     let benchmark = &tasks.name;
     let Some(own) = tasks.grader.profile() else {
         return Err(ManifestError {
-            place: "the command line".to_owned(),
+            location: "the command line".to_owned(),
             excerpt: None,
             detail: format!("`{benchmark}` is graded by a judge, not by comparing answers"),
             hint: Some("grade recorded verdicts with `--verdicts FILE`, or run a manifest".into()),
@@ -112,7 +112,7 @@ pub fn grade_responses(
 /// [`Error::Manifest`] if there is no such benchmark or setting.
 pub fn benchmark_settings(kind: &str, settings: &[String]) -> Result<BenchmarkSettings, Error> {
     let error = |detail: String, hint: Option<String>| ManifestError {
-        place: "the command line".to_owned(),
+        location: "the command line".to_owned(),
         excerpt: None,
         detail,
         hint,

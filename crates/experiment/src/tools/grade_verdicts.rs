@@ -58,7 +58,7 @@ pub fn grade_verdicts(
     let tasks = load(benchmark, files)?;
     if tasks.grader.profile().is_some() {
         return Err(ManifestError {
-            place: "the command line".to_owned(),
+            location: "the command line".to_owned(),
             excerpt: None,
             detail: format!("`{}` is graded by comparing answers, not by verdicts", tasks.name),
             hint: Some("grade responses with `--responses FILE`".to_owned()),

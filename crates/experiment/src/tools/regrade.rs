@@ -111,7 +111,7 @@ fn flipped(pairs: &[(f64, f64)]) -> u64 {
     pairs.iter().filter(changed).count() as u64
 }
 
-/// The numbers of two stages under the same keys.
+/// Returns the numbers of two stages under the same keys.
 fn pairs<T: DeserializeOwned>(
     store: &Store,
     before: &StageSpec,

@@ -94,9 +94,10 @@ pub(super) fn recomputed(
 ) -> Result<Vec<Vec<Vec<f32>>>, Error> {
     let mut groups = Vec::new();
     for EstimatedGroup { group, traces, .. } in estimated {
-        let drawn = group.rollouts.iter().zip(traces);
-        let drawn: Vec<_> = drawn.filter(|(rollout, _)| !rollout.token_ids.is_empty()).collect();
-        if drawn.is_empty() {
+        let sampled = group.rollouts.iter().zip(traces);
+        let sampled: Vec<_> =
+            sampled.filter(|(rollout, _)| !rollout.token_ids.is_empty()).collect();
+        if sampled.is_empty() {
             continue;
         }
         let sequence = |(rollout, trace): &(&Rollout, &RolloutTrace)| Sequence {
@@ -110,8 +111,8 @@ pub(super) fn recomputed(
         };
         groups.push(TrainedGroup {
             prompt: policy.model().prompt_tokens(&group.prompt)?,
-            rollouts: drawn.iter().map(|(rollout, _)| rollout.token_ids.clone()).collect(),
-            sequences: drawn.iter().map(sequence).collect(),
+            rollouts: sampled.iter().map(|(rollout, _)| rollout.token_ids.clone()).collect(),
+            sequences: sampled.iter().map(sequence).collect(),
         });
     }
     let mut found = learner.logprobs(&groups).into_iter();

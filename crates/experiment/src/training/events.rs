@@ -70,7 +70,7 @@ fn put_record(out: &mut Vec<u8>, data: &[u8]) {
     out.extend(masked_crc(data).to_le_bytes());
 }
 
-/// CRC-32C, rotated and shifted as the format requires.
+/// Returns the CRC-32C, rotated and shifted as the format requires.
 fn masked_crc(bytes: &[u8]) -> u32 {
     let mut crc = !0_u32;
     for byte in bytes {

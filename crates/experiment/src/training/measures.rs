@@ -153,7 +153,7 @@ pub(super) fn share(count: usize, of: usize) -> f64 {
     count as f64 / of.max(1) as f64
 }
 
-/// Sample standard deviation, with n - 1 in its denominator.
+/// Returns the sample standard deviation, with n - 1 in its denominator.
 fn standard_deviation(numbers: &[f64]) -> Option<f64> {
     let mean = mean(numbers)?;
     let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();

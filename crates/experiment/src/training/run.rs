@@ -160,12 +160,11 @@ impl<'c> TrainRun<'c, '_> {
         self.check_memory(&trainable, &model)?;
         let mut policy = LocalModel::new(model, self.session.options.generation);
         // After the last step no update follows, so the weights are enough.
-        let start = match from == last && checkpoints.steps()?.contains(&from) {
-            true => from,
-            false => {
-                let resumable = checkpoints.resumable_steps()?;
-                resumable.into_iter().rfind(|step| *step <= from).unwrap_or(0)
-            }
+        let start = if from == last && checkpoints.steps()?.contains(&from) {
+            from
+        } else {
+            let resumable = checkpoints.resumable_steps()?;
+            resumable.into_iter().rfind(|step| *step <= from).unwrap_or(0)
         };
         let optimizer = match start {
             0 => None,
@@ -259,7 +258,7 @@ impl<'c> TrainRun<'c, '_> {
             };
             step += 1;
             phases.time("weights", || {
-                let policy = Rc::get_mut(policy).expect("nobody holds it between steps");
+                let policy = Rc::get_mut(policy).expect("nothing holds it between steps");
                 self.take_weights(policy, learner.trainable(), step);
             });
             outcome.cost.seconds.extend(std::mem::take(&mut phases).into_seconds());

@@ -103,7 +103,7 @@ impl<'s> Step<'s, '_> {
         let prompts_per_step = self.training.settings.prompts_per_step as usize;
         prompts_of_step(self.cell.seed, tasks.len(), prompts_per_step, self.number)
             .into_iter()
-            .map(|place| &tasks[place])
+            .map(|index| &tasks[index])
             .collect()
     }
 
@@ -123,16 +123,17 @@ impl<'s> Step<'s, '_> {
         let mut phases = Phases::default();
         let mut count = Count::default();
         let tasks = self.tasks();
-        let rollouts = phases.time("rollouts", || self.draw(&tasks, policy, &mut count))?;
+        let rollouts = phases.time("rollouts", || self.sample(&tasks, policy, &mut count))?;
         let estimated = self.estimate(config, &tasks, rollouts, policy, &mut phases)?;
         if let Some(reason) = self.failed_calls(&estimated) {
             return Ok(StepEnd::Halted(reason));
         }
 
         let source = training.settings.old_logprobs.unwrap_or_else(|| {
-            match learner.trainable().device().has_kernels() {
-                true => OldLogprobs::Sampler,
-                false => OldLogprobs::Recompute,
+            if learner.trainable().device().has_kernels() {
+                OldLogprobs::Sampler
+            } else {
+                OldLogprobs::Recompute
             }
         });
         let old = match source {
@@ -229,7 +230,7 @@ impl<'s> Step<'s, '_> {
         Error::Step { label: self.cell.label(), step: self.number, source }
     }
 
-    fn draw(
+    fn sample(
         &self,
         tasks: &[&Task],
         policy: &LocalModel,
@@ -255,15 +256,15 @@ impl<'s> Step<'s, '_> {
         &self,
         config: &grpo::Config,
         tasks: &[&'t Task],
-        drawn: Vec<Vec<TracedRollout>>,
+        sampled: Vec<Vec<TracedRollout>>,
         policy: &LocalModel,
         phases: &mut Phases,
     ) -> Result<Vec<EstimatedGroup<'t>>, Error> {
         let Self { cell, session, .. } = *self;
         let (mut groups, mut traces) = (Vec::new(), Vec::new());
-        for (task, drawn) in tasks.iter().zip(drawn) {
+        for (task, sampled) in tasks.iter().zip(sampled) {
             let (rollouts, of_rollouts): (Vec<Rollout>, Vec<RolloutTrace>) =
-                drawn.into_iter().unzip();
+                sampled.into_iter().unzip();
             groups.push(Group { prompt: task.prompt.clone(), rollouts });
             traces.push(of_rollouts);
         }
@@ -271,16 +272,15 @@ impl<'s> Step<'s, '_> {
         let stage_prefix = self.stage_prefix();
         let estimation = Estimation { cell, session, policy, stage_prefix: &stage_prefix };
         let needs_reference = crate::plan::stages::needs_of(&cell.reward).reference;
-        let aggregates: Vec<Option<Aggregate>> = match needs_reference {
-            false => vec![None; groups.len()],
-            true => {
-                let mut made = phases.time("aggregate", || estimation.aggregates(&groups_of))?;
-                if made.iter().any(is_transient) {
-                    // What was answered is stored; what failed is asked once more.
-                    made = phases.time("aggregate", || estimation.aggregates(&groups_of))?;
-                }
-                made.into_iter().map(Some).collect()
+        let aggregates: Vec<Option<Aggregate>> = if needs_reference {
+            let mut made = phases.time("aggregate", || estimation.aggregates(&groups_of))?;
+            if made.iter().any(is_transient) {
+                // What was answered is stored; what failed is asked once more.
+                made = phases.time("aggregate", || estimation.aggregates(&groups_of))?;
             }
+            made.into_iter().map(Some).collect()
+        } else {
+            vec![None; groups.len()]
         };
         let references: BTreeMap<&PromptId, &PseudoReference> = groups
             .iter()
@@ -295,9 +295,10 @@ impl<'s> Step<'s, '_> {
         if rewards.iter().any(GroupReward::is_transient) {
             rewards = phases.time("reward", || estimation.rewards(&groups_of, &reference))?;
         }
-        let mut logprobs = match config.needs_reference() {
-            false => Vec::new(),
-            true => phases.time("kl-reference", || self.kl_reference(&groups, &traces))?,
+        let mut logprobs = if config.needs_reference() {
+            phases.time("kl-reference", || self.kl_reference(&groups, &traces))?
+        } else {
+            Vec::new()
         }
         .into_iter();
         let estimated = tasks.iter().zip(aggregates).zip(rewards);

@@ -78,9 +78,12 @@ impl TrainRun<'_, '_> {
             None => Ok(Ok(BTreeMap::new())),
             Some(losses) => {
                 let targets = self.targets_of(&losses.cell, policy)?;
-                Ok(targets.and_then(|targets| match targets.is_empty() {
-                    true => Err("no validation prompt has a pseudo-reference".to_owned()),
-                    false => Ok(targets),
+                Ok(targets.and_then(|targets| {
+                    if targets.is_empty() {
+                        Err("no validation prompt has a pseudo-reference".to_owned())
+                    } else {
+                        Ok(targets)
+                    }
                 }))
             }
         }

@@ -136,7 +136,7 @@ fn only_chosen_layers_are_adapted() {
     let tensors = weights.iter().map(|(name, (shape, values))| (&**name, &**shape, &**values));
     write_safetensors(&path, tensors).expect("writes");
     let found = logits(chosen.path());
-    assert!(found == logits(zeroed.path()), "to the bit");
+    assert!(found == logits(zeroed.path()), "bit-identical");
     assert!(found != sequence_logits(load(&llama_folder()).decoder(), &TOKENS));
 
     let named = adapter(&[("layers_to_transform", json!(2)), ("layers_pattern", json!("layers"))]);

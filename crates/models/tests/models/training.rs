@@ -48,7 +48,7 @@ fn new_adapters_do_not_change_the_output_and_learn() {
     let tokens = tokens();
     let graph = trainable.graph(0);
     let before = sequence_logits(model.decoder(), &tokens);
-    assert!(sequence_logits(graph.decoder(), &tokens) == before, "to the bit");
+    assert!(sequence_logits(graph.decoder(), &tokens) == before, "bit-identical");
     let mut attention = SegmentAttention::sequences([tokens.len()]);
     let hidden = graph.decoder().forward(&tokens, &attention.positions(), &mut attention);
     let (logprobs, _) = graph.decoder().token_logprobs(&hidden, &Targets::new(tokens.clone()));
@@ -89,7 +89,7 @@ fn a_pass_over_groups_gives_the_log_probabilities_of_the_scorer() {
     let local = LocalModel::new(model, GenerationOptions::default());
     let scores = local.score(&requests).expect("scores");
     let scored: Vec<f32> = scores.into_iter().flat_map(|score| score.logprobs).collect();
-    assert!(logprobs == scored, "to the bit: one forward implementation");
+    assert!(logprobs == scored, "bit-identical: one forward implementation");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn full_training_starts_from_the_model() {
     assert!(names.contains(&"model.layers.3.self_attn.k_proj.weight"));
     let tokens = tokens();
     let rows = sequence_logits(trainable.merged()[0].decoder(), &tokens);
-    assert!(rows == sequence_logits(model.decoder(), &tokens), "to the bit");
+    assert!(rows == sequence_logits(model.decoder(), &tokens), "bit-identical");
 }
 
 fn changed_adapter(file: &str, change: impl Fn(String) -> String) -> String {

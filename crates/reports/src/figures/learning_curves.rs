@@ -191,10 +191,8 @@ fn read(
                 Content::Chosen(steps.collect())
             }
         };
-        let is_bound = match has_bounds {
-            true => !sees_labels[i].is_empty(),
-            false => bounds.contains(&trained_on[i]),
-        };
+        let is_bound =
+            if has_bounds { !sees_labels[i].is_empty() } else { bounds.contains(&trained_on[i]) };
         Some((order, Row { panel, is_bound, name: names[i].clone(), content }))
     };
     let mut rows: Vec<(usize, Row)> = (0..names.len()).filter_map(row).collect();
@@ -297,11 +295,10 @@ impl Panel {
         for line in &self.lines {
             let style = line.color.stroke_width(2 * scale);
             let points: Vec<_> = line.points.iter().map(|point| (point.step, point.mean)).collect();
-            let drawn = match line.is_dashed {
-                true => chart
-                    .draw_series(DashedLineSeries::new(points, px(6), px(4), style))
-                    .map(|_| ()),
-                false => chart.draw_series(LineSeries::new(points, style)).map(|_| ()),
+            let drawn = if line.is_dashed {
+                chart.draw_series(DashedLineSeries::new(points, px(6), px(4), style)).map(|_| ())
+            } else {
+                chart.draw_series(LineSeries::new(points, style)).map(|_| ())
             };
             drawn.map_err(text)?;
             let is_chosen = |point: &&Point| line.chosen.contains(&point.step);
@@ -387,7 +384,7 @@ mod tests {
     use crate::table::Table;
 
     #[test]
-    fn trainings_that_differ_in_an_axis_alone_have_lines_of_their_own() {
+    fn training_runs_that_differ_in_an_axis_alone_have_lines_of_their_own() {
         let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
         let mut table = Table::new("training_scores", "");
         table.text("train.schedule.learning-rate", texts(&["0.1", "0.1", "0.2", "0.2", "0.1"]));

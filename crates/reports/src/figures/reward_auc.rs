@@ -1,4 +1,4 @@
-//! How well each reward separates right rollouts from wrong ones, by aggregator, at the largest
+//! Separation of right rollouts from wrong ones by each reward, by aggregator, at the largest
 //! group size: the area under the ROC curve within groups, or for rubrics the correlation of reward
 //! and score within groups.
 

@@ -38,8 +38,9 @@ pub(super) fn draw(setting: &str, rows: &[ScoreRow], folder: &Path) -> Result<Fi
 /// Returns the score, with the share of prompts scored if it is below 1.
 fn text(row: &ScoreRow) -> String {
     let score = format_number(row.score);
-    match row.coverage < 1.0 {
-        true => format!("{score} ({:.0} % scored)", 100.0 * row.coverage),
-        false => score,
+    if row.coverage < 1.0 {
+        format!("{score} ({:.0} % scored)", 100.0 * row.coverage)
+    } else {
+        score
     }
 }

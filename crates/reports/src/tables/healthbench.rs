@@ -63,10 +63,8 @@ fn checked(
 ) -> CheckedResponse {
     let record = evidence.prompt(cell, prompt.as_str());
     let judged = evidence.grade(cell, prompt.as_str()).map(items).unwrap_or_default();
-    let items = match judged.is_empty() {
-        true => rubrics.get(prompt).cloned().unwrap_or_default(),
-        false => judged,
-    };
+    let items =
+        if judged.is_empty() { rubrics.get(prompt).cloned().unwrap_or_default() } else { judged };
     let tags: BTreeSet<String> =
         record.tags.iter().map(|(key, value)| format!("{key}:{value}")).collect();
     CheckedResponse { items, tags }

@@ -59,17 +59,16 @@ pub(super) fn rank(rows: &mut [Row<'_>], family: &[usize]) {
     if ranked.is_empty() || (ranked.len() == 1 && num_methods > 1) {
         return;
     }
-    let compared: Vec<ConditionScores> = match ranked.iter().all(|&i| is_whole(&rows[i].scored)) {
-        true => ranked.iter().map(|&i| rows[i].scored.clone()).collect(),
-        false => {
-            let common = common_prompts(ranked.iter().map(|&i| &rows[i].scored));
-            let common: Vec<PromptId> = common.into_iter().cloned().collect();
-            if common.len() < MIN_PROMPTS {
-                return leave_out(rows, &mut ranked, "partial coverage", |_| true);
-            }
-            let common: Vec<&PromptId> = common.iter().collect();
-            ranked.iter().map(|&i| rows[i].scored.over(&common)).collect()
+    let compared: Vec<ConditionScores> = if ranked.iter().all(|&i| is_whole(&rows[i].scored)) {
+        ranked.iter().map(|&i| rows[i].scored.clone()).collect()
+    } else {
+        let common = common_prompts(ranked.iter().map(|&i| &rows[i].scored));
+        let common: Vec<PromptId> = common.into_iter().cloned().collect();
+        if common.len() < MIN_PROMPTS {
+            return leave_out(rows, &mut ranked, "partial coverage", |_| true);
         }
+        let common: Vec<&PromptId> = common.iter().collect();
+        ranked.iter().map(|&i| rows[i].scored.over(&common)).collect()
     };
     let means: Vec<f64> = compared.iter().filter_map(ConditionScores::mean).collect();
     let best = (0..means.len()).max_by(|&a, &b| means[a].total_cmp(&means[b]));

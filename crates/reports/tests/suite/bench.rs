@@ -82,12 +82,12 @@ impl Bench {
         self.report_from(axes, 1)
     }
 
-    /// The same from several threads at once.
+    /// Writes the report from several threads at once.
     pub(crate) fn report_from(&self, axes: &[&str], num_writers: usize) -> Result<(), Error> {
         self.report_plan(axes, num_writers, |_| ())
     }
 
-    /// The same of a plan that `change` changes.
+    /// Writes the report of a plan that `change` changes.
     pub(crate) fn report_plan(
         &self,
         axes: &[&str],

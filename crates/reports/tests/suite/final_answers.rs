@@ -71,7 +71,7 @@ fn outcome(aggregator: &str, prompt: usize) -> (AggregateOutcome, Option<&'stati
     }
 }
 
-/// Whether each rollout matches the pseudo-reference; a judge fails on one of synthesis.
+/// Rewards for a match with the pseudo-reference; a judge fails on one of synthesis.
 fn matches(aggregator: &str, prompt: usize) -> Vec<RewardValue> {
     let reference = outcome(aggregator, prompt).1;
     let value = |index: usize| match (reference, aggregator, prompt, index) {
@@ -88,7 +88,7 @@ fn bench() -> Bench {
     bench_of(|_| ())
 }
 
-/// The same with rollouts that `change` changes.
+/// Creates the bench with rollouts that `change` changes.
 fn bench_of(change: fn(&mut RolloutRecord)) -> Bench {
     let bench = Bench::new();
     let each = |record: &dyn Fn(usize, u32) -> GradeRecord| {

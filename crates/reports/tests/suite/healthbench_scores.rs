@@ -58,7 +58,7 @@ fn graded(number: usize, example: &Example) -> GradeRecord {
     GradeRecord { label: String::new(), judged: judged.collect(), ..grade(number, score, None) }
 }
 
-/// One condition: every example with one rollout, which is also the pseudo-reference.
+/// A condition: every example with one rollout, which is also the pseudo-reference.
 fn bench(examples: &[Example]) -> Bench {
     let bench = Bench::new();
     let numbered = || examples.iter().enumerate();

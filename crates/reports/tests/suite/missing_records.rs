@@ -9,7 +9,7 @@ use crate::bench::{
 
 const NAME: &str = "missing";
 
-/// What of the second prompt is there.
+/// Records of the second prompt that are there.
 #[derive(Clone, Copy, PartialEq)]
 enum Second {
     Rollouts,

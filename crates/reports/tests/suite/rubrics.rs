@@ -33,9 +33,10 @@ fn graded(prompt: usize, verdicts: &[Verdict]) -> GradeRecord {
         .map(|((tag, points), answer)| verdict(&format!("about {tag}"), *points, tag, *answer))
         .collect();
     let achieved = items.iter().zip(verdicts).filter(|(_, verdict)| **verdict == MET);
-    let score = match verdicts.contains(&FAILED) {
-        true => Score::Unscored("1 of 1 verdicts failed: refused".to_owned()),
-        false => Score::Scored(achieved.map(|((_, points), _)| points).sum::<f64>() / 10.0),
+    let score = if verdicts.contains(&FAILED) {
+        Score::Unscored("1 of 1 verdicts failed: refused".to_owned())
+    } else {
+        Score::Scored(achieved.map(|((_, points), _)| points).sum::<f64>() / 10.0)
     };
     GradeRecord { label: String::new(), judged, ..grade(prompt, score, None) }
 }

@@ -58,7 +58,7 @@ fn stages(bench: &Bench, name: &str, num_right: usize) -> CellStages {
     }
 }
 
-/// The training of one cell; `choice` is the step that early stopping chose.
+/// The training run of one cell; `choice` is the step that early stopping chose.
 fn training(bench: &Bench, name: &str, right: [usize; 3], choice: Option<u64>) -> TrainingRecord {
     let step = |&step: &u64| {
         let measures = BTreeMap::from([(StepMeasure::LearningRate, 2e-4)]);
@@ -362,6 +362,31 @@ fn trained_policies_are_compared_over_runs_and_prompts() {
     {
         assert!(p(name, "p") <= p(name, "p_holm") && p(name, "p_holm") <= 1.0);
         assert!(p(name, "low") < p(name, "difference") && p(name, "difference") < p(name, "high"));
+    }
+}
+
+#[test]
+fn measures_of_steps_keep_their_panels_when_a_plan_has_several_benchmarks() {
+    let bench = bench([1, 1], None);
+    let measure = StepMeasure::RewardMean;
+    let steps = |benchmark: &str| {
+        let step = TrainStepRecord { step: 1, measures: BTreeMap::from([(measure, 0.5)]) };
+        bench.stage("train-steps", benchmark, &[(step_key(1), step)])
+    };
+    let [sums, words] = ["sums", "words"].map(steps);
+    bench.change(|cell| {
+        let training = cell.training.as_mut().expect("trained");
+        training.steps = sums.clone();
+        if cell.reward_sees_labels {
+            training.steps = words.clone();
+            cell.benchmark = "words".to_owned();
+        }
+    });
+    bench.report(&["reward"]).unwrap();
+    let figure = bench.read("figures/training-steps.svg");
+    for benchmark in ["sums", "words"] {
+        let title = format!("{benchmark}, {}", measure.label());
+        assert!(figure.contains(&title), "`{title}` is not in {figure}");
     }
 }
 

@@ -226,7 +226,7 @@ impl Settings for Config {
 }
 
 impl Config {
-    /// How the rewards of a group become advantages.
+    /// Turns the rewards of a group into advantages.
     pub fn normalization(&self) -> Normalization {
         Normalization { std: self.std, baseline: self.baseline }
     }

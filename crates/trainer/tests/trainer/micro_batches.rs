@@ -23,7 +23,7 @@ fn check(objective: &dyn Objective, case: &Case, micro_batch: usize) {
         metrics = metrics.merged(share.metrics);
     }
     assert!((loss - whole.loss).abs() < LOSS_TOLERANCE, "{loss} {}", whole.loss);
-    assert_eq!(gradient, whole.gradient, "to the bit");
+    assert_eq!(gradient, whole.gradient, "bit-identical");
     assert_eq!(metrics.num_tokens, whole.metrics.num_tokens);
     assert_eq!(metrics.clip_fraction(), whole.metrics.clip_fraction());
     let [found, expected] = [metrics, whole.metrics].map(|m| m.from_reference.k3().unwrap_or(0.0));

@@ -1,4 +1,4 @@
-//! A laboratory for tests: a scripted model, a folder, a manifest.
+//! A workspace for tests: a scripted model, a folder, a manifest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,33 +18,33 @@ use preceptor_files::{Files, Hub, Places, SamplingDefaults};
 use preceptor_store::Store;
 use preceptor_testkit::ScriptedModel;
 
-/// Answers by what is asked: rollouts from 0 to 3 by their stream, and whatever form an anchor's or a
-/// judge's prompt wants, decided by a draw from what was read.
+/// Answers by what is asked: rollouts from 0 to 3 by their stream, and the form that the prompt of an
+/// anchor or a judge wants, seeded by the question.
 fn answer(prompt: &Prompt, rollout: RolloutSeed) -> String {
     let text = prompt.question_text();
-    let drawn = Seed::root(0).derive(&text).derive_index(u64::from(rollout.index));
+    let seed = Seed::root(0).derive(&text).derive_index(u64::from(rollout.index));
     let id = prompt.id.as_str();
     if id.contains("/synthesis/") {
         format!(
             "## Summary\n\n-\n\n## Unified response\n\nIt is \\boxed{{{}}}.",
-            drawn.draw_below(5)
+            seed.draw_below(5)
         )
     } else if id.ends_with("/self-bon") {
-        format!("Response {}", 1 + drawn.draw_below(2))
+        format!("Response {}", 1 + seed.draw_below(2))
     } else if text.contains("criteria_met") {
-        format!("{{\"explanation\": \"\", \"criteria_met\": {}}}", drawn.draw_below(2) == 0)
+        format!("{{\"explanation\": \"\", \"criteria_met\": {}}}", seed.draw_below(2) == 0)
     } else if text.contains("<rubric>") {
         let criterion =
-            |i: u64| format!("<criterion>point {i} of {}</criterion>", drawn.draw_below(9));
+            |i: u64| format!("<criterion>point {i} of {}</criterion>", seed.draw_below(9));
         format!("<rubric>{}</rubric>", (0..5).map(criterion).collect::<String>())
     } else if text.contains("\"answer\"") {
-        format!("{{\"reason\": \"\", \"answer\": {}}}", drawn.draw_below(2) == 0)
+        format!("{{\"reason\": \"\", \"answer\": {}}}", seed.draw_below(2) == 0)
     } else {
         format!(r"I think it is \boxed{{{}}}.", rollout.seed.draw_below(4))
     }
 }
 
-/// One number for each word, from everything that was read.
+/// Returns a log-probability for each word, from everything that was read.
 fn logprobs(prompt: &Prompt, continuation: &Continuation) -> Vec<f32> {
     let read = Seed::root(0).derive(&prompt.question_text());
     let number = |(i, word): (usize, &str)| {
@@ -105,7 +105,7 @@ pub(crate) struct ScriptedHost {
     sampling: BTreeMap<String, SamplingDefaults>,
     /// Free memory, in models.
     pub(crate) num_free: Option<u64>,
-    /// Which calls of the model called `judge` fail.
+    /// Calls of the model called `judge` that fail.
     pub(crate) failing: Option<fn(&Prompt, Seed) -> Option<CallFailureKind>>,
 }
 
@@ -137,20 +137,20 @@ impl ModelLoader for ScriptedHost {
 }
 
 /// A temporary folder with a store and whatever files a test writes.
-pub(crate) struct Laboratory {
+pub(crate) struct Workspace {
     folder: tempfile::TempDir,
     pub(crate) host: ScriptedHost,
 }
 
-impl Laboratory {
+impl Workspace {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut laboratory = Self { folder, host: ScriptedHost::default() };
-        let files = laboratory.files();
+        let mut workspace = Self { folder, host: ScriptedHost::default() };
+        let files = workspace.files();
         let models = files.registry().models.iter();
-        laboratory.host.sampling =
+        workspace.host.sampling =
             models.map(|(name, entry)| (name.clone(), entry.sampling)).collect();
-        laboratory
+        workspace
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -194,11 +194,11 @@ impl Laboratory {
         text.replace(&self.folder.path().display().to_string(), "[dir]")
     }
 
-    /// Lets the data set `name` be the file at `place` below the data folder, too.
-    pub(crate) fn register_data(&self, name: &str, place: &str) {
+    /// Registers the file at `path` below the data folder as the data set `name`.
+    pub(crate) fn register_data(&self, name: &str, path: &str) {
         let known = fs::read_to_string(self.path("config/data.toml")).unwrap_or_default();
         let entry = format!(
-            "[{name}]\nsummary = \"s\"\nlicense = \"l\"\n[[{name}.sources]]\nfile = \"{place}\"\n"
+            "[{name}]\nsummary = \"s\"\nlicense = \"l\"\n[[{name}.sources]]\nfile = \"{path}\"\n"
         );
         self.write("config/data.toml", &(known + &entry));
     }
