@@ -110,11 +110,11 @@ pub enum WeightMut<'a> {
         /// The matrix `[out, in]`.
         linear: &'a mut Linear,
     },
-    /// The weight of a norm.
+    /// The weight of a norm, or a bias.
     Vector {
         /// The name in the checkpoint.
         name: String,
-        /// `[d]`.
+        /// `[d]`; a bias is as long as its product is wide.
         tensor: &'a mut Tensor<1>,
     },
 }

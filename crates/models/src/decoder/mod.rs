@@ -2,9 +2,9 @@
 
 mod families;
 mod interface;
+mod layer_vectors;
 mod loader;
 mod lora;
-mod norms;
 mod products;
 mod rope_config;
 mod sizes;
@@ -16,9 +16,9 @@ pub use families::llama::LlamaConfig;
 pub use families::qwen3::Qwen3Config;
 pub use families::{FAMILIES, Family};
 pub use interface::{Decoder, DecoderSpec, WeightMut};
+pub use layer_vectors::{LayerVector, LayerVectors, Slot, Width};
 pub use lora::LoraConfig;
 pub(crate) use lora::ends_with_name;
-pub use norms::{LayerNorms, Norm, Slot};
 pub use products::{ProductParts, Products};
 pub use rope_config::{RopeConfig, RopeScaling};
 pub use sizes::{SizeDefaults, Sizes};

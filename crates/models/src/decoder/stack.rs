@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::interface::{Decoder, DecoderSpec, WeightMut};
+use super::layer_vectors::{LayerVector, LayerVectors, Slot};
 use super::loader::Loader;
-use super::norms::{LayerNorms, Norm, Slot};
 use super::products::{ProductParts, Products};
 use super::sizes::{Sizes, layer_name};
 use crate::attention::Attend;
@@ -21,13 +21,13 @@ use crate::format::WeightSource;
 use crate::ops::{Linear, Targets};
 use crate::{Device, Error, ops};
 
-/// A layer: its products and its norms.
+/// A layer: its products and its vectors.
 #[derive(Clone, Debug)]
-pub struct Layer<N> {
+pub struct Layer<V> {
     /// The products.
     pub products: Products<Linear>,
-    /// The norms' weights.
-    pub norms: N,
+    /// The weights of its norms, and its biases.
+    pub vectors: V,
 }
 
 /// The layers of a family.
@@ -35,8 +35,8 @@ pub trait Layers: Clone + Serialize + Send + Sync + 'static {
     /// The values that depend only on the positions of a pass's rows.
     type Positions;
 
-    /// The norms of a layer.
-    type Norms: LayerNorms;
+    /// The vectors of a layer.
+    type Vectors: LayerVectors;
 
     /// Returns the sizes.
     fn sizes(&self) -> &Sizes;
@@ -55,7 +55,7 @@ pub trait Layers: Clone + Serialize + Send + Sync + 'static {
     /// Applies a layer to hidden states, `[r, d]` to `[r, d]`.
     fn forward(
         &self,
-        layer: &Layer<Self::Norms>,
+        layer: &Layer<Self::Vectors>,
         index: usize,
         x_rd: Tensor<2>,
         positions: &Self::Positions,
@@ -88,7 +88,7 @@ pub struct Stack<L: Layers> {
     /// Token embeddings, `[v, d]`.
     pub embedding: Linear,
     /// The layers.
-    pub layers: Vec<Layer<L::Norms>>,
+    pub layers: Vec<Layer<L::Vectors>>,
     /// Norm after the last layer, `[d]`.
     pub norm: Tensor<1>,
     /// Output matrix `[v, d]`; none where the embedding is tied.
@@ -122,12 +122,12 @@ impl<L: Layers> Stack<L> {
                 gate_up: load(&parts.gate_up)?,
                 down: load(&parts.down)?,
             };
-            let norms = L::Norms::load(|norm: &Norm| {
-                let len = if norm.is_per_head { sizes.head_dim } else { d };
+            let vectors = L::Vectors::load(|vector: &LayerVector| {
+                let len = vector.width.len(sizes);
                 num_parameters += len;
-                loader.vector(&layer_name(index, norm.name), len)
+                loader.vector(&layer_name(index, vector.name), len)
             })?;
-            layers.push(Layer { products, norms });
+            layers.push(Layer { products, vectors });
         }
         let head = if config.has_tied_embeddings() {
             None
@@ -220,7 +220,7 @@ impl<L: Layers> Decoder for Stack<L> {
         let matrix = |parts: Vec<(String, usize)>, linear| WeightMut::Matrix { parts, linear };
         let mut weights =
             vec![matrix(vec![(EMBEDDING.to_owned(), sizes.vocab_size)], &mut self.embedding)];
-        for (index, Layer { products, norms }) in self.layers.iter_mut().enumerate() {
+        for (index, Layer { products, vectors }) in self.layers.iter_mut().enumerate() {
             let Products { qkv, output, gate_up, down } = products;
             let parts = sizes.products(index);
             let products = [
@@ -229,17 +229,17 @@ impl<L: Layers> Decoder for Stack<L> {
                 (Slot::BeforeDown, parts.gate_up, gate_up),
                 (Slot::AfterDown, parts.down, down),
             ];
-            let mut norms = norms.weights_mut();
-            let mut push_norms = |weights: &mut Vec<_>, slot: Slot| {
-                for (norm, tensor) in norms.extract_if(.., |(norm, _)| norm.slot == slot) {
-                    let name = layer_name(index, norm.name);
+            let mut vectors = vectors.tensors_mut();
+            let mut push_vectors = |weights: &mut Vec<_>, slot: Slot| {
+                for (vector, tensor) in vectors.extract_if(.., |(vector, _)| vector.slot == slot) {
+                    let name = layer_name(index, vector.name);
                     weights.push(WeightMut::Vector { name, tensor });
                 }
             };
-            push_norms(&mut weights, Slot::BeforeQkv);
+            push_vectors(&mut weights, Slot::BeforeQkv);
             for (slot, parts, linear) in products {
                 weights.push(matrix(parts.parts, linear));
-                push_norms(&mut weights, slot);
+                push_vectors(&mut weights, slot);
             }
         }
         weights.push(WeightMut::Vector { name: NORM.to_owned(), tensor: &mut self.norm });
@@ -328,7 +328,7 @@ mod tests {
                 "mlp.up_proj",
                 "mlp.down_proj",
             ]
-            .map(|part| layer_name(index, part))
+            .map(|part| layer_name(index, &format!("{part}.weight")))
         };
         let mut expected = vec![EMBEDDING.to_owned()];
         expected.extend([layer(0), layer(1)].concat());

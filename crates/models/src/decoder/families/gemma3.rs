@@ -25,7 +25,7 @@ use super::family::Family;
 use super::gguf_checks::{check_metadata, rope_scaling_from_gguf};
 use crate::attention::{Attend, AttentionShape};
 use crate::decoder::interface::Decoder;
-use crate::decoder::norms::layer_norms;
+use crate::decoder::layer_vectors::layer_vectors;
 use crate::decoder::rope_config::{RopeConfig, RopeScaling};
 use crate::decoder::sizes::{SizeDefaults, Sizes};
 use crate::decoder::stack::{Layer, Layers, Stack};
@@ -196,22 +196,22 @@ pub struct Gemma3Angles {
     local: RopeAngles,
 }
 
-layer_norms! {
+layer_vectors! {
     /// The norms of a Gemma 3 layer.
-    pub struct Gemma3Norms {
-        input: hidden("input_layernorm", BeforeQkv),
-        query: head("self_attn.q_norm", BeforeOutput),
-        key: head("self_attn.k_norm", BeforeOutput),
-        post_attention: hidden("post_attention_layernorm", BeforeGateUp),
-        pre_feedforward: hidden("pre_feedforward_layernorm", BeforeGateUp),
-        post_feedforward: hidden("post_feedforward_layernorm", AfterDown),
+    pub struct Gemma3Vectors {
+        input: Hidden("input_layernorm.weight", BeforeQkv),
+        query: Head("self_attn.q_norm.weight", BeforeOutput),
+        key: Head("self_attn.k_norm.weight", BeforeOutput),
+        post_attention: Hidden("post_attention_layernorm.weight", BeforeGateUp),
+        pre_feedforward: Hidden("pre_feedforward_layernorm.weight", BeforeGateUp),
+        post_feedforward: Hidden("post_feedforward_layernorm.weight", AfterDown),
     }
 }
 
 impl Layers for Gemma3Config {
     type Positions = Gemma3Angles;
 
-    type Norms = Gemma3Norms;
+    type Vectors = Gemma3Vectors;
 
     fn sizes(&self) -> &Sizes {
         &self.sizes
@@ -234,13 +234,13 @@ impl Layers for Gemma3Config {
 
     fn forward(
         &self,
-        layer: &Layer<Gemma3Norms>,
+        layer: &Layer<Gemma3Vectors>,
         index: usize,
         x_rd: Tensor<2>,
         angles: &Gemma3Angles,
         attend: &mut dyn Attend,
     ) -> Tensor<2> {
-        let Layer { products, norms } = layer;
+        let Layer { products, vectors } = layer;
         let (angles, window) = if self.is_local[index] {
             (&angles.local, Some(self.window))
         } else {
@@ -253,14 +253,14 @@ impl Layers for Gemma3Config {
             scale: (1.0 / self.query_scalar.sqrt()) as f32,
             window,
         };
-        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &norms.input));
-        let q = rope(&head_norm(self, q, &norms.query), angles);
-        let k = rope(&head_norm(self, k, &norms.key), angles);
+        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &vectors.input));
+        let q = rope(&head_norm(self, q, &vectors.query), angles);
+        let k = rope(&head_norm(self, k, &vectors.key), angles);
         let mixed = products.output.forward(&attend.attend(index, &shape, &q, &k, &v));
-        let x_rd = add(x_rd, self.norm(&mixed, &norms.post_attention));
-        let normed = self.norm(&x_rd, &norms.pre_feedforward);
+        let x_rd = add(x_rd, self.norm(&mixed, &vectors.post_attention));
+        let normed = self.norm(&x_rd, &vectors.pre_feedforward);
         let activated = gated(&products.gate_up.forward(&normed), Activation::GeluTanh);
-        add(x_rd, self.norm(&products.down.forward(&activated), &norms.post_feedforward))
+        add(x_rd, self.norm(&products.down.forward(&activated), &vectors.post_feedforward))
     }
 
     fn norm(&self, x_rd: &Tensor<2>, weight_d: &Tensor<1>) -> Tensor<2> {

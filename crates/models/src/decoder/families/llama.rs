@@ -20,7 +20,7 @@ use super::family::Family;
 use super::gguf_checks::{check_metadata, rope_scaling_from_gguf};
 use crate::attention::Attend;
 use crate::decoder::interface::Decoder;
-use crate::decoder::norms::layer_norms;
+use crate::decoder::layer_vectors::layer_vectors;
 use crate::decoder::rope_config::{RopeConfig, RopeScaling};
 use crate::decoder::sizes::{SizeDefaults, Sizes};
 use crate::decoder::stack::{Layer, Layers, Stack};
@@ -89,18 +89,18 @@ impl LlamaConfig {
     }
 }
 
-layer_norms! {
+layer_vectors! {
     /// The norms of a Llama layer.
-    pub struct LlamaNorms {
-        input: hidden("input_layernorm", BeforeQkv),
-        post_attention: hidden("post_attention_layernorm", BeforeGateUp),
+    pub struct LlamaVectors {
+        input: Hidden("input_layernorm.weight", BeforeQkv),
+        post_attention: Hidden("post_attention_layernorm.weight", BeforeGateUp),
     }
 }
 
 impl Layers for LlamaConfig {
     type Positions = RopeAngles;
 
-    type Norms = LlamaNorms;
+    type Vectors = LlamaVectors;
 
     fn sizes(&self) -> &Sizes {
         &self.sizes
@@ -116,18 +116,18 @@ impl Layers for LlamaConfig {
 
     fn forward(
         &self,
-        layer: &Layer<LlamaNorms>,
+        layer: &Layer<LlamaVectors>,
         index: usize,
         x_rd: Tensor<2>,
         angles: &RopeAngles,
         attend: &mut dyn Attend,
     ) -> Tensor<2> {
-        let Layer { products, norms } = layer;
-        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &norms.input));
+        let Layer { products, vectors } = layer;
+        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &vectors.input));
         let shape = plain_attention(&self.sizes);
         let mixed = attend.attend(index, &shape, &rope(&q, angles), &rope(&k, angles), &v);
         let x_rd = add(x_rd, products.output.forward(&mixed));
-        let normed = self.norm(&x_rd, &norms.post_attention);
+        let normed = self.norm(&x_rd, &vectors.post_attention);
         let activated = gated(&products.gate_up.forward(&normed), Activation::Silu);
         add(x_rd, products.down.forward(&activated))
     }

@@ -15,7 +15,7 @@ use super::family::Family;
 use super::gguf_checks::{check_metadata, rope_scaling_from_gguf};
 use crate::attention::Attend;
 use crate::decoder::interface::Decoder;
-use crate::decoder::norms::layer_norms;
+use crate::decoder::layer_vectors::layer_vectors;
 use crate::decoder::rope_config::RopeConfig;
 use crate::decoder::sizes::{SizeDefaults, Sizes};
 use crate::decoder::stack::{Layer, Layers, Stack};
@@ -85,20 +85,20 @@ impl Qwen3Config {
     }
 }
 
-layer_norms! {
+layer_vectors! {
     /// The norms of a Qwen 3 layer.
-    pub struct Qwen3Norms {
-        input: hidden("input_layernorm", BeforeQkv),
-        query: head("self_attn.q_norm", BeforeOutput),
-        key: head("self_attn.k_norm", BeforeOutput),
-        post_attention: hidden("post_attention_layernorm", BeforeGateUp),
+    pub struct Qwen3Vectors {
+        input: Hidden("input_layernorm.weight", BeforeQkv),
+        query: Head("self_attn.q_norm.weight", BeforeOutput),
+        key: Head("self_attn.k_norm.weight", BeforeOutput),
+        post_attention: Hidden("post_attention_layernorm.weight", BeforeGateUp),
     }
 }
 
 impl Layers for Qwen3Config {
     type Positions = RopeAngles;
 
-    type Norms = Qwen3Norms;
+    type Vectors = Qwen3Vectors;
 
     fn sizes(&self) -> &Sizes {
         &self.sizes
@@ -114,19 +114,19 @@ impl Layers for Qwen3Config {
 
     fn forward(
         &self,
-        layer: &Layer<Qwen3Norms>,
+        layer: &Layer<Qwen3Vectors>,
         index: usize,
         x_rd: Tensor<2>,
         angles: &RopeAngles,
         attend: &mut dyn Attend,
     ) -> Tensor<2> {
-        let Layer { products, norms } = layer;
-        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &norms.input));
-        let q = rope(&head_norm(self, q, &norms.query), angles);
-        let k = rope(&head_norm(self, k, &norms.key), angles);
+        let Layer { products, vectors } = layer;
+        let [q, k, v] = split_qkv(self, products, &self.norm(&x_rd, &vectors.input));
+        let q = rope(&head_norm(self, q, &vectors.query), angles);
+        let k = rope(&head_norm(self, k, &vectors.key), angles);
         let mixed = attend.attend(index, &plain_attention(&self.sizes), &q, &k, &v);
         let x_rd = add(x_rd, products.output.forward(&mixed));
-        let normed = self.norm(&x_rd, &norms.post_attention);
+        let normed = self.norm(&x_rd, &vectors.post_attention);
         let activated = gated(&products.gate_up.forward(&normed), Activation::Silu);
         add(x_rd, products.down.forward(&activated))
     }
