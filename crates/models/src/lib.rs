@@ -33,9 +33,9 @@ pub use attention::{
     SlotKvCache, Span, TensorKvCache,
 };
 pub use decoder::{
-    Decoder, DecoderSpec, FAMILIES, Family, Gemma3Config, Layer, LayerNorms, Layers, LlamaConfig,
-    LoraConfig, Norm, ProductParts, Products, Qwen3Config, RopeConfig, RopeScaling, SizeDefaults,
-    Sizes, Slot, Stack, WeightMut,
+    Decoder, DecoderSpec, FAMILIES, Family, Gemma3Config, Layer, LayerVector, LayerVectors, Layers,
+    LlamaConfig, LoraConfig, ProductParts, Products, Qwen2Config, Qwen3Config, RopeConfig,
+    RopeScaling, SizeDefaults, Sizes, Slot, Stack, WeightMut, Width,
 };
 pub use device::{Device, Precision};
 pub use error::Error;

@@ -36,7 +36,8 @@ struct Tolerances {
     logits: f64,
     /// Tolerance of losses: relative in single precision; else absolute, because some are near 0.
     loss: f64,
-    /// Relative tolerance of gradient norms.
+    /// Relative tolerance of gradient norms. In narrow formats a token near its bound may be clipped in one
+    /// and not in the other, which alone moves the norm of a weight by up to 0.15.
     gradient_norm: f64,
     /// Absolute tolerance of a rollout's log-probability after an update. Adam's first step follows the
     /// gradient's sign, so the rounding of gradients near zero shows; too much in narrow formats, which
@@ -54,7 +55,7 @@ impl Tolerances {
         let precision = model.device().precision();
         let [logits, loss, gradient_norm, greedy, clipped] = match precision {
             Precision::Single => [1e-4, 1e-4, 1e-3, 0.0, 1e-9],
-            Precision::Tf32 | Precision::F16 => [0.1, 0.02, 0.1, 0.1, 0.15],
+            Precision::Tf32 | Precision::F16 => [0.1, 0.02, 0.2, 0.1, 0.15],
             Precision::Bf16 => [0.8, 0.15, 0.4, 0.3, 0.3],
         };
         let after_update = (precision == Precision::Single).then_some(2e-2);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use preceptor_files::{FileState, FileStatus, Files, Places};
 use serde_json::json;
 
-use crate::commands::files::{FilesCommand, exit_code, print_states, reported, state_name};
+use crate::commands::files::{FilesCommand, Row, exit_code, print_states, reported, state_name};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -19,10 +19,12 @@ pub(crate) fn data(command: &FilesCommand, output: &Output) -> Result<ExitCode, 
             let mut rows = Vec::new();
             for name in names {
                 let status = used(files.data_status(&name, rehash)?);
-                let summary = files.registry().data_set(&name)?.summary.clone();
-                rows.push((name, summary, status));
+                let entry = files.registry().data_set(&name)?;
+                let (summary, license) = (entry.summary.clone(), entry.license.clone());
+                let cells = vec![(license.clone(), json!(license))];
+                rows.push(Row { name, summary, status, cells });
             }
-            Ok(exit_code(&print_states(output, rows)))
+            Ok(exit_code(&print_states(output, &["license"], rows)))
         }
         FilesCommand::Fetch { names, wheel } => fetch(&files, names, wheel, output),
         FilesCommand::Show { name } => show(&files, name, output),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use preceptor_files::{FileState, FileStatus};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::failure::CHECKS_FAILED;
 use crate::output::Output;
@@ -55,25 +55,39 @@ pub(crate) fn state_name(state: FileState) -> &'static str {
     }
 }
 
-/// Prints the state of each entry and returns them.
-pub(crate) fn print_states(
-    output: &Output,
-    rows: Vec<(String, String, Option<FileStatus>)>,
-) -> Vec<FileState> {
+/// A registered name in the table of states.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) summary: String,
+    pub(crate) status: Option<FileStatus>,
+    /// Further values, one for each further column: as printed, and as JSON.
+    pub(crate) cells: Vec<(String, Value)>,
+}
+
+/// Prints the state of each entry, with further columns by their JSON keys, and returns the states.
+pub(crate) fn print_states(output: &Output, columns: &[&str], rows: Vec<Row>) -> Vec<FileState> {
     let mut states = Vec::new();
     let mut json_rows = Vec::new();
     let mut table = Vec::new();
-    for (entry, summary, status) in rows {
+    for Row { name, summary, status, cells } in rows {
         let state = status.as_ref().map_or(FileState::Missing, |status| status.state);
         let path = status.map(|status| status.path.display().to_string());
-        json_rows.push(
-            json!({"name": entry, "state": state_name(state), "path": path, "summary": summary}),
-        );
-        table.push(vec![entry, state_name(state).to_owned(), summary]);
+        let mut json_row =
+            json!({"name": name, "state": state_name(state), "path": path, "summary": summary});
+        let mut line = vec![name, state_name(state).to_owned()];
+        for (column, (printed, value)) in columns.iter().zip(cells) {
+            json_row[column] = value;
+            line.push(printed);
+        }
+        line.push(summary);
+        json_rows.push(json_row);
+        table.push(line);
         states.push(state);
     }
     output.json(&json_rows);
-    output.table(&["name", "files", "summary"], &table);
+    let columns: Vec<String> = columns.iter().map(|column| column.replace('-', " ")).collect();
+    let headers = ["name", "files"].into_iter().chain(columns.iter().map(String::as_str));
+    output.table(&headers.chain(["summary"]).collect::<Vec<_>>(), &table);
     states
 }
 

@@ -3,13 +3,21 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use preceptor_files::{FileState, Files, ModelSource, Places};
-use serde_json::json;
+use indicatif::HumanBytes;
+use preceptor_files::{FileState, Files, ModelEntry, ModelSource, Places};
+use serde_json::{Value, json};
 
-use crate::commands::files::{FilesCommand, exit_code, print_states, reported, state_name};
+use crate::commands::files::{FilesCommand, Row, exit_code, print_states, reported, state_name};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::terminal::FetchBar;
+
+/// Columns of the list of models.
+const COLUMNS: [&str; 4] = ["license", "size", "sampling-memory", "training-memory"];
+/// Bytes per parameter of weights in single precision.
+const SAMPLING_BYTES: u64 = 4;
+/// Bytes per parameter of weights, gradients and both moments of AdamW in single precision.
+const TRAINING_BYTES: u64 = 16;
 
 pub(crate) fn models(command: &FilesCommand, output: &Output) -> Result<ExitCode, Failure> {
     let files = Files::open(Places::from_env())?;
@@ -20,14 +28,27 @@ pub(crate) fn models(command: &FilesCommand, output: &Output) -> Result<ExitCode
             let mut rows = Vec::new();
             for name in names {
                 let status = files.model_status(&name, rehash)?;
-                let summary = files.registry().model(&name)?.summary.clone();
-                rows.push((name, summary, Some(status)));
+                let entry = files.registry().model(&name)?;
+                let (summary, cells) = (entry.summary.clone(), cells(entry));
+                rows.push(Row { name, summary, status: Some(status), cells });
             }
-            Ok(exit_code(&print_states(output, rows)))
+            Ok(exit_code(&print_states(output, &COLUMNS, rows)))
         }
         FilesCommand::Fetch { names, wheel } => fetch(&files, names, wheel, output),
         FilesCommand::Show { name } => show(&files, name, output),
     }
+}
+
+/// Returns the licence, the size of the files, and the least memory in single precision to sample and to
+/// train all weights, without keys and values or activations.
+fn cells(entry: &ModelEntry) -> Vec<(String, Value)> {
+    let bytes = |bytes: u64| (HumanBytes(bytes).to_string(), json!(bytes));
+    vec![
+        (entry.license.clone(), json!(entry.license)),
+        entry.num_bytes.map_or_else(|| ("-".to_owned(), Value::Null), bytes),
+        bytes(SAMPLING_BYTES * entry.num_parameters),
+        bytes(TRAINING_BYTES * entry.num_parameters),
+    ]
 }
 
 fn fetch(
@@ -59,7 +80,7 @@ fn show(files: &Files, name: &str, output: &Output) -> Result<ExitCode, Failure>
     let source = describe_source(&entry.source);
     output.json(&json!({
         "name": name, "summary": entry.summary, "license": entry.license, "terms": entry.terms,
-        "num-parameters": entry.num_parameters, "context-length": entry.context_length,
+        "num-parameters": entry.num_parameters, "num-bytes": entry.num_bytes, "context-length": entry.context_length,
         "source": source, "path": status.path, "state": state_name(status.state),
     }));
     output.text(format!("{name}: {}", entry.summary));
@@ -79,9 +100,12 @@ fn describe_source(source: &ModelSource) -> String {
         ModelSource::Wheel { package, version, file, sha256 } => {
             format!("file {file} (sha256 {sha256}) of Python package {package} {version}")
         }
-        ModelSource::WheelParts { packages, version, file, sha256 } => {
+        ModelSource::WheelParts { packages, version, file, sha256, hub, .. } => {
             let packages = packages.join(", ");
-            format!("file {file} (sha256 {sha256}) of Python packages {packages} {version}")
+            let on_hub = hub.as_ref().map_or_else(String::new, |hub| {
+                format!(", or file {} of repository {}", hub.file, hub.repository)
+            });
+            format!("file {file} (sha256 {sha256}) of Python packages {packages} {version}{on_hub}")
         }
         ModelSource::Hub { repository, revision } => {
             format!("repository {repository}, revision {revision}")

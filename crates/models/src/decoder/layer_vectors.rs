@@ -16,6 +16,13 @@ pub struct LayerVector {
     pub slot: Slot,
 }
 
+impl LayerVector {
+    /// Creates a vector of that name and length.
+    pub const fn new(name: &'static str, width: Width, slot: Slot) -> Self {
+        Self { name, width, slot }
+    }
+}
+
 /// The length of a layer's vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
@@ -84,31 +91,23 @@ macro_rules! layer_vectors {
             )*
         }
 
-        impl $name {
-            $(
-                #[expect(non_upper_case_globals, reason = "named as the field")]
-                const $field: $crate::decoder::layer_vectors::LayerVector =
-                    $crate::decoder::layer_vectors::LayerVector {
-                        name: $hf_name,
-                        width: $crate::decoder::layer_vectors::Width::$width,
-                        slot: $crate::decoder::layer_vectors::Slot::$slot,
-                    };
-            )*
-        }
-
         impl $crate::decoder::layer_vectors::LayerVectors for $name {
             fn load(
                 mut load: impl FnMut(
                     &$crate::decoder::layer_vectors::LayerVector,
                 ) -> Result<burn::tensor::Tensor<1>, $crate::Error>,
             ) -> Result<Self, $crate::Error> {
-                Ok(Self { $($field: load(&Self::$field)?,)* })
+                use $crate::decoder::layer_vectors::{LayerVector, Slot, Width};
+                Ok(Self {
+                    $($field: load(&LayerVector::new($hf_name, Width::$width, Slot::$slot))?,)*
+                })
             }
 
             fn tensors_mut(
                 &mut self,
             ) -> Vec<($crate::decoder::layer_vectors::LayerVector, &mut burn::tensor::Tensor<1>)> {
-                vec![$((Self::$field, &mut self.$field),)*]
+                use $crate::decoder::layer_vectors::{LayerVector, Slot, Width};
+                vec![$((LayerVector::new($hf_name, Width::$width, Slot::$slot), &mut self.$field),)*]
             }
         }
     };

@@ -13,6 +13,7 @@ mod stack;
 pub(crate) use families::find as find_family;
 pub use families::gemma3::Gemma3Config;
 pub use families::llama::LlamaConfig;
+pub use families::qwen2::Qwen2Config;
 pub use families::qwen3::Qwen3Config;
 pub use families::{FAMILIES, Family};
 pub use interface::{Decoder, DecoderSpec, WeightMut};

@@ -163,7 +163,10 @@ impl Sizes {
         let (q, kv, d, inner) =
             (self.q_width(), self.kv_width(), self.hidden_size, self.intermediate_size);
         let product = |parts: &[(&str, usize)], inner: usize| ProductParts {
-            parts: parts.iter().map(|(name, rows)| (layer_name(layer, &format!("{name}.weight")), *rows)).collect(),
+            parts: parts
+                .iter()
+                .map(|(name, rows)| (layer_name(layer, &format!("{name}.weight")), *rows))
+                .collect(),
             inner,
         };
         let qkv = [("self_attn.q_proj", q), ("self_attn.k_proj", kv), ("self_attn.v_proj", kv)];

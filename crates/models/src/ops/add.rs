@@ -1,4 +1,4 @@
-//! Sums: of the residual stream and of gradients.
+//! Sums: of the residual stream, with a bias, and of gradients.
 
 use burn::tensor::Tensor;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -19,6 +19,16 @@ pub(crate) fn add(x_rd: Tensor<2>, y_rd: Tensor<2>) -> Tensor<2> {
         return filled_rows(x.rows(), x.cols(), |out| add_rows(Isa::best(), x, y, out));
     }
     x_rd + y_rd
+}
+
+/// Adds a bias to every row.
+///
+/// # Shapes
+///
+/// `[r, n]` and `[n]` to `[r, n]`.
+pub(crate) fn add_bias(x_rn: Tensor<2>, bias_n: &Tensor<1>) -> Tensor<2> {
+    let bias_n = bias_n.clone().cast(x_rn.dtype());
+    x_rn + bias_n.unsqueeze()
 }
 
 /// Adds a gradient to a sum of gradients; an empty one stands for zeros.
@@ -76,6 +86,14 @@ mod tests {
         let x = random([5, 96]);
         let plain = to_f64(&x) + to_f64(&x);
         assert_eq!(to_vec(add(x.clone(), x)), to_vec(plain));
+    }
+
+    #[test]
+    fn a_bias_is_added_to_every_row() {
+        let device = Default::default();
+        let x = Tensor::<2>::from_data([[1.0, 2.0], [3.0, 4.0]], &device);
+        let bias = Tensor::<1>::from_data([0.5, -1.0], &device);
+        assert_eq!(to_vec(add_bias(x, &bias)), [1.5, 1.0, 3.5, 3.0]);
     }
 
     #[test]

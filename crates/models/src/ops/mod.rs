@@ -21,7 +21,7 @@ mod rms_norm;
 mod rope;
 mod token_logprobs;
 
-pub(crate) use add::{add, add_gradient, add_to_chunk};
+pub(crate) use add::{add, add_bias, add_gradient, add_to_chunk};
 pub use convert::to_vec;
 pub(crate) use convert::{indices, widen};
 pub use gated::Activation;

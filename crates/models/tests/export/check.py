@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TOLERANCE = 1e-4
 FIXTURES = pathlib.Path(__file__).resolve().parents[4] / "tests/fixtures/parity"
-FAMILIES = ("llama", "qwen3", "gemma3")
+FAMILIES = ("llama", "qwen2", "qwen3", "gemma3")
 
 
 def load(folder):

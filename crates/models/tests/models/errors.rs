@@ -90,10 +90,10 @@ fn messages_for_gguf_files() {
     use `models/m.gguf`: tensor `token_embd.weight` of type `Q2_K` is not supported, only F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K
     hint: convert the file to one of these types
     "###);
-    insta::assert_snapshot!(changed_gguf(|g| g.meta("general.architecture", Meta::Text("mamba".to_owned()))), @r###"
-    use `models/m.gguf`: the architecture `mamba` is not supported, only `llama`, `qwen3`, `gemma3`
+    insta::assert_snapshot!(changed_gguf(|g| g.meta("general.architecture", Meta::Text("mamba".to_owned()))), @r"
+    use `models/m.gguf`: the architecture `mamba` is not supported, only `llama`, `qwen2`, `qwen3`, `gemma3`
     hint: a family is one file in the models crate; other models can be asked through an endpoint
-    "###);
+    ");
     insta::assert_snapshot!(changed_gguf(|g| g.metadata.retain(|(key, _)| key != "llama.block_count")), @r###"
     read key `llama.block_count` of `models/m.gguf`: found nothing, expected a whole number above 0
     hint: compare it with the file that the model's authors published
@@ -151,10 +151,10 @@ fn messages_for_folders() {
     read key `num_key_value_heads` of `models/config.json`: found 3 for 4 heads, expected a divisor of the number of heads
     hint: compare it with the file that the model's authors published
     "###);
-    insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"model_type\": \"llama\"", "\"model_type\": \"mamba\"")), @r###"
-    use `models/config.json`: the architecture `mamba` is not supported, only `llama`, `qwen3`, `gemma3`
+    insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"model_type\": \"llama\"", "\"model_type\": \"mamba\"")), @r"
+    use `models/config.json`: the architecture `mamba` is not supported, only `llama`, `qwen2`, `qwen3`, `gemma3`
     hint: a family is one file in the models crate; other models can be asked through an endpoint
-    "###);
+    ");
     insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"rope_type\": \"llama3\"", "\"rope_type\": \"yarn\"")), @r###"
     use `models/config.json`: the rope type `yarn` is not supported, only `default`, `linear` and `llama3`
     hint: this family implements the layers of Llama 2, Llama 3 and SmolLM2

@@ -4,9 +4,10 @@ use burn::tensor::{DType, Tensor};
 use preceptor_core::{Continuation, Generator, Message, Role, Sampling, ScoreRequest, Scorer};
 use preceptor_models::Gemma3Config;
 use preceptor_models::LlamaConfig;
+use preceptor_models::Qwen2Config;
 use preceptor_models::Qwen3Config;
 use preceptor_models::{
-    Decoder, Device, HfWeights, JsonFile, KvCache, LayerNorms, Layers, Linear, SegmentAttention,
+    Decoder, Device, HfWeights, JsonFile, KvCache, LayerVectors, Layers, Linear, SegmentAttention,
     Span, Stack, TensorKvCache, to_vec, token_logprob,
 };
 use serde_json::Value;
@@ -63,6 +64,8 @@ fn both_config_layouts_give_the_same_model() {
     let both = |family| ["config.json", "config.v4.json"].map(|file| config(family, file));
     let [new, old] = both("llama").map(|c| LlamaConfig::from_json(&c).expect("valid"));
     assert_eq!(new, old);
+    let [new, old] = both("qwen2").map(|c| Qwen2Config::from_json(&c).expect("valid"));
+    assert_eq!(new, old);
     let [new, old] = both("qwen3").map(|c| Qwen3Config::from_json(&c).expect("valid"));
     assert_eq!(new, old);
     let [new, old] = both("gemma3").map(|c| Gemma3Config::from_json(&c).expect("valid"));
@@ -105,6 +108,7 @@ fn check_hidden_states<L: Layers>(family: &str, stack: &Stack<L>) {
 #[test]
 fn hidden_states_agree_after_every_layer() {
     check_hidden_states("llama", &stack("llama", LlamaConfig::from_json));
+    check_hidden_states("qwen2", &stack("qwen2", Qwen2Config::from_json));
     check_hidden_states("qwen3", &stack("qwen3", Qwen3Config::from_json));
     check_hidden_states("gemma3", &stack("gemma3", Gemma3Config::from_json));
 }
@@ -123,7 +127,7 @@ fn check_plain_operations<L: Layers>(family: &str, mut stack: Stack<L>) {
         plain(&mut products.output);
         plain(&mut products.gate_up);
         plain(&mut products.down);
-        layer.norms.weights_mut().into_iter().for_each(|(_, weight)| vector(weight));
+        layer.vectors.tensors_mut().into_iter().for_each(|(_, weight)| vector(weight));
     }
     vector(&mut stack.norm);
     let vocab_size = stack.config.sizes().vocab_size;
@@ -153,6 +157,7 @@ fn check_plain_operations<L: Layers>(family: &str, mut stack: Stack<L>) {
 #[test]
 fn plain_burn_operations_agree_too() {
     check_plain_operations("llama", stack("llama", LlamaConfig::from_json));
+    check_plain_operations("qwen2", stack("qwen2", Qwen2Config::from_json));
     check_plain_operations("qwen3", stack("qwen3", Qwen3Config::from_json));
     check_plain_operations("gemma3", stack("gemma3", Gemma3Config::from_json));
 }

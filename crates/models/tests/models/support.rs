@@ -21,7 +21,7 @@ pub(crate) fn fixtures() -> PathBuf {
 }
 
 /// The families with a small random checkpoint.
-pub(crate) const FAMILIES: [&str; 3] = ["llama", "qwen3", "gemma3"];
+pub(crate) const FAMILIES: [&str; 4] = ["llama", "qwen2", "qwen3", "gemma3"];
 
 /// Returns the folder of the small random Llama checkpoint.
 pub(crate) fn llama_folder() -> PathBuf {

@@ -5,7 +5,7 @@ use std::path::Path;
 use preceptor_models::Device;
 use preceptor_trainer::parity::{self, Comparison, ParityError};
 
-const FAMILIES: [&str; 3] = ["llama", "qwen3", "gemma3"];
+const FAMILIES: [&str; 4] = ["llama", "qwen2", "qwen3", "gemma3"];
 
 fn folder(family: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(family)
@@ -30,7 +30,7 @@ fn check(device: &Device) -> Vec<Comparison> {
 #[test]
 fn every_objective_agrees_with_torch_and_adapters_with_peft() {
     // Text: five; adapters: two; log-probabilities; seven objectives by five; fine-tuning by four.
-    assert_eq!(check(&Device::cpu()).len(), 3 * (5 + 2 + 1 + 7 * 5 + 4));
+    assert_eq!(check(&Device::cpu()).len(), FAMILIES.len() * (5 + 2 + 1 + 7 * 5 + 4));
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn narrow_formats_differ_by_their_rounding() {
     for name in ["cpu:f16", "cpu:bf16"] {
         let comparisons = check(&Device::parse(name).unwrap());
         // Log-probabilities after an update are not compared.
-        assert_eq!(comparisons.len(), 3 * (5 + 2 + 1 + 7 * 4 + 3));
+        assert_eq!(comparisons.len(), FAMILIES.len() * (5 + 2 + 1 + 7 * 4 + 3));
         let logits = comparisons.iter().find(|comparison| comparison.what == "logits").unwrap();
         assert!(logits.largest > 1e-3, "it is no single precision: {}", logits.largest);
     }

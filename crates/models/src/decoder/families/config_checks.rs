@@ -45,6 +45,15 @@ pub(super) fn refuse_biases(
     Ok(())
 }
 
+/// Rejects `use_sliding_window`.
+pub(super) fn refuse_sliding_window(config: &JsonFile, hint: &'static str) -> Result<(), Error> {
+    if config.boolean("use_sliding_window")?.unwrap_or(false) {
+        let (found, allowed) = ("`use_sliding_window`", "attention to all previous tokens");
+        return Err(unsupported(config.path(), "the attention", found, allowed, hint));
+    }
+    Ok(())
+}
+
 /// Rejects activations other than `allowed`.
 pub(super) fn check_activation(
     config: &JsonFile,

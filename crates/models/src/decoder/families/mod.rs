@@ -5,6 +5,7 @@ mod family;
 pub(crate) mod gemma3;
 mod gguf_checks;
 pub(crate) mod llama;
+pub(crate) mod qwen2;
 pub(crate) mod qwen3;
 
 use std::path::Path;
@@ -15,7 +16,7 @@ pub use family::Family;
 
 /// All families.
 pub static FAMILIES: &[&dyn Family] =
-    &[&llama::LlamaFamily, &qwen3::Qwen3Family, &gemma3::Gemma3Family];
+    &[&llama::LlamaFamily, &qwen2::Qwen2Family, &qwen3::Qwen3Family, &gemma3::Gemma3Family];
 
 /// Finds the family of that name.
 pub(crate) fn find(path: &Path, name: &str) -> Result<&'static dyn Family, Error> {

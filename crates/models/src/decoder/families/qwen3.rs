@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::config_checks::{
-    check_activation, check_layers, head_norm, plain_attention, refuse_biases, rope_from_json,
-    rope_to_json, split_qkv, unsupported,
+    check_activation, check_layers, head_norm, plain_attention, refuse_biases,
+    refuse_sliding_window, rope_from_json, rope_to_json, split_qkv,
 };
 use super::family::Family;
 use super::gguf_checks::{check_metadata, rope_scaling_from_gguf};
@@ -56,10 +56,7 @@ impl Qwen3Config {
         refuse_biases(config, &["attention_bias"], HINT)?;
         check_activation(config, "hidden_act", "silu", HINT)?;
         check_layers(config, &["full_attention"], HINT)?;
-        if config.boolean("use_sliding_window")?.unwrap_or(false) {
-            let (found, allowed) = ("`use_sliding_window`", "attention to all previous tokens");
-            return Err(unsupported(config.path(), "the attention", found, allowed, HINT));
-        }
+        refuse_sliding_window(config, HINT)?;
         Ok(Self {
             sizes: Sizes::from_json(config, DEFAULTS)?,
             rope: rope_from_json(config, 10_000.0, HINT)?,
