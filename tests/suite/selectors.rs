@@ -34,7 +34,7 @@ fn group(expected: &Value, model: &LocalModel) -> Group {
         content: expected["question"].as_str().expect("a text").to_owned(),
     };
     let body = PromptBody::Chat(vec![message]);
-    let prompt = Prompt { id: PromptId::new("selectors"), body };
+    let prompt = Prompt::new(PromptId::new("selectors"), body);
     let texts = expected["texts"].as_array().expect("a list");
     let tokens = expected["token_ids"].as_array().expect("a list");
     let rollouts = texts.iter().zip(tokens).enumerate().map(|(index, (text, tokens))| {

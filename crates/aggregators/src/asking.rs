@@ -22,10 +22,7 @@ pub(crate) fn ask(
     questions: Vec<Question>,
 ) -> Result<Vec<Option<Rollout>>, PortError> {
     let request = |question: Question| GenerationRequest {
-        prompt: Prompt {
-            id: question.id,
-            body: PromptBody::instruction(question.text, model.identity()),
-        },
+        prompt: Prompt::new(question.id, PromptBody::instruction(question.text, model.identity())),
         rollouts: vec![RolloutSeed { index: 0, seed: question.seed }],
     };
     let requests: Vec<_> = questions.into_iter().map(request).collect();

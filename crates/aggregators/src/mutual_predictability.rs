@@ -102,10 +102,10 @@ impl<'a> MutualPredictability<'a> {
                 order.iter().filter(|&&i| i != scored).map(|&i| texts[i]).collect();
             let text = self.template.fill(&[&question, &shown::numbered(&others)]);
             ScoreRequest {
-                prompt: Prompt {
-                    id: PromptId::new(format!("{}/mutual-predictability", prompt.id)),
-                    body: PromptBody::instruction(text, &self.identity),
-                },
+                prompt: Prompt::new(
+                    PromptId::new(format!("{}/mutual-predictability", prompt.id)),
+                    PromptBody::instruction(text, &self.identity),
+                ),
                 continuation: Continuation::Text(texts[scored].to_owned()),
             }
         };

@@ -149,10 +149,10 @@ fn group(id: &str, question: &str, texts: &[String]) -> Group {
         reported_tokens: None,
     };
     Group {
-        prompt: Prompt {
-            id: PromptId::new(format!("probe/{id}")),
-            body: PromptBody::Text(question.to_owned()),
-        },
+        prompt: Prompt::new(
+            PromptId::new(format!("probe/{id}")),
+            PromptBody::Text(question.to_owned()),
+        ),
         rollouts: texts.iter().enumerate().map(rollout).collect(),
     }
 }

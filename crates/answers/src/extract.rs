@@ -20,9 +20,8 @@
 
 use std::borrow::Cow;
 
+use preceptor_text::thoughts;
 use serde::{Deserialize, Serialize};
-
-use crate::thought::thoughts;
 
 /// Result of extracting the answer from a rollout's text.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]

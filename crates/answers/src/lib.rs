@@ -18,7 +18,6 @@ mod prm800k;
 mod profile;
 mod rewrite;
 mod string;
-mod thought;
 mod verify;
 
 pub use classes::{AnswerClass, CanonicalKey, Classes, Majority, canonical, classify};

@@ -72,6 +72,7 @@ impl Benchmark for Config {
             Ok(Problem {
                 id,
                 problem: row.text("problem")?,
+                chat: None,
                 answer: number.to_string(),
                 tags: vec![],
             })

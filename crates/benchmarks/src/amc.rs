@@ -69,6 +69,7 @@ impl Benchmark for Config {
             Ok(Problem {
                 id: row.text("id")?,
                 problem: row.text(problem_field)?,
+                chat: None,
                 answer,
                 tags: vec![],
             })

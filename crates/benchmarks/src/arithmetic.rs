@@ -91,10 +91,10 @@ impl Benchmark for Config {
             let terms = draw_terms(self, root.derive("tasks").derive_index(i as u64));
             let question = template.fill(&[&written(&terms), ""]);
             Task {
-                prompt: Prompt {
-                    id: PromptId::new(format!("arithmetic/{}x{}/{i}", self.terms, self.digits)),
-                    body: PromptBody::Text(format!("{prefix}{}", question.trim_end())),
-                },
+                prompt: Prompt::new(
+                    PromptId::new(format!("arithmetic/{}x{}/{i}", self.terms, self.digits)),
+                    PromptBody::Text(format!("{prefix}{}", question.trim_end())),
+                ),
                 question: format!("What is {}?", written(&terms)),
                 label: Label::new(terms.iter().sum::<u64>().to_string()),
                 tags: BTreeMap::from([("carries".to_owned(), carries(&terms).to_string())]),

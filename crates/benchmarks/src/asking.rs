@@ -70,13 +70,18 @@ impl Asking {
     }
 
     pub(crate) fn body(&self, problem: &str) -> PromptBody {
+        let content = self.question(problem);
         match self {
-            Self::Chat(template) => PromptBody::Chat(vec![Message {
-                role: Role::User,
-                content: template.fill(&[problem]),
-            }]),
-            Self::Worked { examples, problem: template } => {
-                PromptBody::Text(format!("{examples}{}", template.fill(&[problem])))
+            Self::Chat(_) => PromptBody::Chat(vec![Message { role: Role::User, content }]),
+            Self::Worked { examples, .. } => PromptBody::Text(format!("{examples}{content}")),
+        }
+    }
+
+    /// Returns the request to solve `problem`, without what comes before it.
+    pub(crate) fn question(&self, problem: &str) -> String {
+        match self {
+            Self::Chat(template) | Self::Worked { problem: template, .. } => {
+                template.fill(&[problem])
             }
         }
     }

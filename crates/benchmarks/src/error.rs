@@ -53,6 +53,14 @@ pub enum Error {
         /// The id.
         id: String,
     },
+    /// The prompts take no wording of the user.
+    #[error(
+        "word the prompts of `{benchmark}`: they are plain text, and only chats take `system-prompt` or `question-prompt-file`"
+    )]
+    PlainPrompts {
+        /// The benchmark.
+        benchmark: String,
+    },
     /// A setting is outside its range.
     #[error("use `benchmark.{} = {}`: must be {}", .0.key, .0.value, .0.allowed)]
     OutOfRange(OutOfRange),

@@ -56,7 +56,7 @@ impl Benchmark for Config {
             // Rows have no id; the question serves as one.
             let id = Digest::of(question.as_bytes()).short().to_owned();
             let answer = answer.trim().replace(',', "");
-            Ok(Problem { id, problem: question, answer, tags: Vec::new() })
+            Ok(Problem { id, problem: question, chat: None, answer, tags: Vec::new() })
         })
     }
 }

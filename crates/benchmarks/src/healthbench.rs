@@ -21,16 +21,15 @@
 //! Differs from the paper: it holds out 500 prompts, which are not named; ours are the rows of a
 //! circulating random subset.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use preceptor_core::{
-    Criterion, Digest, Message, Needs, Prompt, PromptBody, PromptId, Role, Rubric, Settings,
-};
+use preceptor_core::{Digest, Needs, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::benchmark::required;
 use crate::rows::Row;
-use crate::{Benchmark, Data, Error, Grader, Label, PhysicianRubric, Task, TaskSet};
+use crate::rubric_rows::rubric_task;
+use crate::{Benchmark, Data, Error, Grader, TaskSet};
 
 const TEST_IDS: &str = include_str!("../splits/healthbench-test.txt");
 /// Ids whose digest's first byte is below this are for validation.
@@ -112,7 +111,7 @@ impl Benchmark for Config {
                 return Err(row.duplicate(id));
             }
             if self.split == Split::All || self.split == split_of(&id) {
-                tasks.push(task(&row, &id)?);
+                tasks.push(rubric_task("healthbench", &id, &row)?);
             }
         }
         let tasks = TaskSet::of_all(data_set(self), tasks, limit);
@@ -146,63 +145,6 @@ pub fn split_of(prompt_id: &str) -> Split {
     let digest = Digest::of(prompt_id.as_bytes());
     let first = u8::from_str_radix(&digest.as_str()[..2], 16).expect("a digest is hexadecimal");
     if first < VALIDATION_BELOW { Split::Validation } else { Split::Train }
-}
-
-#[derive(Deserialize)]
-struct RowMessage {
-    role: String,
-    content: String,
-}
-
-#[derive(Deserialize)]
-struct RowItem {
-    criterion: String,
-    points: f64,
-    #[serde(default)]
-    tags: BTreeSet<String>,
-}
-
-fn task(row: &Row, id: &str) -> Result<Task, Error> {
-    let messages: Vec<RowMessage> = row.parsed("prompt")?;
-    let items: Vec<RowItem> = row.parsed("rubrics")?;
-    let example_tags: BTreeSet<String> = row.parsed("example_tags")?;
-    let message = |message: RowMessage| {
-        let role = match message.role.as_str() {
-            "system" | "developer" => Role::System,
-            "user" => Role::User,
-            "assistant" => Role::Assistant,
-            other => {
-                return Err(row.bad(format!(
-                    "field `prompt`: expected the role `system`, `user` or `assistant`, found `{other}`"
-                )));
-            }
-        };
-        Ok(Message { role, content: message.content })
-    };
-    let messages = messages.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
-    if messages.is_empty() {
-        return Err(row.bad("field `prompt` is empty; expected at least one message".to_owned()));
-    }
-    if !items.iter().any(|item| item.points > 0.0) {
-        let detail = "field `rubrics` has no item with positive points; such a row has no score";
-        return Err(row.bad(detail.to_owned()));
-    }
-    let criteria = items.into_iter().map(|item| Criterion {
-        text: item.criterion,
-        points: item.points,
-        tags: item.tags,
-    });
-    let tags = example_tags.iter().filter_map(|tag| tag.split_once(':'));
-    let tags: BTreeMap<_, _> = tags.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-    let prompt =
-        Prompt { id: PromptId::new(format!("healthbench/{id}")), body: PromptBody::Chat(messages) };
-    let rubric = Rubric { criteria: criteria.collect() };
-    Ok(Task {
-        question: prompt.question_text(),
-        prompt,
-        label: Label::Rubric(PhysicianRubric { rubric, example_tags }),
-        tags,
-    })
 }
 
 #[cfg(test)]
@@ -251,10 +193,10 @@ mod tests {
             message("[{\"role\": \"user\", \"content\": \"Q\"}]", "[]"),
         ];
         insta::assert_snapshot!(messages.join("\n"), @r#"
-        field `prompt`: expected the role `system`, `user` or `assistant`, found `robot`
+        field `prompt`, turn 1: expected the role `system`, `user` or `assistant`, found `robot`
         field `rubrics` has no item with positive points; such a row has no score
         field `rubrics`: invalid type: string "five", expected f64
-        field `rubrics`: invalid type: null, expected a sequence
+        no field `rubrics` (there are `canary`, `example_tags`, `ideal_completions_data`, `prompt`, `prompt_id`, `rubriks`)
         field `prompt` is empty; expected at least one message
         "#);
         let twice = load_text(&format!("{row}\n{row}")).unwrap_err().to_string();

@@ -22,12 +22,15 @@
 //!
 //! The judge, its temperature (0.5 upstream) and its limit of 2048 tokens are settings of `[eval-judge]`.
 
+use std::borrow::Cow;
+
 use preceptor_core::{
     Criterion, Digest, Generator, Judge, JudgeFailure, Judged, Message, PortError, Prompt,
     PromptBody, PromptId, Role, Sampling, Verdict, VerdictRequest,
 };
 use preceptor_judges::{Asker, Question, Reading, ask};
 use preceptor_stats::rubric_score;
+use preceptor_text::without_thoughts;
 use serde_json::Value;
 
 use crate::PhysicianRubric;
@@ -39,22 +42,24 @@ const SYSTEM: &str = "You are a helpful assistant.";
 pub const PLACEHOLDERS: [&str; 2] = ["<<conversation>>", "<<rubric_item>>"];
 
 /// A response to grade.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Item<'a> {
-    /// The prompt.
-    pub prompt: &'a Prompt,
-    /// The physicians' rubric.
-    pub rubric: &'a PhysicianRubric,
-    /// The response to grade.
-    pub response: &'a str,
+    prompt: &'a Prompt,
+    rubric: &'a PhysicianRubric,
+    response: Cow<'a, str>,
 }
 
 impl<'a> Item<'a> {
+    /// Creates an item of what `response` says to `prompt`; its thoughts are not graded.
+    pub fn new(prompt: &'a Prompt, rubric: &'a PhysicianRubric, response: &'a str) -> Self {
+        Self { prompt, rubric, response: without_thoughts(response) }
+    }
+
     /// Returns the request to a judge that sees no points.
-    fn as_request(&self) -> VerdictRequest<'a> {
+    fn as_request(&self) -> VerdictRequest<'_> {
         VerdictRequest {
             prompt: Some(self.prompt),
-            response: self.response,
+            response: &self.response,
             reference: None,
             criteria: &self.rubric.rubric.criteria,
         }
@@ -79,9 +84,9 @@ pub fn prompt_digest(template: Option<&str>) -> Digest {
 
 /// Grades each item's response. `template` is the text of another grader prompt, with [`PLACEHOLDERS`].
 ///
-/// [`PortError`] for faults that stop a run; a failed verdict is data.
+/// # Errors
 ///
-/// Any error that stops a run; a verdict that can't be had is data.
+/// [`PortError`] for faults that stop a run; a failed verdict is data.
 pub fn grade(
     judge: &dyn Generator,
     sampling: &Sampling,
@@ -102,10 +107,10 @@ pub fn grade(
             let message = |role, content: &str| Message { role, content: content.to_owned() };
             let body = vec![message(Role::System, SYSTEM), message(Role::User, &text)];
             questions.push(Question {
-                prompt: Prompt {
-                    id: PromptId::new(format!("{}/item/{number}", item.prompt.id)),
-                    body: PromptBody::Chat(body),
-                },
+                prompt: Prompt::new(
+                    PromptId::new(format!("{}/item/{number}", item.prompt.id)),
+                    PromptBody::Chat(body),
+                ),
                 read: Box::new(read_reply),
             });
         }
@@ -201,7 +206,7 @@ mod tests {
     ) -> Graded {
         let judge = ScriptedGenerator::new("judge", answer);
         let prompt = prompt("How are you?");
-        let items = [Item { prompt: &prompt, rubric, response }];
+        let items = [Item::new(&prompt, rubric, response)];
         grade(&judge, &Sampling::default(), 2, None, &items).unwrap().remove(0)
     }
 

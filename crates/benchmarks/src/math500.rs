@@ -56,6 +56,7 @@ impl Benchmark for Config {
             Ok(Problem {
                 id: row.text("unique_id")?,
                 problem: row.text("problem")?,
+                chat: None,
                 answer: row.text("answer")?,
                 tags: vec![("subject", row.text("subject")?), ("level", row.text("level")?)],
             })

@@ -303,10 +303,10 @@ fn task(case: &Case) -> Task {
     let theme = SYMPTOMS[case.symptom].0.to_owned();
     let body = vec![Message { role: Role::User, content: message.clone() }];
     Task {
-        prompt: Prompt {
-            id: PromptId::new(format!("pocket-health/{}", Digest::of(message.as_bytes()).short())),
-            body: PromptBody::Chat(body),
-        },
+        prompt: Prompt::new(
+            PromptId::new(format!("pocket-health/{}", Digest::of(message.as_bytes()).short())),
+            PromptBody::Chat(body),
+        ),
         question: message,
         label: Label::Rubric(PhysicianRubric {
             rubric: case.rubric(),
@@ -350,7 +350,7 @@ mod tests {
         let rubric = task.label.rubric().unwrap();
         let judge = PocketRules::new(&Default::default());
         let score = |response: &str| {
-            let item = Item { prompt: &task.prompt, rubric, response };
+            let item = Item::new(&task.prompt, rubric, response);
             grade_by(&judge, &[item]).unwrap().remove(0).score.unwrap()
         };
         let truth = Topic::ALL.map(|topic| CASE.sentence(topic));

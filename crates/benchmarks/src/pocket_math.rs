@@ -258,10 +258,10 @@ fn task(chain: &Chain) -> Task {
     let result = chain.results().last().copied().unwrap_or(chain.first);
     let message = Message { role: Role::User, content: question.clone() };
     Task {
-        prompt: Prompt {
-            id: PromptId::new(format!("pocket-math/{question}")),
-            body: PromptBody::Chat(vec![message]),
-        },
+        prompt: Prompt::new(
+            PromptId::new(format!("pocket-math/{question}")),
+            PromptBody::Chat(vec![message]),
+        ),
         question,
         label: Label::new(result.to_string()),
         tags: BTreeMap::from([

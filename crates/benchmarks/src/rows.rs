@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use preceptor_core::{Prompt, PromptId};
+use preceptor_core::{Message, Prompt, PromptBody, PromptId, Role};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -54,11 +55,7 @@ impl Row {
 
     /// Returns a field as text; a number with all its digits and without an exponent.
     pub(crate) fn text(&self, key: &str) -> Result<String, Error> {
-        let Some(value) = self.fields.get(key) else {
-            let known: Vec<_> = self.fields.keys().map(|key| format!("`{key}`")).collect();
-            return Err(self.bad(format!("no field `{key}` (there are {})", known.join(", "))));
-        };
-        let value = value.get();
+        let value = self.required(key)?;
         match value.as_bytes().first() {
             Some(b'"') => self.parsed(key),
             Some(b'-' | b'0'..=b'9') => plain_number(value).ok_or_else(|| {
@@ -80,7 +77,65 @@ impl Row {
         }
     }
 
-    /// Returns a field of any shape.
+    /// Returns a field as it is written in the file.
+    pub(crate) fn required(&self, key: &str) -> Result<&str, Error> {
+        self.fields.get(key).map(|value| value.get()).ok_or_else(|| {
+            let known: Vec<_> = self.fields.keys().map(|key| format!("`{key}`")).collect();
+            self.bad(format!("no field `{key}` (there are {})", known.join(", ")))
+        })
+    }
+
+    /// Returns true if the row has the field.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.fields.contains_key(key)
+    }
+
+    /// Returns true if a field is a list.
+    pub(crate) fn is_list(&self, key: &str) -> bool {
+        self.fields.get(key).is_some_and(|value| value.get().starts_with('['))
+    }
+
+    /// Returns a field that holds a chat whose last turn is the user's: a list of tables with `role` and
+    /// `content`.
+    pub(crate) fn chat(&self, key: &str) -> Result<Vec<Message>, Error> {
+        #[derive(Deserialize)]
+        #[serde(expecting = "a table with `role` and `content`")]
+        struct Turn {
+            role: String,
+            content: String,
+        }
+        self.required(key)?;
+        let turns: Vec<Turn> = self.parsed(key)?;
+        let message = |(number, turn): (usize, Turn)| {
+            let role = match turn.role.as_str() {
+                "system" | "developer" => Role::System,
+                "user" => Role::User,
+                "assistant" => Role::Assistant,
+                other => {
+                    return Err(self.bad(format!(
+                        "field `{key}`, turn {}: expected the role `system`, `user` or `assistant`, found `{other}`",
+                        number + 1
+                    )));
+                }
+            };
+            Ok(Message { role, content: turn.content })
+        };
+        let messages = turns.into_iter().enumerate().map(message).collect::<Result<Vec<_>, _>>()?;
+        match messages.last() {
+            None => {
+                let detail = format!("field `{key}` is empty; expected at least one message");
+                Err(self.bad(detail))
+            }
+            Some(last) if last.role != Role::User => {
+                let role = last.role.as_str();
+                let detail = format!("field `{key}` ends with the role `{role}`; expected `user`");
+                Err(self.bad(detail))
+            }
+            Some(_) => Ok(messages),
+        }
+    }
+
+    /// Returns a field of any shape; one that is missing is read as `null`.
     pub(crate) fn parsed<T: DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
         let value = self.fields.get(key).map_or("null", |value| value.get());
         serde_json::from_str(value).map_err(|error| {
@@ -105,6 +160,8 @@ impl Row {
 pub(crate) struct Problem {
     pub(crate) id: String,
     pub(crate) problem: String,
+    /// The turns that end with the problem, where it is the last one of a chat.
+    pub(crate) chat: Option<Vec<Message>>,
     pub(crate) answer: String,
     pub(crate) tags: Vec<(&'static str, String)>,
 }
@@ -138,14 +195,21 @@ pub(crate) fn load_problems(
             return Err(Error::WrongRows { path, num_rows, found, expected });
         }
     }
-    let task = |problem: Problem| Task {
-        prompt: Prompt {
-            id: PromptId::new(format!("{benchmark}/{}", problem.id)),
-            body: asking.body(&problem.problem),
-        },
-        question: problem.problem,
-        label: Label::new(problem.answer),
-        tags: problem.tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+    let task = |problem: Problem| {
+        let body = match problem.chat {
+            None => asking.body(&problem.problem),
+            Some(mut messages) => {
+                let last = messages.last_mut().expect("a chat has a turn");
+                last.content = asking.question(&last.content);
+                PromptBody::Chat(messages)
+            }
+        };
+        Task {
+            prompt: Prompt::new(PromptId::new(format!("{benchmark}/{}", problem.id)), body),
+            question: problem.problem,
+            label: Label::new(problem.answer),
+            tags: problem.tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        }
     };
     let tasks = problems.into_iter().map(task).collect();
     Ok(TaskSet { stop: asking.stop(), ..TaskSet::of_all(benchmark, tasks, limit) })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use preceptor_answers::GraderProfile;
-use preceptor_core::{Digest, Prompt};
+use preceptor_core::{Digest, Prompt, Thinking};
 
 use crate::{Grader, Label};
 
@@ -50,6 +50,17 @@ pub struct TaskSet {
 }
 
 impl TaskSet {
+    /// Returns the set with prompts that the policy answers after thinking.
+    #[must_use]
+    pub fn thought_about(mut self) -> Self {
+        for task in &mut self.tasks {
+            task.prompt.thinking = Thinking::On;
+        }
+        let parts = [self.prompts_digest.as_str().as_bytes(), b"thinking"];
+        self.prompts_digest = Digest::of_parts(parts);
+        self
+    }
+
     /// Returns a set of all `tasks` of a benchmark, cut to `limit`.
     ///
     /// The order is that of the ids' digests, so that a prefix is a fair sample of a file that is

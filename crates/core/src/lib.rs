@@ -37,7 +37,7 @@ pub use port::{
     Reply, RewardDeriver, RewardRequest, RolloutSeed, Scale, ScoreRequest, Scorer,
     TokenDistribution, TokenScores, VerdictRequest,
 };
-pub use prompt::{Message, Prompt, PromptBody, PromptId, Role};
+pub use prompt::{Message, Prompt, PromptBody, PromptId, Role, Thinking};
 pub use pseudo_reference::{AbstainReason, Origin, PseudoReference};
 pub use reward::{GroupReward, JudgedCriterion, Reward, RewardValue, UnrewardedReason};
 pub use role::ModelRole;

@@ -83,6 +83,27 @@ impl PromptBody {
     }
 }
 
+/// Whether a model writes down its thoughts before it answers a chat. Only models whose chat template
+/// has a switch for it can be told (Qwen 3, for example).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Thinking {
+    /// It answers at once, as in the paper.
+    #[default]
+    Off,
+    /// It thinks first.
+    On,
+}
+
+impl Thinking {
+    /// Returns whether it is off.
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
 /// Prompt of the policy: a question without its label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
@@ -90,9 +111,17 @@ pub struct Prompt {
     pub id: PromptId,
     /// The text.
     pub body: PromptBody,
+    /// The switch of the chat template, where it has one.
+    #[serde(default, skip_serializing_if = "Thinking::is_off")]
+    pub thinking: Thinking,
 }
 
 impl Prompt {
+    /// Creates a prompt that is answered without thinking.
+    pub fn new(id: PromptId, body: PromptBody) -> Self {
+        Self { id, body, thinking: Thinking::Off }
+    }
+
     /// Returns the question for use inside another prompt: the one turn of a chat as it is, longer
     /// chats with their roles, plain text as it is.
     pub fn question_text(&self) -> String {

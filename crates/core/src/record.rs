@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, ModelRole, Prompt, PromptBody,
-    PromptId, Rollout, Seed, Split, StepMeasure, TokenScores, Usage,
+    PromptId, Rollout, Seed, Split, StepMeasure, Thinking, TokenScores, Usage,
 };
 
 /// Version of every record type here. It is part of each stage's specification.
@@ -81,10 +81,15 @@ pub struct ScoreRecord {
 }
 
 /// The key of a score request: what stands before and what is scored.
-pub fn score_key(body: &PromptBody, continuation: &Continuation) -> String {
-    let body = serde_json::to_vec(body).expect("a prompt is plain data");
+pub fn score_key(prompt: &Prompt, continuation: &Continuation) -> String {
+    let body = serde_json::to_vec(&prompt.body).expect("a prompt is plain data");
     let continuation = serde_json::to_vec(continuation).expect("a continuation is plain data");
-    Digest::of_parts([body.as_slice(), continuation.as_slice()]).to_string()
+    let parts = [body.as_slice(), continuation.as_slice()];
+    // Keys of records that were stored before there was a switch stay as they are.
+    match prompt.thinking {
+        Thinking::Off => Digest::of_parts(parts).to_string(),
+        Thinking::On => Digest::of_parts([parts[0], parts[1], b"thinking"]).to_string(),
+    }
 }
 
 /// The rewards of a group. Stage `rewards`, keyed by prompt.

@@ -46,7 +46,7 @@ fn text(prompt: &str) -> PromptBody {
 fn draw(endpoint: &Endpoint, body: PromptBody, seeds: &[u64], sampling: &Sampling) -> Vec<Rollout> {
     let rollouts = (0..).zip(seeds);
     let request = GenerationRequest {
-        prompt: Prompt { id: PromptId::new("prompt"), body },
+        prompt: Prompt::new(PromptId::new("prompt"), body),
         rollouts: rollouts
             .map(|(index, seed)| RolloutSeed { index, seed: Seed::root(*seed) })
             .collect(),
@@ -127,7 +127,7 @@ fn likely_text_scores_above_unlikely_text() {
         return;
     }
     let request = |continuation: &str| ScoreRequest {
-        prompt: Prompt { id: PromptId::new("p"), body: text("one two three four five") },
+        prompt: Prompt::new(PromptId::new("p"), text("one two three four five")),
         continuation: Continuation::Text(continuation.to_owned()),
     };
     let config = Config { scoring: true, ..config };

@@ -202,6 +202,7 @@ components! {
     Amc: benchmarks::amc::Config;
     Healthbench: benchmarks::healthbench::Config;
     Jsonl: benchmarks::jsonl::Config;
+    JsonlRubric: benchmarks::jsonl_rubric::Config;
     Arithmetic: benchmarks::arithmetic::Config;
     PocketMath: benchmarks::pocket_math::Config;
     PocketHealth: benchmarks::pocket_health::Config;

@@ -126,7 +126,7 @@ impl<'a> LlmJudge<'a> {
     fn prompt(&self, about: Option<&Prompt>, purpose: &str, text: String) -> Prompt {
         let id = about.map_or_else(String::new, |prompt| format!("{}/", prompt.id));
         let body = PromptBody::instruction(text, self.asker.model.identity());
-        Prompt { id: PromptId::new(format!("{id}{purpose}")), body }
+        Prompt::new(PromptId::new(format!("{id}{purpose}")), body)
     }
 }
 

@@ -134,7 +134,7 @@ impl<'a> MarginJudge<'a> {
         // A chat's answer begins with the word; plain text continues after a space.
         let space = if matches!(body, PromptBody::Text(_)) { " " } else { "" };
         [yes, no].map(|word| ScoreRequest {
-            prompt: Prompt { id: id.clone(), body: body.clone() },
+            prompt: Prompt::new(id.clone(), body.clone()),
             continuation: Continuation::Text(format!("{space}{word}")),
         })
     }

@@ -146,10 +146,10 @@ pub fn probes() -> Vec<Probe> {
         for (number, [question, criterion, response]) in CASES.into_iter().enumerate() {
             probes.push(Probe {
                 attack,
-                prompt: Prompt {
-                    id: PromptId::new(format!("probe/{}/{number}", attack.name())),
-                    body: PromptBody::Text(question.to_owned()),
-                },
+                prompt: Prompt::new(
+                    PromptId::new(format!("probe/{}/{number}", attack.name())),
+                    PromptBody::Text(question.to_owned()),
+                ),
                 criterion: Criterion::new(criterion),
                 honest: response.to_owned(),
                 attacked: attack.applied(response),

@@ -10,7 +10,7 @@ use preceptor_models::{Device, Error, Model, sequence_logits};
 fn logits(model: &Path, text: &str) -> Result<(), Error> {
     let model = Model::load(model, &Device::cpu())?;
     let body = PromptBody::Text(text.to_owned());
-    let ids = model.prompt_tokens(&Prompt { id: PromptId::new("text"), body })?;
+    let ids = model.prompt_tokens(&Prompt::new(PromptId::new("text"), body))?;
     let logits = sequence_logits(model.decoder(), &ids);
     println!("{}", serde_json::json!({ "ids": ids, "logits": logits }));
     Ok(())

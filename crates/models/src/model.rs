@@ -299,7 +299,7 @@ impl Model {
                     .template
                     .as_ref()
                     .ok_or_else(|| Error::NoTemplate { path: self.path.clone() })?;
-                self.tokenizer.encode(&template.render(messages)?, false)?
+                self.tokenizer.encode(&template.render(messages, prompt.thinking)?, false)?
             }
         };
         if tokens.is_empty() {

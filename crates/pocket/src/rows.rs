@@ -257,7 +257,7 @@ impl Writer {
         };
         let message = Message { role: Role::User, content: text };
         let id = PromptId::new(kind.name());
-        Row { prompt: Prompt { id, body: PromptBody::Chat(vec![message]) }, answer }
+        Row { prompt: Prompt::new(id, PromptBody::Chat(vec![message])), answer }
     }
 
     fn solve(&self, domain: Domain, rates: ErrorRates, draws: &mut Draws) -> (String, String) {

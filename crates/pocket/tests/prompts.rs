@@ -56,7 +56,7 @@ fn group_of(row: &Row, question: &str) -> Group {
     let texts = fenced(&text(&row.prompt), "response");
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let body = PromptBody::Text(question.to_owned());
-    Group { prompt: Prompt { id: PromptId::new("q"), body }, ..group(&texts) }
+    Group { prompt: Prompt::new(PromptId::new("q"), body), ..group(&texts) }
 }
 
 /// Returns the prompt that `f` sends to a model.
@@ -180,7 +180,7 @@ fn rubric_prompts_match_those_of_the_rewards() {
     for row in rows(Kind::RubricFromQuestion) {
         let wanted = text(&row.prompt);
         let body = PromptBody::Text(fenced(&wanted, "question").remove(0));
-        let group = Group { prompt: Prompt { id: PromptId::new("q"), body }, ..group.clone() };
+        let group = Group { prompt: Prompt::new(PromptId::new("q"), body), ..group.clone() };
         let config = RubricConfig {
             prompt_text: prompt_text("rubric-from-question.md"),
             ..RubricConfig::default()

@@ -150,7 +150,7 @@ impl RubricReward<'_> {
             let body = PromptBody::instruction(text, self.anchor.identity());
             let id = PromptId::new(format!("{}/rubric", prompt.id));
             Some(Question {
-                prompt: Prompt { id, body },
+                prompt: Prompt::new(id, body),
                 read: Box::new(move |reply: &str| read_rubric(reply, limits)),
             })
         };

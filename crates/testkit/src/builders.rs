@@ -4,7 +4,7 @@ use preceptor_core::{FinishReason, Group, Prompt, PromptBody, PromptId, Rollout}
 
 /// Creates a plain-text prompt whose text is its id.
 pub fn prompt(id: &str) -> Prompt {
-    Prompt { id: PromptId::new(id), body: PromptBody::Text(id.to_owned()) }
+    Prompt::new(PromptId::new(id), PromptBody::Text(id.to_owned()))
 }
 
 /// Creates a finished rollout with one token per byte.

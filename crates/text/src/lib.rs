@@ -17,7 +17,7 @@ pub use index::{IndexReading, read_index, read_number};
 pub use json::{JsonObject, JsonReading, JsonScan, read_json, scan_json};
 pub use question::question_block;
 pub use template::{Template, TemplateError};
-pub use thought::without_thoughts;
+pub use thought::{Thoughts, thoughts, without_thoughts};
 pub use xml::{Element, ElementEnd, Elements, tag_starts, xml_elements};
 pub use yes_no::{YesNo, read_yes_no};
 

@@ -1,17 +1,73 @@
-//! Thoughts of a model before its answer.
+//! Thoughts: the parts of a text that a reasoning model writes before its answer.
 //!
 //! ```text
 //! <think>a draft</think>the answer
 //! ```
 //!
-//! Text between the tags, or before an end tag without a start, is a draft and no answer. A
-//! thought that is not finished holds no answer either: what follows its start tag is left out. Thoughts
-//! do not nest: an end tag ends what is open.
+//! A thought is a draft, so nothing in it counts as said. One that the text's end cuts off is left out too.
+//! Known spellings of the marks are those of `<think>`, `<thinking>`, `<thought>` and
+//! `<reasoning>` in any case and with spaces, `[THINK]`, `<|begin_of_thought|>` and `◁think▷`.
+//! A closing mark without an opening one ends a thought that began with the text: chat templates
+//! often put the opening mark into the prompt.
 
-/// Names of the tags.
-const NAMES: [&str; 4] = ["think", "thinking", "thought", "reasoning"];
+use std::borrow::Cow;
+use std::ops::Range;
 
-/// `text` without its thoughts.
+/// Spans of a text that are thought, and those that are said.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Thoughts {
+    /// The parts outside of thoughts, in order.
+    pub said: Vec<Range<usize>>,
+    /// The thoughts that ended, in order.
+    pub ended: Vec<Range<usize>>,
+}
+
+enum Mark {
+    Open,
+    Close,
+}
+
+/// Splits a text into what is thought and what is said; `None` where there is no mark.
+pub fn thoughts(text: &str) -> Option<Thoughts> {
+    let marks = marks(text);
+    if marks.is_empty() {
+        return None;
+    }
+    let last_close = marks.iter().rposition(|(_, mark)| matches!(mark, Mark::Close));
+    let (mut said, mut ended) = (Vec::new(), Vec::new());
+    let (mut depth, mut start) = (0_usize, 0);
+    for (index, (range, mark)) in marks.iter().enumerate() {
+        match mark {
+            Mark::Open => {
+                if depth == 0 {
+                    said.push(start..range.start);
+                    start = range.end;
+                }
+                depth += 1;
+            }
+            Mark::Close => {
+                // The last closing mark ends every thought that is open, since a thought may
+                // mention the opening mark; one without an opening mark ends all before it.
+                if depth == 0 {
+                    said.clear();
+                    ended.clear();
+                    start = 0;
+                }
+                depth = if Some(index) == last_close { 0 } else { depth.saturating_sub(1) };
+                if depth == 0 {
+                    ended.push(start..range.start);
+                    start = range.end;
+                }
+            }
+        }
+    }
+    if depth == 0 {
+        said.push(start..text.len());
+    }
+    Some(Thoughts { said, ended })
+}
+
+/// Returns `text` without its thoughts.
 ///
 /// ```
 /// use preceptor_text::without_thoughts;
@@ -20,57 +76,55 @@ const NAMES: [&str; 4] = ["think", "thinking", "thought", "reasoning"];
 /// assert_eq!(without_thoughts("<think>yes, I would say"), "");
 /// assert_eq!(without_thoughts("I think so"), "I think so");
 /// ```
-pub fn without_thoughts(text: &str) -> String {
-    let mut spoken = String::new();
-    let mut is_thinking = false;
-    let mut from = 0;
-    let mut at = 0;
-    while let Some(offset) = text[at..].find('<') {
-        let start = at + offset;
-        let Some(tag) = Tag::read(&text[start..]) else {
-            at = start + 1;
+pub fn without_thoughts(text: &str) -> Cow<'_, str> {
+    match thoughts(text) {
+        None => Cow::Borrowed(text),
+        Some(thoughts) => thoughts.said.into_iter().map(|part| &text[part]).collect(),
+    }
+}
+
+/// Returns the marks of thoughts, in order.
+fn marks(text: &str) -> Vec<(Range<usize>, Mark)> {
+    const PLAIN: [(&str, bool); 6] = [
+        ("<|begin_of_thought|>", true),
+        ("<|end_of_thought|>", false),
+        ("[think]", true),
+        ("[/think]", false),
+        ("◁think▷", true),
+        ("◁/think▷", false),
+    ];
+    let mut marks = Vec::new();
+    let bytes = text.as_bytes();
+    for at in 0..bytes.len() {
+        if !matches!(bytes[at], b'<' | b'[' | 0xe2) {
             continue;
-        };
-        at = start + tag.length;
-        if tag.is_end {
-            // Without a start tag, all that was said so far was thought.
-            if !is_thinking {
-                spoken.clear();
-            }
-            (is_thinking, from) = (false, at);
-        } else if !is_thinking {
-            spoken.push_str(&text[from..start]);
-            is_thinking = true;
+        }
+        let plain = PLAIN.iter().find(|(mark, _)| {
+            bytes[at..].get(..mark.len()).is_some_and(|b| b.eq_ignore_ascii_case(mark.as_bytes()))
+        });
+        if let Some((mark, opens)) = plain {
+            let mark_kind = if *opens { Mark::Open } else { Mark::Close };
+            marks.push((at..at + mark.len(), mark_kind));
+        } else if let Some((length, mark)) = tag(&text[at..]).filter(|_| bytes[at] == b'<') {
+            marks.push((at..at + length, mark));
         }
     }
-    if !is_thinking {
-        spoken.push_str(&text[from..]);
-    }
-    spoken
+    marks
 }
 
-/// A start or end tag of a thought.
-struct Tag {
-    is_end: bool,
-    length: usize,
-}
-
-impl Tag {
-    /// Returns the tag at the start of `text`, which starts with `<`.
-    fn read(text: &str) -> Option<Self> {
-        let inner = text[1..].trim_start();
-        let (is_end, inner) = match inner.strip_prefix('/') {
-            Some(inner) => (true, inner.trim_start()),
-            None => (false, inner),
-        };
-        let name = |name: &&&str| {
-            inner.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name))
-                && inner[name.len()..].trim_start().starts_with('>')
-        };
-        let name = NAMES.iter().find(name)?;
-        let rest = inner[name.len()..].trim_start();
-        Some(Self { is_end, length: text.len() - rest.len() + 1 })
-    }
+/// Returns a tag such as `< /Think >` at the start of the text.
+fn tag(text: &str) -> Option<(usize, Mark)> {
+    const NAMES: [&str; 6] =
+        ["think", "thinking", "thought", "thoughts", "reasoning", "seed:think"];
+    let inside = text.strip_prefix('<')?;
+    let end = inside.bytes().take(24).position(|byte| byte == b'>')?;
+    let inner = inside[..end].trim();
+    let (name, mark) = match inner.strip_prefix('/') {
+        Some(name) => (name.trim(), Mark::Close),
+        None => (inner, Mark::Open),
+    };
+    let known = NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
+    known.then_some((end + 2, mark))
 }
 
 #[cfg(test)]
@@ -81,27 +135,39 @@ mod tests {
 
     #[test]
     fn thoughts_are_left_out_finished_or_not() {
-        for (text, spoken) in [
+        for (text, said) in [
+            ("no marks, 3 < 4 > 2", "no marks, 3 < 4 > 2"),
             ("<Think>a</THINK >b", "b"),
             ("< think >a</ think>b", "b"),
             ("<thinking>a</thinking>b<thinking>c</thinking>d", "bd"),
             ("b<think>a", "b"),
-            ("<think>a<think>b</think>c</think>d", "d"),
+            ("a<think>b</think>c", "ac"),
             ("a</think>b</think>c", "c"),
+            ("[THINK]b[/THINK]c", "c"),
+            ("◁think▷b◁/think▷c", "c"),
+            ("<think>a<think>b</think>c</think>d", "d"),
+            ("<think>I write <think> first</think>c", "c"),
             ("a<thinker>b</thinker>", "a<thinker>b</thinker>"),
             ("a < b <", "a < b <"),
         ] {
-            assert_eq!(without_thoughts(text), spoken, "{text}");
+            assert_eq!(without_thoughts(text), said, "{text}");
         }
+    }
+
+    #[test]
+    fn an_unfinished_thought_is_not_said_and_has_not_ended() {
+        let thoughts = thoughts("a<think>b").unwrap();
+        assert_eq!(thoughts.said.first(), Some(&(0..1)));
+        assert_eq!((thoughts.said.len(), thoughts.ended.len()), (1, 0));
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_and_none_is_made_up(text in "(?s)(.|<think>|</think>|<|/){0,40}") {
-            let spoken = without_thoughts(&text);
-            prop_assert!(spoken.len() <= text.len());
-            if !text.to_lowercase().contains("think") {
-                prop_assert_eq!(spoken, text);
+            let said = without_thoughts(&text);
+            prop_assert!(said.len() <= text.len());
+            if thoughts(&text).is_none() {
+                prop_assert_eq!(said, text.as_str());
             }
         }
     }

@@ -151,7 +151,8 @@ impl<'a> Synthesis<'a> {
         if let Some(reason) = unusable(reply.as_ref()).filter(|_| !keeps) {
             return lost(climb, reason);
         }
-        let text = reply.map(|reply| without_thoughts(&reply.text)).unwrap_or_default();
+        let text =
+            reply.map(|reply| without_thoughts(&reply.text).into_owned()).unwrap_or_default();
         let under = under_heading(&text, &self.heading);
         climb.num_headings += usize::from(under.is_some());
         // Without the heading, a cut-off reply may not have come to the part that counts.

@@ -22,7 +22,7 @@ fn drawn(act: impl Fn() -> Act + Send + Sync + 'static) -> preceptor_core::Rollo
 fn each_rollout_is_one_call_and_groups_come_by_rising_index() {
     let server = Server::start(|received| says(&format!("seed {}", received.seed())));
     let endpoint = endpoint(&config(&server));
-    let text = Prompt { id: PromptId::new("t"), body: PromptBody::Text("2+2=".to_owned()) };
+    let text = Prompt::new(PromptId::new("t"), PromptBody::Text("2+2=".to_owned()));
     let second = GenerationRequest { prompt: text, ..request([5]) };
     let mut heard = Heard::default();
     let requests = [request([3, 0, 2]), second, request([])];

@@ -9,7 +9,7 @@ use crate::support::{chain, chat, config, endpoint};
 
 fn text(prompt: &str, continuation: &str) -> ScoreRequest {
     ScoreRequest {
-        prompt: Prompt { id: PromptId::new("prompt"), body: PromptBody::Text(prompt.to_owned()) },
+        prompt: Prompt::new(PromptId::new("prompt"), PromptBody::Text(prompt.to_owned())),
         continuation: Continuation::Text(continuation.to_owned()),
     }
 }

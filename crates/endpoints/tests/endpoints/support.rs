@@ -28,7 +28,7 @@ pub(crate) fn endpoint(config: &Config) -> Endpoint {
 
 pub(crate) fn chat(content: &str) -> Prompt {
     let message = Message { role: Role::User, content: content.to_owned() };
-    Prompt { id: PromptId::new("prompt"), body: PromptBody::Chat(vec![message]) }
+    Prompt::new(PromptId::new("prompt"), PromptBody::Chat(vec![message]))
 }
 
 pub(crate) fn seed(index: u32) -> Seed {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::rc::Rc;
 
-use preceptor_benchmarks::{Grader, Task, TaskSet};
+use preceptor_benchmarks::{Grader, Task, TaskSet, Wording};
 use preceptor_core::{Digest, ModelIdentity, Needs, PromptBody, Sampling, Split};
 use toml::{Table, Value};
 
@@ -84,6 +84,7 @@ impl PointTables {
 pub(crate) struct PointTasks {
     pub(crate) settings: BenchmarkSettings,
     pub(crate) skip: usize,
+    pub(crate) wording: Wording,
     pub(crate) tasks: Rc<TaskSet>,
     pub(crate) held_out: Option<Tasks>,
     pub(crate) validation: Option<Tasks>,
@@ -97,6 +98,15 @@ impl PointTasks {
             iter::once(&self.tasks).chain(splits.filter_map(|split| split.tasks.as_ref()));
         let is_chat = |task: &Task| matches!(task.prompt.body, PromptBody::Chat(_));
         sets.find(|set| set.tasks.iter().any(is_chat)).map(|set| &**set)
+    }
+
+    /// Has the policy think before it answers any of them.
+    pub(crate) fn think(&mut self) {
+        let splits = [&mut self.held_out, &mut self.validation].into_iter().flatten();
+        let sets = splits.filter_map(|split| split.tasks.as_mut());
+        for tasks in iter::once(&mut self.tasks).chain(sets) {
+            *tasks = Rc::new((**tasks).clone().thought_about());
+        }
     }
 
     fn held_out_tasks(&self) -> Option<&Rc<TaskSet>> {
@@ -220,6 +230,7 @@ impl ResolvedPoint {
             benchmark: &self.tasks.settings,
             skip: self.tasks.skip,
             limit: self.tasks.tasks.tasks.len(),
+            wording: &self.tasks.wording,
             policy: &self.policy,
             sampling: ResolvedSampling {
                 group_size: self.group_size,

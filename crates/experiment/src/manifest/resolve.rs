@@ -158,7 +158,7 @@ impl Resolver<'_> {
     /// Loads the tasks of a point; none where they are left out.
     fn tasks(&mut self, tables: &PointTables, num_cells: u64) -> Result<Option<PointTasks>, Error> {
         let PointTables { benchmark, held_out, validation, train, policy, .. } = tables;
-        let Tasks { settings, skip, if_available, tasks } =
+        let Tasks { settings, skip, wording, if_available, tasks } =
             self.tables.tasks("benchmark", benchmark.clone(), num_cells)?;
         let Some(tasks) = tasks else { return Ok(None) };
         let is_trained = train.is_some();
@@ -167,7 +167,11 @@ impl Resolver<'_> {
         };
         let held_out = split("held-out", held_out)?;
         let validation = split("validation", validation)?;
-        let tasks = PointTasks { settings, skip, tasks, held_out, validation };
+        let mut tasks = PointTasks { settings, skip, wording, tasks, held_out, validation };
+        if !policy.thinking.is_off() {
+            self.check_thinking(&policy.model)?;
+            tasks.think();
+        }
 
         let model = self.models.identify(&policy.model)?;
         let Some(chats) = tasks.chats().filter(|_| !self.models.takes_chats(&model)) else {
@@ -186,6 +190,33 @@ impl Resolver<'_> {
             "take an instruction-tuned model, or plain prompts: `arithmetic`, or `benchmark.shots = 4` where answers are final"
                 .to_owned(),
         );
+        Err(error.into())
+    }
+
+    /// Refuses thinking of a model that can't be told to think.
+    fn check_thinking(&mut self, model: &str) -> Result<(), Error> {
+        if self.models.can_think(model)? {
+            return Ok(());
+        }
+        let is_remote = self.models.is_remote(model);
+        let (detail, hint) = if is_remote {
+            (
+                format!(
+                    "`policy.thinking = \"on\"`: `{model}` is an endpoint, which has its own switch"
+                ),
+                format!(
+                    "set it there, for example `[endpoints.{model}] extra = {{ chat_template_kwargs = {{ enable_thinking = true }} }}`"
+                ),
+            )
+        } else {
+            (
+                format!("`policy.thinking = \"on\"`: the chat template of `{model}` has no switch for thinking"),
+                "take a model whose template reads `enable_thinking`, such as Qwen 3, or leave the key out"
+                    .to_owned(),
+            )
+        };
+        let mut error = self.document.error_at("policy.thinking", detail);
+        error.hint = Some(hint);
         Err(error.into())
     }
 

@@ -1,5 +1,6 @@
 //! Settings of a cell with every value explicit, as plans show them.
 
+use preceptor_benchmarks::Wording;
 use serde::Serialize;
 
 use crate::catalog::{AggregatorSettings, BenchmarkSettings, JudgeSettings, ObjectiveSettings};
@@ -17,6 +18,8 @@ pub(crate) struct ResolvedSettings<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) skip: usize,
     pub(crate) limit: usize,
+    #[serde(flatten)]
+    pub(crate) wording: &'a Wording,
     pub(crate) policy: &'a PolicySettings,
     pub(crate) sampling: ResolvedSampling<'a>,
     pub(crate) aggregator: &'a AggregatorSettings,

@@ -1,7 +1,7 @@
 //! Tables of a manifest that configure no component.
 
 use preceptor_benchmarks::{Grader, pocket_rules};
-use preceptor_core::{OutOfRange, Sampling};
+use preceptor_core::{OutOfRange, Sampling, Thinking};
 use preceptor_files::SamplingDefaults;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct PolicySettings {
     /// Name of a registered model, or the path of a Hugging Face folder or GGUF file.
     pub model: String,
+    /// `on` has the model think before it answers; its chat template needs a switch for it. Thoughts are
+    /// stored and counted in tokens; aggregators, rewards and judges don't see them. Default: `off` (paper).
+    #[serde(default, skip_serializing_if = "Thinking::is_off")]
+    pub thinking: Thinking,
 }
 
 /// The `[sampling]` table. Missing keys come from the model's registry entry (temperature,

@@ -1,9 +1,11 @@
 //! The tables that name tasks: `[benchmark]`, and of trained cells `[held-out]` and `[validation]`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use preceptor_benchmarks::{Data, Task, TaskSet};
+use preceptor_benchmarks::{Data, Task, TaskSet, Wording};
 use preceptor_core::OutOfRange;
 use preceptor_core::record::LeftOut;
 use preceptor_files::Files;
@@ -12,11 +14,13 @@ use toml::{Table, Value};
 
 use crate::Error;
 use crate::catalog::BenchmarkSettings;
+use crate::error::ManifestError;
 use crate::manifest::document::Document;
 use crate::manifest::read::{names_of, read, read_kind};
 
 /// See [`BenchmarkScope`].
-const SCOPE_KEYS: [&str; 3] = ["limit", "skip", "if-available"];
+const SCOPE_KEYS: [&str; 5] =
+    ["limit", "skip", "if-available", "system-prompt", "question-prompt-file"];
 
 /// Keys that every `[benchmark]` table may have, beside those of its kind.
 #[derive(Debug, Default, Deserialize, Serialize, schemars::JsonSchema)]
@@ -30,6 +34,12 @@ pub struct BenchmarkScope {
     /// Skip the cells with a notice, instead of stopping, if the data is missing or the policy lacks a
     /// chat template that the prompts need.
     pub if_available: bool,
+    /// Instructions before each chat; they come first where it has instructions of its own. Prompts that
+    /// are plain text take none.
+    pub system_prompt: Option<String>,
+    /// File with a text around each question, instead of the benchmark's own; the placeholder
+    /// `{{question}}` is required. In chats of several turns it is put around the last one.
+    pub question_prompt_file: Option<PathBuf>,
 }
 
 /// A split of a cell, for its identity.
@@ -39,12 +49,15 @@ pub(crate) struct ResolvedSplit<'a> {
     benchmark: &'a BenchmarkSettings,
     skip: usize,
     limit: usize,
+    #[serde(flatten)]
+    wording: &'a Wording,
 }
 
 /// Tasks with the settings they come from.
 pub(crate) struct Tasks {
     pub(crate) settings: BenchmarkSettings,
     pub(crate) skip: usize,
+    pub(crate) wording: Wording,
     /// True if the cells are skipped when the data is missing.
     pub(crate) if_available: bool,
     /// The tasks; none if the data is missing and the cells are skipped.
@@ -54,7 +67,12 @@ pub(crate) struct Tasks {
 impl Tasks {
     pub(crate) fn resolved(&self) -> Option<ResolvedSplit<'_>> {
         let limit = self.tasks.as_ref()?.tasks.len();
-        Some(ResolvedSplit { benchmark: &self.settings, skip: self.skip, limit })
+        Some(ResolvedSplit {
+            benchmark: &self.settings,
+            skip: self.skip,
+            limit,
+            wording: &self.wording,
+        })
     }
 }
 
@@ -97,8 +115,28 @@ impl<'a> TaskTables<'a> {
             read_kind(self.document, path, table, &SCOPE_KEYS, &kinds)?;
         self.document.check(path, settings.check())?;
         let limit = [scope.limit, self.limit].into_iter().flatten().min();
-        let tasks = self.load(&settings, &scope, limit, num_cells)?;
-        Ok(Tasks { settings, skip: scope.skip, if_available: scope.if_available, tasks })
+        let wording = self.wording(path, &scope)?;
+        let tasks = self.load(path, &settings, &scope, &wording, limit, num_cells)?;
+        Ok(Tasks { settings, skip: scope.skip, wording, if_available: scope.if_available, tasks })
+    }
+
+    /// Returns the wording of a table: the text of its file, not the path.
+    fn wording(&self, path: &str, scope: &BenchmarkScope) -> Result<Wording, ManifestError> {
+        let mut wording =
+            Wording { system_prompt: scope.system_prompt.clone(), question_prompt_text: None };
+        if let Some(file) = &scope.question_prompt_file {
+            let key = format!("{path}.question-prompt-file");
+            let shown = file.display();
+            let text = fs::read_to_string(file).map_err(|error| {
+                let detail = format!("`{key} = \"{shown}\"`: can't read it: {error}");
+                self.document.error_at(&key, detail)
+            })?;
+            wording.question_prompt_text = Some(text);
+            wording
+                .check(&shown.to_string())
+                .map_err(|error| self.document.error_at(&key, error.to_string()))?;
+        }
+        Ok(wording)
     }
 
     /// Leaves cells out, and counts them with others that are left out for the same reason.
@@ -155,13 +193,15 @@ impl<'a> TaskTables<'a> {
     /// Loads the tasks of a benchmark once; none if the data is missing and the cells are skipped.
     fn load(
         &mut self,
+        path: &str,
         settings: &BenchmarkSettings,
         scope: &BenchmarkScope,
+        wording: &Wording,
         limit: Option<usize>,
         num_cells: u64,
     ) -> Result<Option<Rc<TaskSet>>, Error> {
         let skip = scope.skip;
-        let key = format!("{settings:?} {skip} {limit:?}");
+        let key = format!("{settings:?} {skip} {limit:?} {wording:?}");
         if let Some(known) = self.task_sets.get(&key) {
             return Ok(Some(Rc::clone(known)));
         }
@@ -187,6 +227,11 @@ impl<'a> TaskTables<'a> {
             }
             loaded => loaded?,
         };
+        tasks = wording.apply(tasks).map_err(|error| {
+            let is_system = wording.system_prompt.is_some();
+            let key = if is_system { "system-prompt" } else { "question-prompt-file" };
+            self.document.error_at(&format!("{path}.{key}"), error.to_string())
+        })?;
         if skip > 0 && skip >= tasks.tasks.len() {
             let detail =
                 format!("`skip = {skip}`: `{}` has {} tasks", tasks.name, tasks.tasks.len());

@@ -23,6 +23,16 @@ pub trait ModelDirectory {
         true
     }
 
+    /// Returns true if the model's chat template can turn thinking on, or if that is not known yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if there is no such model here.
+    fn can_think(&mut self, name: &str) -> Result<bool, Error> {
+        let _ = name;
+        Ok(false)
+    }
+
     /// Returns the number of weights, if it is known.
     fn num_parameters(&self, name: &str) -> Option<u64> {
         let _ = name;

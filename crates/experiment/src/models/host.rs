@@ -6,7 +6,7 @@ use std::rc::Rc;
 use preceptor_core::{Digest, LanguageModel, ModelIdentity, Usage};
 use preceptor_endpoints::{Config as EndpointConfig, Endpoint};
 use preceptor_files::{Error as FilesError, Files, SamplingDefaults};
-use preceptor_models::{Device, GenerationOptions, LocalModel, Model};
+use preceptor_models::{ChatTemplate, Device, GenerationOptions, LocalModel, Model};
 
 use crate::Error;
 use crate::manifest::read::nearest;
@@ -23,6 +23,8 @@ pub struct Models {
     identities: BTreeMap<String, ModelIdentity>,
     /// Numbers of weights.
     sizes: BTreeMap<String, u64>,
+    /// Models whose chat template has a switch for thinking.
+    thinkers: BTreeSet<String>,
     /// The model that was loaded to be identified is not loaded again to be used.
     loaded: Option<(String, Model)>,
     /// Registered models without files here that a plan was made with; none where they are refused.
@@ -46,6 +48,7 @@ impl Models {
             endpoint_configs: endpoints,
             identities: BTreeMap::new(),
             sizes: BTreeMap::new(),
+            thinkers: BTreeSet::new(),
             loaded: None,
             absent: None,
             endpoints: BTreeMap::new(),
@@ -120,6 +123,9 @@ impl ModelDirectory for Models {
             Ok(model) => {
                 let identity = model.identity().clone();
                 self.sizes.insert(name.to_owned(), model.num_parameters());
+                if model.template().is_some_and(ChatTemplate::has_thinking_switch) {
+                    self.thinkers.insert(name.to_owned());
+                }
                 self.loaded = Some((name.to_owned(), model));
                 identity
             }
@@ -139,6 +145,11 @@ impl ModelDirectory for Models {
     fn takes_chats(&self, identity: &ModelIdentity) -> bool {
         // A remote model has a template there; a model that is not downloaded is unknown.
         !identity.attested || identity.template.is_some()
+    }
+
+    fn can_think(&mut self, name: &str) -> Result<bool, Error> {
+        let is_absent = !self.identify(name)?.attested && !self.is_remote(name);
+        Ok(is_absent || self.thinkers.contains(name))
     }
 
     fn num_parameters(&self, name: &str) -> Option<u64> {

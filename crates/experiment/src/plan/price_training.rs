@@ -168,7 +168,7 @@ pub fn calibrate_speed(models: &mut dyn ModelLoader, name: &str) -> Result<Optio
     let seeds = (0..SAMPLED.0)
         .map(|index| RolloutSeed { index, seed: Seed::root(0).derive_index(u64::from(index)) });
     let id = PromptId::new("calibration".to_owned());
-    let prompt = Prompt { id, body: PromptBody::Text("1".to_owned()) };
+    let prompt = Prompt::new(id, PromptBody::Text("1".to_owned()));
     let request = GenerationRequest { prompt, rollouts: seeds.collect() };
     let sampling = Sampling { max_new_tokens: SAMPLED.1, ..Sampling::default() };
     let (rollouts, secs) = timed(|| policy.generate(&[request], &sampling, &mut NoObserver));

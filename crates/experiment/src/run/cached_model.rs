@@ -156,7 +156,7 @@ impl CachedModel<'_, '_> {
         let label = format!("{} · log-probabilities", self.label());
         self.session.notice_unreadable(&label, &loaded.unreadable);
         let mut known = loaded.records;
-        let key = |request: &ScoreRequest| score_key(&request.prompt.body, &request.continuation);
+        let key = |request: &ScoreRequest| score_key(&request.prompt, &request.continuation);
         let keys: Vec<String> = requests.iter().map(key).collect();
         let mut asked = BTreeSet::new();
         let missing: Vec<usize> = (0..requests.len())

@@ -51,7 +51,7 @@ pub(crate) fn grade_texts(
                 .iter()
                 .filter_map(|(task, text)| {
                     let rubric = task.label.rubric()?;
-                    Some(Item { prompt: &task.prompt, rubric, response: (*text)? })
+                    Some(Item::new(&task.prompt, rubric, (*text)?))
                 })
                 .collect();
             let EvalJudgeSettings { attempts, prompt_text, rules, .. } = &of.settings;

@@ -270,7 +270,7 @@ fn verdicts(
         .iter()
         .map(|indices| {
             let text = cases[indices[0]].prompt.clone()?;
-            Some(Prompt { id: PromptId::new("case"), body: PromptBody::Text(text) })
+            Some(Prompt::new(PromptId::new("case"), PromptBody::Text(text)))
         })
         .collect();
     let criteria: Vec<Vec<Criterion>> = groups

@@ -263,7 +263,7 @@ fn a_chat_without_a_template_is_rejected() {
     fs::write(&path, gguf.bytes()).expect("writes");
     let model = Model::load(&path, &Device::cpu()).expect("loads");
     let message_ = Message { role: Role::User, content: "hi".to_owned() };
-    let prompt = Prompt { id: PromptId::new("p"), body: PromptBody::Chat(vec![message_]) };
+    let prompt = Prompt::new(PromptId::new("p"), PromptBody::Chat(vec![message_]));
     let refused = model.prompt_tokens(&prompt).expect_err("rejected");
     insta::assert_snapshot!(message(&refused, folder.path()), @r###"
     render a chat: `models/m.gguf` has no chat template

@@ -1,7 +1,9 @@
 //! Compares the small random checkpoints of every family with transformers.
 
 use burn::tensor::{DType, Tensor};
-use preceptor_core::{Continuation, Generator, Message, Role, Sampling, ScoreRequest, Scorer};
+use preceptor_core::{
+    Continuation, Generator, Message, Role, Sampling, ScoreRequest, Scorer, Thinking,
+};
 use preceptor_models::Gemma3Config;
 use preceptor_models::LlamaConfig;
 use preceptor_models::Qwen2Config;
@@ -189,7 +191,8 @@ fn tokenizer_and_chat_template_agree() {
 
         let content = expected["chat"][0]["content"].as_str().expect("a text").to_owned();
         let chat = [Message { role: Role::User, content }];
-        let rendered = model.template().expect("there is one").render(&chat).expect("renders");
+        let rendered =
+            model.template().expect("there is one").render(&chat, Thinking::Off).expect("renders");
         assert_eq!(rendered, expected["chat_text"].as_str().expect("a text"), "{family}");
         let prompt = crate::support::chat_prompt(&chat[0].content);
         let wanted = ids(&expected["chat_ids"]);

@@ -1,4 +1,5 @@
-//! Compares SmolLM2 135M and Gemma 3 270M with transformers, if their files have been fetched.
+//! Compares SmolLM2 135M, Gemma 3 270M and Qwen 2.5 Coder 0.5B with transformers, if their files have been
+//! fetched.
 
 use std::path::Path;
 
@@ -30,6 +31,14 @@ fn gemma3_agrees_with_transformers() {
     let text = expected["prompt_text"].as_str().expect("a text");
     let answer = check_model(&path, &expected, text_prompt(text));
     assert_eq!(answer, expected["greedy_text"].as_str().expect("a text"));
+}
+
+#[test]
+fn qwen2_agrees_with_transformers() {
+    let Some(path) = fetched("qwen2.5-coder-0.5b") else { return };
+    let expected = json(&fixtures().join("real-qwen2.json"));
+    let content = expected["chat"][0]["content"].as_str().expect("a text");
+    check_model(&path, &expected, chat_prompt(content));
 }
 
 /// Compares tokens, log-probabilities and logits, and returns the greedy answer.
@@ -94,6 +103,9 @@ fn weights_are_dequantised_as_transformers_does() {
         ("model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight"),
     ];
     check_weights("gemma3-270m", "real-gemma3.json", &gemma3);
+    let bias = ("model.layers.0.self_attn.v_proj.bias", "blk.0.attn_v.bias");
+    let qwen2 = [smollm2.as_slice(), &[bias]].concat();
+    check_weights("qwen2.5-coder-0.5b", "real-qwen2.json", &qwen2);
 }
 
 fn check_weights(model: &str, fixture: &str, tensors: &[(&str, &str)]) {

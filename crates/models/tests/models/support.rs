@@ -96,12 +96,12 @@ pub(crate) fn floats(value: &Value) -> Vec<f32> {
 }
 
 pub(crate) fn text_prompt(text: &str) -> Prompt {
-    Prompt { id: PromptId::new(text), body: PromptBody::Text(text.to_owned()) }
+    Prompt::new(PromptId::new(text), PromptBody::Text(text.to_owned()))
 }
 
 pub(crate) fn chat_prompt(text: &str) -> Prompt {
     let message = Message { role: Role::User, content: text.to_owned() };
-    Prompt { id: PromptId::new(text), body: PromptBody::Chat(vec![message]) }
+    Prompt::new(PromptId::new(text), PromptBody::Chat(vec![message]))
 }
 
 pub(crate) fn request(prompt: Prompt, group_size: u32) -> GenerationRequest {

@@ -206,7 +206,7 @@ pub(crate) fn key(prompt: usize) -> String {
 pub(crate) fn prompt(number: usize, question: &str, tag: (&str, &str)) -> (String, PromptRecord) {
     let body = PromptBody::Text(question.to_owned());
     let record = PromptRecord {
-        prompt: Prompt { id: id(number), body },
+        prompt: Prompt::new(id(number), body),
         question: question.to_owned(),
         tags: BTreeMap::from([(tag.0.to_owned(), tag.1.to_owned())]),
     };

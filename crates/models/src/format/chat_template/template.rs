@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
-use preceptor_core::{Digest, Message};
+use preceptor_core::{Digest, Message, Role, Thinking};
 use serde::Serialize;
 
 use super::python_strings::{call_method, percent};
@@ -77,13 +77,20 @@ impl ChatTemplate {
         &self.digest
     }
 
-    /// Renders a conversation up to the start of the model's reply. If the template has a switch for thinking
-    /// before an answer (Qwen 3), it is off, as in the paper.
+    /// Returns whether the template can turn thinking before an answer on and off.
+    pub fn has_thinking_switch(&self) -> bool {
+        let probe = [Message { role: Role::User, content: "1".to_owned() }];
+        let rendered = |thinking| self.render(&probe, thinking).ok();
+        rendered(Thinking::Off) != rendered(Thinking::On)
+    }
+
+    /// Renders a conversation up to the start of the model's reply. `thinking` sets the template's switch, if
+    /// it has one.
     ///
     /// # Errors
     ///
     /// [`Error::Template`] if the template rejects it, for example because it has no system role.
-    pub fn render(&self, messages: &[Message]) -> Result<String, Error> {
+    pub fn render(&self, messages: &[Message], thinking: Thinking) -> Result<String, Error> {
         let messages: Vec<Value> = messages
             .iter()
             .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })
@@ -92,7 +99,7 @@ impl ChatTemplate {
         let variables = context! {
             messages,
             add_generation_prompt => true,
-            enable_thinking => false,
+            enable_thinking => !thinking.is_off(),
             bos_token => self.bos_token.as_deref().unwrap_or_default(),
             eos_token => self.eos_token.as_deref().unwrap_or_default(),
         };
@@ -154,14 +161,13 @@ impl serde_json::ser::Formatter for PythonFormatter {
 
 #[cfg(test)]
 mod tests {
-    use preceptor_core::Role;
-
     use super::*;
 
     fn render(source: &str) -> Result<String, Error> {
         let template =
             ChatTemplate::new(source.to_owned(), Path::new("model"), Some("<s>".to_owned()), None)?;
-        template.render(&[Message { role: Role::User, content: " Hi <b> ".to_owned() }])
+        let messages = [Message { role: Role::User, content: " Hi <b> ".to_owned() }];
+        template.render(&messages, Thinking::Off)
     }
 
     #[test]
@@ -210,10 +216,16 @@ mod tests {
     }
 
     #[test]
-    fn thinking_is_off() {
-        let source =
-            "{% if enable_thinking is defined and enable_thinking is false %}off{% endif %}";
-        assert_eq!(render(source).expect("valid"), "off");
+    fn thinking_is_off_unless_it_is_asked_for() {
+        // As Qwen 3 writes it: an empty thought where it is off.
+        let switch = "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}";
+        let new = |source: &str| {
+            ChatTemplate::new(source.to_owned(), Path::new("m"), None, None).expect("valid")
+        };
+        assert_eq!(render(switch).expect("valid"), "<think></think>");
+        assert_eq!(new(switch).render(&[], Thinking::On).expect("valid"), "");
+        assert!(new(switch).has_thinking_switch());
+        assert!(!new("{{ messages[0].content }}<think>").has_thinking_switch());
     }
 
     #[test]
