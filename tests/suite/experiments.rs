@@ -20,10 +20,11 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
         };
         paths.filter(is_manifest).collect::<Vec<_>>()
     };
-    let folders = [folder.clone(), folder.join("pocket"), folder.join("paper")];
+    let suites = ["pocket", "paper", "small"].map(|suite| folder.join(suite));
+    let folders = [vec![folder.clone()], suites.to_vec()].concat();
     let mut names: Vec<PathBuf> = folders.iter().flat_map(|folder| manifests(folder)).collect();
     names.sort();
-    assert!(names.len() >= 27, "{names:?}");
+    assert!(names.len() >= 34, "{names:?}");
     for path in names {
         let mut workspace = Workspace::new();
         // Invented rows under ids of the test split: the plan has their number, not their texts.
@@ -33,11 +34,12 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
             ids.lines().take(5).enumerate().map(|(i, id)| health_row(id, i)).collect();
         workspace.register_data("healthbench-random500", "rows.jsonl");
         workspace.write("data/rows.jsonl", &rows);
-        if path.parent().unwrap().ends_with("paper") {
+        if ["paper", "small"].iter().any(|suite| path.parent().unwrap().ends_with(suite)) {
             // As many as a step takes, of every split.
             let more: String = (5..400).map(|i| health_row(&format!("invented-{i}"), i)).collect();
             workspace.register_data("healthbench", "main.jsonl");
             workspace.write("data/main.jsonl", &(rows + &more));
+            let num_problems = if path.parent().unwrap().ends_with("small") { 450 } else { 300 };
             let problem = |i: usize| {
                 format!(
                     "{{\"problem\": \"p{i}\", \"solution\": \"s\", \"answer\": \"{i}\", \
@@ -45,7 +47,12 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
                 )
             };
             workspace.register_data("math500", "math500.jsonl");
-            workspace.write("data/math500.jsonl", &(0..300).map(problem).collect::<String>());
+            workspace
+                .write("data/math500.jsonl", &(0..num_problems).map(problem).collect::<String>());
+            let problem =
+                |i: usize| format!("{{\"question\": \"q{i}\", \"answer\": \"#### {i}\"}}\n");
+            workspace.register_data("gsm8k", "gsm8k.jsonl");
+            workspace.write("data/gsm8k.jsonl", &(0..150).map(problem).collect::<String>());
         }
         let plan = workspace.plan(&path, &[]).unwrap();
         let record = plan.record();

@@ -6,6 +6,7 @@ mod firewall;
 mod layering;
 mod links;
 mod manifest_reference;
+mod own_material;
 mod prompts;
 mod selectors;
 mod voice;

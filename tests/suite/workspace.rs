@@ -8,7 +8,7 @@ use std::rc::Rc;
 use preceptor_core::{
     CallFailure, CallFailureKind, Continuation, Digest, GenerationObserver, GenerationRequest,
     Generator, LanguageModel, ModelIdentity, PortError, Prompt, Rollout, RolloutSeed, Sampling,
-    ScoreRequest, Scorer, Seed, TokenScores,
+    ScoreRequest, Scorer, Seed, Thinking, TokenScores,
 };
 use preceptor_experiment::{
     Document, Error, ModelDirectory, ModelLoader, NoProgress, Plan, ResolveOptions, RunOptions,
@@ -18,10 +18,14 @@ use preceptor_files::{Files, Hub, Places, SamplingDefaults};
 use preceptor_store::Store;
 use preceptor_testkit::ScriptedModel;
 
+/// A thought of the scripted model, which no other model may be shown.
+pub(crate) const THOUGHT: &str = r"<think>Is it \boxed{9}?</think>";
+
 /// Answers by what is asked: rollouts from 0 to 3 by their stream, and the form that the prompt of an
 /// anchor or a judge wants, seeded by the question.
 fn answer(prompt: &Prompt, rollout: RolloutSeed) -> String {
     let text = prompt.question_text();
+    assert!(!text.contains("Is it"), "a thought was shown: {text}");
     let seed = Seed::root(0).derive(&text).derive_index(u64::from(rollout.index));
     let id = prompt.id.as_str();
     if id.contains("/synthesis/") {
@@ -39,6 +43,9 @@ fn answer(prompt: &Prompt, rollout: RolloutSeed) -> String {
         format!("<rubric>{}</rubric>", (0..5).map(criterion).collect::<String>())
     } else if text.contains("\"answer\"") {
         format!("{{\"reason\": \"\", \"answer\": {}}}", seed.draw_below(2) == 0)
+    } else if prompt.thinking == Thinking::On {
+        let answer = rollout.seed.draw_below(4);
+        format!(r"{THOUGHT}I think it is \boxed{{{answer}}}.")
     } else {
         format!(r"I think it is \boxed{{{}}}.", rollout.seed.draw_below(4))
     }
@@ -107,11 +114,17 @@ pub(crate) struct ScriptedHost {
     pub(crate) num_free: Option<u64>,
     /// Calls of the model called `judge` that fail.
     pub(crate) failing: Option<fn(&Prompt, Seed) -> Option<CallFailureKind>>,
+    /// True if the models' chat template has a switch for thinking.
+    pub(crate) can_think: bool,
 }
 
 impl ModelDirectory for ScriptedHost {
     fn identify(&mut self, name: &str) -> Result<ModelIdentity, Error> {
         Ok(ScriptedModel::new(name, answer, logprobs).identity().clone())
+    }
+
+    fn can_think(&mut self, _name: &str) -> Result<bool, Error> {
+        Ok(self.can_think)
     }
 
     fn sampling_defaults(&self, name: &str) -> SamplingDefaults {

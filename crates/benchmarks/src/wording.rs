@@ -9,7 +9,7 @@ use crate::{Error, Task, TaskSet};
 /// The placeholder that a question prompt must have.
 const PLACEHOLDERS: &[&str] = &["question"];
 
-/// What a manifest changes about a benchmark's prompts.
+/// Changes that a manifest makes to a benchmark's prompts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Wording {

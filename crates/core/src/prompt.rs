@@ -83,8 +83,8 @@ impl PromptBody {
     }
 }
 
-/// Whether a model writes down its thoughts before it answers a chat. Only models whose chat template
-/// has a switch for it can be told (Qwen 3, for example).
+/// Switch of a chat template that decides if the model writes down its thoughts before it answers (Qwen 3, for
+/// example). Templates without one ignore it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]

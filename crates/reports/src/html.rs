@@ -106,7 +106,8 @@ pub(crate) fn suite_page(
     );
     for ClaimResult { claim, results, verdict } in judged {
         let mut lines: Vec<String> = results.iter().map(|result| escape(&result.line())).collect();
-        lines.extend(claim.not_testable.as_deref().map(prose));
+        let reasons = [&claim.not_testable, &claim.left_open].into_iter().flatten();
+        lines.extend(reasons.map(|reason| prose(reason)));
         let _ = writeln!(
             out,
             "<tr><td class=\"text\"><b>{}</b><br>{}</td><td class=\"text\">{}</td>\

@@ -64,7 +64,8 @@ pub(crate) fn suite_page(
     out.push_str("| claim | paper | result | verdict |\n| --- | --- | --- | --- |\n");
     for ClaimResult { claim, results, verdict } in judged {
         let mut lines: Vec<String> = results.iter().map(|result| escape(&result.line())).collect();
-        lines.extend(claim.not_testable.as_deref().map(escape));
+        let reasons = [&claim.not_testable, &claim.left_open].into_iter().flatten();
+        lines.extend(reasons.map(|reason| escape(reason)));
         let _ = writeln!(
             out,
             "| **{}** {} | {} | {} | {} |",

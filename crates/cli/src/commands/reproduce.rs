@@ -24,7 +24,7 @@ use crate::shared_arguments::{ExperimentArguments, ResourceArguments};
 pub(crate) enum SuiteName {
     /// The bundled 0.8M-parameter model on synthetic benchmarks: 30 minutes on two cores.
     Pocket,
-    /// SmolLM2 135M on generated sums and parts of GSM8K and MATH-500: hours on two cores.
+    /// Qwen 2.5 Coder on MATH-500, GSM8K and HealthBench: a part of it takes two hours on two cores.
     Small,
     /// The paper's models and settings: needs GPUs, gated repositories and an API key for the judge.
     Paper,
@@ -51,6 +51,9 @@ pub(crate) struct ReproduceArguments {
     /// Run the short part first and print its results, then run the whole suite.
     #[arg(long)]
     pub(crate) quick_first: bool,
+    /// Run the whole suite on the CPU too, if it has a smaller part for the CPU.
+    #[arg(long)]
+    pub(crate) whole: bool,
     /// Show the plan of every experiment and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -82,6 +85,8 @@ struct SuiteFile {
     description: String,
     /// Prompts of each benchmark with `--quick`.
     quick_limit: usize,
+    /// Prompts of each benchmark on the CPU, of a suite that is too large for one.
+    cpu_limit: Option<usize>,
     #[serde(rename = "manifest")]
     manifests: Vec<Member>,
     #[serde(rename = "claim", default)]
@@ -98,6 +103,18 @@ struct Member {
     file: PathBuf,
     /// Settings with `--quick`; none if `--quick` skips the experiment.
     quick: Option<Vec<String>>,
+    /// Its part for the CPU, of a suite with a `cpu-limit`; none if the CPU skips the experiment.
+    cpu: Option<Part>,
+}
+
+/// Part of an experiment.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Part {
+    /// Settings, as with `--set`.
+    set: Vec<String>,
+    /// Cells that are kept, as with `--only`.
+    only: Vec<String>,
 }
 
 impl SuiteFile {
@@ -115,6 +132,25 @@ impl SuiteFile {
         toml::from_str(&text).map_err(|error| {
             read(error.to_string(), "`suite.toml` has a title, a description, manifests and claims")
         })
+    }
+
+    /// Returns the part for the CPU. Claims with checks that it does not make name the `command` that does.
+    fn on_cpu(mut self, command: &str) -> Self {
+        self.manifests.retain(|member| member.cpu.is_some());
+        let Self { manifests, claims, contrasts, .. } = &mut self;
+        let stays = |experiment: &str| manifests.iter().any(|member| member.name() == experiment);
+        for claim in claims.iter_mut() {
+            let num_checks = claim.checks.len();
+            claim.checks.retain(|check| !check.whole && stays(&check.experiment));
+            let num_left = num_checks - claim.checks.len();
+            if num_left > 0 {
+                claim.left_open = Some(format!(
+                    "{num_left} of {num_checks} checks were not made: `{command}` makes them"
+                ));
+            }
+        }
+        contrasts.retain(|contrast| stays(&contrast.experiment));
+        self
     }
 
     /// Returns the part that `--quick` runs.
@@ -139,15 +175,27 @@ impl Member {
 impl ReproduceArguments {
     /// Returns the arguments of one experiment of the suite.
     fn experiment(&self, suite: &SuiteFile, member: &Member) -> ExperimentArguments {
+        let part = member.cpu.as_ref().filter(|_| self.is_part(suite));
         let quick = member.quick.iter().filter(|_| self.quick).flatten();
+        let settings = part.iter().flat_map(|part| &part.set).chain(quick).chain(&self.settings);
         ExperimentArguments {
             file: self.experiments.join(self.suite.name()).join(&member.file),
-            settings: quick.chain(&self.settings).cloned().collect(),
-            only: Vec::new(),
-            limit: self.quick.then_some(suite.quick_limit),
+            settings: settings.cloned().collect(),
+            only: part.map(|part| part.only.clone()).unwrap_or_default(),
+            limit: if self.quick {
+                Some(suite.quick_limit)
+            } else {
+                suite.cpu_limit.filter(|_| self.is_part(suite))
+            },
             device: self.device.clone(),
             store: self.store.clone(),
         }
+    }
+
+    /// Returns true if only the suite's part for the CPU runs.
+    fn is_part(&self, suite: &SuiteFile) -> bool {
+        let is_cpu = self.device.split(':').next() == Some("cpu");
+        suite.cpu_limit.is_some() && is_cpu && !self.whole
     }
 
     fn reports(&self) -> PathBuf {
@@ -187,6 +235,10 @@ fn reproduce_suite(
     output: &Output,
 ) -> Result<Option<SuiteRuns>, Failure> {
     let mut suite = SuiteFile::read(&arguments.experiments.join(arguments.suite.name()))?;
+    if arguments.is_part(&suite) {
+        let command = format!("preceptor reproduce {} --device cuda:0", arguments.suite.name());
+        suite = suite.on_cpu(&command);
+    }
     if arguments.quick {
         suite = suite.shortened();
     }
@@ -278,6 +330,12 @@ fn write_summary(
 ) -> Result<SuiteFiles, Failure> {
     let store = Store::open(&arguments.store)?;
     let mut description = suite.description.clone();
+    if let Some(limit) = suite.cpu_limit.filter(|_| arguments.is_part(suite)) {
+        description += &format!(
+            "\n\nThis is the part for the CPU: at most {limit} prompts of each benchmark. \
+             `--device cuda:0` or `--whole` runs all of it, from the same store."
+        );
+    }
     if !arguments.settings.is_empty() {
         let settings = arguments.settings.join("`, `");
         description += &format!("\n\nEvery experiment was run with `{settings}`.");

@@ -145,6 +145,7 @@ fn a_suite_has_tables_of_contrasts_and_claims() {
     let parts = [SuitePart { experiment: "by-hand".to_owned(), plan }];
     let check = Check {
         experiment: "by-hand".to_owned(),
+        whole: false,
         measure: Measure::Score,
         a: SYNTHESIS.to_owned(),
         b: Some("rollouts".to_owned()),
@@ -157,6 +158,7 @@ fn a_suite_has_tables_of_contrasts_and_claims() {
         says: "merging helps".to_owned(),
         paper: "it does".to_owned(),
         not_testable: None,
+        left_open: None,
         checks: vec![check],
     }];
     let declared = |b: &str| {
