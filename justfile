@@ -10,11 +10,11 @@ default:
 reproduce *ARGS:
     cargo run --release --package preceptor -- reproduce --quick-first "$@"
 
-# Fetch SmolLM2 135M, GSM8K and MATH-500, compare estimators on them and write `reports/aggregators-small/page.html`.
-small:
-    cargo run --release --package preceptor -- models fetch smollm2-135m
+# Fetch Qwen 2.5 Coder 0.5B, MATH-500 and GSM8K, run the suite `small` and write `reports/small/page.html`; `--quick` for a short part of it.
+small *ARGS:
+    cargo run --release --package preceptor -- models fetch qwen2.5-coder-0.5b
     -cargo run --release --quiet --package preceptor -- data fetch math500 gsm8k
-    cargo run --release --quiet --package preceptor -- run experiments/aggregators-small.toml
+    cargo run --release --quiet --package preceptor -- reproduce small "$@"
 
 # Run any manifest, for example `just sweep experiments/aggregators-small.toml --limit 10`.
 sweep *ARGS:

@@ -63,7 +63,7 @@ fn a_misspelled_model_name_gets_a_suggestion() {
     let error = files.model("smolm2-135m").unwrap_err();
     insta::assert_snapshot!(error, @r"
     find model `smolm2-135m`: no such name, did you mean `smollm2-135m`?
-    hint: known are `gemma3-270m`, `gemma3-4b`, `llama3.1-8b`, `pocket`, `qwen2.5-coder-0.5b`, `qwen2.5-coder-1.5b`, `qwen3-4b`, `smollm2-135m`; a folder or file is named by its path
+    hint: known are `gemma3-270m`, `gemma3-4b`, `llama3.1-8b`, `pocket`, `qwen2.5-1.5b`, `qwen2.5-7b`, `qwen2.5-coder-0.5b`, `qwen2.5-coder-1.5b`, `qwen3-4b`, `smollm2-135m`; a folder or file is named by its path
     ");
 }
 

@@ -332,7 +332,7 @@ fn write_summary(
     let mut description = suite.description.clone();
     if let Some(limit) = suite.cpu_limit.filter(|_| arguments.is_part(suite)) {
         description += &format!(
-            "\n\nThis is the part for the CPU: at most {limit} prompts of each benchmark. \
+            "\n\nThis is the part for the CPU, with at most {limit} prompts per benchmark. \
              `--device cuda:0` or `--whole` runs all of it, from the same store."
         );
     }

@@ -1,4 +1,4 @@
-//! The paper's suite from its own manifests, at toy size: models of the three families with random
+//! The paper's suite from its own manifests, at toy size: models of the four families with random
 //! weights, a scripted server as GPT-4o, two steps, every report. What the suite needs and can't do
 //! fails here.
 
@@ -31,9 +31,14 @@ const SMALLER: [(&str, &str); 16] = [
     ("split = \"validation\"", "split = \"validation\"\nlimit = 4"),
 ];
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity");
-/// The paper's models, each as a fixture of its family.
-const MODELS: [(&str, &str); 3] =
-    [("gemma3-4b", "gemma3"), ("qwen3-4b", "qwen3"), ("llama3.1-8b", "llama")];
+/// The suite's models, each as a fixture of its family.
+const MODELS: [(&str, &str); 5] = [
+    ("gemma3-4b", "gemma3"),
+    ("qwen3-4b", "qwen3"),
+    ("llama3.1-8b", "llama"),
+    ("qwen2.5-1.5b", "qwen2"),
+    ("qwen2.5-7b", "qwen2"),
+];
 
 /// GPT-4o as the suite asks it: verdicts on a rubric's items, and on criteria.
 fn gpt_4o(received: &Received) -> Act {
@@ -149,7 +154,8 @@ fn every_manifest_of_the_papers_suite_runs_to_its_report() {
         let path = reports.join(experiment).join("tables").join(format!("{name}.csv"));
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
-    let trained = ["main-math", "main-health", "selectors-rl", "judges", "rl-vs-sft"];
+    let trained =
+        ["main-math", "main-health", "selectors-rl", "judges", "rl-vs-sft", "qwen2.5-math"];
     let estimated = ["aggregators-math", "aggregators-health", "scaling"];
     for experiment in trained.iter().chain(&estimated) {
         assert!(table(experiment, "scores").lines().count() > 1, "{experiment}");

@@ -170,6 +170,41 @@ fn a_setting_holds_for_every_experiment_and_is_said() {
 }
 
 #[test]
+fn the_part_for_the_cpu_says_what_it_leaves_open() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.path("experiments/pocket")).expect("writable");
+    let claim = "[[claim]]\nid = 'votes'\nsays = 's'\npaper = 'p'\n";
+    let check = "[[claim.checks]]\nmeasure = 'score'\na = 'aggregator.kind=majority'\n\
+                 b = 'rollouts'\nexpect = 'equal'\nmargin = 2\n";
+    let suite = SUITE.replace("quick-limit = 2", "quick-limit = 2\ncpu-limit = 1");
+    let suite = format!(
+        "{suite}cpu = {{ set = ['sampling.group-size=3'], only = ['aggregator.kind=majority'] }}\n\
+         [[manifest]]\nfile = 'large.toml'\n{claim}{check}experiment = 'm'\n\
+         {check}experiment = 'm'\nwhole = true\n{check}experiment = 'large'\n"
+    );
+    folder.write("experiments/pocket/suite.toml", &suite);
+    write_manifest(&folder);
+    let manifest = fs::read_to_string(folder.path("experiments/pocket/m.toml")).expect("text");
+    folder.write("experiments/pocket/large.toml", &manifest);
+
+    folder.run(&["reproduce", "pocket"]).expect_done();
+    let read = |name: &str| fs::read_to_string(folder.path(name)).expect("text");
+    let page = read("reports/pocket/page.md");
+    assert!(page.contains("with at most 1 prompts per benchmark"), "{page}");
+    assert!(page.contains("2 of 3 checks were not made"), "{page}");
+    assert!(page.contains("preceptor reproduce pocket --device cuda:0"), "{page}");
+    assert!(page.contains("| undecided |"), "{page}");
+    let plan = read("reports/pocket/m/plan.toml");
+    assert!(plan.contains("group-size = 3"), "{plan}");
+    assert!(!folder.path("reports/pocket/large").exists());
+
+    folder.run(&["reproduce", "pocket", "--whole"]).expect_done();
+    let page = read("reports/pocket/page.md");
+    assert!(!page.contains("were not made"), "{page}");
+    assert!(folder.path("reports/pocket/large/page.md").exists());
+}
+
+#[test]
 fn a_suite_that_can_not_be_is_named() {
     let folder = Folder::new();
     let said = |arguments: &[&str]| folder.run(arguments).said();

@@ -155,13 +155,17 @@ fn messages_for_folders() {
     use `models/config.json`: the architecture `mamba` is not supported, only `llama`, `qwen2`, `qwen3`, `gemma3`
     hint: a family is one file in the models crate; other models can be asked through an endpoint
     ");
+    insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"model_type\": \"llama\"", "\"model_type\": \"mistral\"")), @r"
+    use `models/config.json`: the attention `sliding_window` is not supported, only attention to all previous tokens
+    hint: this family implements the layers of Llama 2, Llama 3, SmolLM2 and Mistral
+    ");
     insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"rope_type\": \"llama3\"", "\"rope_type\": \"yarn\"")), @r###"
     use `models/config.json`: the rope type `yarn` is not supported, only `default`, `linear` and `llama3`
-    hint: this family implements the layers of Llama 2, Llama 3 and SmolLM2
+    hint: this family implements the layers of Llama 2, Llama 3, SmolLM2 and Mistral
     "###);
     insta::assert_snapshot!(changed_folder(|f| change_config(f, "\"hidden_act\": \"silu\"", "\"hidden_act\": \"relu\"")), @r###"
     use `models/config.json`: the activation `relu` is not supported, only `silu`
-    hint: this family implements the layers of Llama 2, Llama 3 and SmolLM2
+    hint: this family implements the layers of Llama 2, Llama 3, SmolLM2 and Mistral
     "###);
     insta::assert_snapshot!(changed_folder(|f| fs::write(f.join("config.json"), "{").expect("writes")), @r###"
     parse `models/config.json`: it is not valid JSON: EOF while parsing an object at line 1 column 1

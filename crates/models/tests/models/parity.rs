@@ -1,5 +1,7 @@
 //! Compares the small random checkpoints of every family with transformers.
 
+use std::fs;
+
 use burn::tensor::{DType, Tensor};
 use preceptor_core::{
     Continuation, Generator, Message, Role, Sampling, ScoreRequest, Scorer, Thinking,
@@ -59,6 +61,25 @@ fn logits_and_logprobs_agree_with_transformers() {
         let tokens = ids(&expected(family)["input_ids"]);
         check_logits(family, &Session::new(model.decoder()).read(&tokens));
     }
+}
+
+/// transformers' Mistral gives the numbers of the fixture too (within 5e-6, version 5.23).
+#[test]
+fn mistral_without_a_window_is_a_llama() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for entry in fs::read_dir(fixtures().join("llama")).expect("a fixture") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            fs::copy(&path, folder.path().join(path.file_name().expect("named"))).expect("copied");
+        }
+    }
+    let path = folder.path().join("config.json");
+    let mut config = json(&path);
+    config["model_type"] = "mistral".into();
+    config["sliding_window"] = Value::Null;
+    fs::write(&path, config.to_string()).expect("written");
+    let tokens = ids(&expected("llama")["input_ids"]);
+    check_logits("llama", &Session::new(load(folder.path()).decoder()).read(&tokens));
 }
 
 #[test]

@@ -59,11 +59,11 @@ fn unused_tensors_of_a_gguf_file_are_rejected() {
 fn metadata_that_changes_the_output_is_rejected() {
     insta::assert_snapshot!(refused(|g| g.meta("llama.rope.dimension_count", Meta::U32(16))), @r"
     use `models/m.gguf`: `llama.rope.dimension_count` `16` is not supported, only 32, the size of a head
-    hint: this family implements the layers of Llama 2, Llama 3 and SmolLM2
+    hint: this family implements the layers of Llama 2, Llama 3, SmolLM2 and Mistral
     ");
     insta::assert_snapshot!(refused(|g| g.meta("llama.residual_scale", Meta::F32(0.2))), @r"
     use `models/m.gguf`: the metadata key `llama.residual_scale` is not supported, only keys that this family reads
-    hint: this family implements the layers of Llama 2, Llama 3 and SmolLM2
+    hint: this family implements the layers of Llama 2, Llama 3, SmolLM2 and Mistral
     ");
     for (key, value) in [
         ("llama.attention.value_length", Meta::U32(16)),

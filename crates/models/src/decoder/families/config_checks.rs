@@ -48,7 +48,7 @@ pub(super) fn refuse_biases(
 /// Rejects `use_sliding_window`.
 pub(super) fn refuse_sliding_window(config: &JsonFile, hint: &'static str) -> Result<(), Error> {
     if config.boolean("use_sliding_window")?.unwrap_or(false) {
-        let (found, allowed) = ("`use_sliding_window`", "attention to all previous tokens");
+        let (found, allowed) = ("use_sliding_window", "attention to all previous tokens");
         return Err(unsupported(config.path(), "the attention", found, allowed, hint));
     }
     Ok(())

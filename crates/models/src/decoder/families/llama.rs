@@ -1,4 +1,4 @@
-//! The Llama family: Llama 2 and 3, SmolLM2 and others with the same layers.
+//! The Llama family: Llama 2 and 3, SmolLM2, Mistral without a sliding window, and others with the same layers.
 //!
 //! A layer is `x + Wo · attention(rope(Wqkv · norm(x)))`, then `x + Wdown · (silu(gate) · up)` of
 //! the normed sum, where `gate` and `up` are one product. Norms are root-mean-square, the rotary
@@ -47,7 +47,8 @@ pub struct LlamaConfig {
     pub tied_embeddings: bool,
 }
 
-const HINT: &str = "this family implements the layers of Llama 2, Llama 3 and SmolLM2";
+const HINT: &str = "this family implements the layers of Llama 2, Llama 3, SmolLM2 and Mistral";
+const MISTRAL: &str = "mistral";
 const ROPE_DIVISORS: &str = "rope_freqs.weight";
 
 impl LlamaConfig {
@@ -60,6 +61,12 @@ impl LlamaConfig {
         refuse_biases(config, &["attention_bias", "mlp_bias"], HINT)?;
         check_activation(config, "hidden_act", "silu", HINT)?;
         check_layers(config, &["full_attention"], HINT)?;
+        // A Mistral model has a window unless its configuration says `null`.
+        let is_windowed = config.get("sliding_window").is_some() || !config.has("sliding_window");
+        if config.text("model_type")? == Some(MISTRAL) && is_windowed {
+            let (found, allowed) = ("sliding_window", "attention to all previous tokens");
+            return Err(unsupported(config.path(), "the attention", found, allowed, HINT));
+        }
         Ok(Self {
             sizes: Sizes::from_json(config, SizeDefaults::norm_eps(1e-6))?,
             rope: rope_from_json(config, 10_000.0, HINT)?,
@@ -149,8 +156,12 @@ impl Family for LlamaFamily {
         "llama"
     }
 
+    fn other_names(&self) -> &'static [&'static str] {
+        &[MISTRAL]
+    }
+
     fn summary(&self) -> &'static str {
-        "Llama 2 and 3 (with Llama 3.1's rope scaling), SmolLM2"
+        "Llama 2 and 3 (with Llama 3.1's rope scaling), SmolLM2, Mistral without a sliding window"
     }
 
     fn load_folder(
