@@ -16,10 +16,9 @@
 //! wrong key, an unknown model and an empty account stop the run, since no other call could
 //! succeed.
 //!
-//! **Reasoning.** The text is the reply's content only. Reasoning that the server returns
-//! separately (`reasoning_content`, `reasoning`, parts of the kind `thinking`) is dropped, though
-//! its tokens are counted and paid. Marks such as `<think>` that a server leaves in the content are
-//! kept.
+//! **Reasoning.** Reasoning that the server returns separately (`reasoning_content`, `reasoning`, parts of
+//! the kind `thinking`) is put before the content as a thought, `<think>..</think>`, as a server without a
+//! reasoning parser returns it. It is stored and counted; components see the text without thoughts.
 //!
 //! **Secrets.** The key comes from an environment variable only, which the caller looks up. It is
 //! never shown, and removed from all text that a server returns. The HTTP library writes raw

@@ -6,9 +6,8 @@ use serde_json::Value;
 
 use crate::Config;
 
-/// The body of a 2xx reply to `/chat/completions` or `/completions`. Unknown fields are ignored,
-/// `reasoning_content` and `reasoning` among them. Optional fields of unknown form are dropped; a
-/// text of unknown form is an error, never an empty answer.
+/// The body of a 2xx reply to `/chat/completions` or `/completions`. Unknown fields are ignored.
+/// Optional fields of unknown form are dropped; a text of unknown form is an error, never an empty answer.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Reply {
     choices: Vec<Choice>,
@@ -31,28 +30,62 @@ pub(crate) struct Choice {
 struct ChatMessage {
     content: Option<Content>,
     refusal: Option<String>,
+    /// Reasoning that is returned apart from the text.
+    #[serde(default)]
+    reasoning_content: Value,
+    #[serde(default)]
+    reasoning: Value,
 }
 
-/// The text of a chat, whole or in parts, or the fault in it.
+impl ChatMessage {
+    /// Returns the text after its reasoning, which becomes a thought. Without a text the thought has not ended: a
+    /// draft in it is no answer.
+    fn after_thought(&self, text: &str) -> String {
+        let apart = [&self.reasoning_content, &self.reasoning].map(Value::as_str);
+        let in_parts = self.content.as_ref().map(|content| content.reasoning.as_str());
+        let all = apart.into_iter().chain([in_parts]).flatten();
+        let first = all.map(str::trim).find(|reasoning| !reasoning.is_empty());
+        match first {
+            None => text.to_owned(),
+            Some(reasoning) if text.trim().is_empty() => format!("<think>\n{reasoning}"),
+            Some(reasoning) => format!("<think>\n{reasoning}\n</think>\n\n{text}"),
+        }
+    }
+}
+
+/// The content of a chat, whole or in parts.
 #[derive(Debug, Deserialize)]
 #[serde(from = "Value")]
-struct Content(Result<String, String>);
+struct Content {
+    /// The text, or the fault in it.
+    text: Result<String, String>,
+    /// The parts that are reasoning.
+    reasoning: String,
+}
 
 /// Kinds of parts that are the text.
 const TEXT_PARTS: [&str; 2] = ["text", "output_text"];
-/// Kinds of parts that are known not to be text.
-const OTHER_PARTS: [&str; 6] =
-    ["thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text", "refusal"];
+/// Kinds of parts that are reasoning.
+const REASONING_PARTS: [&str; 4] = ["thinking", "reasoning", "reasoning_text", "summary_text"];
+/// Kinds of parts that are known to be neither.
+const OTHER_PARTS: [&str; 2] = ["redacted_thinking", "refusal"];
 
 impl From<Value> for Content {
     fn from(value: Value) -> Self {
         let parts = match value {
-            Value::Null => return Self(Ok(String::new())),
+            Value::Null => Vec::new(),
             Value::Array(parts) => parts,
             one => vec![one],
         };
-        Self(parts.iter().map(part_text).collect())
+        let reasoning = parts.iter().filter_map(part_reasoning).collect();
+        Self { text: parts.iter().map(part_text).collect(), reasoning }
     }
+}
+
+/// Returns the reasoning of a part, which is in a field named like its kind or in `text`.
+fn part_reasoning(part: &Value) -> Option<&str> {
+    let kind = part.get("type")?.as_str().filter(|kind| REASONING_PARTS.contains(kind))?;
+    part.get(kind).or_else(|| part.get("text"))?.as_str()
 }
 
 /// Returns the text of a part; empty for kinds that are not text.
@@ -62,7 +95,7 @@ fn part_text(part: &Value) -> Result<&str, String> {
     }
     let kind = part.get("type").map(|kind| kind.as_str().unwrap_or_default());
     match (kind, part.get("text").and_then(Value::as_str)) {
-        (Some(kind), _) if OTHER_PARTS.contains(&kind) => Ok(""),
+        (Some(kind), _) if OTHER_PARTS.contains(&kind) || REASONING_PARTS.contains(&kind) => Ok(""),
         (Some(kind), Some(text)) if TEXT_PARTS.contains(&kind) => Ok(text),
         (None, Some(text)) => Ok(text),
         _ => {
@@ -191,7 +224,7 @@ impl Reply {
                 let content = message
                     .content
                     .as_ref()
-                    .map_or(Ok(""), |content| content.0.as_deref().map_err(Clone::clone))?;
+                    .map_or(Ok(""), |content| content.text.as_deref().map_err(Clone::clone))?;
                 (content, message.refusal.as_deref().filter(|refusal| !refusal.is_empty()))
             }
             (None, Some(text)) => (text.as_str(), None),
@@ -227,7 +260,9 @@ impl Reply {
             return Err("log-probabilities of unknown form".to_owned());
         }
         let logprobs = logprobs.as_ref().map(Logprobs::sampled).unwrap_or_default();
-        Ok(Answer { text: text.to_owned(), finish, logprobs, usage })
+        let message = choice.message.as_ref();
+        let text = message.map_or_else(|| text.to_owned(), |message| message.after_thought(text));
+        Ok(Answer { text, finish, logprobs, usage })
     }
 }
 
@@ -266,16 +301,26 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_is_kept_out_of_the_text() {
+    fn reasoning_that_is_returned_apart_becomes_a_thought() {
         for key in ["reasoning_content", "reasoning"] {
             let answer = chat(json!({"content": "4", key: "two and two"}), "stop");
-            assert_eq!(answer.text, "4");
+            assert_eq!(answer.text, "<think>\ntwo and two\n</think>\n\n4");
+            for none in [json!(null), json!(""), json!({"summary": "auto"})] {
+                assert_eq!(chat(json!({"content": "4", key: none}), "stop").text, "4");
+            }
         }
-        let parts = json!([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "4"}]);
-        assert_eq!(chat(json!({"content": parts}), "stop").text, "4");
+        for part in [
+            json!({"type": "thinking", "thinking": "hm"}),
+            json!({"type": "reasoning", "text": "hm"}),
+        ] {
+            let parts = json!([part, {"type": "text", "text": "4"}]);
+            let answer = chat(json!({"content": parts}), "stop");
+            assert_eq!(answer.text, "<think>\nhm\n</think>\n\n4");
+        }
         // Cut off while it was still reasoning.
         let cut = chat(json!({"content": null, "reasoning": "two and"}), "length");
-        assert_eq!((cut.text.as_str(), cut.finish), ("", FinishReason::MaxNewTokens));
+        assert_eq!(cut.text, "<think>\ntwo and");
+        assert_eq!(cut.finish, FinishReason::MaxNewTokens);
     }
 
     #[test]
@@ -286,7 +331,7 @@ mod tests {
             json!({"text": "4"}),
             json!([{"type": "output_text", "text": "4", "annotations": []}]),
             json!(["4"]),
-            json!([{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "4"}]),
+            json!([{"type": "refusal", "refusal": ""}, {"type": "output_text", "text": "4"}]),
         ] {
             assert_eq!(chat(json!({"content": content}), "stop").text, "4", "{content}");
         }

@@ -123,7 +123,7 @@ fn refusals_and_filters_are_data() {
 }
 
 #[test]
-fn reasoning_is_counted_but_not_part_of_the_text() {
+fn reasoning_is_counted_and_kept_as_a_thought() {
     for key in ["reasoning_content", "reasoning"] {
         let rollout = drawn(move || {
             choosing(json!({
@@ -131,7 +131,8 @@ fn reasoning_is_counted_but_not_part_of_the_text() {
                 "finish_reason": "stop",
             }))
         });
-        assert_eq!((rollout.text.as_str(), rollout.reported_tokens), ("4", Some(5)));
+        let text = "<think>\nTwo and two make four.\n</think>\n\n4";
+        assert_eq!((rollout.text.as_str(), rollout.reported_tokens), (text, Some(5)));
     }
 }
 
