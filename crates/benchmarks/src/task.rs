@@ -50,9 +50,9 @@ pub struct TaskSet {
 }
 
 impl TaskSet {
-    /// Returns the set with prompts that the policy answers after thinking.
+    /// Returns the set with prompts that have thinking on.
     #[must_use]
-    pub fn thought_about(mut self) -> Self {
+    pub fn with_thinking(mut self) -> Self {
         for task in &mut self.tasks {
             task.prompt.thinking = Thinking::On;
         }

@@ -101,11 +101,11 @@ impl PointTasks {
     }
 
     /// Has the policy think before it answers any of them.
-    pub(crate) fn think(&mut self) {
+    pub(crate) fn turn_thinking_on(&mut self) {
         let splits = [&mut self.held_out, &mut self.validation].into_iter().flatten();
         let sets = splits.filter_map(|split| split.tasks.as_mut());
         for tasks in iter::once(&mut self.tasks).chain(sets) {
-            *tasks = Rc::new((**tasks).clone().thought_about());
+            *tasks = Rc::new((**tasks).clone().with_thinking());
         }
     }
 

@@ -170,7 +170,7 @@ impl Resolver<'_> {
         let mut tasks = PointTasks { settings, skip, wording, tasks, held_out, validation };
         if !policy.thinking.is_off() {
             self.check_thinking(&policy.model)?;
-            tasks.think();
+            tasks.turn_thinking_on();
         }
 
         let model = self.models.identify(&policy.model)?;
