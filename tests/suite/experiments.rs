@@ -26,34 +26,7 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
     names.sort();
     assert!(names.len() >= 34, "{names:?}");
     for path in names {
-        let mut workspace = Workspace::new();
-        // Invented rows under ids of the test split: the plan has their number, not their texts.
-        let splits = folder.join("../crates/benchmarks/splits/healthbench-test.txt");
-        let ids = fs::read_to_string(splits).unwrap();
-        let rows: String =
-            ids.lines().take(5).enumerate().map(|(i, id)| health_row(id, i)).collect();
-        workspace.register_data("healthbench-random500", "rows.jsonl");
-        workspace.write("data/rows.jsonl", &rows);
-        if ["paper", "small"].iter().any(|suite| path.parent().unwrap().ends_with(suite)) {
-            // As many as a step takes, of every split.
-            let more: String = (5..400).map(|i| health_row(&format!("invented-{i}"), i)).collect();
-            workspace.register_data("healthbench", "main.jsonl");
-            workspace.write("data/main.jsonl", &(rows + &more));
-            let num_problems = if path.parent().unwrap().ends_with("small") { 450 } else { 300 };
-            let problem = |i: usize| {
-                format!(
-                    "{{\"problem\": \"p{i}\", \"solution\": \"s\", \"answer\": \"{i}\", \
-                     \"subject\": \"s\", \"level\": 1, \"unique_id\": \"u{i}\"}}\n"
-                )
-            };
-            workspace.register_data("math500", "math500.jsonl");
-            workspace
-                .write("data/math500.jsonl", &(0..num_problems).map(problem).collect::<String>());
-            let problem =
-                |i: usize| format!("{{\"question\": \"q{i}\", \"answer\": \"#### {i}\"}}\n");
-            workspace.register_data("gsm8k", "gsm8k.jsonl");
-            workspace.write("data/gsm8k.jsonl", &(0..150).map(problem).collect::<String>());
-        }
+        let mut workspace = with_data(&folder, path.parent().unwrap());
         let plan = workspace.plan(&path, &[]).unwrap();
         let record = plan.record();
         let mut out = format!("{}\nseeds {:?}\n", record.title, record.seeds);
@@ -73,6 +46,66 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
         let suite = if suite == "experiments" { String::new() } else { format!("{suite}-") };
         insta::assert_snapshot!(format!("plan-{suite}{name}"), out);
     }
+}
+
+/// Creates a workspace with invented rows for the manifests in the folder `of` of `experiments`.
+fn with_data(experiments: &Path, of: &Path) -> Workspace {
+    let mut workspace = Workspace::new();
+    // Invented rows under ids of the test split: the plan has their number, not their texts.
+    let splits = experiments.join("../crates/benchmarks/splits/healthbench-test.txt");
+    let ids = fs::read_to_string(splits).unwrap();
+    let rows: String = ids.lines().take(5).enumerate().map(|(i, id)| health_row(id, i)).collect();
+    workspace.register_data("healthbench-random500", "rows.jsonl");
+    workspace.write("data/rows.jsonl", &rows);
+    if ["paper", "small"].iter().any(|suite| of.ends_with(suite)) {
+        // As many as a step takes, of every split.
+        let more: String = (5..400).map(|i| health_row(&format!("invented-{i}"), i)).collect();
+        workspace.register_data("healthbench", "main.jsonl");
+        workspace.write("data/main.jsonl", &(rows + &more));
+        let num_problems = if of.ends_with("small") { 450 } else { 300 };
+        let problem = |i: usize| {
+            format!(
+                "{{\"problem\": \"p{i}\", \"solution\": \"s\", \"answer\": \"{i}\", \
+                 \"subject\": \"s\", \"level\": 1, \"unique_id\": \"u{i}\"}}\n"
+            )
+        };
+        workspace.register_data("math500", "math500.jsonl");
+        workspace.write("data/math500.jsonl", &(0..num_problems).map(problem).collect::<String>());
+        let problem = |i: usize| format!("{{\"question\": \"q{i}\", \"answer\": \"#### {i}\"}}\n");
+        workspace.register_data("gsm8k", "gsm8k.jsonl");
+        workspace.write("data/gsm8k.jsonl", &(0..150).map(problem).collect::<String>());
+    }
+    workspace
+}
+
+/// The settings of `suite.toml` for a short part and for the part for the CPU.
+#[test]
+fn the_parts_of_every_suite_resolve() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments");
+    std::env::set_current_dir(folder.join("..")).unwrap();
+    let mut num_parts = 0;
+    for suite in ["pocket", "paper", "small"].map(|suite| folder.join(suite)) {
+        let text = fs::read_to_string(suite.join("suite.toml")).unwrap();
+        let table: toml::Table = toml::from_str(&text).unwrap();
+        for member in table["manifest"].as_array().unwrap() {
+            let path = suite.join(member["file"].as_str().unwrap());
+            let settings = |value: Option<&toml::Value>| -> Option<Vec<String>> {
+                let settings = value?.as_array()?.iter();
+                Some(settings.map(|setting| setting.as_str().unwrap().to_owned()).collect())
+            };
+            let quick = settings(member.get("quick"));
+            let cpu = member.get("cpu").map(|cpu| settings(cpu.get("set")).unwrap_or_default());
+            // `--quick` on the CPU adds its settings to those of the part for the CPU.
+            let both = cpu.clone().zip(quick.clone()).map(|(cpu, quick)| [cpu, quick].concat());
+            for part in [quick, cpu, both].into_iter().flatten() {
+                let settings: Vec<&str> = part.iter().map(String::as_str).collect();
+                let plan = with_data(&folder, &suite).plan(&path, &settings);
+                plan.unwrap_or_else(|error| panic!("{}, {settings:?}: {error}", path.display()));
+                num_parts += 1;
+            }
+        }
+    }
+    assert!(num_parts >= 12, "{num_parts}");
 }
 
 /// The message for a manifest that can't be used.

@@ -18,8 +18,7 @@ use preceptor_models::{
     Device, GroupBatch, Model, Precision, TokenGroup, Trainable, sequence_logits, to_vec,
     token_logprob,
 };
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::learner::{Group, Learner, Report};
 use crate::objective::grpo::{self, Aggregation, Grpo, KlEstimator, LossKl, Ratio};
