@@ -50,7 +50,7 @@ fn every_manifest_resolves_to_the_plan_that_was_reviewed() {
 
 /// Creates a workspace with invented rows for the manifests in the folder `of` of `experiments`.
 fn with_data(experiments: &Path, of: &Path) -> Workspace {
-    let mut workspace = Workspace::new();
+    let workspace = Workspace::new();
     // Invented rows under ids of the test split: the plan has their number, not their texts.
     let splits = experiments.join("../crates/benchmarks/splits/healthbench-test.txt");
     let ids = fs::read_to_string(splits).unwrap();
