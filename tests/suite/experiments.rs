@@ -53,7 +53,7 @@ fn with_data(experiments: &Path, of: &Path) -> Workspace {
     let workspace = Workspace::new();
     // Invented rows under ids of the test split: the plan has their number, not their texts.
     let splits = experiments.join("../crates/benchmarks/splits/healthbench-test.txt");
-    let ids = fs::read_to_string(splits).unwrap();
+    let ids = fs::read_to_string(splits).expect("a list");
     let rows: String = ids.lines().take(5).enumerate().map(|(i, id)| health_row(id, i)).collect();
     workspace.register_data("healthbench-random500", "rows.jsonl");
     workspace.write("data/rows.jsonl", &rows);
