@@ -149,6 +149,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_in_a_thought_votes_if_none_is_given_outside() {
+        let group = group(&[
+            r"<think>\boxed{9}</think> \boxed{8}",
+            r"<think>\boxed{8}</think> As shown above.",
+            r"\boxed{9}",
+        ]);
+        let aggregate = aggregate(&group, 0);
+        assert!([0, 1].contains(&origin(&aggregate)));
+        assert_eq!(aggregate.measures["num-voters"], 3.0);
+    }
+
+    #[test]
     fn abstentions_never_win() {
         let group = group(&["I am not sure.", "No idea.", "Who knows?", r"\boxed{4}"]);
         let aggregate = aggregate(&group, 0);

@@ -16,6 +16,7 @@ use preceptor_answers::{classify, extract_boxed};
 use preceptor_core::{
     AbstainReason, Aggregate, AggregateRequest, Aggregator, Needs, PortError, Rollout, Settings,
 };
+use preceptor_text::without_thoughts;
 use serde::{Deserialize, Serialize};
 
 use crate::best::best;
@@ -91,7 +92,8 @@ impl Medoid {
     fn pairwise(&self, rollouts: &[Rollout]) -> Box<dyn Fn(usize, usize) -> f64> {
         match self.agreement {
             Agreement::Text => {
-                let features: Vec<_> = rollouts.iter().map(|o| Features::of(&o.text)).collect();
+                let said = rollouts.iter().map(|rollout| without_thoughts(&rollout.text));
+                let features: Vec<_> = said.map(|text| Features::of(&text)).collect();
                 Box::new(move |i, j| features[i].similarity(&features[j]))
             }
             Agreement::Answer => {

@@ -19,7 +19,7 @@ use preceptor_core::{
     GroupShape, ModelIdentity, Needs, PortError, Prompt, PromptBody, PromptError, PromptId,
     ScoreRequest, Scorer, Settings, Usage,
 };
-use preceptor_text::{Template, TemplateError};
+use preceptor_text::{Template, TemplateError, without_thoughts};
 use serde::{Deserialize, Serialize};
 
 use crate::confidence::{lowest_perplexity, mean};
@@ -106,7 +106,7 @@ impl<'a> MutualPredictability<'a> {
                     PromptId::new(format!("{}/mutual-predictability", prompt.id)),
                     PromptBody::instruction(text, &self.identity),
                 ),
-                continuation: Continuation::Text(texts[scored].to_owned()),
+                continuation: Continuation::Text(without_thoughts(texts[scored]).into_owned()),
             }
         };
         (0..texts.len()).map(of_rollout).collect()

@@ -18,7 +18,7 @@
 //!
 //! **Reasoning.** Reasoning that the server returns separately (`reasoning_content`, `reasoning`, parts of
 //! the kind `thinking`) is put before the content as a thought, `<think>..</think>`, as a server without a
-//! reasoning parser returns it. It is stored and counted; components see the text without thoughts.
+//! reasoning parser returns it. It is stored and counted; other models are shown the text without thoughts.
 //!
 //! **Secrets.** The key comes from an environment variable only, which the caller looks up. It is
 //! never shown, and removed from all text that a server returns. The HTTP library writes raw

@@ -19,7 +19,7 @@ use preceptor_core::{
     Needs, OutOfRange, PortError, Prompt, PromptBody, PromptError, PromptId, Rating, Scale,
     ScoreRequest, Settings, TokenScores, Usage, Verdict, VerdictRequest,
 };
-use preceptor_text::{Template, TemplateError, fence};
+use preceptor_text::{Template, TemplateError, fence, without_thoughts};
 use serde::{Deserialize, Serialize};
 
 use crate::JudgeConfig;
@@ -123,7 +123,7 @@ impl<'a> MarginJudge<'a> {
         let text = self.template.fill(&[
             &self.blocks.conversation(request.prompt.filter(|_| self.config.show_prompt)),
             &self.blocks.reference(request.reference),
-            &fence("response", request.response),
+            &fence("response", &without_thoughts(request.response)),
             &fence("criterion", criterion),
             yes,
             no,

@@ -4,7 +4,7 @@
 //! the criteria, which may be a model's too.
 
 use preceptor_core::{Digest, Prompt};
-use preceptor_text::{Template, TemplateError, fence};
+use preceptor_text::{Template, TemplateError, fence, without_thoughts};
 
 use crate::reply::Style;
 
@@ -45,7 +45,7 @@ impl Blocks {
 
     /// Returns the reference under its line, or nothing.
     pub(crate) fn reference(&self, reference: Option<&str>) -> String {
-        let shown = |text| self.reference.fill(&[&fence("reference", text)]);
+        let shown = |text| self.reference.fill(&[&fence("reference", &without_thoughts(text))]);
         reference.map(shown).unwrap_or_default()
     }
 
@@ -139,7 +139,7 @@ impl Prompts {
         self.verdict.fill(&[
             &self.blocks.conversation(prompt),
             &self.blocks.reference(reference),
-            &fence("response", response),
+            &fence("response", &without_thoughts(response)),
             &criteria,
             &reply,
         ])
@@ -157,7 +157,7 @@ impl Prompts {
         self.rating.fill(&[
             &self.blocks.conversation(prompt),
             &self.blocks.reference(reference),
-            &fence("response", response),
+            &fence("response", &without_thoughts(response)),
             &self.criterion(criterion),
             &low.to_string(),
             &high.to_string(),
@@ -168,9 +168,11 @@ impl Prompts {
     pub(crate) fn choice(&self, prompt: Option<&Prompt>, responses: &[&str]) -> String {
         let count = responses.len().to_string();
         let answer = format!("the number of the best response, from 1 to {count}");
+        let said: Vec<_> = responses.iter().map(|response| without_thoughts(response)).collect();
+        let said: Vec<&str> = said.iter().map(AsRef::as_ref).collect();
         self.choice.fill(&[
             &self.blocks.conversation(prompt),
-            &numbered("response", responses),
+            &numbered("response", &said),
             &count,
             &self.reply.fill(&[&answer]),
         ])

@@ -15,7 +15,7 @@ use preceptor_core::{
     VerdictRequest,
 };
 use preceptor_judges::{Answer, Asker, Question, ask};
-use preceptor_text::{Template, TemplateError, fence};
+use preceptor_text::{Template, TemplateError, fence, without_thoughts};
 
 use crate::each_rollout::about_each;
 use crate::rubric_cells::{Cell, Grading, LIKERT, cells, rating_cell, reward, verdict_cell};
@@ -143,7 +143,7 @@ impl RubricReward<'_> {
             }
             let prompt = &request.group.prompt;
             let shown = match self.form.source {
-                Source::Reference => fence("response", &request.reference?.text),
+                Source::Reference => fence("response", &without_thoughts(&request.reference?.text)),
                 Source::Question => fence("question", &prompt.question_text()),
             };
             let text = self.template.fill(&[&num_criteria.to_string(), &shown]);

@@ -12,7 +12,7 @@ pub struct PolicySettings {
     /// Name of a registered model, or the path of a Hugging Face folder or GGUF file.
     pub model: String,
     /// `on` has the model think before it answers; its chat template needs a switch for it. Thoughts are
-    /// stored and counted in tokens; aggregators, rewards and judges don't see them. Default: `off` (paper).
+    /// stored and counted in tokens; no other model is shown them. Default: `off` (paper).
     #[serde(default, skip_serializing_if = "Thinking::is_off")]
     pub thinking: Thinking,
 }

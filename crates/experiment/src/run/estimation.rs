@@ -1,13 +1,10 @@
 //! Aggregates and rewards of groups, for any policy.
 
-use std::borrow::Cow;
-
 use preceptor_core::{
     Aggregate, AggregateRequest, Group, GroupReward, Judge, LanguageModel, ModelRole, PromptId,
     PseudoReference, RewardDeriver, RewardRequest,
 };
 use preceptor_rewards::{Term, WeightedSum};
-use preceptor_text::without_thoughts;
 
 use crate::Error;
 use crate::catalog::{Anchor, Context, Entry};
@@ -15,23 +12,6 @@ use crate::plan::cell::Cell;
 use crate::run::cached_model::CachedModel;
 use crate::run::seeds::prompt_seed;
 use crate::run::session::Session;
-
-/// Returns groups as components see them: the texts of rollouts without their thoughts. Only what a rollout
-/// says is aggregated and judged.
-fn said<'g>(groups: &[&'g Group]) -> Vec<Cow<'g, Group>> {
-    let said = |group: &&'g Group| {
-        let texts: Vec<_> = group.rollouts.iter().map(|o| without_thoughts(&o.text)).collect();
-        if texts.iter().all(|text| matches!(text, Cow::Borrowed(_))) {
-            return Cow::Borrowed(*group);
-        }
-        let mut said = (*group).clone();
-        for (rollout, text) in said.rollouts.iter_mut().zip(texts) {
-            rollout.text = text.into_owned();
-        }
-        Cow::Owned(said)
-    };
-    groups.iter().map(said).collect()
-}
 
 /// Aggregator and reward of a cell, with the models that they ask.
 pub(crate) struct Estimation<'c, 'a> {
@@ -80,10 +60,9 @@ impl Estimation<'_, '_> {
         let Self { cell, stage_prefix, .. } = self;
         // The aggregator's name keeps the random streams of two aggregators apart.
         let stage = format!("{stage_prefix}aggregate/{}", cell.aggregator.entry().name);
-        let groups = said(groups);
         let requests: Vec<_> = groups
             .iter()
-            .map(|group| AggregateRequest {
+            .map(|&group| AggregateRequest {
                 group,
                 seed: prompt_seed(cell.seed, &stage, &group.prompt.id),
             })
@@ -102,10 +81,9 @@ impl Estimation<'_, '_> {
     ) -> Result<Vec<GroupReward>, Error> {
         let Self { cell, stage_prefix, .. } = self;
         let stage = format!("{stage_prefix}reward");
-        let groups = said(groups);
         let requests: Vec<_> = groups
             .iter()
-            .map(|group| RewardRequest {
+            .map(|&group| RewardRequest {
                 group,
                 reference: reference(&group.prompt.id),
                 seed: prompt_seed(cell.seed, &stage, &group.prompt.id),
