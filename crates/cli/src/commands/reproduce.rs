@@ -24,7 +24,7 @@ use crate::shared_arguments::{ExperimentArguments, ResourceArguments};
 pub(crate) enum SuiteName {
     /// The bundled 0.8M-parameter model on synthetic benchmarks: 30 minutes on two cores.
     Pocket,
-    /// Qwen 2.5 Coder on MATH-500, GSM8K and HealthBench: a part of it takes two hours on two cores.
+    /// Qwen 2.5 Coder on MATH-500, GSM8K and HealthBench: needs a GPU; its part for the CPU takes hours.
     Small,
     /// The paper's models and settings: needs GPUs, gated repositories and an API key for the judge.
     Paper,
@@ -182,11 +182,7 @@ impl ReproduceArguments {
             file: self.experiments.join(self.suite.name()).join(&member.file),
             settings: settings.cloned().collect(),
             only: part.map(|part| part.only.clone()).unwrap_or_default(),
-            limit: if self.quick {
-                Some(suite.quick_limit)
-            } else {
-                suite.cpu_limit.filter(|_| self.is_part(suite))
-            },
+            limit: self.limit(suite),
             device: self.device.clone(),
             store: self.store.clone(),
         }
@@ -194,8 +190,17 @@ impl ReproduceArguments {
 
     /// Returns true if only the suite's part for the CPU runs.
     fn is_part(&self, suite: &SuiteFile) -> bool {
-        let is_cpu = self.device.split(':').next() == Some("cpu");
-        suite.cpu_limit.is_some() && is_cpu && !self.whole
+        let is_cpu = |device: &str| device.split(':').next() == Some("cpu");
+        suite.cpu_limit.is_some() && self.device.split(',').all(is_cpu) && !self.whole
+    }
+
+    /// Returns the most prompts of each benchmark; none if there is no limit.
+    fn limit(&self, suite: &SuiteFile) -> Option<usize> {
+        if self.quick {
+            Some(suite.quick_limit)
+        } else {
+            suite.cpu_limit.filter(|_| self.is_part(suite))
+        }
     }
 
     fn reports(&self) -> PathBuf {
@@ -330,7 +335,7 @@ fn write_summary(
 ) -> Result<SuiteFiles, Failure> {
     let store = Store::open(&arguments.store)?;
     let mut description = suite.description.clone();
-    if let Some(limit) = suite.cpu_limit.filter(|_| arguments.is_part(suite)) {
+    if let Some(limit) = arguments.limit(suite).filter(|_| arguments.is_part(suite)) {
         description += &format!(
             "\n\nThis is the part for the CPU, with at most {limit} prompts per benchmark. \
              `--device cuda:0` or `--whole` runs all of it, from the same store."

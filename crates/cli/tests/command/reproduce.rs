@@ -198,6 +198,11 @@ fn the_part_for_the_cpu_says_what_it_leaves_open() {
     assert!(plan.contains("group-size = 3"), "{plan}");
     assert!(!folder.path("reports/pocket/large").exists());
 
+    folder.write("experiments/pocket/suite.toml", &suite.replace("cpu =", "quick = []\ncpu ="));
+    folder.run(&["reproduce", "pocket", "--quick", "--device", "cpu,cpu"]).expect_done();
+    let page = read("reports/pocket-quick/page.md");
+    assert!(page.contains("with at most 2 prompts per benchmark"), "{page}");
+
     folder.run(&["reproduce", "pocket", "--whole"]).expect_done();
     let page = read("reports/pocket/page.md");
     assert!(!page.contains("were not made"), "{page}");
