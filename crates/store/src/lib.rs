@@ -8,7 +8,9 @@
 //! <store>/format.json                     the store's format version
 //! <store>/stages/<digest>/spec.json       what the stage holds
 //!                        /part-0000.jsonl appended by one writer, one record per line
-//!                        /records.jsonl.zst  all records, once the stage was complete
+//!                        /records.jsonl.zst  compacted records, while they are few
+//!                        /segment-000000.jsonl.zst  compacted records that never change again
+//!                        /*.keys          where segments have the record of a key
 //!                        /cost.jsonl      what filling it cost, one line per run
 //!                        /failures.json   keys that the last run could not make, and why
 //! <store>/plans/<digest>.json             plans, for reports
@@ -20,6 +22,8 @@
 //!   its work is done again.
 //! - Every writer appends to a part of its own, made by exclusive creation; several processes may
 //!   fill one stage. Keys that occur twice are one record.
+//! - A compaction moves parts into `records.jsonl.zst`, and these into a segment once they are
+//!   enough. So neither its time nor that of a search for some keys grows with the stage.
 //! - A float that is NaN or infinite is never written: JSON has no spelling for it. A whole line whose
 //!   value is not a record of the stage's type counts as missing, so its work is done again.
 //! - A failed write is taken back: the part is cut to its last whole record.
@@ -27,9 +31,12 @@
 mod claim;
 mod error;
 mod failures;
+mod files;
 mod finite;
+mod index;
 mod kinds;
 mod line;
+mod segment;
 mod spec;
 mod stage;
 mod tree;

@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 /// A line that was read and checked.
 pub(crate) struct Line {
     pub(crate) key: String,
+    /// Digest of key and value: lines of one key with the same check hold the same value.
+    pub(crate) check: String,
     pub(crate) value: Box<RawValue>,
 }
 
@@ -41,8 +43,11 @@ pub(crate) fn write(key: &str, value: &impl Serialize) -> serde_json::Result<Str
 /// Reads a line without its line feed; none if it is not a whole, unchanged record.
 pub(crate) fn read(line: &str) -> Option<Line> {
     let parsed: Parsed<'_> = serde_json::from_str(line).ok()?;
-    (check(&parsed.key, parsed.value.get()) == parsed.check)
-        .then(|| Line { key: parsed.key.into_owned(), value: parsed.value.to_owned() })
+    (check(&parsed.key, parsed.value.get()) == parsed.check).then(|| Line {
+        key: parsed.key.into_owned(),
+        check: parsed.check.into_owned(),
+        value: parsed.value.to_owned(),
+    })
 }
 
 fn check(key: &str, value: &str) -> String {

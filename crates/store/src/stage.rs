@@ -2,21 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use preceptor_core::Digest;
 use preceptor_core::record::CostRecord;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
+use crate::index::key_hash;
 use crate::kinds::check_record;
 use crate::{Error, StageSpec, Store, finite, line};
-
-const COMPACTED: &str = "records.jsonl.zst";
-/// zstd's own default; higher levels cost more than they save on text of this size.
-const COMPRESSION_LEVEL: i32 = 3;
 
 /// A stage of a store.
 #[derive(Clone, Debug)]
@@ -48,34 +44,9 @@ pub struct Keys {
     pub unreadable: BTreeSet<String>,
 }
 
-/// A whole line whose value is not a record of its stage.
-pub(crate) struct UnreadableLine {
-    pub(crate) path: PathBuf,
-    pub(crate) line: u64,
-    pub(crate) key: String,
-    pub(crate) detail: String,
-}
-
-/// Raw contents, before they are typed.
-pub(crate) struct Raw {
-    pub(crate) records: BTreeMap<String, Box<RawValue>>,
-    /// File and line number of lines whose check fails.
-    pub(crate) bad_lines: Vec<(PathBuf, u64)>,
-    /// Keys that occur with different values.
-    pub(crate) conflicts: BTreeSet<String>,
-    /// Lines whose check passes, but whose value is not of the stage's type. They are not among
-    /// `records`.
-    pub(crate) unreadable: Vec<UnreadableLine>,
-}
-
-/// Reads a value as a record.
-type Accept<'a> = dyn FnMut(&str, &str) -> serde_json::Result<()> + 'a;
-
-impl Raw {
-    /// Keys that have no readable record.
-    fn missing(&self) -> BTreeSet<String> {
-        let keys = self.unreadable.iter().map(|line| &line.key);
-        keys.filter(|key| !self.records.contains_key(*key)).cloned().collect()
+impl<T> Default for Loaded<T> {
+    fn default() -> Self {
+        Self { records: BTreeMap::new(), num_bad_lines: 0, unreadable: BTreeSet::new() }
     }
 }
 
@@ -95,23 +66,46 @@ impl Stage {
         &self.folder
     }
 
-    /// Reads every record. A record that is not a `T` counts as missing, so that the next run makes
-    /// it again; [`Loaded::unreadable`] names it.
+    /// Reads every record into memory. A record that is not a `T` counts as missing, so that the next
+    /// run makes it again; [`Loaded::unreadable`] names it.
     ///
     /// # Errors
     ///
     /// [`Error::Read`] if a file can't be read.
     pub fn load<T: DeserializeOwned>(&self) -> Result<Loaded<T>, Error> {
-        let mut records = BTreeMap::new();
-        let raw = self.load_with(&mut |key, value| {
-            let record: T = serde_json::from_str(value)?;
-            if !records.contains_key(key) {
-                records.insert(key.to_owned(), record);
+        let mut loaded = Loaded::default();
+        self.scan(&mut |_, line| {
+            match line {
+                Some(line) => loaded.add(line),
+                None => loaded.num_bad_lines += 1,
             }
             Ok(())
         })?;
-        let unreadable = raw.missing();
-        Ok(Loaded { records, num_bad_lines: raw.bad_lines.len() as u64, unreadable })
+        loaded.unreadable.retain(|key| !loaded.records.contains_key(key));
+        Ok(loaded)
+    }
+
+    /// Calls `visit` with each record that is a `T`, in the order in which they are stored, with one
+    /// record in memory at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if a file can't be read.
+    pub fn for_each<T: DeserializeOwned>(
+        &self,
+        mut visit: impl FnMut(String, T),
+    ) -> Result<(), Error> {
+        let mut known = BTreeSet::new();
+        self.scan(&mut |_, line| {
+            if let Some(line) = line
+                && !known.contains(&key_hash(&line.key))
+                && let Ok(record) = serde_json::from_str(line.value.get())
+            {
+                known.insert(key_hash(&line.key));
+                visit(line.key, record);
+            }
+            Ok(())
+        })
     }
 
     /// Returns the keys of every readable record.
@@ -129,69 +123,29 @@ impl Stage {
     ///
     /// [`Error::Read`] if a file can't be read.
     pub fn read_keys(&self) -> Result<Keys, Error> {
-        let raw = self.load_raw()?;
-        let unreadable = raw.missing();
-        Ok(Keys { present: raw.records.into_keys().collect(), unreadable })
+        let kind = self.kind().unwrap_or_default();
+        let mut keys = Keys::default();
+        self.scan(&mut |_, line| {
+            if let Some(line) = line
+                && !keys.present.contains(&line.key)
+            {
+                let is_readable = check_record(&kind, line.value.get()).is_ok();
+                let keys = if is_readable { &mut keys.present } else { &mut keys.unreadable };
+                keys.insert(line.key);
+            }
+            Ok(())
+        })?;
+        keys.unreadable.retain(|key| !keys.present.contains(key));
+        Ok(keys)
     }
 
     /// Returns the kind of the stage, where its specification is known or on the disk.
-    fn kind(&self) -> Option<String> {
+    pub(crate) fn kind(&self) -> Option<String> {
         if let Some(spec) = &self.spec {
             return Some(spec.kind().to_owned());
         }
         let spec: serde_json::Value = serde_json::from_str(&self.spec_json().ok()?).ok()?;
         spec.get("kind")?.as_str().map(str::to_owned)
-    }
-
-    /// Reads every record that is of the type of the stage's kind.
-    pub(crate) fn load_raw(&self) -> Result<Raw, Error> {
-        let kind = self.kind().unwrap_or_default();
-        self.load_with(&mut |_, value| check_record(&kind, value))
-    }
-
-    /// Reads every record that `accept` accepts.
-    fn load_with(&self, accept: &mut Accept<'_>) -> Result<Raw, Error> {
-        let mut raw = Raw {
-            records: BTreeMap::new(),
-            bad_lines: Vec::new(),
-            conflicts: BTreeSet::new(),
-            unreadable: Vec::new(),
-        };
-        let compacted = self.folder.join(COMPACTED);
-        if compacted.exists() {
-            let file = File::open(&compacted).map_err(Error::read(&compacted))?;
-            let reader = zstd::Decoder::new(file).map_err(Error::read(&compacted))?;
-            read_lines(&compacted, BufReader::new(reader), &mut raw, accept)?;
-        }
-        for path in self.parts()? {
-            let file = match File::open(&path) {
-                Ok(file) => file,
-                // Another process has compacted it since: its records are in the other file.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return self.load_with(accept);
-                }
-                Err(source) => return Err(Error::Read { path, source }),
-            };
-            read_lines(&path, BufReader::new(file), &mut raw, accept)?;
-        }
-        Ok(raw)
-    }
-
-    /// Returns the existing parts, by name.
-    fn parts(&self) -> Result<Vec<PathBuf>, Error> {
-        if !self.folder.exists() {
-            return Ok(Vec::new());
-        }
-        let mut parts = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(Error::read(&self.folder))? {
-            let path = entry.map_err(Error::read(&self.folder))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("part-") && name.ends_with(".jsonl") {
-                parts.push(path);
-            }
-        }
-        parts.sort();
-        Ok(parts)
     }
 
     /// Makes the folder with its specification, if it is not there.
@@ -260,97 +214,6 @@ impl Stage {
         }
         Ok(total)
     }
-
-    /// Gathers all readable records in one compressed file and drops the parts that no live writer
-    /// holds. Does nothing where there are no such parts, or while another process is at it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Read`] or [`Error::Write`]; the parts stay as they are then.
-    pub fn compact(&self) -> Result<(), Error> {
-        if self.parts()?.is_empty() {
-            return Ok(());
-        }
-        // Two at once could each drop what only the other has gathered. A live writer holds its
-        // part's lock. Where a file system has no locks, parts stay.
-        let lock = self.folder.join(".compacting");
-        let lock = File::create(&lock).map_err(Error::write(&lock))?;
-        if lock.try_lock().is_err() {
-            return Ok(());
-        }
-        let mut held = Vec::new();
-        for path in self.parts()? {
-            let file = File::open(&path).map_err(Error::read(&path))?;
-            if file.try_lock().is_ok() {
-                held.push((path, file));
-            }
-        }
-        if held.is_empty() {
-            return Ok(());
-        }
-        let raw = self.load_raw()?;
-        let mut encoder = zstd::Encoder::new(Vec::new(), COMPRESSION_LEVEL)
-            .map_err(Error::write(&self.folder))?;
-        for (key, value) in &raw.records {
-            let text = line::write(key, value)
-                .map_err(|source| Error::Encode { key: key.clone(), source })?;
-            encoder.write_all(text.as_bytes()).map_err(Error::write(&self.folder))?;
-        }
-        let bytes = encoder.finish().map_err(Error::write(&self.folder))?;
-        self.store.write_whole(&self.folder.join(COMPACTED), &bytes)?;
-        for (path, _lock) in held {
-            fs::remove_file(&path).map_err(Error::write(&path))?;
-        }
-        Ok(())
-    }
-}
-
-fn read_lines(
-    path: &Path,
-    mut reader: impl std::io::BufRead,
-    raw: &mut Raw,
-    accept: &mut Accept<'_>,
-) -> Result<(), Error> {
-    let mut number = 0;
-    let mut bytes = Vec::new();
-    loop {
-        bytes.clear();
-        let read = reader.read_until(b'\n', &mut bytes);
-        match read {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            // A damaged compressed file ends here; what was read before stands.
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                raw.bad_lines.push((path.to_owned(), number + 1));
-                return Ok(());
-            }
-            Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
-        }
-        number += 1;
-        let whole = bytes.strip_suffix(b"\n");
-        let record = whole.and_then(|line| std::str::from_utf8(line).ok()).and_then(line::read);
-        let Some(record) = record else {
-            raw.bad_lines.push((path.to_owned(), number));
-            continue;
-        };
-        match accept(&record.key, record.value.get()) {
-            Err(error) => raw.unreadable.push(UnreadableLine {
-                path: path.to_owned(),
-                line: number,
-                key: record.key,
-                detail: error.to_string(),
-            }),
-            Ok(()) => match raw.records.get(&record.key) {
-                Some(known) if known.get() != record.value.get() => {
-                    raw.conflicts.insert(record.key);
-                }
-                Some(_) => {}
-                None => {
-                    raw.records.insert(record.key, record.value);
-                }
-            },
-        }
-    }
 }
 
 /// Appends records to a stage.
@@ -393,6 +256,11 @@ impl Writer {
         }
         part.len += text.len() as u64;
         Ok(())
+    }
+
+    /// Returns the number of bytes appended so far.
+    pub fn num_bytes(&self) -> u64 {
+        self.part.as_ref().map_or(0, |part| part.len)
     }
 
     /// Makes sure that everything appended is on the disk.

@@ -1,11 +1,14 @@
 //! Verification of a store: the digests of its files and records.
 
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::PathBuf;
 
 use preceptor_core::Digest;
 
-use crate::stage::UnreadableLine;
-use crate::{Error, Store};
+use crate::index::{KeyHash, key_hash};
+use crate::kinds::check_record;
+use crate::{Error, Stage, Store};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,18 +77,9 @@ impl Store {
             if spec.is_none_or(|json| Digest::of(json.as_bytes()) != *stage.digest()) {
                 verification.findings.push(Finding::WrongSpec { folder: folder.clone() });
             }
-            let raw = stage.load_raw()?;
-            verification.num_records += raw.records.len() as u64;
-            let bad = raw.bad_lines.into_iter().map(|(path, line)| Finding::BadLine { path, line });
-            verification.findings.extend(bad);
-            let unreadable = raw.unreadable.into_iter().map(|found| {
-                let UnreadableLine { path, line, key, detail } = found;
-                Finding::Unreadable { path, line, key, detail }
-            });
-            verification.findings.extend(unreadable);
-            let conflicts = raw.conflicts.into_iter();
-            let conflict = |key| Finding::Conflict { folder: folder.clone(), key };
-            verification.findings.extend(conflicts.map(conflict));
+            let records = verify_records(&stage)?;
+            verification.num_records += records.num_records;
+            verification.findings.extend(records.findings);
         }
         let folder = self.root().join("plans");
         if folder.exists() {
@@ -104,4 +98,38 @@ impl Store {
         }
         Ok(verification)
     }
+}
+
+/// Reads every record of a stage. The first readable record of a key counts.
+fn verify_records(stage: &Stage) -> Result<Verification, Error> {
+    let kind = stage.kind().unwrap_or_default();
+    let mut checks: BTreeMap<KeyHash, String> = BTreeMap::new();
+    let (mut bad, mut unreadable, mut conflicts) = (Vec::new(), Vec::new(), BTreeSet::new());
+    stage.scan(&mut |place, line| {
+        let (path, number) = (place.path.to_owned(), place.line);
+        let Some(line) = line else {
+            bad.push(Finding::BadLine { path, line: number });
+            return Ok(());
+        };
+        if let Err(error) = check_record(&kind, line.value.get()) {
+            let (key, detail) = (line.key, error.to_string());
+            unreadable.push(Finding::Unreadable { path, line: number, key, detail });
+            return Ok(());
+        }
+        match checks.entry(key_hash(&line.key)) {
+            Entry::Vacant(entry) => {
+                entry.insert(line.check);
+            }
+            Entry::Occupied(known) if *known.get() != line.check => {
+                conflicts.insert(line.key);
+            }
+            Entry::Occupied(_) => {}
+        }
+        Ok(())
+    })?;
+    let folder = stage.folder();
+    let conflict = |key| Finding::Conflict { folder: folder.to_owned(), key };
+    let findings = bad.into_iter().chain(unreadable).chain(conflicts.into_iter().map(conflict));
+    let num_records = checks.len() as u64;
+    Ok(Verification { num_stages: 1, num_records, findings: findings.collect() })
 }
