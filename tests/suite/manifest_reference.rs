@@ -8,7 +8,7 @@ use std::path::Path;
 use preceptor_experiment::{
     AggregatorSettings, AnchorSettings, BenchmarkScope, BenchmarkSettings, EndpointConfig, Entry,
     EvalJudgeSettings, GraderSettings, JudgeSettings, ObjectiveSettings, PolicySettings,
-    RewardSettings, SamplingSettings, TrainSettings,
+    RewardSettings, RolloutServersConfig, SamplingSettings, TrainSettings,
 };
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
@@ -142,6 +142,7 @@ fn the_tables_of_the_manifest_reference_come_from_the_code() {
         ("judge", kinds::<JudgeSettings>(JudgeSettings::ALL, "judge")),
         ("eval-judge", table::<EvalJudgeSettings>()),
         ("endpoint", table::<EndpointConfig>()),
+        ("rollouts", table::<RolloutServersConfig>()),
         ("grader", table::<GraderSettings>()),
     ];
     let page = fs::read_to_string(Path::new(PAGE)).expect("the page is there");

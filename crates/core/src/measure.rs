@@ -94,6 +94,10 @@ step_measures! {
     ReferenceDiffers = "reference-differs", "pseudo-references that differ from the majority", "share", Neither, "share of pseudo-references whose answer is not the majority's";
     KeptMass = "kept-mass", "probability mass kept", "", Neither, "mean probability of the tokens that top-k, top-p and min-p kept";
     SamplerGap = "sampler-gap", "gap between sampler and trainer", "nats", Lower, "largest difference of a token's log-probability between sampler and trainer";
+    SamplerLogRatioMean = "sampler-log-ratio-mean", "mean gap between sampler and trainer", "nats", Lower, "mean over tokens of the absolute difference of log-probabilities between sampler and trainer";
+    SamplerLogRatioP99 = "sampler-log-ratio-p99", "99th percentile of the gap between sampler and trainer", "nats", Lower, "99th percentile over tokens of the absolute difference of log-probabilities between sampler and trainer";
+    SamplerOutside = "sampler-outside", "ratios outside the correction's bounds", "share", Lower, "share of probability ratios of trainer to sampler outside of `low` to `high` of `sampler-correction`, by token or rollout";
+    SamplerEffectiveSize = "sampler-effective-size", "effective sample size", "share", Higher, "effective sample size of the rollouts for the trainer's policy, as a share of the ratios that it is computed from";
 }
 
 impl Ord for StepMeasure {

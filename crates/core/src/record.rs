@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, ModelRole, Prompt, PromptBody,
-    PromptId, Rollout, Seed, Split, StepMeasure, Thinking, TokenScores, Usage,
+    Aggregate, Continuation, Digest, GroupReward, JudgedCriterion, ModelRole, Prompt, PromptId,
+    Rollout, Seed, Split, StepMeasure, Thinking, TokenScores, Usage,
 };
 
 /// Version of every record type here. It is part of each stage's specification.
@@ -65,9 +65,18 @@ pub struct CallRecord {
 }
 
 /// The key of a call: what was asked and the stream of its answer, whoever asks.
-pub fn call_key(body: &PromptBody, seed: &Seed) -> String {
-    let body = serde_json::to_vec(body).expect("a prompt is plain data");
-    Digest::of_parts([body.as_slice(), seed.as_bytes()]).to_string()
+pub fn call_key(prompt: &Prompt, seed: &Seed) -> String {
+    let body = serde_json::to_vec(&prompt.body).expect("a prompt is plain data");
+    prompt_digest(prompt.thinking, [body.as_slice(), seed.as_bytes()])
+}
+
+/// Digests what is asked. Keys of records that were stored before there was a switch for thinking stay as
+/// they are.
+fn prompt_digest(thinking: Thinking, [prompt, rest]: [&[u8]; 2]) -> String {
+    match thinking {
+        Thinking::Off => Digest::of_parts([prompt, rest]).to_string(),
+        Thinking::On => Digest::of_parts([prompt, rest, b"thinking"]).to_string(),
+    }
 }
 
 /// Log-probabilities that a model was asked for. Stage `scores`, keyed by [`score_key`].
@@ -84,12 +93,7 @@ pub struct ScoreRecord {
 pub fn score_key(prompt: &Prompt, continuation: &Continuation) -> String {
     let body = serde_json::to_vec(&prompt.body).expect("a prompt is plain data");
     let continuation = serde_json::to_vec(continuation).expect("a continuation is plain data");
-    let parts = [body.as_slice(), continuation.as_slice()];
-    // Keys of records that were stored before there was a switch stay as they are.
-    match prompt.thinking {
-        Thinking::Off => Digest::of_parts(parts).to_string(),
-        Thinking::On => Digest::of_parts([parts[0], parts[1], b"thinking"]).to_string(),
-    }
+    prompt_digest(prompt.thinking, [body.as_slice(), continuation.as_slice()])
 }
 
 /// The rewards of a group. Stage `rewards`, keyed by prompt.
@@ -226,6 +230,25 @@ pub struct TrainCostRecord {
     pub usage: Usage,
     /// Rows of the passes forward and backward.
     pub num_rows: u64,
+    /// The work of each rollout server, by address; empty if the trainer samples alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub servers: BTreeMap<String, RolloutServerRecord>,
+}
+
+/// The work of a rollout server in a training step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RolloutServerRecord {
+    /// Name of the weights that it loaded.
+    pub weights: String,
+    /// Rollouts that it sampled.
+    pub num_rollouts: u64,
+    /// Tokens of these rollouts.
+    pub num_tokens: u64,
+    /// Mean distance of a probe's log-probabilities from the trainer's, in nats.
+    pub logprob_gap: f64,
+    /// True if it sampled the same tokens with the same log-probabilities from one seed twice.
+    pub repeats: bool,
 }
 
 /// Stages of a cell's training run.

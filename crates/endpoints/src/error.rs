@@ -71,6 +71,18 @@ pub enum Error {
         /// The server's message.
         detail: String,
     },
+    /// A rollout server refuses a call or fails.
+    #[error("{action} at rollout server {url}: {detail}\nhint: {hint}")]
+    RolloutServer {
+        /// The failed action, as a verb.
+        action: String,
+        /// The address of the server.
+        url: String,
+        /// The server's message.
+        detail: String,
+        /// Advice.
+        hint: String,
+    },
     /// A continuation can't be scored.
     #[error("score at endpoint `{endpoint}`: {failure}")]
     Score {

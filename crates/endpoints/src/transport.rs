@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use preceptor_core::CallFailureKind;
-use ureq::http::HeaderValue;
 use ureq::http::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use ureq::{Agent, Timeout};
+use ureq::http::{HeaderValue, Response};
+use ureq::{Agent, Body, Timeout};
 
 use crate::retry::retry_after;
 use crate::{Config, Error, Secret};
@@ -89,15 +89,35 @@ impl Transport {
 
     /// Sends `body` to the next server in turn.
     pub(crate) fn post(&self, path: &str, body: &str) -> Result<Exchange, Broken> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.targets.len();
-        let target = &self.targets[turn];
-        let url = format!("{}{path}", target.base_url);
+        let (target, url) = self.next_target(path);
         let mut request = target.agent.post(&url).content_type("application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let response = request.send(body).map_err(|error| Broken::new(&error))?;
-        let (head, body) = response.into_parts();
+        Self::exchange(url, request.send(body))
+    }
+
+    /// Fetches `path` of the next server in turn.
+    pub(crate) fn get(&self, path: &str) -> Result<Exchange, Broken> {
+        let (target, url) = self.next_target(path);
+        let mut request = target.agent.get(&url);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        Self::exchange(url, request.call())
+    }
+
+    fn next_target(&self, path: &str) -> (&Target, String) {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.targets.len();
+        let target = &self.targets[turn];
+        (target, format!("{}{path}", target.base_url))
+    }
+
+    fn exchange(
+        url: String,
+        response: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Exchange, Broken> {
+        let (head, body) = response.map_err(|error| Broken::new(&error))?.into_parts();
         let retry_after = retry_after(text(&head.headers, RETRY_AFTER), text(&head.headers, DATE));
         let body = read(body.into_reader());
         Ok(Exchange { url, status: head.status.as_u16(), retry_after, body })

@@ -99,6 +99,30 @@ pub enum Error {
     /// A checkpoint can't be written or read.
     #[error(transparent)]
     Checkpoint(#[from] preceptor_trainer::CheckpointError),
+    /// A rollout server has other weights than it was given.
+    #[error(
+        "check the weights `{version}` of rollout server {url}: log-probabilities of a probe differ from the trainer's by {gap:.3} nats on average, expected at most {most}\nhint: the server must serve the base model of the training run; if its number format is coarse, raise `rollouts.max-logprob-gap`"
+    )]
+    OtherWeights {
+        /// The server.
+        url: String,
+        /// Name of the weights.
+        version: String,
+        /// Mean distance in nats.
+        gap: f64,
+        /// The largest distance that is allowed.
+        most: f64,
+    },
+    /// A rollout server returns log-probabilities at temperature 1.
+    #[error(
+        "use rollout server {url}: it returns log-probabilities at temperature 1, but `sampling.temperature = {temperature}`\nhint: start vLLM with `--logprobs-mode processed_logprobs`, or sample at temperature 1"
+    )]
+    RawLogprobs {
+        /// The server.
+        url: String,
+        /// The sampling temperature.
+        temperature: f64,
+    },
     /// A trained policy can't be written.
     #[error("export the policy: {detail}\nhint: {hint}")]
     Export {
@@ -175,6 +199,7 @@ impl Error {
             Self::Port(PortError::Unsupported { .. }) => true,
             Self::Endpoint(error) => error.is_users_input(),
             Self::NotHere { .. } | Self::Export { .. } => true,
+            Self::OtherWeights { .. } | Self::RawLogprobs { .. } => false,
             Self::Step { .. } | Self::Trainer(_) | Self::Checkpoint(_) | Self::Events { .. } => {
                 false
             }

@@ -44,7 +44,7 @@ pub use plan::price::{CallDemand, Expense, Purpose};
 pub use plan::price_training::{Speed, TrainDemand, calibrate_speed};
 pub use plan::resolved::{Plan, StageState, StageSummary};
 pub use plan::status::{CellState, CellStatus, status};
-pub use preceptor_endpoints::Config as EndpointConfig;
+pub use preceptor_endpoints::{Config as EndpointConfig, RolloutServersConfig};
 pub use preceptor_stats::detectable_difference;
 pub use progress::{NoProgress, Progress, Unit};
 pub use run::summary::{RoleCost, RunOptions, RunSummary};

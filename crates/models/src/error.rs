@@ -138,6 +138,14 @@ pub enum Error {
         /// The log-probability.
         logprob: f32,
     },
+    /// Tokens of another engine are no rollout of this model.
+    #[error(
+        "read a rollout of another engine: {detail}\nhint: both must have the same model, tokenizer and end tokens"
+    )]
+    Replay {
+        /// The fault.
+        detail: String,
+    },
     /// The tokenizer rejects its own files or a text.
     #[error("use the tokenizer of `{}`: {detail}", path.display())]
     Tokenizer {

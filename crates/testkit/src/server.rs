@@ -18,7 +18,7 @@ pub struct Received {
     pub path: String,
     /// The `Authorization` header.
     pub authorization: Option<String>,
-    /// The body, which is JSON.
+    /// The body, which is JSON; null without one.
     pub body: Value,
 }
 
@@ -184,7 +184,8 @@ fn read(stream: &TcpStream) -> Option<(String, Option<String>, Value)> {
     }
     let mut body = vec![0; len];
     reader.read_exact(&mut body).ok()?;
-    Some((path, authorization, serde_json::from_slice(&body).ok()?))
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).ok()? };
+    Some((path, authorization, body))
 }
 
 /// The client may be gone, so nothing is made of errors.

@@ -424,10 +424,8 @@ fn rollout_groups(training: &Training, config: &grpo::Config) -> Result<Vec<Grou
         let sequence = |(rollout, advantage): (&RolloutFixture, Option<f64>)| Sequence {
             num_tokens: rollout.ids.len(),
             sampled: Some(SampledData {
-                advantage: advantage.unwrap_or(0.0),
-                old_logprobs: rollout.old_logprobs.clone(),
                 reference_logprobs: Some(rollout.ref_logprobs.clone()),
-                kept: None,
+                ..SampledData::new(advantage.unwrap_or(0.0), rollout.old_logprobs.clone())
             }),
         };
         Group {

@@ -13,6 +13,7 @@ mod reference;
 mod reproduce;
 mod resume;
 mod scripted;
+mod served;
 mod tools;
 mod training;
 mod training_settings;

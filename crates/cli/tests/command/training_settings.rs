@@ -73,6 +73,18 @@ fn recomputed_log_probabilities_are_the_samplers_on_the_cpu() {
     assert!(weights(&sampler, "runs") == weights(&recomputed, "runs"));
     for step in of_kind(&recomputed, "runs", "train-steps") {
         assert_eq!(measure(&step, "sampler-gap"), Some(0.0), "{step}");
+        assert_eq!(measure(&step, "sampler-log-ratio-p99"), Some(0.0), "{step}");
+        assert_eq!(measure(&step, "sampler-effective-size"), Some(1.0), "{step}");
+        assert_eq!(measure(&step, "sampler-outside"), None, "no bounds are set: {step}");
+    }
+    // Every ratio is 1, so a correction changes nothing.
+    let corrected = trained(&[
+        "train.objective.sampler-correction={ kind = \"mask\", low = 0.9, high = 1.1 }",
+        "sampling.temperature=0.8",
+    ]);
+    assert!(weights(&sampler, "runs") == weights(&corrected, "runs"));
+    for step in of_kind(&corrected, "runs", "train-steps") {
+        assert_eq!(measure(&step, "sampler-outside"), Some(0.0), "{step}");
     }
 }
 
@@ -98,6 +110,11 @@ fn a_cut_distribution_is_warned_about_and_impossible_settings_are_refused() {
             ],
         ),
         ("temperature", &["train.objective.temperature=0.5"]),
+        (
+            "correction-of-sampler",
+            &["train.old-logprobs=sampler", "train.objective.sampler-correction.kind=truncate"],
+        ),
+        ("correction-bounds", &["train.objective.sampler-correction.high=0.5"]),
         ("split", &["train.evaluate=[\"validation\"]"]),
         ("final-split", &["train.final-split=validation", "validation={ skip = 30, limit = 2 }"]),
         (

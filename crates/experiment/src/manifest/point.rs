@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use preceptor_benchmarks::{Grader, Task, TaskSet, Wording};
 use preceptor_core::{Digest, ModelIdentity, Needs, PromptBody, Sampling, Split};
+use preceptor_endpoints::RolloutServersConfig;
 use toml::{Table, Value};
 
 use crate::Error;
@@ -260,6 +261,7 @@ impl ResolvedPoint {
             train: self.train.as_ref().map(|train| ResolvedTrain {
                 settings: &train.settings,
                 objective: &train.objective,
+                rollout_server: train.rollouts.as_ref().map(RolloutServersConfig::kind),
             }),
             held_out: self.tasks.held_out.as_ref().and_then(Tasks::resolved),
             validation: self.tasks.validation.as_ref().and_then(Tasks::resolved),

@@ -21,7 +21,8 @@ use crate::plan::resolved::Plan;
 use crate::plan::stages::needs_of;
 
 /// Tables that describe a cell. All other top-level tables describe the experiment.
-const CELL_TABLES: [&str; 12] = [
+const CELL_TABLES: [&str; 13] = [
+    "rollouts",
     "benchmark",
     "held-out",
     "validation",

@@ -1,6 +1,7 @@
 //! Settings of a cell with every value explicit, as plans show them.
 
 use preceptor_benchmarks::Wording;
+use preceptor_endpoints::rollout_servers::ServerKind;
 use serde::Serialize;
 
 use crate::catalog::{AggregatorSettings, BenchmarkSettings, JudgeSettings, ObjectiveSettings};
@@ -46,6 +47,9 @@ pub(crate) struct ResolvedTrain<'a> {
     #[serde(flatten)]
     pub(crate) settings: &'a TrainSettings,
     pub(crate) objective: &'a ObjectiveSettings,
+    /// The program that samples the rollouts, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rollout_server: Option<ServerKind>,
 }
 
 #[derive(Serialize)]

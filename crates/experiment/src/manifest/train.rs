@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use preceptor_benchmarks::TaskSet;
 use preceptor_core::{Sampling, Split};
+use preceptor_endpoints::{Error as EndpointError, RolloutServersConfig};
 use preceptor_trainer::objective::grpo::LogprobTemperature;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -14,7 +15,7 @@ use crate::catalog::ObjectiveSettings;
 use crate::error::ManifestError;
 use crate::manifest::document::Document;
 use crate::manifest::read::{names_of, optional_table, read, read_kind};
-use crate::manifest::train_settings::{Metric, Train, TrainSettings};
+use crate::manifest::train_settings::{Metric, OldLogprobs, Train, TrainSettings};
 use crate::plan::cell::Evaluation;
 use crate::plan::cell::Training;
 use crate::plan::cell::{Cell, RolloutDemand};
@@ -25,7 +26,13 @@ pub(crate) fn read_train(
     document: &Document,
     table: &mut Table,
 ) -> Result<Option<Train>, ManifestError> {
+    let rollouts = read_rollouts(document, table)?;
     if !table.contains_key("train") {
+        if rollouts.is_some() {
+            let mut error = document.error_at("rollouts", "`[rollouts]`: there is no `[train]`");
+            error.hint = Some("it names servers that sample while a policy is trained; for other rollouts, name an endpoint in `policy.model`".to_owned());
+            return Err(error);
+        }
         return Ok(None);
     }
     let mut train = optional_table(document, table, "train")?;
@@ -50,7 +57,58 @@ pub(crate) fn read_train(
         read(document, "train", Value::Table(train), &["kind", "objective"])?;
     document.check("train", settings.check())?;
     document.check("train.objective", objective.check())?;
-    Ok(Some(Train { settings, objective }))
+    Ok(Some(Train { settings, objective, rollouts }))
+}
+
+/// Reads `[rollouts]`.
+fn read_rollouts(
+    document: &Document,
+    table: &mut Table,
+) -> Result<Option<RolloutServersConfig>, ManifestError> {
+    if !table.contains_key("rollouts") {
+        return Ok(None);
+    }
+    let rollouts = optional_table(document, table, "rollouts")?;
+    let config: RolloutServersConfig = read(document, "rollouts", Value::Table(rollouts), &[])?;
+    config.validate().map_err(|error| {
+        let key = match &error {
+            EndpointError::BadSetting { key, .. } => format!("rollouts.{key}"),
+            _ => "rollouts".to_owned(),
+        };
+        document.error_at(&key, error.to_string())
+    })?;
+    Ok(Some(config))
+}
+
+/// Refuses served rollouts that the training run or the sampling does not allow.
+fn check_rollouts(
+    document: &Document,
+    train: &Train,
+    sampling: &Sampling,
+) -> Result<(), ManifestError> {
+    let Some(rollouts) = &train.rollouts else { return Ok(()) };
+    let refuse = |key: &str, detail: String, hint: &str| {
+        let mut error = document.error_at(key, detail);
+        error.hint = Some(hint.to_owned());
+        Err(error)
+    };
+    let ObjectiveSettings::Grpo(config) = &train.objective else {
+        let detail = "`[rollouts]`: `train.kind = \"sft\"` samples no rollouts while it trains";
+        return refuse("rollouts", detail.to_owned(), "leave `[rollouts]` out");
+    };
+    if train.settings.old_logprobs == Some(OldLogprobs::Sampler) {
+        let detail = "`train.old-logprobs = \"sampler\"`: with `[rollouts]` they are recomputed";
+        return refuse("train.old-logprobs", detail.to_owned(), "leave it out");
+    }
+    if config.temperature == LogprobTemperature::One && sampling.temperature != 1.0 {
+        let detail = format!(
+            "`train.objective.temperature = 1.0`: servers return log-probabilities at `sampling.temperature = {}`",
+            sampling.temperature
+        );
+        let hint = "set `train.objective.temperature = \"sampling\"`";
+        return refuse("train.objective.temperature", detail, hint);
+    }
+    rollouts.kind().check(sampling).map_err(|detail| document.error_at("rollouts", detail))
 }
 
 /// The `kind` of a table, and no other key.
@@ -68,6 +126,7 @@ pub(crate) fn check_train(
     num_prompts: usize,
 ) -> Result<(), ManifestError> {
     let settings = &train.settings;
+    check_correction(document, train)?;
     if is_remote {
         let mut error = document.error_at("policy.model", "an endpoint can't be trained");
         error.hint = Some("name a model that runs here".to_owned());
@@ -91,12 +150,29 @@ pub(crate) fn check_train(
     Ok(())
 }
 
+/// Refuses a correction for the sampler without the log-probabilities that it compares.
+fn check_correction(document: &Document, train: &Train) -> Result<(), ManifestError> {
+    let ObjectiveSettings::Grpo(config) = &train.objective else { return Ok(()) };
+    let is_active = config.sampler_correction.is_active();
+    if is_active && train.settings.old_logprobs == Some(OldLogprobs::Sampler) {
+        let key = "train.old-logprobs";
+        let detail = format!(
+            "`{key} = \"sampler\"`: `train.objective.sampler-correction` compares the sampler's log-probabilities with recomputed ones"
+        );
+        let mut error = document.error_at(key, detail);
+        error.hint = Some("set it to \"recompute\", or leave it out".to_owned());
+        return Err(error);
+    }
+    Ok(())
+}
+
 /// Refuses a policy gradient that the sampling makes impossible.
 pub(crate) fn check_sampling(
     document: &Document,
     train: &Train,
     sampling: &Sampling,
 ) -> Result<(), ManifestError> {
+    check_rollouts(document, train, sampling)?;
     let ObjectiveSettings::Grpo(config) = &train.objective else { return Ok(()) };
     let is_sampling = config.temperature == LogprobTemperature::Sampling;
     if sampling.temperature == 0.0 && is_sampling {

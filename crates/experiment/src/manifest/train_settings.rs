@@ -1,6 +1,7 @@
 //! The `[train]` table.
 
 use preceptor_core::{OutOfRange, Split};
+use preceptor_endpoints::RolloutServersConfig;
 use preceptor_models::{LayerStates, LoraConfig};
 use preceptor_trainer::{AdamWConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
@@ -92,7 +93,7 @@ pub struct TrainSettings {
     /// Log-probabilities of the rollouts under the policy that sampled them, in the ratio and in the KL
     /// reward: `sampler` for those that sampling recorded, `recompute` for those of a pass with the
     /// operations of an update. Default: `sampler` on the CPU, where both are the same bit for bit;
-    /// `recompute` on other devices, where they differ by rounding.
+    /// `recompute` on other devices, where they differ by rounding, and with `sampler-correction`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_logprobs: Option<OldLogprobs>,
     /// Tokens, of prompts and rollouts, that go through the model at once; bounds memory. Gradients of
@@ -219,4 +220,6 @@ impl TrainSettings {
 pub(crate) struct Train {
     pub(crate) settings: TrainSettings,
     pub(crate) objective: ObjectiveSettings,
+    /// Servers that sample its rollouts.
+    pub(crate) rollouts: Option<RolloutServersConfig>,
 }

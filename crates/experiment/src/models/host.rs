@@ -107,7 +107,7 @@ impl Models {
 }
 
 /// Returns the variable `name` of the environment, which is the only source of keys.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

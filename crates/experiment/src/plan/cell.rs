@@ -6,6 +6,7 @@ use std::rc::Rc;
 use preceptor_benchmarks::{Grader, TaskSet};
 use preceptor_core::record::{CellRecord, CellStages, EvaluationRecord, rollout_key};
 use preceptor_core::{Digest, ModelIdentity, Needs, Sampling, Split};
+use preceptor_endpoints::RolloutServersConfig;
 use preceptor_models::Trace;
 use preceptor_store::StageSpec;
 use preceptor_trainer::objective::sft;
@@ -179,6 +180,8 @@ impl RolloutDemand {
 pub(crate) struct Training {
     pub(crate) settings: TrainSettings,
     pub(crate) objective: ObjectiveSettings,
+    /// Servers that sample its rollouts.
+    pub(crate) rollouts: Option<RolloutServersConfig>,
     /// The policy before the first step.
     pub(crate) initial: ModelIdentity,
     /// The cell with that policy; none only while the plan is made.

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use preceptor_benchmarks::TaskSet;
 use preceptor_core::record::{RECORD_FORMAT, TrainingRecord};
 use preceptor_core::{Digest, ModelIdentity, Sampling, Split};
+use preceptor_endpoints::RolloutServersConfig;
+use preceptor_endpoints::rollout_servers::ServerKind;
 use preceptor_models::{LoraConfig, Trace};
 use preceptor_store::{Error as StoreError, StageSpec};
 use preceptor_trainer::objective::grpo::LogprobTemperature;
@@ -96,6 +98,9 @@ struct TrainingSpec<'a> {
     /// Present if the manifest names it: by default it follows from the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     old_logprobs: Option<OldLogprobs>,
+    /// Present if servers sample the rollouts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout_server: Option<ServerKind>,
     /// Version of the order of prompts; present if steps do not divide an epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<u32>,
@@ -106,7 +111,7 @@ struct TrainingSpec<'a> {
 impl Training {
     /// Creates the training run of a cell; `stages` are its inputs with the initial policy.
     pub(crate) fn new(train: &Train, stages: &StageInputs<'_>) -> Result<Self, StoreError> {
-        let Train { settings, objective } = train;
+        let Train { settings, objective, rollouts } = train;
         let temperature = logprob_temperature(objective, stages.sampling);
         let num_prompts = stages.tasks.tasks.len();
         let divides = num_prompts.is_multiple_of(settings.prompts_per_step as usize);
@@ -126,12 +131,14 @@ impl Training {
             lora: settings.lora.as_ref(),
             logprob_temperature: (temperature != 1.0).then_some(temperature),
             old_logprobs: settings.old_logprobs,
+            rollout_server: rollouts.as_ref().map(RolloutServersConfig::kind),
             order: (!divides).then_some(ORDER_VERSION),
             num_steps: decays.then_some(settings.steps),
         };
         Ok(Self {
             settings: settings.clone(),
             objective: objective.clone(),
+            rollouts: rollouts.clone(),
             initial: stages.model.clone(),
             untrained: None,
             temperature,

@@ -75,14 +75,13 @@ impl CachedModel<'_, '_> {
         let format = RECORD_FORMAT;
         let spec = CallsSpec { format, role: self.role, model: &self.identity, sampling };
         let stage = self.session.store.stage(&StageSpec::new("calls", &spec)?);
-        let mut known = match self.session.take_replies(stage.digest()) {
-            Some(known) => known,
-            None => {
-                let loaded = stage.load::<CallRecord>()?;
-                self.session.notice_unreadable(&self.label(), &loaded.unreadable);
-                loaded.records.into_iter().map(|(key, record)| (key, record.rollout)).collect()
-            }
-        };
+        let keys = requests.iter().flat_map(|request| {
+            request.rollouts.iter().map(|seed| call_key(&request.prompt, &seed.seed))
+        });
+        let found = stage.find::<CallRecord>(&keys.collect())?;
+        self.session.notice_unreadable(&self.label(), &found.unreadable);
+        let mut known: BTreeMap<String, Rollout> =
+            found.records.into_iter().map(|(key, record)| (key, record.rollout)).collect();
         let MissingCalls { requests: missing, indices, keys: mut asked, num_found, num_reused } =
             missing_calls(requests, &known);
         self.session.add_cost(self.role, |cost| cost.num_reused += num_reused);
@@ -102,7 +101,7 @@ impl CachedModel<'_, '_> {
         for (index, request) in requests.iter().enumerate() {
             let mut rollouts = Vec::new();
             for seed in &request.rollouts {
-                let key = call_key(&request.prompt.body, &seed.seed);
+                let key = call_key(&request.prompt, &seed.seed);
                 let Some(reply) = known.get(&key) else { continue };
                 let rollout = Rollout { index: seed.index, ..reply.clone() };
                 if !asked.remove(&key) {
@@ -113,7 +112,6 @@ impl CachedModel<'_, '_> {
             rollouts.sort_by_key(|rollout| rollout.index);
             replies.push(rollouts);
         }
-        self.session.put_replies(stage.digest(), known);
         answered.map(|()| replies)
     }
 
@@ -152,12 +150,12 @@ impl CachedModel<'_, '_> {
         let spec = ScoresSpec { format: RECORD_FORMAT, role: self.role, model: &self.identity };
         let spec = StageSpec::new("scores", &spec)?;
         let Session { store, .. } = self.session;
-        let loaded = store.stage(&spec).load::<ScoreRecord>()?;
         let label = format!("{} · log-probabilities", self.label());
-        self.session.notice_unreadable(&label, &loaded.unreadable);
-        let mut known = loaded.records;
         let key = |request: &ScoreRequest| score_key(&request.prompt, &request.continuation);
         let keys: Vec<String> = requests.iter().map(key).collect();
+        let found = store.stage(&spec).find::<ScoreRecord>(&keys.iter().cloned().collect())?;
+        self.session.notice_unreadable(&label, &found.unreadable);
+        let mut known = found.records;
         let mut asked = BTreeSet::new();
         let missing: Vec<usize> = (0..requests.len())
             .filter(|&index| !known.contains_key(&keys[index]) && asked.insert(&keys[index]))
@@ -224,7 +222,7 @@ fn missing_calls(
         let mut rollouts = request.rollouts.clone();
         num_requested += rollouts.len() as u64;
         rollouts.retain(|seed| {
-            let key = call_key(&request.prompt.body, &seed.seed);
+            let key = call_key(&request.prompt, &seed.seed);
             if known.contains_key(&key) {
                 found.insert(key);
                 return false;
@@ -282,7 +280,7 @@ impl GenerationObserver for ReplyWriter<'_, '_, '_> {
         let seed = rollouts.iter().find(|seed| seed.index == rollout.index);
         let seed = seed.expect("a model answers what it was asked").seed;
         let record = CallRecord { prompt: prompt.clone(), rollout: rollout.clone() };
-        let key = call_key(&prompt.body, &seed);
+        let key = call_key(prompt, &seed);
         self.filler.keep(&key, &record)?;
         self.known.insert(key, rollout.clone());
         self.observer.on_rollout(self.indices[request], rollout)

@@ -1,10 +1,10 @@
 //! A run in progress: the store, the models, the options, the observer, and a summary so far.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use preceptor_core::{Digest, LanguageModel, ModelRole, Rollout};
+use preceptor_core::{LanguageModel, ModelRole};
 use preceptor_models::Model;
 use preceptor_store::Store;
 
@@ -22,8 +22,6 @@ pub(crate) struct Session<'a> {
     progress: RefCell<&'a mut dyn Progress>,
     is_quiet: Cell<bool>,
     summary: RefCell<RunSummary>,
-    /// Replies by stage and key, of stages that were read.
-    replies: RefCell<BTreeMap<Digest, BTreeMap<String, Rollout>>>,
 }
 
 impl<'a> Session<'a> {
@@ -40,7 +38,6 @@ impl<'a> Session<'a> {
             progress: RefCell::new(progress),
             is_quiet: Cell::new(false),
             summary: RefCell::default(),
-            replies: RefCell::default(),
         }
     }
 
@@ -112,14 +109,5 @@ impl<'a> Session<'a> {
     /// Returns the summary and begins a new one.
     pub(crate) fn take_summary(&self) -> RunSummary {
         self.summary.take()
-    }
-
-    /// Removes and returns the replies of a stage, if they were read.
-    pub(crate) fn take_replies(&self, stage: &Digest) -> Option<BTreeMap<String, Rollout>> {
-        self.replies.borrow_mut().remove(stage)
-    }
-
-    pub(crate) fn put_replies(&self, stage: &Digest, replies: BTreeMap<String, Rollout>) {
-        self.replies.borrow_mut().insert(stage.clone(), replies);
     }
 }

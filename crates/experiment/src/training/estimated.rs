@@ -39,12 +39,14 @@ impl EstimatedGroup<'_> {
 }
 
 /// Returns the group for the learner; none if no rollout takes part. `old` has the log-probabilities
-/// of each rollout under the policy that sampled it.
+/// of each rollout under the policy that sampled it. With `is_corrected`, the objective corrects for the
+/// difference to the sampler's.
 pub(super) fn trained_group(
     policy: &LocalModel,
     group: &EstimatedGroup<'_>,
     normalised: &GroupAdvantages,
     old: &[Vec<f32>],
+    is_corrected: bool,
 ) -> Result<Option<TrainedGroup>, Error> {
     let (mut rollouts, mut sequences) = (Vec::new(), Vec::new());
     for (index, (rollout, advantage)) in
@@ -58,6 +60,7 @@ pub(super) fn trained_group(
             sampled: Some(SampledData {
                 advantage,
                 old_logprobs: old[index].clone(),
+                sampler_logprobs: is_corrected.then(|| group.sampler_logprobs(index).to_vec()),
                 reference_logprobs: reference.map(|logprobs| logprobs[index].clone()),
                 kept: kept(&group.traces[index]),
             }),
@@ -102,12 +105,7 @@ pub(super) fn recomputed(
         }
         let sequence = |(rollout, trace): &(&Rollout, &RolloutTrace)| Sequence {
             num_tokens: rollout.token_ids.len(),
-            sampled: Some(SampledData {
-                advantage: 0.0,
-                old_logprobs: Vec::new(),
-                reference_logprobs: None,
-                kept: kept(trace),
-            }),
+            sampled: Some(SampledData { kept: kept(trace), ..SampledData::new(0.0, Vec::new()) }),
         };
         groups.push(TrainedGroup {
             prompt: policy.model().prompt_tokens(&group.prompt)?,

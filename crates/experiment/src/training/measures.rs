@@ -6,6 +6,7 @@ use preceptor_answers::{classify, extract_boxed};
 use preceptor_core::StepMeasure;
 use preceptor_core::record::{Score, TrainGroupRecord};
 use preceptor_stats::mean;
+use preceptor_trainer::objective::{SamplerCorrection, SamplerMismatch};
 use preceptor_trainer::{GroupAdvantages, Report, Signal};
 
 use crate::manifest::train_settings::OldLogprobs;
@@ -104,6 +105,7 @@ pub(super) fn measure_logprobs(
     estimated: &[EstimatedGroup<'_>],
     old: &[Vec<Vec<f32>>],
     source: OldLogprobs,
+    correction: &SamplerCorrection,
     measures: &mut StepMeasures,
 ) {
     let (mut log_ratios, mut gap) = (Vec::new(), 0.0_f64);
@@ -122,8 +124,20 @@ pub(super) fn measure_logprobs(
     let masses = estimated.iter().flat_map(|group| &group.traces);
     let masses = masses.flat_map(|trace| trace.kept_mass.iter().copied().map(f64::from));
     measures.put(StepMeasure::KeptMass, mean(&masses.collect::<Vec<_>>()));
-    if source == OldLogprobs::Recompute {
-        measures.put(StepMeasure::SamplerGap, Some(gap));
+    if source == OldLogprobs::Sampler {
+        return;
+    }
+    measures.put(StepMeasure::SamplerGap, Some(gap));
+    let rollouts = estimated.iter().zip(old).flat_map(|(group, old)| {
+        let sampler = (0..old.len()).map(|index| group.sampler_logprobs(index));
+        old.iter().map(Vec::as_slice).zip(sampler)
+    });
+    if let Some(found) = SamplerMismatch::measure(correction, rollouts) {
+        measures.put(StepMeasure::SamplerLogRatioMean, Some(found.mean_abs_log_ratio));
+        measures.put(StepMeasure::SamplerLogRatioP99, Some(found.p99_abs_log_ratio));
+        measures.put(StepMeasure::SamplerEffectiveSize, Some(found.effective_sample_size));
+        let outside = correction.is_active().then_some(found.share_outside);
+        measures.put(StepMeasure::SamplerOutside, outside);
     }
 }
 

@@ -11,5 +11,6 @@ mod measures;
 mod order;
 mod records;
 pub(crate) mod run;
+mod served;
 mod step;
 mod targets;

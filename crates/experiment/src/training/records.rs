@@ -2,37 +2,67 @@
 
 use std::collections::BTreeSet;
 
-use preceptor_core::record::{TrainStepRecord, step_group_key, step_key};
+use preceptor_core::record::{
+    TrainCostRecord, TrainGroupRecord, TrainStepRecord, step_group_key, step_key,
+};
 use preceptor_store::{Stage, Store, Writer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::plan::cell::Training;
 use crate::run::session::Session;
 use crate::training::step::Outcome;
 
+/// Bytes of groups after which they are compacted, so that a long run has no large part.
+const MAX_PART_BYTES: u64 = 16 << 20;
+
 /// Stages that a step adds to.
 pub(crate) struct StepRecords {
-    steps: KeyedStage,
-    groups: KeyedStage,
-    costs: KeyedStage,
+    steps: StageWriter,
+    groups: StageWriter,
+    costs: StageWriter,
+    /// Keys of the steps that are recorded.
+    recorded: BTreeSet<String>,
+    /// True once this process has recorded a step. Only the first one can have been recorded in part,
+    /// by a process that was killed.
+    has_recorded: bool,
 }
 
-/// Stage with its keys.
-struct KeyedStage {
+/// Stage with a writer.
+struct StageWriter {
     stage: Stage,
     writer: Writer,
-    present: BTreeSet<String>,
 }
 
-impl KeyedStage {
-    fn open(stage: Stage) -> Result<Self, Error> {
-        Ok(Self { writer: stage.writer(), present: stage.keys()?, stage })
+impl StageWriter {
+    fn open(stage: Stage) -> Self {
+        Self { writer: stage.writer(), stage }
     }
 
-    fn append(&mut self, key: String, record: &impl serde::Serialize) -> Result<(), Error> {
-        if !self.present.contains(&key) {
-            self.writer.append(&key, record)?;
-            self.present.insert(key);
+    /// Appends records, except those that exist already if `may_exist`.
+    fn append<R: Serialize + DeserializeOwned>(
+        &mut self,
+        records: &[(String, &R)],
+        may_exist: bool,
+    ) -> Result<(), Error> {
+        let keys = if may_exist {
+            records.iter().map(|(key, _)| key.clone()).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let found = self.stage.find::<R>(&keys)?.records;
+        for (key, record) in records.iter().filter(|(key, _)| !found.contains_key(key)) {
+            self.writer.append(key, record)?;
+        }
+        Ok(self.writer.sync()?)
+    }
+
+    fn compact_if_large(&mut self) -> Result<(), Error> {
+        if self.writer.num_bytes() >= MAX_PART_BYTES {
+            // The old writer ends before the compaction, which leaves the parts of live ones.
+            self.writer = self.stage.writer();
+            self.stage.compact()?;
         }
         Ok(())
     }
@@ -40,10 +70,14 @@ impl KeyedStage {
 
 impl StepRecords {
     pub(crate) fn open(store: &Store, training: &Training) -> Result<Self, Error> {
+        let stage = |spec| StageWriter::open(store.stage(spec));
+        let steps = stage(&training.steps);
         Ok(Self {
-            steps: KeyedStage::open(store.stage(&training.steps))?,
-            groups: KeyedStage::open(store.stage(&training.groups))?,
-            costs: KeyedStage::open(store.stage(&training.costs))?,
+            recorded: steps.stage.keys()?,
+            steps,
+            groups: stage(&training.groups),
+            costs: stage(&training.costs),
+            has_recorded: false,
         })
     }
 
@@ -56,22 +90,24 @@ impl StepRecords {
         step: u64,
     ) -> Result<(), Error> {
         let record = TrainStepRecord { step, measures: outcome.measures.0.clone() };
-        if self.steps.present.contains(&step_key(step)) {
-            let known = self.steps.stage.load::<TrainStepRecord>()?.records;
-            if known.get(&step_key(step)) != Some(&record) {
+        let key = step_key(step);
+        if self.recorded.contains(&key) {
+            let known = self.steps.stage.find::<TrainStepRecord>(&[key.clone()].into())?.records;
+            if known.get(&key) != Some(&record) {
                 session.notice(&format!(
                     "{label}: step {step} does not reproduce the stored record (another build or processor made it?); the stored record is kept"
                 ));
             }
             return Ok(());
         }
-        for group in &outcome.groups {
-            self.groups.append(step_group_key(step, &group.prompt), group)?;
-        }
-        self.costs.append(step_key(step), &outcome.cost)?;
-        self.groups.writer.sync()?;
-        self.costs.writer.sync()?;
-        self.steps.append(step_key(step), &record)?;
-        Ok(self.steps.writer.sync()?)
+        let may_exist = !std::mem::replace(&mut self.has_recorded, true);
+        let groups = outcome.groups.iter();
+        let groups: Vec<_> =
+            groups.map(|group| (step_group_key(step, &group.prompt), group)).collect();
+        self.groups.append::<TrainGroupRecord>(&groups, may_exist)?;
+        self.costs.append::<TrainCostRecord>(&[(key.clone(), &outcome.cost)], may_exist)?;
+        self.steps.append(&[(key.clone(), &record)], false)?;
+        self.recorded.insert(key);
+        self.groups.compact_if_large()
     }
 }

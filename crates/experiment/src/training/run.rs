@@ -32,6 +32,7 @@ use crate::run::grading::grade_rollouts;
 use crate::run::rollouts::{fill_prompts, fill_rollouts, load_rollouts};
 use crate::run::session::Session;
 use crate::training::records::StepRecords;
+use crate::training::served::ServedSampler;
 use crate::training::step::{Outcome, Phases, Step, StepEnd};
 
 /// A cell whose policy is trained.
@@ -219,6 +220,10 @@ impl<'c> TrainRun<'c, '_> {
             Ok(targets) => targets,
             Err(reason) => return Ok(Some(reason)),
         };
+        let digest = training.steps.digest();
+        let servers = training.rollouts.as_ref();
+        let mut servers =
+            servers.map(|config| ServedSampler::connect(config, digest.as_str())).transpose()?;
         let evaluated = training.evaluated_steps();
         let mut records = StepRecords::open(session.store, training)?;
         let (mut step, mut best) = (start, self.course().decide()?.best());
@@ -245,9 +250,16 @@ impl<'c> TrainRun<'c, '_> {
             }
             let this = Step { cell: training.untrained(), training, session, number: step + 1 };
             let done = session.without_progress(|| match &training.objective {
-                ObjectiveSettings::Grpo(config) => this.grpo(config, policy, learner),
+                ObjectiveSettings::Grpo(config) => {
+                    this.grpo(config, policy, learner, servers.as_mut())
+                }
                 ObjectiveSettings::Sft(_) => this.sft(&targets, policy, learner).map(StepEnd::Step),
             });
+            let down = servers.as_ref().map_or(Vec::new(), ServedSampler::down);
+            if !down.is_empty() {
+                let (label, down) = (cell.label(), down.join(", "));
+                session.notice(&format!("{label}: rollout servers without an answer: {down}"));
+            }
             if !matches!(done, Ok(StepEnd::Step(_))) {
                 // The weights are those of the last step, which is complete.
                 keep_new(step, best, learner)?;

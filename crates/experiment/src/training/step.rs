@@ -32,6 +32,7 @@ use crate::training::measures::{
     share,
 };
 use crate::training::order::prompts_of_step;
+use crate::training::served::ServedSampler;
 
 /// Step to be made.
 #[derive(Clone, Copy)]
@@ -118,19 +119,32 @@ impl<'s> Step<'s, '_> {
         config: &grpo::Config,
         policy: &LocalModel,
         learner: &mut Learner,
+        servers: Option<&mut ServedSampler>,
     ) -> Result<StepEnd, Error> {
         let Self { cell, training, .. } = self;
         let mut phases = Phases::default();
         let mut count = Count::default();
         let tasks = self.tasks();
-        let rollouts = phases.time("rollouts", || self.sample(&tasks, policy, &mut count))?;
+        let mut served = BTreeMap::new();
+        let rollouts = match servers {
+            None => phases.time("rollouts", || self.sample(&tasks, policy, &mut count))?,
+            Some(servers) => {
+                phases.time("publish", || self.publish(&tasks, policy, learner, servers))?;
+                let rollouts = phases
+                    .time("rollouts", || self.sample_served(&tasks, policy, servers, &mut count))?;
+                served.clone_from(servers.records());
+                rollouts
+            }
+        };
         let estimated = self.estimate(config, &tasks, rollouts, policy, &mut phases)?;
         if let Some(reason) = self.failed_calls(&estimated) {
             return Ok(StepEnd::Halted(reason));
         }
 
         let source = training.settings.old_logprobs.unwrap_or_else(|| {
-            if learner.trainable().device().has_kernels() {
+            let is_corrected = config.sampler_correction.is_active();
+            let is_own = training.rollouts.is_none() && !is_corrected;
+            if learner.trainable().device().has_kernels() && is_own {
                 OldLogprobs::Sampler
             } else {
                 OldLogprobs::Recompute
@@ -173,19 +187,27 @@ impl<'s> Step<'s, '_> {
 
         let mut groups = Vec::new();
         for ((group, normalised), old) in estimated.iter().zip(&normalised).zip(&old) {
-            groups.extend(trained_group(policy, group, normalised, old)?);
+            groups.extend(trained_group(
+                policy,
+                group,
+                normalised,
+                old,
+                config.sampler_correction.is_active(),
+            )?);
         }
         let reports = self.update(&groups, cell.sampling.max_new_tokens, learner, &mut phases)?;
 
         let mut measures = measures_of(&reports);
         measure_rewards(&estimated, &with_kl, &normalised, &mut measures);
-        measure_logprobs(&estimated, &old, source, &mut measures);
+        measure_logprobs(&estimated, &old, source, &config.sampler_correction, &mut measures);
         let records: Vec<_> = phases.time("record", || {
             let pairs = estimated.into_iter().zip(normalised);
             pairs.map(|(group, normalised)| self.record(group, normalised)).collect()
         });
         measure_groups(&records, self.cell.grader.profile().is_some(), &mut measures);
-        Ok(StepEnd::Step(self.outcome(measures, records, &reports, phases, count)))
+        let mut outcome = self.outcome(measures, records, &reports, phases, count);
+        outcome.cost.servers = served;
+        Ok(StepEnd::Step(outcome))
     }
 
     /// Describes the groups whose calls failed for now; none if every answer is final. Training
@@ -230,14 +252,9 @@ impl<'s> Step<'s, '_> {
         Error::Step { label: self.cell.label(), step: self.number, source }
     }
 
-    fn sample(
-        &self,
-        tasks: &[&Task],
-        policy: &LocalModel,
-        count: &mut Count,
-    ) -> Result<Vec<Vec<TracedRollout>>, Error> {
+    fn requests(&self, tasks: &[&Task]) -> Vec<GenerationRequest> {
         let stage = format!("{}rollouts", self.stage_prefix());
-        let requests: Vec<_> = tasks
+        tasks
             .iter()
             .map(|task| {
                 let seed = prompt_seed(self.cell.seed, &stage, &task.prompt.id);
@@ -246,9 +263,43 @@ impl<'s> Step<'s, '_> {
                 let rollouts = (0..self.cell.group_size).map(rollout).collect();
                 GenerationRequest { prompt: task.prompt.clone(), rollouts }
             })
-            .collect();
+            .collect()
+    }
+
+    fn sample(
+        &self,
+        tasks: &[&Task],
+        policy: &LocalModel,
+        count: &mut Count,
+    ) -> Result<Vec<Vec<TracedRollout>>, Error> {
         let Training { trace, .. } = *self.training;
+        let requests = self.requests(tasks);
         Ok(policy.generate_traced(&requests, &self.cell.sampling, trace, count)?)
+    }
+
+    /// Gives the servers the current weights, with a probe after the first prompt of the step.
+    fn publish(
+        &self,
+        tasks: &[&Task],
+        policy: &LocalModel,
+        learner: &Learner,
+        servers: &mut ServedSampler,
+    ) -> Result<(), Error> {
+        let Some(first) = tasks.first() else { return Ok(()) };
+        servers.publish(learner.trainable(), policy, &first.prompt, &self.cell.sampling)
+    }
+
+    /// Has the servers sample the rollouts of the step.
+    fn sample_served(
+        &self,
+        tasks: &[&Task],
+        policy: &LocalModel,
+        servers: &mut ServedSampler,
+        count: &mut Count,
+    ) -> Result<Vec<Vec<TracedRollout>>, Error> {
+        let Training { trace, .. } = *self.training;
+        let requests = self.requests(tasks);
+        servers.sample(&requests, policy, &self.cell.sampling, trace, count)
     }
 
     /// Computes pseudo-references, rewards and log-probabilities of the KL reference.
@@ -405,6 +456,7 @@ impl<'s> Step<'s, '_> {
             seconds: phases.into_seconds(),
             usage: count.0,
             num_rows: reports.iter().map(|report| report.num_rows as u64).sum(),
+            servers: BTreeMap::new(),
         };
         Outcome { measures, groups, cost }
     }

@@ -3,6 +3,7 @@
 mod engine;
 mod generate;
 mod local_model;
+mod replay;
 mod sampler;
 mod score;
 

@@ -19,10 +19,25 @@ pub struct SampledData {
     pub advantage: f64,
     /// Log-probability of each token under the policy that sampled it.
     pub old_logprobs: Vec<f32>,
+    /// Log-probability of each token in the sampler, where the objective corrects for the difference.
+    pub sampler_logprobs: Option<Vec<f32>>,
     /// Log-probability of each token under the KL reference, if there is one.
     pub reference_logprobs: Option<Vec<f32>>,
     /// The ids that the sampler kept for each token, if tokens are scored under its filtered distribution.
     pub kept: Option<Arc<Vec<Vec<u32>>>>,
+}
+
+impl SampledData {
+    /// Creates the data of a rollout without KL reference, sampler correction and kept ids.
+    pub fn new(advantage: f64, old_logprobs: Vec<f32>) -> Self {
+        Self {
+            advantage,
+            old_logprobs,
+            sampler_logprobs: None,
+            reference_logprobs: None,
+            kept: None,
+        }
+    }
 }
 
 /// Counts over the whole batch of an update, which determine the weights of tokens.

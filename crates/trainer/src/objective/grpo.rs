@@ -10,6 +10,9 @@
 //! k_t    = l, l^2 / 2, exp(-l) + l - 1  for  l = log pi - log pi_ref  `k1`, `k2`, `k3`
 //! ```
 //!
+//! With `sampler-correction`, the first part of each term is multiplied by the weight of
+//! [`super::SamplerCorrection`].
+//!
 //! N rollouts and T tokens in the whole batch, `sg` stops the gradient. Advantages A come from
 //! [`crate::advantages()`], which applies KL in the reward, baseline and `std`.
 //!
@@ -31,7 +34,7 @@ use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::tokens::{Tokens, check_finite, sampled};
-use super::{Batch, Loss, Metrics, Objective, SampledData, Sequence, Totals};
+use super::{Batch, Loss, Metrics, Objective, SampledData, SamplerCorrection, Sequence, Totals};
 use crate::Error;
 use crate::advantages::{Baseline, Normalization};
 
@@ -173,6 +176,10 @@ pub struct Config {
     pub reward_kl: f64,
     /// The KL term of the loss. Default: none.
     pub loss_kl: LossKl,
+    /// Correction for a sampler whose probabilities differ from the trainer's. It needs
+    /// `old-logprobs = "recompute"`. Default: none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sampler_correction: SamplerCorrection,
     /// The temperature that divides logits before log-probabilities are computed, in the ratio and in
     /// the KL terms: `sampling` for that of the rollouts, or `1.0`. Default: `sampling`, so that the
     /// gradient is that of the sampled distribution (as in verl 0.5, which the paper's authors used).
@@ -200,6 +207,7 @@ impl Default for Config {
             baseline: Baseline::GroupMean,
             reward_kl: 1e-3,
             loss_kl: LossKl::default(),
+            sampler_correction: SamplerCorrection::default(),
             temperature: LogprobTemperature::Sampling,
             renormalise: false,
         }
@@ -221,7 +229,8 @@ impl Settings for Config {
         let check = |(key, value, most, allowed): (&str, f64, f64, &'static str)| {
             OutOfRange::check(key, value, (0.0..=most).contains(&value), allowed)
         };
-        ranges.into_iter().try_for_each(check)
+        ranges.into_iter().try_for_each(check)?;
+        self.sampler_correction.check().map_err(|error| error.within("sampler-correction"))
     }
 }
 
@@ -276,6 +285,16 @@ impl Grpo {
         }
     }
 
+    /// Returns the weights of a sequence's tokens for the difference between sampler and trainer.
+    fn sampler_weights(&self, index: usize, sampled: &SampledData) -> Result<Vec<f32>, Error> {
+        let sampler = sampled.sampler_logprobs.as_ref().ok_or(Error::Missing {
+            what: "log-probabilities in the sampler",
+            sequence: index,
+            hint: "record them while sampling, or set `sampler-correction.kind` to `none`",
+        })?;
+        Ok(self.config.sampler_correction.weights(&sampled.old_logprobs, sampler))
+    }
+
     /// Computes the KL term of every token, times its coefficient.
     fn kl(&self, tokens: &Tokens<'_>) -> Result<Tensor<1>, Error> {
         let mut constants = Vec::new();
@@ -308,7 +327,9 @@ impl Objective for Grpo {
     fn loss(&self, logprobs: Tensor<1>, batch: Batch<'_>) -> Result<Loss, Error> {
         let tokens = Tokens::new(logprobs, batch)?;
         let mut metrics = Metrics { num_tokens: batch.num_tokens(), ..Metrics::default() };
-        let (mut log_ratios, mut advantages) = (Vec::new(), Vec::new());
+        let (mut log_ratios, mut advantages, mut corrections) =
+            (Vec::new(), Vec::new(), Vec::new());
+        let is_corrected = self.config.sampler_correction.is_active();
         for (index, (sequence, current)) in tokens.sequences().enumerate() {
             let sampled = sampled(index, sequence)?;
             let values = self.log_ratios(current, &sampled.old_logprobs);
@@ -316,6 +337,9 @@ impl Objective for Grpo {
             check_finite("the probability ratio", index, &ratios)?;
             log_ratios.extend(values);
             advantages.extend(std::iter::repeat_n(sampled.advantage as f32, current.len()));
+            if is_corrected {
+                corrections.extend(self.sampler_weights(index, sampled)?);
+            }
             measure(&mut metrics, current, sampled);
         }
         // The value of the difference is 0; it carries the gradient.
@@ -328,6 +352,9 @@ impl Objective for Grpo {
         let clips = bounded.clone().lower(unbounded.clone());
         metrics.num_clipped = clips.clone().int().sum().into_scalar::<i64>() as usize;
         let mut terms = -unbounded.mask_where(clips, bounded);
+        if is_corrected {
+            terms = terms * tokens.constant_of(corrections);
+        }
         if self.config.loss_kl.coefficient > 0.0 {
             terms = terms + self.kl(&tokens)?;
         }
@@ -356,7 +383,7 @@ mod tests {
     /// A rollout whose tokens became twice and half as likely.
     fn loss(config: &Config, advantage: f64) -> (f32, Metrics) {
         let (old_logprobs, ln_2) = (vec![-1.0, -1.0], std::f32::consts::LN_2);
-        let sampled = SampledData { advantage, old_logprobs, reference_logprobs: None, kept: None };
+        let sampled = SampledData::new(advantage, old_logprobs);
         let sequences = [Sequence { num_tokens: 2, sampled: Some(sampled) }];
         let logprobs = Tensor::from_data([-1.0 + ln_2, -1.0 - ln_2], &Device::flex());
         let grpo = Grpo::new(config, 5);

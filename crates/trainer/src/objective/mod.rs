@@ -10,9 +10,11 @@ mod batch;
 pub mod grpo;
 mod loss;
 mod metrics;
+mod sampler_correction;
 pub mod sft;
 mod tokens;
 
 pub use batch::{Batch, SampledData, Sequence, Totals};
 pub use loss::{Loss, Objective};
 pub use metrics::{Divergence, Metrics};
+pub use sampler_correction::{CorrectionKind, CorrectionLevel, SamplerCorrection, SamplerMismatch};

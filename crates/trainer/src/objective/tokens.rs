@@ -79,6 +79,9 @@ pub(super) fn sampled(index: usize, sequence: &Sequence) -> Result<&SampledData,
     let sampled = sampled.ok_or(Error::Missing { what: "advantage", sequence: index, hint })?;
     check_finite("the advantage", index, &[sampled.advantage as f32])?;
     check("the log-probability at sampling", index, sequence, &sampled.old_logprobs)?;
+    if let Some(sampler) = &sampled.sampler_logprobs {
+        check("the log-probability in the sampler", index, sequence, sampler)?;
+    }
     if let Some(reference) = &sampled.reference_logprobs {
         check("the log-probability of the KL reference", index, sequence, reference)?;
     }

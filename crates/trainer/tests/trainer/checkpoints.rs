@@ -29,12 +29,10 @@ fn groups(step: u64) -> Vec<Group> {
             sequences: rollouts(group)
                 .map(|r| Sequence {
                     num_tokens: usize::try_from(3 + r % 4).expect("small"),
-                    sampled: Some(SampledData {
-                        advantage: ((r + step) % 3) as f64 - 1.0,
-                        old_logprobs: vec![-5.5; usize::try_from(3 + r % 4).expect("small")],
-                        reference_logprobs: None,
-                        kept: None,
-                    }),
+                    sampled: Some(SampledData::new(
+                        ((r + step) % 3) as f64 - 1.0,
+                        vec![-5.5; usize::try_from(3 + r % 4).expect("small")],
+                    )),
                 })
                 .collect(),
         })

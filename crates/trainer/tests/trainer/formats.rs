@@ -28,13 +28,8 @@ fn update(device: &str, advantage: f64) -> Report {
         usize::MAX,
     );
     let rollout: Vec<u32> = (40..56).collect();
-    let sampled = SampledData {
-        advantage,
-        // The policy has not changed: every ratio is 1 and nothing is clipped.
-        old_logprobs: logprobs(&model, &rollout),
-        reference_logprobs: None,
-        kept: None,
-    };
+    // The policy has not changed: every ratio is 1 and nothing is clipped.
+    let sampled = SampledData::new(advantage, logprobs(&model, &rollout));
     let sequences = vec![Sequence { num_tokens: rollout.len(), sampled: Some(sampled) }];
     let group = Group { prompt: vec![1, 2, 3], rollouts: vec![rollout], sequences };
     let config = grpo::Config { reward_kl: 0.0, ..grpo::Config::default() };

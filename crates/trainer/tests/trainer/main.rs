@@ -2,6 +2,7 @@
 
 mod adamw;
 mod checkpoints;
+mod correction;
 mod fixtures;
 mod formats;
 mod gradients;

@@ -117,10 +117,8 @@ fn losses_and_clip_fractions_agree_with_the_reference() {
             for (rollout, advantage) in list(&group["rollouts"]).zip(group_advantages.advantages) {
                 logprobs.extend(floats(&rollout["logprobs"]));
                 let sampled = SampledData {
-                    advantage: advantage.unwrap(),
-                    old_logprobs: floats(&rollout["old_logprobs"]),
                     reference_logprobs: Some(floats(&rollout["ref_logprobs"])),
-                    kept: None,
+                    ..SampledData::new(advantage.unwrap(), floats(&rollout["old_logprobs"]))
                 };
                 let num_tokens = sampled.old_logprobs.len();
                 sequences.push(Sequence { num_tokens, sampled: Some(sampled) });

@@ -38,12 +38,8 @@ fn gradient_at(config: &grpo::Config, distance: f32) -> Evaluation {
             let (old, reference) = (around(2, distance), around(3, 0.7));
             group.push(Some(reward_with_kl(reward, config.reward_kl, &old, &reference)));
             logprobs.extend(&current);
-            let sampled = SampledData {
-                advantage: 0.0,
-                old_logprobs: old,
-                reference_logprobs: Some(reference),
-                kept: None,
-            };
+            let sampled =
+                SampledData { reference_logprobs: Some(reference), ..SampledData::new(0.0, old) };
             sequences.push(Sequence { num_tokens, sampled: Some(sampled) });
         }
         groups.push(group);
@@ -241,10 +237,8 @@ fn k1_in_the_loss_ignores_the_reference_and_gets_a_warning() {
     );
     let gradient = |reference: f32| {
         let sampled = SampledData {
-            advantage: 1.0,
-            old_logprobs: vec![-1.0, -2.0],
             reference_logprobs: Some(vec![reference, -3.0]),
-            kept: None,
+            ..SampledData::new(1.0, vec![-1.0, -2.0])
         };
         let sequences = [Sequence { num_tokens: 2, sampled: Some(sampled) }];
         evaluate(&Grpo::new(&config, 2), &[-1.0, -2.0], Batch::whole(&sequences)).unwrap().gradient
@@ -310,10 +304,8 @@ fn rollouts_without_required_values_are_rejected() {
         evaluate(&grpo, logprobs, Batch::whole(&sequences)).err().expect("it is refused")
     };
     let sampled = |old: &[f32], reference: Option<&[f32]>| SampledData {
-        advantage: 1.0,
-        old_logprobs: old.to_vec(),
         reference_logprobs: reference.map(<[f32]>::to_vec),
-        kept: None,
+        ..SampledData::new(1.0, old.to_vec())
     };
     let missing = |error: Error| match error {
         Error::Missing { what, sequence: 0, .. } => what,
@@ -334,10 +326,8 @@ fn a_term_that_is_not_finite_is_named() {
     let grpo = Grpo::new(&with_loss_kl(KlEstimator::K3, 0.1), 4);
     let refuse = |new: f32, old: f32, reference: f32, advantage: f64| {
         let sampled = SampledData {
-            advantage,
-            old_logprobs: vec![-1.0, old],
             reference_logprobs: Some(vec![-1.0, reference]),
-            kept: None,
+            ..SampledData::new(advantage, vec![-1.0, old])
         };
         let sequences = [Sequence { num_tokens: 2, sampled: Some(sampled) }];
         match evaluate(&grpo, &[-1.0, new], Batch::whole(&sequences)).err() {

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use preceptor_trainer::objective::grpo::{self, Aggregation, KlEstimator, Ratio};
+use preceptor_trainer::objective::{CorrectionKind, CorrectionLevel, SamplerCorrection};
 use preceptor_trainer::{Batch, Error, Metrics, Objective, SampledData, Sequence};
 use proptest::prelude::*;
 
@@ -39,7 +40,7 @@ pub(crate) struct Case {
 pub(crate) fn cases(
     num_sequences: impl Into<prop::collection::SizeRange>,
 ) -> impl Strategy<Value = Case> {
-    let token = (-6.0..-0.1_f32, -0.5..0.5_f32, -0.5..0.5_f32);
+    let token = (-6.0..-0.1_f32, -0.5..0.5_f32, -0.5..0.5_f32, -0.5..0.5_f32);
     let rollout = (-2.0..2.0_f64, prop::collection::vec(token, 1..8));
     prop::collection::vec(rollout, num_sequences).prop_map(|rollouts| {
         let mut logprobs = Vec::new();
@@ -48,7 +49,12 @@ pub(crate) fn cases(
             let old_logprobs = tokens.iter().map(|token| token.0 - token.1).collect();
             let reference = tokens.iter().map(|token| token.0 - token.2).collect();
             let reference_logprobs = Some(reference);
-            let sampled = SampledData { advantage, old_logprobs, reference_logprobs, kept: None };
+            let sampler = tokens.iter().map(|token| token.0 - token.1 - token.3).collect();
+            let sampled = SampledData {
+                sampler_logprobs: Some(sampler),
+                reference_logprobs,
+                ..SampledData::new(advantage, old_logprobs)
+            };
             Sequence { num_tokens: tokens.len(), sampled: Some(sampled) }
         });
         let sequences = sequences.collect();
@@ -62,6 +68,14 @@ pub(crate) const MAX_NEW_TOKENS: u32 = 8;
 /// Lists every combination of the settings that determine the form of the loss.
 pub(crate) fn forms() -> Vec<grpo::Config> {
     let mut forms = Vec::new();
+    let mut corrections = Vec::new();
+    for kind in [CorrectionKind::Truncate, CorrectionKind::Mask] {
+        for level in [CorrectionLevel::Token, CorrectionLevel::Sequence] {
+            for (low, high) in [(0.0, 1.2), (0.8, 1.3)] {
+                corrections.push(SamplerCorrection { kind, level, low, high });
+            }
+        }
+    }
     for aggregation in
         [Aggregation::SequenceMeanTokenMean, Aggregation::TokenMean, Aggregation::Constant]
     {
@@ -82,6 +96,14 @@ pub(crate) fn forms() -> Vec<grpo::Config> {
                     clip_high,
                     ..Default::default()
                 };
+                // The correction is an independent factor, so each form has one of its kinds. The ratio
+                // of a sequence has the gradient of its definition if all of its weights are equal.
+                let fits = |c: &&SamplerCorrection| {
+                    ratio == Ratio::Token || c.level == CorrectionLevel::Sequence
+                };
+                let corrections: Vec<_> = corrections.iter().filter(fits).collect();
+                let sampler_correction = corrections[forms.len() / 2 % corrections.len()].clone();
+                forms.push(grpo::Config { sampler_correction, ..config.clone() });
                 forms.push(config);
             }
         }
@@ -107,6 +129,8 @@ pub(crate) fn loss_by_definition(config: &grpo::Config, case: &Case, logprobs: &
             .map(|(&new, &old)| difference(new, old))
             .collect();
         let mean = log_ratios.iter().sum::<f64>() / length;
+        let sampler = sampled.sampler_logprobs.as_ref().expect("all have one");
+        let weights = config.sampler_correction.weights(&sampled.old_logprobs, sampler);
         let mut sum = 0.0;
         for (token, log_ratio) in log_ratios.iter().enumerate() {
             let ratio = if config.ratio == Ratio::Sequence { mean.exp() } else { log_ratio.exp() };
@@ -118,7 +142,7 @@ pub(crate) fn loss_by_definition(config: &grpo::Config, case: &Case, logprobs: &
                 KlEstimator::K2 => 0.5 * l * l,
                 KlEstimator::K3 => (-l).exp() + l - 1.0,
             };
-            sum += -gain + config.loss_kl.coefficient * kl;
+            sum += -gain * f64::from(weights[token]) + config.loss_kl.coefficient * kl;
         }
         loss += match config.aggregation {
             Aggregation::SequenceMeanTokenMean => sum / length / num_sequences,

@@ -1,0 +1,382 @@
+//! Training with rollouts from servers: a small vLLM in this process, with its faults.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use preceptor_core::{Sampling, Seed};
+use preceptor_models::{
+    Device, Model, Replica, Trainable, sample_token, sequence_logits, token_logprob,
+};
+use preceptor_testkit::server::{Act, Received, Server, closed, error, ok};
+use serde_json::{Value, json};
+
+use crate::process::{Finished, Folder, TINY_MODEL};
+use crate::training::of_kind;
+
+/// The faults of a server.
+#[derive(Clone, Copy, Debug, Default)]
+struct Faults {
+    /// The routes for adapters are switched off.
+    no_adapters: bool,
+    /// Adapters are loaded and not used.
+    ignores_adapters: bool,
+    /// Log-probabilities are at temperature 1.
+    raw_logprobs: bool,
+    /// Loading fails with this message.
+    refuses: Option<&'static str>,
+    /// Connections are closed from this call for a rollout on.
+    closes_from: Option<usize>,
+    /// Adapters are forgotten at this call for a rollout.
+    restarts_at: Option<usize>,
+}
+
+/// The weights that a server has, and what it was asked.
+struct FakeVllm {
+    base: Model,
+    faults: Faults,
+    /// Loaded weights by name; those without an adapter are called `base`.
+    weights: Mutex<BTreeMap<String, Arc<Vec<Replica>>>>,
+    loaded: Mutex<Vec<String>>,
+    num_rollouts: AtomicUsize,
+}
+
+impl FakeVllm {
+    fn new(faults: Faults) -> Arc<Self> {
+        let base = Model::load(Path::new(TINY_MODEL), &Device::cpu()).expect("a fixture");
+        Arc::new(Self {
+            base,
+            faults,
+            weights: Mutex::default(),
+            loaded: Mutex::default(),
+            num_rollouts: AtomicUsize::new(0),
+        })
+    }
+
+    fn start(self: &Arc<Self>) -> Server {
+        let server = Arc::clone(self);
+        Server::start(move |received| server.answer(received))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.weights.lock().expect("no panic").keys().cloned().collect()
+    }
+
+    fn answer(&self, received: &Received) -> Act {
+        let body = &received.body;
+        let text = |key: &str| body[key].as_str().expect("a string").to_owned();
+        match received.path.as_str() {
+            "/v1/models" => {
+                let names = [vec!["tiny".to_owned()], self.names()].concat();
+                let models: Vec<_> = names.iter().map(|name| json!({ "id": name })).collect();
+                ok(json!({ "data": models }))
+            }
+            "/v1/load_lora_adapter" | "/v1/unload_lora_adapter" if self.faults.no_adapters => {
+                Act::Answer(404, "", json!({ "detail": "Not Found" }).to_string())
+            }
+            "/v1/load_lora_adapter" => self.load(&text("lora_name"), &text("lora_path")),
+            "/v1/unload_lora_adapter" => {
+                self.weights.lock().expect("no panic").remove(&text("lora_name"));
+                Act::Answer(200, "", "Success: LoRA adapter removed".to_owned())
+            }
+            "/collective_rpc" => {
+                let folder = body["kwargs"]["weights_path"].as_str().expect("a path");
+                let model = Model::load(Path::new(folder), &Device::cpu()).expect("a whole folder");
+                self.loaded.lock().expect("no panic").push(folder.to_owned());
+                let replicas = Arc::new(Trainable::full(&model).merged());
+                self.weights.lock().expect("no panic").insert("base".to_owned(), replicas);
+                ok(json!({ "results": [null] }))
+            }
+            "/reset_prefix_cache" => ok(json!({ "success": true })),
+            "/v1/completions" => self.complete(body),
+            other => error(404, &format!("no route {other}")),
+        }
+    }
+
+    fn load(&self, name: &str, folder: &str) -> Act {
+        if let Some(message) = self.faults.refuses {
+            return error(400, message);
+        }
+        let known = self.loaded.lock().expect("no panic").contains(&name.to_owned());
+        assert!(!known || self.faults.restarts_at.is_some(), "`{name}` was loaded before");
+        let adapter = Trainable::load_adapter(&self.base, Path::new(folder)).expect("an adapter");
+        let replicas = if self.faults.ignores_adapters {
+            Trainable::full(&self.base).merged()
+        } else {
+            adapter.merged()
+        };
+        self.loaded.lock().expect("no panic").push(name.to_owned());
+        self.weights.lock().expect("no panic").insert(name.to_owned(), Arc::new(replicas));
+        Act::Answer(200, "", format!("Success: LoRA adapter '{name}' added"))
+    }
+
+    fn complete(&self, body: &Value) -> Act {
+        let call = self.num_rollouts.fetch_add(1, Ordering::SeqCst);
+        if self.faults.closes_from.is_some_and(|from| call >= from) {
+            return closed();
+        }
+        if self.faults.restarts_at == Some(call) {
+            self.weights.lock().expect("no panic").clear();
+        }
+        let name = body["model"].as_str().expect("a name");
+        let name = if name == "tiny" { "base" } else { name };
+        let Some(replicas) = self.weights.lock().expect("no panic").get(name).cloned() else {
+            return error(404, &format!("The model `{name}` does not exist."));
+        };
+        let ids = |value: &Value| -> Vec<u32> {
+            let ids = value.as_array().expect("ids").iter();
+            ids.map(|id| u32::try_from(id.as_u64().expect("an id")).expect("small")).collect()
+        };
+        let (mut tokens, ends) = (ids(&body["prompt"]), ids(&body["stop_token_ids"]));
+        let num_prompt_tokens = tokens.len();
+        let temperature = body["temperature"].as_f64().expect("a number");
+        let sampling = Sampling { temperature, ..Sampling::default() };
+        let mut stream = Seed::root(body["seed"].as_u64().expect("a seed")).rng();
+        let (mut logprobs, mut finish) = (Vec::new(), "length");
+        for _ in 0..body["max_tokens"].as_u64().expect("a number") {
+            let logits = sequence_logits(replicas[0].decoder(), &tokens);
+            let mut logits = logits.last().expect("a prompt").clone();
+            let token = sample_token(&logits, &sampling, &mut stream).token;
+            if !self.faults.raw_logprobs {
+                logits.iter_mut().for_each(|logit| *logit /= temperature as f32);
+            }
+            logprobs.push(token_logprob(&logits, token));
+            tokens.push(token);
+            if ends.contains(&token) {
+                finish = "stop";
+                break;
+            }
+        }
+        ok(json!({ "choices": [{
+            "text": "not read",
+            "token_ids": tokens[num_prompt_tokens..],
+            "logprobs": { "token_logprobs": logprobs },
+            "finish_reason": finish,
+        }]}))
+    }
+}
+
+/// Writes `served.toml`: three steps of adapters, with rollouts from `servers`.
+fn write_manifest(folder: &Folder, servers: &[&Server]) {
+    let urls: Vec<_> = servers.iter().map(|server| root(server)).collect();
+    let manifest = format!(
+        r#"title = "Served training"
+[policy]
+model = "{TINY_MODEL}"
+[benchmark]
+kind = "arithmetic"
+terms = 2
+shots = 1
+limit = 6
+[sampling]
+group-size = 4
+max-new-tokens = 8
+stop = []
+[aggregator]
+kind = "single"
+[reward]
+terms = [{{ kind = "random" }}]
+[train]
+kind = "grpo"
+steps = 3
+prompts-per-step = 2
+checkpoint-every = 1
+[train.lora]
+rank = 2
+[train.schedule]
+learning-rate = 0.05
+[rollouts]
+server = "vllm"
+base-urls = {urls:?}
+weights-dir = "weights"
+max-retries = 0
+"#
+    );
+    folder.write("served.toml", &manifest);
+}
+
+fn root(server: &Server) -> String {
+    server.url().trim_end_matches("/v1").to_owned()
+}
+
+fn run(folder: &Folder, set: &[&str]) -> Finished {
+    let set = set.iter().flat_map(|setting| ["--set", setting]);
+    let arguments: Vec<&str> = ["run", "served.toml"].into_iter().chain(set).collect();
+    folder.run(&arguments)
+}
+
+/// The record of each server in each step, by step.
+fn servers(folder: &Folder) -> Vec<Vec<Value>> {
+    let steps = of_kind(folder, "runs", "train-costs");
+    let of_step = |step: &Value| {
+        let servers = step["servers"].as_object().expect("servers sampled");
+        servers.values().cloned().collect()
+    };
+    steps.iter().map(of_step).collect()
+}
+
+fn num_rollouts(step: &[Value]) -> u64 {
+    step.iter().map(|server| server["num-rollouts"].as_u64().expect("a count")).sum()
+}
+
+/// Replaces the addresses of the servers.
+fn said(finished: &Finished, servers: &[&Server]) -> String {
+    let redact = |text: String, server: &&Server| text.replace(&root(server), "[server]");
+    let text = servers.iter().fold(finished.said(), redact);
+    // The names of weights hold a digest that moves with every setting.
+    let from = text.find("preceptor-").map(|at| at + "preceptor-".len());
+    match from {
+        Some(from) => text.replace(&text[from..from + 12].to_owned(), "[digest]"),
+        None => text,
+    }
+}
+
+#[test]
+fn adapters_travel_to_the_servers_and_log_probabilities_agree() {
+    let fakes = [FakeVllm::new(Faults::default()), FakeVllm::new(Faults::default())];
+    let started = fakes.each_ref().map(FakeVllm::start);
+    let folder = Folder::new();
+    write_manifest(&folder, &[&started[0], &started[1]]);
+    run(&folder, &["sampling.temperature=0.7"]).expect_done();
+    let steps = of_kind(&folder, "runs", "train-steps");
+    assert_eq!(steps.len(), 3);
+    for step in &steps {
+        let measures = &step["measures"];
+        assert!(measures["sampler-gap"].as_f64() < Some(1e-4), "{step}");
+        assert!(measures["sampler-effective-size"].as_f64() > Some(0.999), "{step}");
+        assert!(measures["gradient-norm"].as_f64() > Some(0.0), "{step}");
+    }
+    for (index, step) in servers(&folder).iter().enumerate() {
+        assert_eq!((step.len(), num_rollouts(step)), (2, 8), "each prompt went to one server");
+        for server in step {
+            assert_eq!(server["num-rollouts"], 4, "{server}");
+            assert_eq!(server["repeats"], true, "{server}");
+            assert!(server["logprob-gap"].as_f64() < Some(1e-4), "{server}");
+            let version = format!("-v{index:06}");
+            assert!(server["weights"].as_str().expect("named").ends_with(&version), "{server}");
+        }
+    }
+    for fake in &fakes {
+        assert_eq!(fake.loaded.lock().unwrap().len(), 3);
+        assert_eq!(fake.names(), [""; 0], "nothing is left on the servers");
+    }
+    let left: Vec<_> = walk(&folder.path("weights"));
+    assert_eq!(left, ["next-version"], "nor in the folder of weights");
+    // Everything is there, so nothing is asked again.
+    drop(started);
+    run(&folder, &["sampling.temperature=0.7"]).expect_done();
+}
+
+/// Names of the files below a folder.
+fn walk(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("readable").flatten() {
+        if entry.path().is_dir() {
+            names.extend(walk(&entry.path()));
+        } else {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn all_weights_travel_as_folders() {
+    let fake = FakeVllm::new(Faults::default());
+    let server = fake.start();
+    let folder = Folder::new();
+    write_manifest(&folder, &[&server]);
+    let text = std::fs::read_to_string(folder.path("served.toml")).unwrap();
+    folder.write("served.toml", &text.replace("[train.lora]\nrank = 2\n", ""));
+    run(&folder, &["train.schedule.learning-rate=1e-3"]).expect_done();
+    assert_eq!(fake.loaded.lock().unwrap().len(), 3);
+    for step in of_kind(&folder, "runs", "train-steps") {
+        assert!(step["measures"]["sampler-gap"].as_f64() < Some(1e-4), "{step}");
+    }
+}
+
+#[test]
+fn a_server_that_dies_is_left_out_and_one_that_restarts_gets_its_weights_again() {
+    let dying = FakeVllm::new(Faults { closes_from: Some(3), ..Faults::default() });
+    let restarting = FakeVllm::new(Faults { restarts_at: Some(5), ..Faults::default() });
+    let started = [dying.start(), restarting.start()];
+    let folder = Folder::new();
+    write_manifest(&folder, &[&started[0], &started[1]]);
+    let finished = run(&folder, &[]).expect_done();
+    assert!(finished.stderr.contains("rollout servers without an answer"), "{}", finished.stderr);
+    let steps = servers(&folder);
+    assert!(steps.iter().all(|step| num_rollouts(step) == 8), "{steps:?}");
+    assert_eq!(restarting.loaded.lock().unwrap().len(), 4, "the first weights twice");
+}
+
+#[test]
+fn without_servers_a_step_is_not_made_and_the_next_run_resumes() {
+    // Two probes and eight rollouts per step: the third step fails in the middle.
+    let fake = FakeVllm::new(Faults { closes_from: Some(25), ..Faults::default() });
+    let server = fake.start();
+    let folder = Folder::new();
+    write_manifest(&folder, &[&server]);
+    let failed = run(&folder, &[]);
+    assert_eq!(failed.code, Some(3), "{}", failed.said());
+    let text = said(&failed, &[&server]);
+    let (steps, error) = text.split_once("error:").expect("it failed");
+    assert!(steps.contains("step 2/3") && !steps.contains("step 3/3"), "{steps}");
+    insta::assert_snapshot!("no-server-left", error);
+
+    let next = FakeVllm::new(Faults::default());
+    let server = next.start();
+    write_manifest(&folder, &[&server]);
+    run(&folder, &[]).expect_done();
+    assert_eq!(of_kind(&folder, "runs", "train-steps").len(), 3);
+    let loaded = next.loaded.lock().unwrap().clone();
+    assert_eq!(loaded.len(), 1);
+    assert!(loaded[0].ends_with("-v000003"), "no name is used twice: {loaded:?}");
+}
+
+#[test]
+fn servers_that_cannot_be_used_are_named_with_what_to_do() {
+    let rank = "LoRA rank 64 is greater than max_lora_rank 16.";
+    let cases: [(&str, Faults, &[&str]); 4] = [
+        ("without-flags", Faults { no_adapters: true, ..Faults::default() }, &[]),
+        ("rank-too-large", Faults { refuses: Some(rank), ..Faults::default() }, &[]),
+        ("other-weights", Faults { ignores_adapters: true, ..Faults::default() }, &[]),
+        (
+            "raw-logprobs",
+            Faults { raw_logprobs: true, ..Faults::default() },
+            &["sampling.temperature=0.3"],
+        ),
+    ];
+    for (name, faults, set) in cases {
+        let server = FakeVllm::new(faults).start();
+        let folder = Folder::new();
+        write_manifest(&folder, &[&server]);
+        let finished = run(&folder, set);
+        assert_eq!(finished.code, Some(3), "{name}: {}", finished.said());
+        let text = said(&finished, &[&server]);
+        let text = text.split_once("error:").map_or(text.as_str(), |(_, error)| error);
+        insta::assert_snapshot!(format!("server-{name}"), text);
+    }
+}
+
+#[test]
+fn served_rollouts_that_cannot_be_are_refused_by_the_plan() {
+    let folder = Folder::new();
+    let server = FakeVllm::new(Faults::default()).start();
+    write_manifest(&folder, &[&server]);
+    for (name, set) in [
+        ("cut", &["sampling.top-p=0.9"][..]),
+        ("stop", &["sampling.stop=[\"\\n\"]"]),
+        ("old-logprobs", &["train.old-logprobs=sampler"]),
+        ("temperature", &["train.objective.temperature=1.0", "sampling.temperature=0.5"]),
+        ("sft", &["train.kind=sft"]),
+        ("url", &["rollouts.base-urls=[\"http://node1:8000/v1\"]"]),
+        ("server", &["rollouts.server=tgi"]),
+    ] {
+        let set = set.iter().flat_map(|setting| ["--set", setting]);
+        let arguments: Vec<&str> = ["plan", "served.toml"].into_iter().chain(set).collect();
+        let finished = folder.run(&arguments);
+        assert_eq!(finished.code, Some(2), "{name}: {}", finished.said());
+        insta::assert_snapshot!(format!("served-refused-{name}"), said(&finished, &[&server]));
+    }
+}
