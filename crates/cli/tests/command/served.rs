@@ -98,8 +98,9 @@ impl FakeVllm {
         if let Some(message) = self.faults.refuses {
             return error(400, message);
         }
-        let known = self.loaded.lock().expect("no panic").contains(&name.to_owned());
-        assert!(!known || self.faults.restarts_at.is_some(), "`{name}` was loaded before");
+        if self.weights.lock().expect("no panic").contains_key(name) {
+            return error(400, &format!("The lora adapter '{name}' has already been loaded."));
+        }
         let adapter = Trainable::load_adapter(&self.base, Path::new(folder)).expect("an adapter");
         let replicas = if self.faults.ignores_adapters {
             Trainable::full(&self.base).merged()
@@ -311,7 +312,7 @@ fn a_server_that_dies_is_left_out_and_one_that_restarts_gets_its_weights_again()
 }
 
 #[test]
-fn without_servers_a_step_is_not_made_and_the_next_run_resumes() {
+fn without_servers_no_step_is_made_and_the_next_run_resumes() {
     // Two probes and eight rollouts per step: the third step fails in the middle.
     let fake = FakeVllm::new(Faults { closes_from: Some(25), ..Faults::default() });
     let server = fake.start();

@@ -176,6 +176,16 @@ mod tests {
         ];
         let messages: Vec<_> =
             wrong.iter().map(|config| config.validate().unwrap_err().to_string()).collect();
-        insta::assert_snapshot!(messages.join("\n"), @"");
+        insta::assert_snapshot!(messages.join("\n"), @r#"
+        use endpoint setting `server = ""`: must be `vllm` or `sglang`
+        use endpoint setting `base-urls = []`: give at least one address
+        use endpoint setting `base-urls = "http://node1:8000/v1"`: must have no path such as `/v1`
+        use endpoint setting `base-urls = "node1:8000"`: an address is `http://` or `https://`, a host and a path, without query or fragment
+        use endpoint setting `base-urls = (not shown)`: an address must not have a user name or password; put the key into the variable that `key-env` names
+        use endpoint setting `weights-dir = ""`: give a folder that trainer and servers see under the same path
+        use endpoint setting `concurrency = 0`: must be between 1 and 1024
+        use endpoint setting `load-timeout-secs = 0`: must be between 1 and 86400
+        use endpoint setting `max-logprob-gap = NaN`: must be above 0 and up to 10
+        "#);
     }
 }

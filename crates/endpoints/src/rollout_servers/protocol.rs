@@ -272,7 +272,17 @@ mod tests {
             ServerKind::Sglang.read_rollout(&sglang(3)).unwrap_err(),
             ServerKind::Sglang.read_rollout(&vllm("stop")).unwrap_err(),
         ];
-        insta::assert_snapshot!(messages.join("\n"), @"");
+        insta::assert_snapshot!(messages.join("\n"), @r#"
+        a reply without `token_ids` (the server is too old, or it is another program than `rollouts.server` says)
+        1 tokens and 2 log-probabilities
+        expected a token id, found -2
+        expected a log-probability, found null
+        expected a log-probability, found "-inf"
+        a rollout that ended by "abort", expected "stop" or "length"
+        a reply without `token_ids` (the server is too old, or it is another program than `rollouts.server` says)
+        `output_ids` and `output_token_logprobs` name different tokens
+        a reply without `meta_info.output_token_logprobs` (the server is too old, or it is another program than `rollouts.server` says)
+        "#);
     }
 
     #[test]
@@ -280,7 +290,7 @@ mod tests {
         let cut = Sampling { top_p: 0.9, ..Sampling::default() };
         let stop = Sampling { stop: vec!["\n".to_owned()], ..Sampling::default() };
         assert!(ServerKind::Vllm.check(&Sampling::default()).is_ok());
-        insta::assert_snapshot!(ServerKind::Vllm.check(&cut).unwrap_err(), @"");
-        insta::assert_snapshot!(ServerKind::Sglang.check(&stop).unwrap_err(), @"");
+        insta::assert_snapshot!(ServerKind::Vllm.check(&cut).unwrap_err(), @"`top-p = 0.9` is not supported with `[rollouts]`, expected 1: vllm returns log-probabilities over the kept tokens only");
+        insta::assert_snapshot!(ServerKind::Sglang.check(&stop).unwrap_err(), @"stop strings are not supported with `[rollouts]`");
     }
 }

@@ -22,11 +22,11 @@ use crate::plan::stages::needs_of;
 
 /// Tables that describe a cell. All other top-level tables describe the experiment.
 const CELL_TABLES: [&str; 13] = [
-    "rollouts",
     "benchmark",
     "held-out",
     "validation",
     "train",
+    "rollouts",
     "policy",
     "sampling",
     "aggregator",

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, View};
@@ -101,9 +101,16 @@ impl NewFolder {
         write_safetensors(&self.partial.join(file), tensors)
     }
 
+    /// Renames the folder once its files are on the disk, so that a reader on another machine finds
+    /// them whole or not at all.
     fn finish(self) -> Result<(), Error> {
-        fs::rename(&self.partial, &self.path)
-            .map_err(|source| Error::Write { path: self.path.clone(), source })
+        let sync_and_rename = || {
+            for entry in fs::read_dir(&self.partial)? {
+                File::open(entry?.path())?.sync_all()?;
+            }
+            fs::rename(&self.partial, &self.path)
+        };
+        sync_and_rename().map_err(|source| Error::Write { path: self.path.clone(), source })
     }
 }
 

@@ -9,6 +9,7 @@ mod invariance;
 mod not_finite;
 mod parity;
 mod real;
+mod replay;
 mod special_tokens;
 mod support;
 mod training;
