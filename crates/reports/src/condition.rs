@@ -28,6 +28,13 @@ pub(crate) struct Condition<'a> {
     alike: Vec<&'a CellRecord>,
 }
 
+impl<'a> Condition<'a> {
+    /// Returns the condition of cells that differ in nothing that matters to the caller.
+    pub(crate) fn of(cells: &[&'a CellRecord]) -> Self {
+        Self { cell: cells[0], cells: vec![cells[0]], alike: cells.to_vec() }
+    }
+}
+
 impl Condition<'_> {
     /// Returns its value on an axis; `any` on the axis of a judge or anchor that it does not use.
     pub(crate) fn axis(&self, key: &str) -> String {
@@ -235,9 +242,7 @@ pub(crate) fn identify_rollouts(table: &mut Table, evidence: &Evidence, sets: &[
     }
     if sets.iter().any(|set| set.cell.training.is_some()) {
         let name = |set: &RolloutSet<'_>| {
-            let alike = set.readers.clone();
-            let condition = Condition { cell: set.cell, cells: vec![set.cell], alike };
-            condition.trained_on().unwrap_or_else(|| "not trained".to_owned())
+            Condition::of(&set.readers).trained_on().unwrap_or_else(|| "not trained".to_owned())
         };
         table.text(TRAINED_ON, sets.iter().map(name).collect());
     }

@@ -10,12 +10,11 @@ use crate::figures::Figure;
 use crate::file::file_name;
 use crate::suite_view::{ClaimResult, PartView, Suite};
 use crate::table::Table;
-use crate::visible::{push_visible, visible_json};
+use crate::visible::push_visible;
 
 const STYLE: &str = include_str!("../assets/page.css");
-const SCRIPT: &str = include_str!("../assets/explorer.js");
 
-/// Returns the page of a report, with the explorers of benchmarks whose texts may be published.
+/// Returns the page of a report, with links to its explorers.
 pub(crate) fn page(
     evidence: &Evidence,
     tables: &[Table],
@@ -53,19 +52,7 @@ pub(crate) fn page(
     for (i, table) in tables.iter().enumerate() {
         write_table(&mut out, table, "", i == 0);
     }
-    for explorer in explorers {
-        if explorer.shareable {
-            write_explorer(&mut out, explorer);
-        } else {
-            let _ = writeln!(
-                out,
-                "<h2>Prompts of {0}</h2><p>The texts of this benchmark must not be published. The command \
-                 that made this page wrote them to <code>explorer/{1}.html</code> beside it.</p>",
-                escape(&explorer.benchmark),
-                escape(&file_name(&explorer.benchmark))
-            );
-        }
-    }
+    write_explorers(&mut out, explorers);
     let _ = writeln!(
         out,
         "<h2>Provenance</h2><p>Code revision {}.</p><ul>",
@@ -151,14 +138,6 @@ fn write_notes(out: &mut String, notes: Option<&str>) {
     }
 }
 
-/// Returns a page with one explorer only.
-pub(crate) fn explorer_page(explorer: &Explorer) -> String {
-    let title = format!("Prompts of {}", explorer.benchmark);
-    let mut out = head(&title);
-    write_explorer(&mut out, explorer);
-    tail(out)
-}
-
 fn head(title: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -169,7 +148,7 @@ fn head(title: &str) -> String {
 }
 
 fn tail(mut out: String) -> String {
-    let _ = write!(out, "<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
+    out.push_str("</body>\n</html>\n");
     out
 }
 
@@ -216,22 +195,30 @@ fn write_rows(out: &mut String, table: &Table, path: &str, open: bool) {
     out.push_str("</tbody></table></div></details>\n");
 }
 
-fn write_explorer(out: &mut String, explorer: &Explorer) {
-    let json = serde_json::to_value(explorer).expect("views are plain data");
-    // Model output must not look like anything else.
-    let json = visible_json(json).to_string();
-    // Inside a script element only `</script` and `<!--` could end or change it.
-    let json = json.replace('<', "\\u003c");
-    let _ = writeln!(
-        out,
-        "<h2>Prompts of {}</h2>\n<div class=\"explorer\"><div class=\"controls\">\
-         <button class=\"back\">← previous</button><button class=\"forth\">next →</button>\
-         <span class=\"count\"></span>\
-         <label>show <select><option value=\"\">all</option></select></label>\
-         <label>search <input type=\"search\"></label></div>\
-         <div class=\"prompt\"></div>\n<script type=\"application/json\">{json}</script></div>",
-        escape(&explorer.benchmark)
-    );
+fn write_explorers(out: &mut String, explorers: &[Explorer]) {
+    if explorers.is_empty() {
+        return;
+    }
+    out.push_str("<h2 id=\"prompts\">Prompts</h2>\n<ul>\n");
+    for Explorer { benchmark, shareable, link, num_groups } in explorers {
+        let benchmark = escape(benchmark);
+        let _ = if *shareable {
+            writeln!(
+                out,
+                "<li><a href=\"{}\">Explorer of {benchmark}</a>: {num_groups} groups with rollouts, \
+                 pseudo-references, rewards and verdicts</li>",
+                escape(link)
+            )
+        } else {
+            writeln!(
+                out,
+                "<li>The texts of {benchmark} must not be published. The command that made this page wrote \
+                 its explorer of {num_groups} groups to <code>{}</code> beside it.</li>",
+                escape(link)
+            )
+        };
+    }
+    out.push_str("</ul>\n");
 }
 
 /// Escapes text that people wrote; text between backticks becomes code.
@@ -248,7 +235,7 @@ fn prose(text: &str) -> String {
 
 /// Escapes text for HTML, in elements and attributes. Characters that hide or reorder text are
 /// shown as their code points.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -265,8 +252,6 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
@@ -283,60 +268,5 @@ mod tests {
         );
         assert_eq!((prose(""), prose("`")), (String::new(), "`".to_owned()));
         assert_eq!(file_name("../a b/ä"), "..-a-b--");
-    }
-
-    /// Splits a script into words and single characters, without comments, strings and templates.
-    /// It knows no regular expressions and no templates inside templates.
-    fn tokens(script: &str) -> Vec<&str> {
-        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-        let mut tokens = Vec::new();
-        let mut rest = script;
-        while let Some(first) = rest.chars().next() {
-            let len = if rest.starts_with("//") {
-                rest.find('\n').unwrap_or(rest.len())
-            } else if matches!(first, '"' | '\'' | '`') {
-                let is_end = |(i, c): &(usize, char)| *c == first && !rest[1..=*i].ends_with('\\');
-                let end = rest[1..].char_indices().find(is_end).expect("strings end");
-                end.0 + 2
-            } else {
-                let len = rest.find(|c| !is_word(c)).unwrap_or(rest.len()).max(first.len_utf8());
-                tokens.extend((!first.is_whitespace()).then(|| &rest[..len]));
-                len
-            };
-            rest = &rest[len..];
-        }
-        tokens
-    }
-
-    /// Returns the names that `const`, `let` or `function` declare twice in a block. Those in the head
-    /// of a loop belong to the loop.
-    fn declared_twice(script: &str) -> Vec<&str> {
-        let tokens = tokens(script);
-        let mut twice = Vec::new();
-        // Names and open parentheses of the blocks around a token.
-        let mut blocks = vec![(BTreeSet::new(), 0)];
-        for (i, token) in tokens.iter().enumerate() {
-            let (names, num_open) = blocks.last_mut().expect("braces are balanced");
-            match *token {
-                "{" => blocks.push((BTreeSet::new(), 0)),
-                "}" => drop(blocks.pop()),
-                "(" => *num_open += 1,
-                ")" => *num_open -= 1,
-                "const" | "let" | "function" if *num_open == 0 => {
-                    twice.extend((!names.insert(tokens[i + 1])).then_some(tokens[i + 1]));
-                }
-                _ => {}
-            }
-        }
-        assert_eq!(blocks.len(), 1, "braces are balanced");
-        twice
-    }
-
-    #[test]
-    fn the_explorers_script_declares_no_name_twice() {
-        let wrong = "const a = `{`; { const a = '{'; let b; let b; } // const a\n\
-                     for (const a of x) f((y) => { const a = y; }); function a() {}";
-        assert_eq!(declared_twice(wrong), ["b", "a"]);
-        assert_eq!(declared_twice(SCRIPT), [""; 0]);
     }
 }

@@ -8,7 +8,8 @@
 //!         /plan.toml  provenance.json   settings, inputs and code revision
 //!         /tables/*.{csv,parquet,tex}   every number, one row per condition
 //!         /figures/*.{svg,png}          drawn from the tables ([`redraw`] redraws them)
-//!         /explorer/                    texts of benchmarks that must not be published
+//!         /explorer/                    rollouts and everything made from them, prompt by prompt
+//!         /explorer-private/            likewise, of benchmarks whose texts must not be published
 //! ```
 //!
 //! Every score has its interval, n, seeds, coverage and grader beside it.
@@ -23,7 +24,6 @@ mod explorer;
 mod figures;
 mod file;
 mod html;
-mod judged_view;
 mod label;
 mod latex;
 mod markdown;

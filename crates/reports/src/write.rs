@@ -6,9 +6,9 @@ use preceptor_core::Digest;
 use preceptor_store::Store;
 
 use crate::evidence::Evidence;
-use crate::explorer::explorers;
+use crate::explorer::write_explorers;
 use crate::figures::{Figure, draw_all};
-use crate::file::{file_name, read_notes, write_file};
+use crate::file::{read_notes, write_file};
 use crate::provenance::provenance;
 use crate::{Error, html, markdown, tables};
 
@@ -40,12 +40,7 @@ pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<ReportFiles,
     files.extend(figure_files(folder, &figures));
 
     let notes = read_notes(folder)?;
-    let explorers = explorers(&evidence);
-    for explorer in explorers.iter().filter(|explorer| !explorer.shareable) {
-        let name = format!("{}.html", file_name(&explorer.benchmark));
-        let path = folder.join("explorer").join(name);
-        write_file(&path, &html::explorer_page(explorer), &mut files)?;
-    }
+    let explorers = write_explorers(store, &evidence, folder, &mut files)?;
     let page = folder.join("page.html");
     let text = html::page(&evidence, &tables, &figures, &explorers, notes.as_deref());
     write_file(&page, &text, &mut files)?;

@@ -37,7 +37,8 @@ pub(crate) struct CalibrateArguments {
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// JSONL with `{"prompt": "..", "response": "..", "criterion": "..", "label": true}` a line;
-    /// `prompt` may be left out, `label` may be a list of several people's.
+    /// `prompt` may be left out, `label` may be a list of several people's. A report's explorer saves
+    /// such a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) cases: PathBuf,
     /// Number of times that each case is asked, to measure the agreement of a judge with itself.

@@ -77,6 +77,20 @@ fn judges_are_measured_on_labelled_cases() {
 }
 
 #[test]
+fn labels_from_the_explorer_are_cases() {
+    let (folder, server) = (Folder::new(), start());
+    write_judges(&folder, &server);
+    folder.write("labels.jsonl", include_str!("../../../../tests/fixtures/explorer/labels.jsonl"));
+    let calibrate = ["--json", "judge", "calibrate", "strict.toml", "--cases", "labels.jsonl"];
+    let found = json(&folder.run(&calibrate).expect_done().stdout);
+    let judge = &found["judges"][0];
+    assert_eq!((&judge["cases"], &judge["judged"]), (&json!(3), &json!(3)));
+    // The strict judge says yes to good advice and no to the bad one; one label disagrees.
+    assert_eq!((&judge["true-positives"], &judge["false-positives"]), (&json!(1), &json!(1)));
+    assert_eq!(judge["true-negatives"], 1);
+}
+
+#[test]
 fn cases_and_judges_that_cannot_be_used_are_named() {
     let (folder, server) = (Folder::new(), start());
     write_judges(&folder, &server);

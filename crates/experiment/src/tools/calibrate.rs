@@ -29,6 +29,7 @@ use preceptor_stats::{Confusion, krippendorff_alpha, slope};
 use preceptor_store::Store;
 use preceptor_text::without_byte_order_mark;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use toml::{Table, Value};
 
 use crate::Error;
@@ -102,6 +103,13 @@ struct Case {
     response: String,
     criterion: String,
     label: Labels,
+    /// The verdict that was labelled, its record and a note: what the explorer of a report adds.
+    #[serde(default, rename = "verdict")]
+    _verdict: IgnoredAny,
+    #[serde(default, rename = "record")]
+    _record: IgnoredAny,
+    #[serde(default, rename = "note")]
+    _note: IgnoredAny,
 }
 
 /// Label of one person, or labels of several.
@@ -125,7 +133,8 @@ impl TryFrom<serde_json::Value> for Labels {
 
 /// Calibrates the judges of the `[judge]` tables of `documents` on the cases of the JSONL file at
 /// `path`: `{"prompt": "..", "response": "..", "criterion": "..", "label": true}` a line, `prompt`
-/// optional, `label` also a list.
+/// optional, `label` also a list. The explorer of a report saves such a file; its `verdict`, `record` and
+/// `note` are for people.
 ///
 /// # Errors
 ///

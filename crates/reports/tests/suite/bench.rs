@@ -18,6 +18,7 @@ use preceptor_core::{
 use preceptor_reports::Error;
 use preceptor_store::{StageSpec, Store};
 use serde::Serialize;
+use serde_json::Value;
 
 /// A folder with a store, and the cells that were planned.
 pub(crate) struct Bench {
@@ -131,6 +132,16 @@ impl Bench {
 
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).expect("a test's own data")
+    }
+
+    /// Returns the argument of the call in a script of an explorer.
+    pub(crate) fn script(&self, name: &str) -> Value {
+        let text = self.read(name);
+        let (_, call) = text.split_once('(').expect("a call");
+        let call = call.strip_suffix(");\n").expect("a call");
+        // A slice has its number first.
+        let start = call.find(['{', '[', '"']).expect("a value");
+        serde_json::from_str(&call[start..]).expect("JSON")
     }
 
     /// The columns of a table.

@@ -2,9 +2,11 @@
 
 mod bench;
 mod comparisons;
+mod explorer;
 mod final_answers;
 mod healthbench_scores;
 mod missing_records;
 mod rubrics;
+mod scripts;
 mod standing;
 mod trained;

@@ -75,8 +75,10 @@ fn a_noted_failure_and_its_consequences_are_data() {
     bench.check("failures", &failed, &[("count", 1.0), ("of", 4.0)]);
     assert_eq!(bench.cell("failures", &failed, "reason"), "timeout: 30 s");
     insta::assert_snapshot!(bench.read("tables/failures.csv"));
-    let page = bench.read("page.html");
-    assert!(page.contains("\"failed call\"") && page.contains("timeout: 30 s"));
+    let index = bench.script("explorer/sums/index.js");
+    let flags = index["flag-names"].as_array().expect("a list");
+    assert!(flags.contains(&"failed call".into()), "{flags:?}");
+    assert!(bench.read("explorer/sums/0000.js").contains("timeout: 30 s"));
 }
 
 #[test]

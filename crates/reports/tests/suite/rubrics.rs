@@ -198,11 +198,15 @@ fn texts_that_may_not_be_published_stay_beside_the_page() {
             assert!(!page.contains(secret), "{secret}");
         }
     }
-    let explorer = bench.read("explorer/healthbench.html");
+    assert!(!bench.path("explorer").exists());
+    let explorer = bench.read("explorer-private/healthbench/0000.js");
     for text in ["Secret advice.", "Better advice.", "Is it kind?", "about axis:accuracy"] {
-        assert!(explorer.contains(text), "{text}");
+        assert_eq!(explorer.matches(&format!("\"{text}")).count(), 1, "{text} is held once");
     }
-    assert!(explorer.contains("I'd rather not \\u003csay>."), "the judge's reply");
-    assert!(explorer.contains("\"judge failed\"") && explorer.contains("failed: refused"));
-    assert!(!explorer.contains("question <b>"));
+    assert!(explorer.contains("I'd rather not <say>."), "the judge's reply");
+    assert!(explorer.contains("failed: refused"));
+    let index = bench.script("explorer-private/healthbench/index.js");
+    assert_eq!(index["has-rubric"], true);
+    let flags = index["flag-names"].as_array().expect("a list");
+    assert!(flags.contains(&"judge failed".into()), "{flags:?}");
 }

@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use preceptor_core::contrast::{ContrastMetric, ContrastRecord};
 use preceptor_core::record::{
     AnswerClassRecord, CHOICE_KEY, CellRecord, CellStages, EvaluationRecord, Score,
-    TrainChoiceRecord, TrainCostRecord, TrainStepRecord, TrainingRecord, rollout_key, step_key,
+    TrainChoiceRecord, TrainCostRecord, TrainGroupRecord, TrainStepRecord, TrainingRecord,
+    rollout_key, step_group_key, step_key,
 };
-use preceptor_core::{Digest, RewardValue, Split, StepMeasure};
+use preceptor_core::{
+    AggregateOutcome, Digest, Origin, PseudoReference, RewardValue, Split, StepMeasure,
+};
+use serde_json::json;
 
 use crate::bench::{
     Bench, aggregate, axes, cell, chosen, grade, id, key, prompt, reward, rewards, rollout,
@@ -88,7 +92,7 @@ fn training(bench: &Bench, name: &str, right: [usize; 3], choice: Option<u64>) -
         num_steps: 10,
         uses_references: true,
         steps: bench.stage("train-steps", name, &steps),
-        groups: Digest::of(b"not read"),
+        groups: Digest::of(b"no groups"),
         costs: bench.stage("train-costs", name, &costs),
         evaluations: STEPS.iter().zip(right).map(evaluation).collect(),
         choice: chosen,
@@ -161,18 +165,70 @@ fn a_policy_that_was_trained_on_labels_is_never_best() {
 }
 
 #[test]
-fn the_explorer_says_that_a_policy_was_trained_on_labels() {
-    let of = |num_seeds| {
-        let bench = bench(num_seeds, None);
-        bench.report(&["reward"]).unwrap();
-        let page = bench.read("page.html");
-        let start = page.find("type=\"application/json\">").expect("an explorer");
-        let text = page[start..].split('>').nth(1).expect("its data");
-        let json: serde_json::Value =
-            serde_json::from_str(text.trim_end_matches("</script")).expect("JSON");
-        json["prompts"][0]["references"][0]["sees-labels"].as_bool()
+fn the_explorer_shows_every_policy_and_every_step() {
+    let bench = bench([1, 2], None);
+    let group = |step: u64, p: usize| {
+        let drawn = rollout(p, 0, "so \\boxed{7}").1.rollout;
+        let text = "so \\boxed{7}".to_owned();
+        let outcome =
+            AggregateOutcome::Estimated(PseudoReference { text, origin: Origin::Rollout(0) });
+        let record = TrainGroupRecord {
+            step,
+            prompt: id(p),
+            rollouts: vec![drawn],
+            aggregate: Some(aggregate(p, outcome).1.aggregate),
+            reward: rewards(p, vec![reward(RewardValue::Rewarded(1.0))]).1.group,
+            advantages: vec![Some(-0.75)],
+            scores: vec![score(false)],
+            reference_score: Some(score(false)),
+            token_traces: Vec::new(),
+        };
+        (step_group_key(step, &id(p)), record)
     };
-    assert_eq!((of([0, 1]), of([1, 0])), (Some(true), Some(false)));
+    let groups = bench.stage("train-groups", "all", &[group(1, 3), group(2, 3), group(10, 0)]);
+    bench.change(|cell| {
+        let training = cell.training.as_mut().expect("trained");
+        if !cell.reward_sees_labels {
+            training.groups = groups.clone();
+        }
+    });
+    bench.report(&["reward"]).unwrap();
+    let index = bench.script("explorer/sums/index.js");
+    let sets = index["sets"].as_array().expect("a list");
+    let heads = sets.iter().map(|set| {
+        let part = |name: &str| set[name][0]["name"].as_str().unwrap_or_default().to_owned();
+        let (kind, label) =
+            (set["kind"].as_str().expect("text"), set["label"].as_str().expect("text"));
+        format!("{kind}: {label}, seed {}: {}: {}", set["seed"], part("estimates"), part("rewards"))
+    });
+    insta::assert_snapshot!(heads.collect::<Vec<_>>().join("\n"), @r"
+    evaluation: trained on answer-match reward, seed 0: majority: majority, answer-match reward
+    evaluation: trained on ground-truth reward, seed 0: majority: majority, ground-truth reward
+    evaluation: trained on ground-truth reward, seed 1: majority: majority, ground-truth reward
+    training: trained on answer-match reward, seed 0: majority: majority, answer-match reward
+    training: trained on ground-truth reward, seed 0: majority: majority, ground-truth reward
+    ");
+    let training = &sets[3];
+    assert_eq!(training["steps"], json!([1, 2, 10]));
+    assert_eq!(training["prompts"], json!([3, 3, 0]));
+    assert_eq!(
+        (&training["scores"], &training["lengths"]),
+        (&json!([0.0, 0.0, 0.0]), &json!([2.0, 2.0, 2.0]))
+    );
+    assert_eq!(training["reward-means"], json!([[1.0, 1.0, 1.0]]));
+    // Groups of an earlier set share the slice.
+    let (first, slice) = (training["offset"].as_u64().expect("a place"), &training["slices"]);
+    assert_eq!((first, slice), (36, &json!([[0, 0]])));
+    let slice = bench.script("explorer/sums/0000.js");
+    let group = &slice["groups"][37];
+    assert_eq!(group["key"], "000002/p3");
+    assert_eq!(group["rollouts"][0]["advantage"], -0.75);
+    let text = group["rollouts"][0]["text"].as_u64().expect("a text") as usize;
+    assert_eq!(slice["texts"][text], "so \\boxed{7}");
+    assert_eq!(
+        bench.script("explorer/sums/0000-tokens.js")[37][0]["logprobs"],
+        json!([-0.5, -1.5])
+    );
 }
 
 #[test]

@@ -1,0 +1,31 @@
+//! The explorer: every group of a plan, prompt by prompt, on a page that loads what it shows.
+//!
+//! A **set** holds groups that were sampled together: those of an evaluated policy at one seed, or
+//! those of all steps of a training run. Conditions that read the same rollouts share a set.
+//!
+//! ```text
+//! explorer/<benchmark>/index.html    the page
+//!                     /index.js      sets, prompts, and a row of numbers for each group
+//!                     /0000.js       a slice: groups with their texts, each text once
+//!                     /0000-tokens.js  log-probabilities of the tokens of that slice
+//!                     /long-0000.js  a text of more than 32 KiB
+//!                     /prompts-0000.js  whole prompts
+//!         /viewer/                   scripts and styles of all pages
+//! ```
+//!
+//! Slices are scripts, because browsers refuse to `fetch` from `file://`. The page asks for one when a
+//! group of it is opened. Texts of benchmarks that must not be published are in `explorer-private/`.
+
+mod evaluated;
+mod flags;
+mod index;
+mod judged;
+mod named;
+mod page;
+mod slices;
+mod texts;
+mod trained;
+mod view;
+mod write;
+
+pub(crate) use write::{Explorer, write_explorers};
