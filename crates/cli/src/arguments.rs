@@ -12,10 +12,12 @@ use crate::commands::grade::GradeArguments;
 use crate::commands::judge::JudgeCommand;
 use crate::commands::parity::ParityArguments;
 use crate::commands::pretrain::PretrainCommand;
+use crate::commands::records::RecordsArguments;
 use crate::commands::regrade::RegradeArguments;
 use crate::commands::report::ReportArguments;
 use crate::commands::reproduce::ReproduceArguments;
 use crate::commands::run::RunArguments;
+use crate::commands::show::ShowArguments;
 use crate::commands::store::StoreCommand;
 use crate::shared_arguments::ExperimentArguments;
 
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     },
     /// Export a trained policy as a Hugging Face folder, or its adapter for peft.
     Export(ExportArguments),
+    /// Write rollouts, groups, rewards and verdicts of a finished experiment as JSONL and Parquet.
+    Records(RecordsArguments),
     /// Show the progress of each cell, from the store.
     Status(ExperimentArguments),
     /// Apply another grader, judge, reward or aggregator to stored rollouts, and show what changes.
@@ -72,6 +76,9 @@ pub(crate) enum Command {
     /// Train the bundled model from scratch.
     #[command(subcommand)]
     Pretrain(PretrainCommand),
+    /// Print a record of the store by its key, with its prompt, what it was made from and what was made from
+    /// it.
+    Show(ShowArguments),
     /// Check the store.
     #[command(subcommand)]
     Store(StoreCommand),

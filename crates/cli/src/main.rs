@@ -69,6 +69,7 @@ fn run(arguments: &Arguments, output: &output::Output) -> Result<ExitCode, failu
         Command::Report(command) => commands::report::report(command, output),
         Command::Figures { folder } => commands::figures::figures(folder, output),
         Command::Export(command) => commands::export::export(command, output),
+        Command::Records(command) => commands::records::records(command, output),
         Command::Status(command) => commands::status::status(command, output),
         Command::Regrade(command) => commands::regrade::regrade(command, output),
         Command::Compare(command) => commands::compare::compare(command, output),
@@ -79,6 +80,7 @@ fn run(arguments: &Arguments, output: &output::Output) -> Result<ExitCode, failu
         Command::Data(command) => commands::data::data(command, output),
         Command::Parity(command) => commands::parity::parity(command, output),
         Command::Pretrain(command) => commands::pretrain::pretrain_model(command, output),
+        Command::Show(command) => commands::show::show(command, output),
         Command::Store(command) => commands::store::store(command, output),
     }
 }

@@ -108,9 +108,14 @@ pub(crate) fn finish(summary: &RunSummary, output: &Output) -> Result<ExitCode, 
     Ok(ExitCode::from(CHECKS_FAILED))
 }
 
-pub(crate) fn write_report(session: &Session, reports: &Path) -> Result<Value, Failure> {
+/// Writes the report of a session; explorers keep about `explorer_bytes` of texts, if that is set.
+pub(crate) fn write_report(
+    session: &Session,
+    reports: &Path,
+    explorer_bytes: Option<usize>,
+) -> Result<Value, Failure> {
     let digest = session.store.put_plan(&session.plan.record())?;
     let folder = reports.join(session.plan.experiment());
-    let written = preceptor_reports::write(&session.store, &digest, &folder)?;
+    let written = preceptor_reports::write(&session.store, &digest, &folder, explorer_bytes)?;
     Ok(json!({ "page": written.page, "files": written.files }))
 }

@@ -65,6 +65,23 @@ impl ResourceArguments {
     }
 }
 
+/// Limit on the explorers of a report.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ExplorerArguments {
+    /// Keep about this many MiB of texts in a report's explorers: those of every n-th prompt and step. Their lists
+    /// stay whole. Without it, every text is kept.
+    #[arg(long, value_name = "MIB", value_parser = mebibytes)]
+    pub(crate) explorer_mib: Option<usize>,
+}
+
+/// Parses a number of MiB above 0 as bytes.
+fn mebibytes(text: &str) -> Result<usize, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number < 1e6 => Ok((number * f64::from(1 << 20)) as usize),
+        _ => Err("expected a number of MiB above 0".to_owned()),
+    }
+}
+
 /// Parses a number of GiB above 0 as bytes.
 fn gibibytes(text: &str) -> Result<u64, String> {
     match text.parse::<f64>() {

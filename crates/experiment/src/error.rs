@@ -131,6 +131,16 @@ pub enum Error {
         /// Advice.
         hint: &'static str,
     },
+    /// No record, or more than one, has a key.
+    #[error("show `{key}`: {detail}\nhint: {hint}")]
+    Show {
+        /// The key.
+        key: String,
+        /// The fault.
+        detail: String,
+        /// Keys or stages to choose from.
+        hint: String,
+    },
     /// A file of metrics can't be written.
     #[error("write `{path}`")]
     Events {
@@ -198,7 +208,7 @@ impl Error {
             }
             Self::Port(PortError::Unsupported { .. }) => true,
             Self::Endpoint(error) => error.is_users_input(),
-            Self::NotHere { .. } | Self::Export { .. } => true,
+            Self::NotHere { .. } | Self::Export { .. } | Self::Show { .. } => true,
             Self::OtherWeights { .. } | Self::RawLogprobs { .. } => false,
             Self::Step { .. } | Self::Trainer(_) | Self::Checkpoint(_) | Self::Events { .. } => {
                 false

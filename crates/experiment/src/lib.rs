@@ -55,3 +55,4 @@ pub use tools::export::{ExportedPolicy, export};
 pub use tools::grade_responses::{FileGrade, benchmark_settings, grade_responses};
 pub use tools::grade_verdicts::{VerdictGrade, grade_verdicts};
 pub use tools::regrade::{RegradeReport, ValueChange, regraded};
+pub use tools::show::{RelatedRecord, Relation, ShownRecord, show};

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 /// Returns text in which control characters (other than line feed and tab), marks that reorder text
 /// and zero-width characters are shown as their code points, for example `[U+202E]`.
-pub(crate) fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         push_visible(&mut out, c);

@@ -22,12 +22,18 @@ pub struct ReportFiles {
 }
 
 /// Writes the report of the plan with digest `plan` into `folder`. A `notes.md` there, written by
-/// hand, is shown on the pages and left as it is.
+/// hand, is shown on the pages and left as it is. With `explorer_bytes`, explorers keep about so many bytes
+/// of texts; their lists stay whole.
 ///
 /// # Errors
 ///
 /// [`Error::Incomplete`] if records are missing; errors of reading and writing.
-pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<ReportFiles, Error> {
+pub fn write(
+    store: &Store,
+    plan: &Digest,
+    folder: &Path,
+    explorer_bytes: Option<usize>,
+) -> Result<ReportFiles, Error> {
     let evidence = Evidence::load(store, plan)?;
     let mut tables = tables::all(&evidence);
     let tables_folder = folder.join("tables");
@@ -40,15 +46,15 @@ pub fn write(store: &Store, plan: &Digest, folder: &Path) -> Result<ReportFiles,
     files.extend(figure_files(folder, &figures));
 
     let notes = read_notes(folder)?;
-    let explorers = write_explorers(store, &evidence, folder, &mut files)?;
+    let explorers = write_explorers(store, &evidence, folder, explorer_bytes, &mut files)?;
     let page = folder.join("page.html");
     let text = html::page(&evidence, &tables, &figures, &explorers, notes.as_deref());
     write_file(&page, &text, &mut files)?;
     let text = markdown::page(&evidence, &tables, &figures, notes.as_deref());
     write_file(&folder.join("page.md"), &text, &mut files)?;
     write_file(&folder.join("plan.toml"), &plan_toml(&evidence), &mut files)?;
-    let json = serde_json::to_string_pretty(&provenance(&evidence, plan))
-        .expect("provenance is plain data");
+    let provenance = provenance(&evidence, plan, folder, &files)?;
+    let json = serde_json::to_string_pretty(&provenance).expect("provenance is plain data");
     write_file(&folder.join("provenance.json"), &(json + "\n"), &mut files)?;
     Ok(ReportFiles { page, files })
 }

@@ -86,7 +86,7 @@ impl Stage {
     }
 
     /// Reads every line: those of segments, then those of the small file, then those of parts.
-    pub(crate) fn scan(&self, visit: &mut Visit<'_>) -> Result<(), Error> {
+    pub(crate) fn scan_lines(&self, visit: &mut Visit<'_>) -> Result<(), Error> {
         self.scan_files(|_| true, visit)
     }
 

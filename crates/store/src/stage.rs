@@ -74,7 +74,7 @@ impl Stage {
     /// [`Error::Read`] if a file can't be read.
     pub fn load<T: DeserializeOwned>(&self) -> Result<Loaded<T>, Error> {
         let mut loaded = Loaded::default();
-        self.scan(&mut |_, line| {
+        self.scan_lines(&mut |_, line| {
             match line {
                 Some(line) => loaded.add(line),
                 None => loaded.num_bad_lines += 1,
@@ -83,29 +83,6 @@ impl Stage {
         })?;
         loaded.unreadable.retain(|key| !loaded.records.contains_key(key));
         Ok(loaded)
-    }
-
-    /// Calls `visit` with each record that is a `T`, in the order in which they are stored, with one
-    /// record in memory at a time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Read`] if a file can't be read.
-    pub fn for_each<T: DeserializeOwned>(
-        &self,
-        mut visit: impl FnMut(String, T),
-    ) -> Result<(), Error> {
-        let mut known = BTreeSet::new();
-        self.scan(&mut |_, line| {
-            if let Some(line) = line
-                && !known.contains(&key_hash(&line.key))
-                && let Ok(record) = serde_json::from_str(line.value.get())
-            {
-                known.insert(key_hash(&line.key));
-                visit(line.key, record);
-            }
-            Ok(())
-        })
     }
 
     /// Returns the keys of every readable record.
@@ -125,7 +102,7 @@ impl Stage {
     pub fn read_keys(&self) -> Result<Keys, Error> {
         let kind = self.kind().unwrap_or_default();
         let mut keys = Keys::default();
-        self.scan(&mut |_, line| {
+        self.scan_lines(&mut |_, line| {
             if let Some(line) = line
                 && !keys.present.contains(&line.key)
             {
@@ -139,8 +116,28 @@ impl Stage {
         Ok(keys)
     }
 
+    /// Calls `visit` with the key and the JSON of every readable record, in the order in which they
+    /// are stored, with one record in memory at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if a file can't be read.
+    pub fn scan(&self, visit: &mut dyn FnMut(&str, &str)) -> Result<(), Error> {
+        let kind = self.kind().unwrap_or_default();
+        let mut seen = BTreeSet::new();
+        self.scan_lines(&mut |_, line| {
+            if let Some(line) = line
+                && check_record(&kind, line.value.get()).is_ok()
+                && seen.insert(key_hash(&line.key))
+            {
+                visit(&line.key, line.value.get());
+            }
+            Ok(())
+        })
+    }
+
     /// Returns the kind of the stage, where its specification is known or on the disk.
-    pub(crate) fn kind(&self) -> Option<String> {
+    pub fn kind(&self) -> Option<String> {
         if let Some(spec) = &self.spec {
             return Some(spec.kind().to_owned());
         }

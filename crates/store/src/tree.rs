@@ -113,6 +113,26 @@ impl Store {
             .map_err(|error| Error::Malformed { path, detail: error.to_string() })
     }
 
+    /// Returns the digests of all plans, sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if the folder can't be listed.
+    pub fn plans(&self) -> Result<Vec<Digest>, Error> {
+        let folder = self.root.join("plans");
+        if !folder.exists() {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(Error::read(&folder))? {
+            let name = entry.map_err(Error::read(&folder))?.file_name();
+            names.extend(name.to_string_lossy().strip_suffix(".json").map(str::to_owned));
+        }
+        names.sort();
+        let digest_of = |name: String| serde_json::from_value(serde_json::Value::String(name));
+        Ok(names.into_iter().filter_map(|name| digest_of(name).ok()).collect())
+    }
+
     fn plan_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("plans").join(format!("{digest}.json"))
     }

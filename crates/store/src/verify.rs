@@ -105,7 +105,7 @@ fn verify_records(stage: &Stage) -> Result<Verification, Error> {
     let kind = stage.kind().unwrap_or_default();
     let mut checks: BTreeMap<KeyHash, String> = BTreeMap::new();
     let (mut bad, mut unreadable, mut conflicts) = (Vec::new(), Vec::new(), BTreeSet::new());
-    stage.scan(&mut |place, line| {
+    stage.scan_lines(&mut |place, line| {
         let (path, number) = (place.path.to_owned(), place.line);
         let Some(line) = line else {
             bad.push(Finding::BadLine { path, line: number });

@@ -32,7 +32,7 @@ pub(crate) fn regrade(arguments: &RegradeArguments, output: &Output) -> Result<E
         run_plan(&mut session, RunOptions { only_stored_rollouts: true, ..RunOptions::default() })?;
     let moved = preceptor_experiment::regraded(&before, &session.plan, &session.store)?;
     let report = match &arguments.reports {
-        Some(folder) => Some(write_report(&session, folder)?),
+        Some(folder) => Some(write_report(&session, folder, None)?),
         None => None,
     };
     let as_json = |moved: &ValueChange| {

@@ -10,7 +10,7 @@ use preceptor_models::GenerationOptions;
 use crate::failure::{CHECKS_FAILED, Failure};
 use crate::output::Output;
 use crate::session::{open, write_report};
-use crate::shared_arguments::ExperimentArguments;
+use crate::shared_arguments::{ExperimentArguments, ExplorerArguments};
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
@@ -19,6 +19,8 @@ pub(crate) struct ReportArguments {
     /// The folder that reports are written to.
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub(crate) reports: PathBuf,
+    #[command(flatten)]
+    pub(crate) explorer: ExplorerArguments,
 }
 
 pub(crate) fn report(arguments: &ReportArguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -35,7 +37,7 @@ pub(crate) fn report(arguments: &ReportArguments, output: &Output) -> Result<Exi
             format!("run `preceptor run {}` first", arguments.experiment.file.display()),
         ));
     }
-    let written = write_report(&session, arguments.reports.as_path())?;
+    let written = write_report(&session, &arguments.reports, arguments.explorer.explorer_mib)?;
     output.json(&written);
     output.text(format!("Report: {}", written["page"].as_str().unwrap_or_default()));
     let failed = cells.iter().filter(|cell| cell.state == CellState::Failed).count();

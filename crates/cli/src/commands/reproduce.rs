@@ -17,7 +17,7 @@ use crate::commands::plan::print_plan;
 use crate::failure::{CHECKS_FAILED, Failure};
 use crate::output::Output;
 use crate::session::{open, open_to_plan, run_plan, write_report};
-use crate::shared_arguments::{ExperimentArguments, ResourceArguments};
+use crate::shared_arguments::{ExperimentArguments, ExplorerArguments, ResourceArguments};
 
 /// Suites of experiments.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -75,6 +75,8 @@ pub(crate) struct ReproduceArguments {
     /// The folder that reports are written to.
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub(crate) reports: PathBuf,
+    #[command(flatten)]
+    pub(crate) explorer: ExplorerArguments,
 }
 
 /// Contents of `suite.toml`.
@@ -314,7 +316,7 @@ fn run_all(arguments: &ReproduceArguments, suite: &SuiteFile) -> Result<SuiteRun
         let (number, count) = (index + 1, suite.manifests.len());
         eprintln!("{number} of {count}: {} ({})", session.plan.title(), member.name());
         let summary = run_plan(&mut session, arguments.resources.run_options())?;
-        write_report(&session, &arguments.reports())?;
+        write_report(&session, &arguments.reports(), arguments.explorer.explorer_mib)?;
         runs.num_failed += summary.num_failed;
         runs.counts.push(json!({
             "experiment": member.name(), "rollouts-sampled": summary.num_rollouts,

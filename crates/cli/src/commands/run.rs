@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
     }
     let mut session = open(&arguments.experiment, arguments.resources.generation())?;
     let summary = run_plan(&mut session, arguments.resources.run_options())?;
-    let written = write_report(&session, arguments.reports.as_path())?;
+    let written = write_report(&session, arguments.reports.as_path(), None)?;
     output.json(&json!({
         "rollouts-sampled": summary.num_rollouts,
         "rollouts-reused": summary.num_reused,

@@ -14,6 +14,7 @@ mod reproduce;
 mod resume;
 mod scripted;
 mod served;
+mod showing;
 mod tools;
 mod training;
 mod training_settings;

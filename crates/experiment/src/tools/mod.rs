@@ -1,4 +1,4 @@
-//! Commands about a run, beside the run itself: calibration, comparison, grading of files, export.
+//! Commands about a run, beside the run itself: calibration, comparison, grading of files, export, records.
 
 pub(crate) mod calibrate;
 pub(crate) mod compare;
@@ -6,3 +6,4 @@ pub(crate) mod export;
 pub(crate) mod grade_responses;
 pub(crate) mod grade_verdicts;
 pub(crate) mod regrade;
+pub(crate) mod show;

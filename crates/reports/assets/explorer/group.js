@@ -40,8 +40,8 @@ const preceptorGroup = (() => {
   };
 
   const render = (text, raw) => {
-    if (raw || text.length > LONGEST_MARKDOWN) return h("pre", null, text);
-    return h("div", { class: "prose" }, grow(markdown(text)));
+    const tree = raw || text.length > LONGEST_MARKDOWN ? null : markdown(text);
+    return tree ? h("div", { class: "prose" }, grow(tree)) : h("pre", null, text);
   };
 
   // Shows a text of a slice; a long one is folded, and a very long one is loaded when it is opened.
@@ -229,6 +229,7 @@ const preceptorGroup = (() => {
   };
 
   const tokensView = (side, i, context) => {
+    if (!context.index["has-tokens"]) return null;
     const made = folded("tokens");
     made.addEventListener("toggle", async () => {
       if (!made.open || made.childElementCount > 1) return;
@@ -293,7 +294,7 @@ const preceptorGroup = (() => {
         one?.judged ? verdicts(one.judged, judgeOf(context, side.set.rewards[of].stage, side.set.rewards[of].judge), subject, own) : null);
     });
     const stage = side.set.stages[isTraining ? "train-groups" : "rollouts"];
-    return h("section", { class: "rollout", id: `${side.name}-rollout-${i}`, tabindex: "-1", "aria-label": `Rollout ${i}` },
+    return h("section", { class: "rollout", id: `${side.name}-rollout-${i}`, tabindex: "-1", "aria-label": `${side.name}, rollout ${i}` },
       h("h4", null, `Rollout ${i} `,
         context.hasRubric || isTraining ? null : fact(peer && peer.answer !== rollout.answer, h("code", null, rollout.answer ?? "no answer")), " ",
         fact(peer && peer.score !== rollout.score, scoreView(rollout.score, context)),
@@ -345,7 +346,8 @@ const preceptorGroup = (() => {
   // Returns the whole view of a group. `b` is null, or has a message in place of a group.
   const show = (prompt, a, b, context) => {
     const sides = b ? [a, b] : [a];
-    const isShared = b && b.group === a.group;
+    const there = sides.filter((side) => side.group);
+    const isShared = b?.group && b.group === a.group;
     const rollouts = (side, other) =>
       h("div", null, side.group.rollouts.map((_, i) => rolloutView(side, i, other, context)));
     const tags = Object.entries(prompt.head.tags).map(([key, value]) => `${key} ${value}`);
@@ -360,10 +362,10 @@ const preceptorGroup = (() => {
       prompt.text.asked ? folded("full prompt", h("pre", null, prompt.text.asked)) : null,
       prompt.head.label ? h("p", null, h("b", null, "label "), h("code", null, prompt.head.label)) : null,
       h("div", { class: b ? "sides two" : "sides" }, column(a, b), b ? column(b, a) : null),
-      h("h3", null, "Rollouts"),
-      b && b.group && !isShared
+      there.length ? h("h3", null, "Rollouts") : null,
+      there.length === 2 && !isShared
         ? h("div", { class: "sides two" }, sides.map((side, i) => h("div", { class: "side" }, h("h4", { class: "soft" }, side.name), rollouts(side, sides[1 - i]))))
-        : rollouts(a, b),
+        : there.slice(0, 1).map((side) => rollouts(side, isShared ? b : null)),
     ];
   };
 

@@ -98,7 +98,8 @@ const preceptorText = (() => {
     for (const token of tokens) {
       const top = open[open.length - 1].children;
       if (token.type === "link_open") {
-        open.push({ tag: "span", children: [], target: token.attrGet("href") });
+        const target = [token.attrGet("href"), token.attrGet("title")].filter(Boolean).join(" ");
+        open.push({ tag: "span", children: [], target });
         top.push(open[open.length - 1]);
       } else if (token.type === "link_close") {
         const link = open.pop();
@@ -118,20 +119,27 @@ const preceptorText = (() => {
       else if (token.type === "hr") top.push({ tag: "hr", children: [] });
       else if (token.type === "code_inline") top.push({ tag: "code", children: [{ text: token.content }] });
       else if (token.type === "fence" || token.type === "code_block") {
+        if (token.info) top.push({ tag: "code", children: [{ text: token.info }] });
         top.push({ tag: "pre", children: [{ text: token.content }] });
       } else if (token.content) top.push({ text: token.content });
     }
   };
 
-  // Returns the tree of a Markdown text: `{tag, children}`, `{text}` or `{maths, display}`.
+  const numLetters = (text) => text.match(/\p{L}/gu)?.length ?? 0;
+  const lettersOf = (node) =>
+    numLetters(node.text ?? node.maths ?? "") + (node.children ?? []).reduce((sum, child) => sum + lettersOf(child), 0);
+
+  // Returns the tree of a Markdown text: `{tag, children}`, `{text}` or `{maths, display}`. Returns null if
+  // the tree would hide a part of the text, as deep nesting and definitions of links do.
   const markdown = (text) => {
     parser ??= withMaths(
       globalThis.markdownit({ html: false, linkify: false, typographer: false, breaks: true })
-        .disable(["image", "autolink", "html_block", "html_inline"]),
+        .disable(["image", "autolink", "entity", "html_block", "html_inline"]),
     );
+    const source = visible(text);
     const root = { tag: "div", children: [] };
-    grow(parser.parse(visible(text), {}), root);
-    return root;
+    grow(parser.parse(source, {}), root);
+    return lettersOf(root) < numLetters(source) ? null : root;
   };
 
   // Formats a number as tables do: integers bare, small numbers in scientific notation, halves away from 0.

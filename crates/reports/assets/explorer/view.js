@@ -233,9 +233,12 @@
       note = r.step === undefined ? "" : `, the nearest with this prompt to step ${r.step}`;
     }
     if (at === undefined) return { name, message: `${setLabel(set)}: no group of prompt ${r.prompt}` };
-    const place = set.slices.filter(([first]) => first <= at).pop();
-    const [first, slice] = place;
-    const inSlice = at - first + (first === set.slices[0][0] ? set.offset : 0);
+    const kept = set.kept ? set.kept.indexOf(at) : at;
+    if (kept < 0) {
+      return { name, set, estimate: part ? estimate : undefined, message: "The texts of this group were left out to keep this folder small. The numbers in the list are whole; `preceptor report` writes every text." };
+    }
+    const [first, slice] = set.slices.filter(([of]) => of <= kept).pop();
+    const inSlice = kept - first + (first === set.slices[0][0] ? set.offset : 0);
     const loaded = await explorer.load(explorer.files.slice(slice));
     const group = loaded.groups[inSlice];
     const text = (id) => loaded.texts[id];
@@ -261,10 +264,11 @@
         state.b ? loadSide("B", state.b, r) : null,
       ]);
       if (mine !== latest) return;
-      if (b?.set === a.set) b.group = a.group;
+      if (a.group && b?.set === a.set) b.group = a.group;
       const prompt = { number, head: index.prompts[number], text: texts[number % perFile], flags: r.flags };
       const asked = prompt.text.asked || undefined;
-      const context = { index, hasRubric, raw: state.raw, labels, asked, text: a.text, textNode: a.textNode };
+      const whole = (text) => text;
+      const context = { index, hasRubric, raw: state.raw, labels, asked, text: a.text ?? whole, textNode: a.textNode ?? whole };
       const position = state.rows.findIndex((other) => other.at === r.at);
       const nav = h("nav", { "aria-label": "Groups" },
         h("button", { type: "button", click: () => move(-1) }, "Previous"), " ",
@@ -273,7 +277,7 @@
         h("span", { class: "soft" }, position < 0 ? "not among the filtered groups" : `${position + 1} of ${state.rows.length}`), " ",
         stepsView(r));
       root.replaceChildren(nav, ...show(prompt, a, b, context).flat(Infinity).filter(Boolean));
-      if (state.rollout !== null) chooseRollout(state.rollout, a.group.rollouts.length);
+      if (state.rollout !== null && a.group) chooseRollout(state.rollout, a.group.rollouts.length);
     } catch (error) {
       if (mine === latest) root.replaceChildren(h("p", { class: "error", role: "alert" }, error.message));
     }

@@ -73,6 +73,7 @@ impl<'c, 'a> EvaluatedSet<'c, 'a> {
                 ("rollout-grades", stages.rollout_grades.clone()),
             ]),
             step: training.map(|of| evidence.chosen_step(of).unwrap_or(of.num_steps)),
+            has_rubric: evidence.has_rubric(cell),
             estimates,
             rewards: reward_parts,
         };

@@ -26,6 +26,8 @@ pub(crate) struct Index {
     pub(crate) code_revision: String,
     /// True if scores are shares of points rather than right or wrong.
     pub(crate) has_rubric: bool,
+    /// True if there are files of tokens.
+    pub(crate) has_tokens: bool,
     pub(crate) prompts_per_file: usize,
     /// Code points that are shown as such, as first and last of a range.
     pub(crate) hidden: Vec<(u32, u32)>,
@@ -61,11 +63,14 @@ pub(crate) struct PromptText {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct SetIndex {
     #[serde(flatten)]
-    head: SetHead,
+    pub(crate) head: SetHead,
     prompts: Vec<usize>,
     /// Empty if the set has no steps.
     steps: Vec<u64>,
-    /// The first group of each slice, with the slice's number.
+    /// The groups whose texts are in slices, if some were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<Vec<usize>>,
+    /// The first of the kept groups in each slice, with the slice's number.
     slices: Vec<(usize, u32)>,
     /// Position of the first group within its slice.
     offset: usize,
@@ -83,6 +88,7 @@ impl SetIndex {
         Self {
             prompts: Vec::new(),
             steps: Vec::new(),
+            kept: None,
             slices: Vec::new(),
             offset,
             scores: Vec::new(),
@@ -94,17 +100,26 @@ impl SetIndex {
         }
     }
 
-    /// Adds a group. `flags` are positions in [`Index::flag_names`].
+    /// Adds a group. `flags` are positions in [`Index::flag_names`]; a group without a slice is left out.
     pub(crate) fn add(
         &mut self,
         prompt: usize,
         step: Option<u64>,
         group: &GroupView,
         flags: Vec<usize>,
-        slice: u32,
+        slice: Option<u32>,
     ) {
-        if self.slices.last().is_none_or(|(_, last)| *last != slice) {
-            self.slices.push((self.prompts.len(), slice));
+        let group_number = self.prompts.len();
+        match slice {
+            Some(slice) => {
+                let place = self.kept.as_ref().map_or(group_number, Vec::len);
+                if self.slices.last().is_none_or(|(_, last)| *last != slice) {
+                    self.slices.push((place, slice));
+                }
+                self.kept.iter_mut().for_each(|kept| kept.push(group_number));
+            }
+            // Every group before the first that is left out was kept.
+            None => drop(self.kept.get_or_insert_with(|| (0..group_number).collect())),
         }
         self.prompts.push(prompt);
         self.steps.extend(step);

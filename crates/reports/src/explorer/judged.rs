@@ -9,27 +9,33 @@ use crate::explorer::texts::{TextId, Texts};
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct JudgedView {
-    criterion: TextId,
+    pub(crate) criterion: TextId,
     /// `met`, `not met`, a grade, or `failed: ` with the reason why there is none.
-    answer: String,
+    pub(crate) answer: String,
     /// The judge's last reply, word for word. Criteria of one call share it.
-    reply: TextId,
+    pub(crate) reply: TextId,
     /// Left out if it is 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    points: Option<f64>,
+    pub(crate) points: Option<f64>,
     /// Number of replies; left out if it is 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    attempts: Option<u32>,
+    pub(crate) attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    margin: Option<f64>,
+    pub(crate) margin: Option<f64>,
     /// True if it is a grade on a scale.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    rated: bool,
+    pub(crate) rated: bool,
     #[serde(skip)]
     failed: bool,
 }
 
 impl JudgedView {
+    /// Returns whether the criterion is met; none for ratings and failures.
+    pub(crate) fn met(&self) -> Option<bool> {
+        let is_verdict = !self.rated && !self.failed;
+        is_verdict.then(|| self.answer == "met")
+    }
+
     pub(crate) fn is_failed(&self) -> bool {
         self.failed
     }

@@ -24,8 +24,15 @@ mod named;
 mod page;
 mod slices;
 mod texts;
+mod thinning;
 mod trained;
 mod view;
+mod walk;
 mod write;
 
+pub(crate) use judged::JudgedView;
+pub(crate) use named::{Part, SetHead};
+pub(crate) use texts::Texts;
+pub(crate) use view::mean;
+pub(crate) use walk::{Met, Visitor, benchmarks, walk};
 pub(crate) use write::{Explorer, write_explorers};

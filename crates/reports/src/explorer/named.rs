@@ -20,6 +20,15 @@ pub(crate) enum SetKind {
     Training,
 }
 
+impl SetKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Evaluation => "evaluation",
+            Self::Training => "training",
+        }
+    }
+}
+
 /// Groups that were sampled together, in words.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,8 +47,17 @@ pub(crate) struct SetHead {
     /// the groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) step: Option<u64>,
+    /// True if scores are shares of points rather than right or wrong.
+    #[serde(skip)]
+    pub(crate) has_rubric: bool,
     pub(crate) estimates: Vec<Part>,
     pub(crate) rewards: Vec<Part>,
+}
+
+impl SetHead {
+    pub(crate) fn is_evaluation(&self) -> bool {
+        self.kind == SetKind::Evaluation
+    }
 }
 
 /// An estimate or a reward of a set.

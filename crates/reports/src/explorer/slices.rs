@@ -20,7 +20,11 @@ pub(crate) struct Slices<'f> {
     pub(crate) texts: Texts,
     groups: Vec<String>,
     tokens: Vec<String>,
+    /// True if files of tokens are written.
+    has_tokens: bool,
     num_bytes: usize,
+    /// Bytes of the texts of the groups so far.
+    num_text_bytes: usize,
     number: u32,
 }
 
@@ -34,29 +38,35 @@ fn json(value: &impl Serialize) -> String {
 }
 
 impl<'f> Slices<'f> {
-    pub(crate) fn new(folder: PathBuf, files: &'f mut Vec<PathBuf>) -> Self {
+    pub(crate) fn new(folder: PathBuf, files: &'f mut Vec<PathBuf>, has_tokens: bool) -> Self {
         Self {
             folder,
             files,
             texts: Texts::default(),
             groups: Vec::new(),
             tokens: Vec::new(),
+            has_tokens,
             num_bytes: 0,
+            num_text_bytes: 0,
             number: 0,
         }
     }
 
-    /// Adds a group, whose texts are among [`Self::texts`]. Returns the number of its slice.
-    pub(crate) fn add(&mut self, group: &GroupView) -> Result<u32, Error> {
+    /// Adds a group, whose texts are among [`Self::texts`]. Returns the number of its slice, and its size.
+    pub(crate) fn add(&mut self, group: &GroupView) -> Result<(u32, usize), Error> {
         let number = self.number;
         let text = json(group);
         self.num_bytes += text.len();
+        let num_bytes = text.len() + self.texts.num_bytes - self.num_text_bytes;
+        self.num_text_bytes = self.texts.num_bytes;
         self.groups.push(text);
-        self.tokens.push(json(&group.tokens));
+        if self.has_tokens {
+            self.tokens.push(json(&group.tokens));
+        }
         if self.num_bytes + self.texts.num_bytes >= FULL {
             self.flush()?;
         }
-        Ok(number)
+        Ok((number, num_bytes))
     }
 
     /// Writes the slice that is being filled, if it has groups.
@@ -89,7 +99,7 @@ impl<'f> Slices<'f> {
         self.texts.clear();
         self.groups.clear();
         self.tokens.clear();
-        self.num_bytes = 0;
+        (self.num_bytes, self.num_text_bytes) = (0, 0);
         self.number += 1;
         Ok(())
     }

@@ -65,6 +65,17 @@ impl Texts {
         id
     }
 
+    /// Returns the whole text.
+    pub(crate) fn get(&self, id: TextId) -> &str {
+        match &self.texts[id.0 as usize] {
+            Text::Whole(text) => text,
+            Text::Long { long, .. } => {
+                let found = self.long.iter().find(|(file, _)| file == long);
+                found.map_or("", |(_, text)| text)
+            }
+        }
+    }
+
     /// Starts the texts of the next slice. Files of long texts are numbered on.
     pub(crate) fn clear(&mut self) {
         *self = Self { num_long: self.num_long, ..Self::default() };

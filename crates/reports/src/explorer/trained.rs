@@ -9,9 +9,7 @@ use crate::evidence::Evidence;
 use crate::explorer::flags::{answer_flags, failure_flags};
 use crate::explorer::named::{SetHead, SetKind, estimate, policy_label, reward};
 use crate::explorer::texts::Texts;
-use crate::explorer::view::{
-    EstimateView, GroupView, RewardView, RolloutView, TokensView, reason, rounded,
-};
+use crate::explorer::view::{EstimateView, GroupView, RewardView, RolloutView, TokensView, reason};
 
 /// A training run of one seed.
 pub(crate) struct TrainedSet<'a> {
@@ -58,6 +56,7 @@ pub(crate) fn trained_sets(evidence: &Evidence) -> Vec<TrainedSet<'_>> {
                 ("train-steps", training.steps.clone()),
             ]),
             step: None,
+            has_rubric: evidence.has_rubric(cell),
             estimates,
             rewards: vec![part],
         };
@@ -72,7 +71,7 @@ impl TrainedSet<'_> {
         let key = step_group_key(record.step, &record.prompt);
         let rollouts = record.rollouts.iter().enumerate().map(|(i, rollout)| {
             let mut view = RolloutView::new(None, Some(rollout), texts);
-            view.advantage = record.advantages.get(i).copied().flatten().map(rounded);
+            view.advantage = record.advantages.get(i).copied().flatten();
             if let Some(score) = record.scores.get(i) {
                 view.score = score.value();
                 view.reason = reason("", score);

@@ -6,7 +6,7 @@ use preceptor_core::record::{GradeRecord, Score, TokenTraceRecord};
 use preceptor_core::{
     Aggregate, AggregateOutcome, GroupReward, Origin, Reward, RewardValue, Rollout,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::explorer::judged::{JudgedView, judged_views};
 use crate::explorer::texts::{TextId, Texts};
@@ -48,8 +48,9 @@ pub(crate) struct RolloutView {
     pub(crate) class: Option<u32>,
     pub(crate) finish: &'static str,
     pub(crate) num_tokens: u64,
+    #[serde(serialize_with = "short")]
     pub(crate) logprob: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "short_if_any", skip_serializing_if = "Option::is_none")]
     pub(crate) advantage: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) judged: Vec<JudgedView>,
@@ -134,6 +135,15 @@ fn numbers(measures: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
     measures.iter().map(|(name, value)| (name.clone(), rounded(*value))).collect()
 }
 
+fn short<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(rounded(*value))
+}
+
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+fn short_if_any<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.map(rounded).serialize(serializer)
+}
+
 /// Rounds to four decimals, which is what a reader can use.
 pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
@@ -153,7 +163,7 @@ impl RolloutView {
             class: None,
             finish: rollout.map_or("failed", |rollout| rollout.finish.name()),
             num_tokens: rollout.map_or(0, Rollout::num_tokens),
-            logprob: rounded(logprobs.iter().map(|&logprob| f64::from(logprob)).sum()),
+            logprob: logprobs.iter().map(|&logprob| f64::from(logprob)).sum(),
             advantage: None,
             judged: Vec::new(),
         }

@@ -4,20 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use preceptor_core::record::{CellRecord, TrainGroupRecord};
-use preceptor_core::{Digest, PromptId};
+use preceptor_core::Digest;
 use preceptor_store::Store;
 use serde_json::Value;
 
 use crate::Error;
 use crate::evidence::Evidence;
-use crate::explorer::evaluated::EvaluatedSet;
 use crate::explorer::index::{Index, Prompts, SetIndex};
 use crate::explorer::named::SetHead;
 use crate::explorer::page;
 use crate::explorer::slices::Slices;
-use crate::explorer::trained::{TrainedSet, trained_sets};
-use crate::explorer::view::GroupView;
+use crate::explorer::texts::Texts;
+use crate::explorer::thinning::Thinning;
+use crate::explorer::walk::{Met, Visitor, benchmarks, num_sets, walk};
 use crate::file::{file_name, write_file};
 use crate::visible::HIDDEN;
 
@@ -32,27 +31,24 @@ pub(crate) struct Explorer {
     pub(crate) num_groups: usize,
 }
 
-/// Writes an explorer for each benchmark of a plan.
+/// Writes an explorer for each benchmark of a plan. With a limit, groups of all benchmarks have about so
+/// many bytes of texts, and no tokens.
 pub(crate) fn write_explorers(
     store: &Store,
     evidence: &Evidence,
     folder: &Path,
+    limit: Option<usize>,
     files: &mut Vec<PathBuf>,
 ) -> Result<Vec<Explorer>, Error> {
-    let mut benchmarks: Vec<(&str, bool)> = Vec::new();
-    for cell in &evidence.plan.cells {
-        match benchmarks.iter_mut().find(|(name, _)| *name == cell.benchmark) {
-            Some((_, shareable)) => *shareable &= cell.shareable,
-            None => benchmarks.push((&cell.benchmark, cell.shareable)),
-        }
-    }
     let mut explorers = Vec::new();
+    let benchmarks = benchmarks(evidence);
+    let limit = limit.map(|limit| limit / benchmarks.len().max(1));
     for (benchmark, shareable) in benchmarks {
         let root = if shareable { "explorer" } else { "explorer-private" };
         let name = file_name(benchmark);
         page::write_viewer(&folder.join(root).join("viewer"), files)?;
         let folder = folder.join(root).join(&name);
-        let num_groups = write_explorer(store, evidence, benchmark, &folder, files)?;
+        let num_groups = write_explorer(store, evidence, benchmark, &folder, limit, files)?;
         explorers.push(Explorer {
             benchmark: benchmark.to_owned(),
             shareable,
@@ -71,22 +67,15 @@ struct Gathered<'f> {
     sets: Vec<SetIndex>,
     /// Number of groups in the slice that is being filled.
     num_in_slice: usize,
+    /// Bytes that a set may have.
+    quota: Option<usize>,
+    thinning: Thinning,
+    keeps_next: bool,
+    /// Texts of a group that is left out.
+    left_out: Texts,
 }
 
 impl Gathered<'_> {
-    fn start_set(&mut self, head: &SetHead) {
-        self.sets.push(SetIndex::new(head.clone(), self.num_in_slice));
-    }
-
-    fn add(&mut self, prompt: usize, step: Option<u64>, group: &GroupView) -> Result<(), Error> {
-        let flags = group.flags.iter().map(|flag| self.flag(flag)).collect();
-        let slice = self.slices.add(group)?;
-        self.num_in_slice = if self.slices.is_empty() { 0 } else { self.num_in_slice + 1 };
-        let set = self.sets.last_mut().expect("a set was started");
-        set.add(prompt, step, group, flags, slice);
-        Ok(())
-    }
-
     fn flag(&mut self, flag: &str) -> usize {
         let known = self.flag_names.iter().position(|known| known == flag);
         known.unwrap_or_else(|| {
@@ -96,48 +85,57 @@ impl Gathered<'_> {
     }
 }
 
+impl Visitor for Gathered<'_> {
+    fn start(&mut self, head: &SetHead, num_groups: usize) -> Result<(), Error> {
+        self.sets.push(SetIndex::new(head.clone(), self.num_in_slice));
+        self.thinning = Thinning::new(self.quota, num_groups);
+        Ok(())
+    }
+
+    fn texts(&mut self, step: Option<u64>) -> &mut Texts {
+        self.left_out.clear();
+        self.keeps_next = self.thinning.keeps(step);
+        if self.keeps_next { &mut self.slices.texts } else { &mut self.left_out }
+    }
+
+    fn add(&mut self, met: &Met<'_>) -> Result<(), Error> {
+        let number = self.prompts.number(met.prompt, met.record);
+        self.prompts.set_label(number, met.label.unwrap_or_default());
+        let flags = met.view.flags.iter().map(|flag| self.flag(flag)).collect();
+        let mut slice = None;
+        if self.keeps_next {
+            let (number, num_bytes) = self.slices.add(met.view)?;
+            self.thinning.note(num_bytes);
+            self.num_in_slice = if self.slices.is_empty() { 0 } else { self.num_in_slice + 1 };
+            slice = Some(number);
+        }
+        let set = self.sets.last_mut().expect("a set was started");
+        set.add(number, met.step, met.view, flags, slice);
+        Ok(())
+    }
+}
+
 /// Writes the explorer of a benchmark and returns the number of its groups.
 fn write_explorer(
     store: &Store,
     evidence: &Evidence,
     benchmark: &str,
     folder: &Path,
+    limit: Option<usize>,
     files: &mut Vec<PathBuf>,
 ) -> Result<usize, Error> {
-    let is_of = |cell: &CellRecord| cell.benchmark == benchmark;
-    let estimated = evidence.distinct(|stages| Some(vec![&stages.aggregates, &stages.grades]));
-    let rewarded = evidence.distinct(|stages| Some(vec![stages.rewards.as_ref()?]));
-    let sets = evidence.rollout_sets();
-    let evaluated: Vec<_> = sets
-        .iter()
-        .filter(|set| is_of(set.cell))
-        .map(|set| EvaluatedSet::new(evidence, set, &estimated, &rewarded))
-        .collect();
-    let trained: Vec<_> =
-        trained_sets(evidence).into_iter().filter(|set| is_of(set.cell)).collect();
     let mut gathered = Gathered {
-        slices: Slices::new(folder.to_owned(), files),
+        slices: Slices::new(folder.to_owned(), files, limit.is_none()),
         prompts: Prompts::default(),
         flag_names: Vec::new(),
         sets: Vec::new(),
         num_in_slice: 0,
+        quota: limit.map(|limit| limit / num_sets(evidence, benchmark).max(1)),
+        thinning: Thinning::new(None, 0),
+        keeps_next: true,
+        left_out: Texts::default(),
     };
-    let mut has_rubric = false;
-    for set in &evaluated {
-        has_rubric |= evidence.has_rubric(set.cell);
-        gathered.start_set(&set.head);
-        for id in &set.cell.prompts {
-            let record = evidence.prompt(set.cell, id.as_str());
-            let number = gathered.prompts.number(id, Some(record));
-            gathered.prompts.set_label(number, set.label(id).unwrap_or_default());
-            let group = set.group(id, &mut gathered.slices.texts);
-            gathered.add(number, None, &group)?;
-        }
-    }
-    for set in &trained {
-        gathered.start_set(&set.head);
-        write_training(store, evidence, set, &mut gathered)?;
-    }
+    walk(store, evidence, benchmark, &mut gathered)?;
     gathered.slices.flush()?;
     let Gathered { mut slices, prompts, flag_names, sets, .. } = gathered;
     let (heads, prompt_files) = prompts.into_parts();
@@ -145,8 +143,6 @@ fn write_explorer(
         slices
             .write(&format!("prompts-{i:04}.js"), &format!("explorer.prompts({i}, {json});\n"))?;
     }
-    let heads_of_sets = evaluated.iter().map(|set| &set.head);
-    let specs = specs(store, heads_of_sets.chain(trained.iter().map(|set| &set.head)));
     let num_groups = sets.iter().map(SetIndex::num_groups).sum();
     let plan = &evidence.plan;
     let index = Index {
@@ -155,14 +151,15 @@ fn write_explorer(
         title: plan.title.clone(),
         benchmark: benchmark.to_owned(),
         code_revision: plan.code_revision.clone(),
-        has_rubric,
+        has_rubric: sets.iter().any(|set| set.head.has_rubric),
+        has_tokens: limit.is_none(),
         prompts_per_file: Index::PROMPTS_PER_FILE,
         hidden: HIDDEN
             .iter()
             .map(|range| (u32::from(*range.start()), u32::from(*range.end())))
             .collect(),
         flag_names,
-        specs,
+        specs: specs(store, sets.iter().map(|set| &set.head)),
         prompts: heads,
         sets,
     };
@@ -190,25 +187,6 @@ fn remove_stale(folder: &Path, files: &[PathBuf]) -> Result<(), Error> {
             // Another writer of this report may have been faster.
             let _ = fs::remove_file(&path);
         }
-    }
-    Ok(())
-}
-
-/// Adds the groups of all steps of a training run.
-fn write_training(
-    store: &Store,
-    evidence: &Evidence,
-    set: &TrainedSet<'_>,
-    gathered: &mut Gathered<'_>,
-) -> Result<(), Error> {
-    let records = store.stage_by_digest(&set.training.groups).load::<TrainGroupRecord>()?.records;
-    let known: BTreeSet<&PromptId> = set.cell.prompts.iter().collect();
-    for record in records.values() {
-        let id = &record.prompt;
-        let of_prompt = known.contains(id).then(|| evidence.prompt(set.cell, id.as_str()));
-        let number = gathered.prompts.number(id, of_prompt);
-        let group = set.group(record, &mut gathered.slices.texts);
-        gathered.add(number, Some(record.step), &group)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A store to fill by hand, and the tables of its report.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -24,12 +24,14 @@ use serde_json::Value;
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
     cells: RefCell<Vec<CellRecord>>,
+    /// Size that explorers are kept to.
+    pub(crate) explorer_bytes: Cell<Option<usize>>,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a test's own data");
-        Self { folder, cells: RefCell::default() }
+        Self { folder, cells: RefCell::default(), explorer_bytes: Cell::default() }
     }
 
     pub(crate) fn store(&self) -> Store {
@@ -123,8 +125,10 @@ impl Bench {
         change(&mut plan);
         let digest = self.store().put_plan(&plan).expect("a test's own data");
         let (store, folder) = (self.store(), self.path(""));
+        let explorer_bytes = self.explorer_bytes.get();
         thread::scope(|scope| {
-            let write = || preceptor_reports::write(&store, &digest, &folder).map(|_| ());
+            let write =
+                || preceptor_reports::write(&store, &digest, &folder, explorer_bytes).map(|_| ());
             let writers: Vec<_> = (0..num_writers).map(|_| scope.spawn(write)).collect();
             writers.into_iter().try_for_each(|writer| writer.join().expect("no panic"))
         })

@@ -15,7 +15,7 @@ const LONG: usize = 1 << 20;
 
 /// Two prompts with two rollouts each, the second of them a megabyte long; `majority` takes the first
 /// rollout, and `synthesis` writes an answer that is right.
-fn bench() -> Bench {
+pub(crate) fn bench() -> Bench {
     let bench = Bench::new();
     let each = || (0..2).flat_map(|p| (0..2).map(move |i| (p, i)));
     let text = |p: usize, i: u32| match i {
@@ -136,6 +136,23 @@ fn the_same_store_gives_the_same_bytes() {
     bench.report(&["aggregator.kind"]).expect("a test's own data");
     assert_eq!(read(), before);
     assert!(!stale.exists());
+}
+
+#[test]
+fn a_reduced_explorer_lists_every_group_and_keeps_the_texts_of_some() {
+    let bench = bench();
+    bench.explorer_bytes.set(Some(1000));
+    bench.report(&["aggregator.kind"]).expect("a test's own data");
+    let index = bench.script("explorer/sums/index.js");
+    let set = &index["sets"][0];
+    assert_eq!((&set["prompts"], &set["kept"]), (&json!([0, 1]), &json!([0])));
+    assert_eq!((&set["scores"], &index["has-tokens"]), (&json!([0.0, 0.0]), &json!(false)));
+    let slice = bench.script("explorer/sums/0000.js");
+    assert_eq!(slice["groups"].as_array().map(Vec::len), Some(1));
+    assert!(
+        !bench.path("explorer/sums/0000-tokens.js").exists(),
+        "tokens of the whole one are gone"
+    );
 }
 
 /// Measures an explorer of 100,000 groups; `PRECEPTOR_EXPLORER_DIR` keeps it for a look in a browser.

@@ -6,6 +6,7 @@ mod explorer;
 mod final_answers;
 mod healthbench_scores;
 mod missing_records;
+mod records;
 mod rubrics;
 mod scripts;
 mod standing;

@@ -198,6 +198,8 @@ fn markdown_and_maths_become_a_tree_of_known_elements() {
         "| a | b |\n|---|---|\n| 1 | 2 |",
         "3. third\n4. fourth",
         "$unclosed and \\(also",
+        "```python\nx &amp; y\n```",
+        "[a](https://example.org \"a title\")",
     ];
     let said: Vec<String> = texts
         .iter()
@@ -210,6 +212,15 @@ fn markdown_and_maths_become_a_tree_of_known_elements() {
         })
         .collect();
     insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_text_that_markdown_would_hide_is_shown_raw() {
+    let scripts = Scripts::new();
+    for text in ["[a]: https://example.org \"hidden\"", &format!("{}a", "> ".repeat(5000))] {
+        let text = serde_json::to_string(text).expect("text");
+        assert_eq!(scripts.value(&format!("preceptorText.markdown({text})")), Value::Null);
+    }
 }
 
 #[test]
