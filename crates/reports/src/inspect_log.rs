@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use preceptor_core::Digest;
 use preceptor_store::Store;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -17,6 +18,20 @@ use crate::file::{file_name, write_file};
 
 /// The time of every log.
 const NO_TIME: &str = "1970-01-01T00:00:00+00:00";
+/// The time in names of files.
+const FILE_TIME: &str = "1970-01-01T00-00-00";
+
+/// A log. Inspect reads the head of a file, so samples come last.
+#[derive(Serialize)]
+struct EvalLog {
+    version: u32,
+    status: &'static str,
+    eval: Value,
+    plan: Value,
+    results: Value,
+    stats: Value,
+    samples: Vec<Value>,
+}
 
 /// A log that is being filled.
 struct Log {
@@ -91,9 +106,10 @@ impl Logs<'_> {
             let metric = json!({ "name": "mean", "value": mean(scores.into_iter()), "params": {} });
             let metrics =
                 if metric["value"].is_null() { json!({}) } else { json!({ "mean": metric }) };
-            let log = json!({
-                "version": 2, "status": "success",
-                "eval": {
+            let log = EvalLog {
+                version: 2,
+                status: "success",
+                eval: json!({
                     "eval_id": id, "run_id": id, "task_id": id, "created": NO_TIME, "task": task,
                     "task_version": 0, "task_attribs": {}, "task_args": {},
                     "dataset": {
@@ -101,18 +117,20 @@ impl Logs<'_> {
                     },
                     "model": head.model, "model_args": {}, "config": { "epochs": epochs },
                     "packages": {}, "metadata": metadata,
-                },
-                "plan": { "name": "plan", "steps": [], "config": {} },
-                "results": {
+                }),
+                plan: json!({ "name": "plan", "steps": [], "config": {} }),
+                results: json!({
                     "total_samples": num_samples, "completed_samples": num_samples,
                     "scores": [{
                         "name": "score", "scorer": head.grader, "params": {}, "metrics": metrics,
                     }],
-                },
-                "stats": { "started_at": NO_TIME, "completed_at": NO_TIME, "model_usage": {} },
-                "samples": samples,
-            });
-            let file = format!("{benchmark}-{}-seed-{}-{name}-{id}.json", head.label, head.seed);
+                }),
+                stats: json!({ "started_at": NO_TIME, "completed_at": NO_TIME, "model_usage": {} }),
+                samples,
+            };
+            // Inspect lists files whose names start with a time.
+            let file = format!("{benchmark}-{}-seed-{}-{name}_{id}.json", head.label, head.seed);
+            let file = format!("{FILE_TIME}_{file}");
             let text = serde_json::to_string(&log).expect("a log is plain data");
             write_file(&self.folder.join(file_name(&file)), &text, self.files)?;
         }

@@ -245,7 +245,7 @@ impl RecordFile {
     }
 }
 
-/// What every row of a group begins with.
+/// Values that every row of a group begins with.
 #[derive(Clone, Copy)]
 struct RowHead<'t> {
     experiment: &'t str,

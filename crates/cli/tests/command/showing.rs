@@ -92,6 +92,16 @@ fn a_key_that_is_unknown_or_ambiguous_names_what_there_is() {
         assert!(ambiguous.contains(&format!(" {kind} (train: ")), "{kind}: {ambiguous}");
     }
 
+    // Evaluations during training are read by the plan too.
+    let held_out = of_kind(&folder, "runs", "rollouts").into_iter().find_map(|record| {
+        let of = record["prompt"].as_str().expect("an id").to_owned();
+        let trained = of_kind(&folder, "runs", "train-groups");
+        trained.iter().all(|group| group["prompt"] != of.as_str()).then_some(of)
+    });
+    let evaluated = fails(&[&format!("{}#0", held_out.expect("an evaluation"))]);
+    assert!(evaluated.contains(" rollouts (train: seed=0)"), "{evaluated}");
+    assert!(!evaluated.contains("no plan reads it"), "{evaluated}");
+
     let no_stage = fails(&[&prompt, "--stage", "rolouts"]);
     assert!(no_stage.contains("there is no stage `rolouts`\nhint: name a kind (`"), "{no_stage}");
     let empty = fails(&[&prompt, "--store", "nothing"]);

@@ -123,7 +123,7 @@ pub fn show(store: &Store, key: &str, within: Option<&str>) -> Result<ShownRecor
     let cells: Vec<(&str, &CellRecord)> = plans
         .iter()
         .flat_map(|plan| plan.cells.iter().map(|cell| (plan.experiment.as_str(), cell)))
-        .filter(|(_, cell)| stages_of(cell).iter().any(|(_, of)| *of == stage.digest()))
+        .filter(|(_, cell)| reads(cell, stage.digest()))
         .collect();
     let related = related(store, &kind, &key, stage.digest(), &cells)?;
     let spec = stage.spec_json().ok().and_then(|json| serde_json::from_str(&json).ok());
@@ -192,9 +192,10 @@ fn candidates(
         return Err(Error::Show {
             key: key.to_owned(),
             detail: format!("there is no stage `{within}`"),
-            hint: match kinds.is_empty() {
-                true => "the store is empty; name another with `--store DIR`".to_owned(),
-                false => format!("name a kind ({}) or the start of a digest", kinds.join(", ")),
+            hint: if kinds.is_empty() {
+                "the store is empty; name another with `--store DIR`".to_owned()
+            } else {
+                format!("name a kind ({}) or the start of a digest", kinds.join(", "))
             },
         });
     }
@@ -216,7 +217,7 @@ fn ambiguous(key: &str, found: &[(Stage, String, String, Value)], plans: &[PlanR
     let line = |(stage, kind, ..): &(Stage, String, String, Value)| {
         let cells = plans.iter().flat_map(|plan| plan.cells.iter().map(move |cell| (plan, cell)));
         let mut readers = cells
-            .filter(|(_, cell)| stages_of(cell).iter().any(|(_, of)| *of == stage.digest()))
+            .filter(|(_, cell)| reads(cell, stage.digest()))
             .map(|(plan, cell)| reader(&plan.experiment, cell));
         let first = readers.next().unwrap_or_else(|| "no plan reads it".to_owned());
         let more = if readers.next().is_some() { ", and others" } else { "" };
@@ -243,10 +244,14 @@ fn unknown(key: &str, within: Option<&str>, near: &[(f64, String, String)]) -> E
     Error::Show { key: key.to_owned(), detail: format!("no record has this key{place}"), hint }
 }
 
-/// Returns the stages of a cell by their kinds.
-fn stages_of(cell: &CellRecord) -> Vec<(&'static str, &Digest)> {
+/// Stages by their kinds.
+type Stages<'c> = Vec<(&'static str, &'c Digest)>;
+
+/// Returns the stages of a cell that belong together: those of its groups and training steps, then those of
+/// each evaluation during training.
+fn stages_of(cell: &CellRecord) -> Vec<Stages<'_>> {
     let stages = &cell.stages;
-    let mut all = vec![
+    let mut own = vec![
         ("prompts", &stages.prompts),
         ("rollouts", &stages.rollouts),
         ("rollout-grades", &stages.rollout_grades),
@@ -254,13 +259,27 @@ fn stages_of(cell: &CellRecord) -> Vec<(&'static str, &Digest)> {
         ("aggregates", &stages.aggregates),
         ("grades", &stages.grades),
     ];
-    all.extend(stages.rewards.iter().map(|stage| ("rewards", stage)));
+    own.extend(stages.rewards.iter().map(|stage| ("rewards", stage)));
+    let mut all = Vec::new();
     if let Some(training) = &cell.training {
-        all.push(("train-groups", &training.groups));
-        all.push(("train-steps", &training.steps));
-        all.push(("train-costs", &training.costs));
+        own.push(("train-groups", &training.groups));
+        own.push(("train-steps", &training.steps));
+        own.push(("train-costs", &training.costs));
+        all.extend(training.evaluations.iter().map(|evaluation| {
+            vec![
+                ("prompts", &stages.prompts),
+                ("rollouts", &evaluation.rollouts),
+                ("rollout-grades", &evaluation.rollout_grades),
+            ]
+        }));
     }
+    all.insert(0, own);
     all
+}
+
+/// Returns whether a cell reads a stage.
+fn reads(cell: &CellRecord, stage: &Digest) -> bool {
+    stages_of(cell).iter().flatten().any(|(_, of)| *of == stage)
 }
 
 /// Keys of a stage that are linked to a record.
@@ -342,8 +361,11 @@ fn related(
     cells: &[(&str, &CellRecord)],
 ) -> Result<Vec<RelatedRecord>, Error> {
     let mut wanted: BTreeMap<(&Digest, &str), Vec<(Relation, Keys)>> = BTreeMap::new();
-    for (_, cell) in cells {
-        let stages = stages_of(cell);
+    let together = cells.iter().flat_map(|(_, cell)| {
+        let stages = stages_of(cell).into_iter().map(move |stages| (*cell, stages));
+        stages.filter(|(_, stages)| stages.iter().any(|(_, of)| *of == stage))
+    });
+    for (cell, stages) in together {
         for (relation, of_kind, keys) in links(kind, key, cell) {
             let linked = stages.iter().filter(|(kind, of)| *kind == of_kind && *of != stage);
             for (kind, of) in linked {

@@ -181,6 +181,7 @@
       } }, column.name, is ? (direction === "down" ? " ↓" : " ↑") : "");
       return h("th", { scope: "col", "aria-sort": order }, button);
     }));
+    const kept = new Set(state.a.set.kept);
     byId("rows").replaceChildren(...state.rows.slice(first, first + PER_PAGE).map((r) => {
       const isChosen = state.chosen && r.at === state.chosen.at && r.set === state.chosen.set;
       const cells = all.map((column) => {
@@ -189,7 +190,8 @@
         if (column.name === "question") return h("td", { class: "question" }, h("a", { href: hash(r) }, text.slice(0, 90) || "(no text)"));
         return h("td", column.number ? { class: "number" } : null, text);
       });
-      return h("tr", { "aria-current": isChosen ? "true" : null, click: (event) => { if (!event.target.closest("a")) choose(r); } }, cells);
+      const isLeftOut = r.set.kept && !kept.has(r.at);
+      return h("tr", { class: isLeftOut ? "left-out" : null, title: isLeftOut ? "texts left out" : null, "aria-current": isChosen ? "true" : null, click: (event) => { if (!event.target.closest("a")) choose(r); } }, cells);
     }));
     const chosen = byId("rows").querySelector("[aria-current]");
     const box = byId("rows").closest(".wide");

@@ -1,4 +1,4 @@
-//! What a slice holds about a group.
+//! Views of a group and of everything that was made from it, as slices hold them.
 
 use std::collections::BTreeMap;
 

@@ -59,7 +59,7 @@ pub(crate) fn write_explorers(
     Ok(explorers)
 }
 
-/// What is gathered while the slices of a benchmark are written.
+/// Slices and index of a benchmark, as they are gathered.
 struct Gathered<'f> {
     slices: Slices<'f>,
     prompts: Prompts,

@@ -42,9 +42,8 @@ pub(crate) fn bench() -> Bench {
     };
     for aggregator in ["majority", "synthesis"] {
         let is_written = aggregator == "synthesis";
-        let outcome = |p: usize| match is_written {
-            true => written("therefore \\boxed{7}"),
-            false => chosen(0, &text(p, 0)),
+        let outcome = |p: usize| {
+            if is_written { written("therefore \\boxed{7}") } else { chosen(0, &text(p, 0)) }
         };
         let made: Vec<_> = (0..2).map(|p| aggregate(p, outcome(p))).collect();
         let score = Score::Scored(if is_written { 1.0 } else { 0.0 });

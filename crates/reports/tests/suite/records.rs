@@ -77,6 +77,9 @@ fn evaluations_become_logs_and_results_of_other_programs() {
     let read = |path: &std::path::Path| -> Value {
         serde_json::from_str(&fs::read_to_string(path).unwrap()).expect("JSON")
     };
+    // Inspect reads heads of files up to the samples.
+    let text = fs::read_to_string(&logs[0]).unwrap();
+    assert!(text.starts_with("{\"version\":2,\"status\":\"success\",\"eval\":"));
     let logs: Vec<Value> = logs.iter().map(|path| read(path)).collect();
     let tasks: Vec<&str> =
         logs.iter().map(|log| log["eval"]["task"].as_str().expect("text")).collect();
