@@ -7,7 +7,7 @@
 //! <folder>/page.html  page.md           the results, for readers
 //!         /plan.toml  provenance.json   settings, inputs and code revision
 //!         /tables/*.{csv,parquet,tex}   every number, one row per condition
-//!         /figures/*.{svg,png}          drawn from the tables ([`redraw`] redraws them)
+//!         /figures/*.{svg,png,pdf}      drawn from the tables ([`redraw`] redraws them)
 //!         /explorer/                    texts of benchmarks that must not be published
 //! ```
 //!
@@ -15,6 +15,7 @@
 
 mod answers;
 mod claims;
+mod columns;
 mod condition;
 mod condition_scores;
 mod error;
@@ -23,12 +24,16 @@ mod explorer;
 mod figures;
 mod file;
 mod html;
+mod html_suite;
+mod html_table;
 mod judged_view;
 mod label;
 mod latex;
 mod markdown;
 mod number;
+mod overview;
 mod provenance;
+mod shown;
 mod suite;
 mod suite_contrasts;
 mod suite_view;
@@ -39,7 +44,8 @@ mod write;
 
 pub use claims::{Check, Claim, Expect, Measure, check_claims};
 pub use error::Error;
-pub use number::{format_difference, format_number, format_p_value};
+pub use figures::FigureWidth;
+pub use number::{format_difference, format_number, format_p_value, format_percent, format_usd};
 pub use suite::{SuiteFiles, SuitePart, write_suite};
 pub use suite_contrasts::{SuiteContrast, check_contrasts};
 pub use suite_view::Suite;
