@@ -117,6 +117,9 @@ fn write_answer(
         let answer = overview::answer(scores);
         let _ = writeln!(out, "<p class=\"soft\">{}.</p>", prose(&answer.caption));
         write_rows(out, &answer, "answer", |_| None);
+        if let Some(warning) = overview::few_prompts(scores) {
+            let _ = writeln!(out, "<p class=\"left-out\">{}</p>", escape(&warning));
+        }
     }
     let headline = (!figures.is_empty()).then_some(0);
     if let Some(figure) = figures.first() {

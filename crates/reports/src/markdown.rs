@@ -31,6 +31,9 @@ pub(crate) fn page(
         let answer = overview::answer(scores);
         let _ = writeln!(out, "{}:\n", escape(&answer.caption));
         write_rows(&mut out, &answer);
+        if let Some(warning) = overview::few_prompts(scores) {
+            let _ = writeln!(out, "{warning}\n");
+        }
     }
     if let Some(cost) = overview::total_cost(named("spending")) {
         let _ = writeln!(out, "{}\n", cost_sentence(&cost));

@@ -1,12 +1,17 @@
 //! The answer of a page in brief: one table of estimators, and the total cost.
 
 use preceptor_core::record::CostRecord;
+use preceptor_stats::detectable_difference;
 
 use crate::number::{format_number, format_usd};
 use crate::table::{Table, Values};
 
 /// Below this adjusted p-value a difference is significant.
 const LEVEL: f64 = 0.05;
+/// Prompts below which a page warns.
+const FEW_PROMPTS: u64 = 100;
+/// Share of prompts on which two conditions are assumed to disagree, as in `plan`.
+const ASSUMED_DISAGREEMENT: f64 = 0.2;
 /// Columns of the comparison with a baseline, the better one first: the difference, its p-value, and the
 /// baseline in words.
 const BASELINES: [(&str, &str, &str); 2] = [
@@ -67,6 +72,20 @@ pub(crate) fn answer(scores: &Table) -> Table {
         table.text(name, values.clone());
     }
     table
+}
+
+/// Warns of few prompts, from the table `scores`: names the difference that they can show.
+pub(crate) fn few_prompts(scores: &Table) -> Option<String> {
+    let prompts = scores.columns().iter().find(|(name, _)| name == "prompts");
+    let Some((_, Values::Count(counts))) = prompts else { return None };
+    let least = counts.iter().copied().flatten().min().filter(|least| *least < FEW_PROMPTS)?;
+    let difference = detectable_difference(least as usize, ASSUMED_DISAGREEMENT);
+    Some(format!(
+        "Few prompts ({least}): a difference below {} is found with less than 80 % power, if two conditions \
+         disagree on {:.0} % of them.",
+        format_number(difference),
+        100.0 * ASSUMED_DISAGREEMENT
+    ))
 }
 
 fn is_apart((low, high): (f64, f64)) -> bool {
@@ -174,6 +193,21 @@ mod tests {
             "synthesis | 0.900 [0.800, 0.950] | +0.400 [+0.300, +0.500] | <0.001 | yes | best"
         );
         assert!(table.caption.ends_with("one sampled rollout"));
+    }
+
+    #[test]
+    fn few_prompts_are_told_with_what_they_can_show() {
+        let of = |prompts: u64| {
+            let mut scores = Table::new("scores", "");
+            scores.count("prompts", vec![500, prompts]);
+            few_prompts(&scores)
+        };
+        let sentence = of(12).unwrap();
+        assert!(
+            sentence.starts_with("Few prompts (12): a difference below 0.362 is"),
+            "{sentence}"
+        );
+        assert_eq!(of(100), None);
     }
 
     #[test]

@@ -22,6 +22,17 @@ use crate::{Error, markdown, overview, tables};
 const SHOWN: [&str; 6] =
     ["scores", "contrasts", "training_scores", "disagreement", "rollouts", "spending"];
 
+/// The beginnings of the names of figures that the summary shows.
+const FIGURES: [&str; 7] = [
+    "before-and-after",
+    "cost-and-quality-tokens",
+    "disagreement-",
+    "learning-curves",
+    "reward-auc-",
+    "reward-correlation-",
+    "score-by-",
+];
+
 /// An experiment whose report is in a folder of its name beside the summary.
 #[derive(Clone, Debug)]
 pub struct SuitePart {
@@ -190,6 +201,9 @@ fn read_figures(folder: &Path) -> Result<Vec<(String, String)>, Error> {
         paths.sort();
         for path in paths {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if !FIGURES.iter().any(|kind| name.starts_with(kind)) {
+                continue;
+            }
             figures.push((name, fs::read_to_string(&path).map_err(|e| error(&path, e))?));
         }
     }

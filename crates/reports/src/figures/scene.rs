@@ -79,7 +79,9 @@ fn number(value: f64) -> String {
 }
 
 fn points(path: &[(f64, f64)]) -> String {
-    path.iter().map(|(x, y)| format!("{},{}", number(*x), number(*y))).collect::<Vec<_>>().join(" ")
+    // A tenth of a point is less than a pixel of a PNG.
+    let short = |value: f64| number((value * 10.0).round() / 10.0);
+    path.iter().map(|(x, y)| format!("{},{}", short(*x), short(*y))).collect::<Vec<_>>().join(" ")
 }
 
 impl Scene {
@@ -101,13 +103,12 @@ impl Scene {
     }
 
     pub(super) fn polygon(&mut self, path: &[(f64, f64)], ink: Ink, opacity: f64) {
-        let opacity = number(opacity * ink.opacity());
-        let _ = writeln!(
-            self.body,
-            "<polygon fill=\"{}\" fill-opacity=\"{opacity}\" points=\"{}\"/>",
-            ink.color(),
-            points(path)
-        );
+        let opacity = match opacity * ink.opacity() {
+            1.0 => String::new(),
+            opacity => format!(" fill-opacity=\"{}\"", number(opacity)),
+        };
+        let (color, points) = (ink.color(), points(path));
+        let _ = writeln!(self.body, "<polygon fill=\"{color}\"{opacity} points=\"{points}\"/>");
     }
 
     pub(super) fn rectangle(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), ink: Ink) {

@@ -18,15 +18,16 @@ fn covers(clusters: &[Vec<f64>], share: f64) -> bool {
 /// Returns the exact coverage with one value a prompt: the sum of the binomial probabilities of all outcomes
 /// whose interval contains the share.
 pub(crate) fn exact_coverage(num_prompts: usize, share: f64) -> f64 {
-    let mut probability = (1.0 - share).powi(num_prompts as i32);
+    // As a logarithm, since it may be far below the smallest float.
+    let mut probability = num_prompts as f64 * (1.0 - share).ln();
     let mut covered = 0.0;
     for right in 0..=num_prompts {
         let value = |i: usize| vec![f64::from(u8::from(i < right))];
         if covers(&(0..num_prompts).map(value).collect::<Vec<_>>(), share) {
-            covered += probability;
+            covered += probability.exp();
         }
         let odds = share / (1.0 - share);
-        probability *= (num_prompts - right) as f64 / (right + 1) as f64 * odds;
+        probability += ((num_prompts - right) as f64 / (right + 1) as f64 * odds).ln();
     }
     covered
 }
