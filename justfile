@@ -68,4 +68,4 @@ parity-wgpu:
 
 # Redraw the figures of every committed report from its tables.
 figures:
-    for report in reports/*/ reports/*/*/; do test ! -d "$report/figures" || cargo run --release --package preceptor -- figures "$report"; done
+    for report in reports/*/ reports/*/*/; do test ! -d "$report/tables" || cargo run --release --package preceptor -- figures "$report"; done

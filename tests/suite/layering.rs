@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 /// Crates that may be used in one place only.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 9] = [
     ("burn", &["models", "trainer"]),
     ("burn-flex", &["models"]),
     ("polars", &["reports"]),
-    ("plotters", &["reports"]),
+    ("resvg", &["reports"]),
+    ("svg2pdf", &["reports"]),
     ("ureq", &["endpoints", "files"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),

@@ -1,12 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
-
 use clap::{Parser, Subcommand};
 
 use crate::commands::answers::AnswersCommand;
 use crate::commands::compare::CompareArguments;
 use crate::commands::export::ExportArguments;
+use crate::commands::figures::FiguresArguments;
 use crate::commands::files::FilesCommand;
 use crate::commands::grade::GradeArguments;
 use crate::commands::judge::JudgeCommand;
@@ -43,10 +42,7 @@ pub(crate) enum Command {
     /// Write tables, figures and pages from the store, without running anything.
     Report(ReportArguments),
     /// Redraw a report's figures from its tables.
-    Figures {
-        /// The report's folder, for example `reports/aggregators-small`.
-        folder: PathBuf,
-    },
+    Figures(FiguresArguments),
     /// Export a trained policy as a Hugging Face folder, or its adapter for peft.
     Export(ExportArguments),
     /// Write rollouts, groups, rewards and verdicts of a finished experiment as JSONL and Parquet.

@@ -67,7 +67,7 @@ fn run(arguments: &Arguments, output: &output::Output) -> Result<ExitCode, failu
         Command::Run(command) => commands::run::run(command, output),
         Command::Reproduce(command) => commands::reproduce::reproduce(command, output),
         Command::Report(command) => commands::report::report(command, output),
-        Command::Figures { folder } => commands::figures::figures(folder, output),
+        Command::Figures(arguments) => commands::figures::figures(arguments, output),
         Command::Export(command) => commands::export::export(command, output),
         Command::Records(command) => commands::records::records(command, output),
         Command::Status(command) => commands::status::status(command, output),

@@ -8,6 +8,7 @@
 mod call_failure;
 mod component;
 pub mod contrast;
+mod controls;
 mod digest;
 mod group;
 mod measure;
@@ -27,6 +28,7 @@ mod verdict;
 
 pub use call_failure::{CallFailure, CallFailureKind};
 pub use component::{Calls, CellFacts, GroupShape, Needs, OutOfRange, PromptError, Settings};
+pub use controls::lacking_controls;
 pub use digest::Digest;
 pub use group::{FinishReason, Group, Rollout};
 pub use measure::{Better, StepMeasure};

@@ -89,6 +89,10 @@ step_measures! {
     UniqueAnswers = "unique-answers", "different answers per group", "", Neither, "mean number of different final answers in a group";
     NoAnswer = "no-answer", "rollouts without an answer", "share", Lower, "share of rollouts without a final answer";
     ScoreMean = "score-mean", "score of rollouts", "", Higher, "mean score of the rollouts against labels, for the record only";
+    RewardAccuracy = "reward-accuracy", "accuracy of rewards", "share", Higher, "share of rollouts whose reward is above 0.5 exactly if they are right, for the record only";
+    RewardTruePositives = "reward-true-positive-rate", "true positive rate of rewards", "share", Higher, "share of right rollouts whose reward is above 0.5, for the record only";
+    RewardFalsePositives = "reward-false-positive-rate", "false positive rate of rewards", "share", Lower, "share of wrong rollouts whose reward is above 0.5, for the record only";
+    RewardYouden = "reward-youden", "Youden's J of rewards", "", Higher, "true positive rate less false positive rate of the rewards, for the record only";
     ReferenceScore = "reference-score", "score of pseudo-references", "", Higher, "mean score of the pseudo-references against labels, for the record only";
     ReferenceMissing = "reference-missing", "groups without a pseudo-reference", "share", Lower, "share of groups without a pseudo-reference";
     ReferenceDiffers = "reference-differs", "pseudo-references that differ from the majority", "share", Neither, "share of pseudo-references whose answer is not the majority's";

@@ -17,7 +17,7 @@ use crate::condition::{Condition, conditions_of, select_condition};
 use crate::condition_scores::{ConditionScores, Moment};
 use crate::evidence::Evidence;
 use crate::label::selection_label;
-use crate::number::{format_difference, format_number};
+use crate::number::{format_difference, format_number, format_percent};
 
 /// A claim and how it is tested.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -164,6 +164,8 @@ pub(crate) struct CheckValue {
     num_runs: Option<usize>,
     /// The reason for a missing interval.
     caution: Option<Caution>,
+    /// For cases among groups without a right rollout: those that are right, as a share of all questions.
+    pub(crate) of_questions: Option<f64>,
     /// True if both sides have the same scores throughout.
     is_identical: bool,
 }
@@ -206,8 +208,15 @@ impl CheckResult<'_> {
                     }
                     _ => String::new(),
                 };
+                let relative = self.value.relative().map(format_percent);
+                let relative = relative.map_or_else(String::new, |text| format!(" ({text})"));
+                let questions =
+                    self.value.of_questions.map(|share| 100.0 * share).map(format_number);
+                let questions = questions
+                    .map_or_else(String::new, |share| format!(", {share} % of all questions"));
                 let over = self.value.over();
-                format!("{}{interval}{sides} over {over}", format_difference(mean))
+                let mean = format_difference(mean);
+                format!("{mean}{interval}{sides}{relative} over {over}{questions}")
             },
         );
         let caution = caution.map_or_else(String::new, |caution| format!(", {}", caution.name()));
@@ -301,7 +310,13 @@ pub(crate) fn evaluate_check<'c>(
         }
         Measure::Disagreement => shares(differing(false)),
         Measure::RightWhereDifferent => shares(differing(true)),
-        Measure::RightWhereAllWrong => shares(rescued(evidence, &a)),
+        Measure::RightWhereAllWrong => {
+            let rescued = rescued(evidence, &a);
+            let num_right: f64 = rescued.iter().flatten().sum();
+            let num_questions: usize = a.cells.iter().map(|cell| cell.prompts.len()).sum();
+            let of_questions = (num_questions > 0).then(|| num_right / num_questions as f64);
+            CheckValue { of_questions, ..shares(rescued) }
+        }
     };
     let interval = match (check.expect, value.is_identical) {
         // Scores that agree one by one are equal, whatever the interval for other prompts.
@@ -321,14 +336,34 @@ impl CheckValue {
         let runs = contrast.filter(|_| is_trained).map(|contrast| contrast.num_runs);
         let caution = contrast.and_then(|contrast| contrast.caution);
         let is_identical = estimate.is_some_and(|e| e.mean == 0.0 && e.std_error == Some(0.0));
-        Self { estimate, means: [a.mean(), b.mean()], num_runs: runs, caution, is_identical }
+        Self {
+            estimate,
+            means: [a.mean(), b.mean()],
+            num_runs: runs,
+            caution,
+            of_questions: None,
+            is_identical,
+        }
     }
 
     fn of_shares(clusters: &[Vec<f64>]) -> Self {
         let estimate = clustered_proportion(clusters).map(Estimate::over_prompts);
         let num_prompts = estimate.map_or(0, |estimate| estimate.num_clusters);
         let caution = estimate.and_then(|_| Caution::of(Design::Samples, 1, num_prompts));
-        Self { estimate, means: [None, None], num_runs: None, caution, is_identical: false }
+        Self {
+            estimate,
+            means: [None, None],
+            num_runs: None,
+            caution,
+            of_questions: None,
+            is_identical: false,
+        }
+    }
+
+    /// Returns a difference as a share of its second side.
+    pub(crate) fn relative(&self) -> Option<f64> {
+        let base = self.means[1].filter(|base| *base > 0.0)?;
+        Some(self.estimate?.mean / base)
     }
 
     /// Describes the sample: prompts, and training runs where policies are trained.

@@ -257,14 +257,22 @@ impl Evidence {
     /// plan reads, it is the share of the rollouts that are read: by their prompt tokens and
     /// generated tokens, or by their number where the model reports no tokens.
     pub(crate) fn rollout_cost(&self, stage: &Digest) -> CostRecord {
-        let cost = &self.costs[stage];
         let readers = self.plan.cells.iter().filter(|cell| cell.stages.rollouts == *stage);
-        let keys = |cell: &CellRecord| {
-            let prompts = cell.prompts.clone();
-            let size = cell.group_size;
-            prompts.into_iter().flat_map(move |p| (0..size).map(move |i| rollout_key(&p, i)))
-        };
-        let keys: BTreeSet<String> = readers.flat_map(keys).collect();
+        self.cost_of(stage, &readers.flat_map(rollout_keys).collect())
+    }
+
+    /// Returns the recorded cost of sampling the rollouts of one cell.
+    pub(crate) fn cell_cost(&self, cell: &CellRecord) -> CostRecord {
+        self.cost_of(&cell.stages.rollouts, &rollout_keys(cell).collect())
+    }
+
+    /// Returns the cost of a stage's records as its runs noted it.
+    pub(crate) fn stage_cost(&self, stage: &Digest) -> &CostRecord {
+        &self.costs[stage]
+    }
+
+    fn cost_of(&self, stage: &Digest, keys: &BTreeSet<String>) -> CostRecord {
+        let cost = &self.costs[stage];
         let all = &self.rollouts[stage];
         let read = all.iter().filter(|(key, _)| keys.contains(*key));
         let read: Vec<&RolloutRecord> = read.map(|(_, record)| record).collect();
@@ -326,6 +334,13 @@ impl Evidence {
         let stages = [&cell.stages.rollout_grades, &cell.stages.grades];
         stages.iter().any(|stage| self.grades[*stage].values().any(|g| !g.judged.is_empty()))
     }
+}
+
+/// Returns the keys of the rollouts that a cell reads.
+fn rollout_keys(cell: &CellRecord) -> impl Iterator<Item = String> {
+    let size = cell.group_size;
+    let prompts = cell.prompts.iter();
+    prompts.flat_map(move |prompt| (0..size).map(move |index| rollout_key(prompt, index)))
 }
 
 fn every_stage(cell: &CellRecord) -> impl Iterator<Item = &Digest> {

@@ -44,6 +44,9 @@ pub(crate) fn value_label(key: &str, value: &str) -> String {
     match key {
         "aggregator" | AGGREGATOR | "benchmark" | "model" | "policy.model" => value.to_owned(),
         "reward" => format!("{value} reward"),
+        "train" if ["grpo", "sft"].contains(&value) => {
+            format!("{} training", value.to_uppercase())
+        }
         "train" => format!("{value} training"),
         GROUP_SIZE => format!("group of {value}"),
         _ => format!("{} {value}", axis_label(key)),
@@ -91,7 +94,7 @@ mod tests {
             ("judge.model", "pocket", "judge pocket"),
             ("eval-judge.model", "pocket", "evaluation judge pocket"),
             ("judge.error-rate", "0.1", "judge error rate 0.1"),
-            ("train", "grpo", "grpo training"),
+            ("train", "grpo", "GRPO training"),
             ("train.objective.kind", "grpo", "objective grpo"),
         ];
         for (key, value, label) in labels {

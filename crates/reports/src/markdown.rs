@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
+use preceptor_core::lacking_controls;
+
 use crate::evidence::Evidence;
 use crate::figures::Figure;
-use crate::suite_view::{ClaimResult, PartView, Suite};
+use crate::overview::{self, cost_sentence};
+use crate::suite_view::{ClaimResult, SuiteView, verdict_counts};
 use crate::table::Table;
 use crate::visible::{push_visible, visible};
 
@@ -19,6 +22,25 @@ pub(crate) fn page(
 ) -> String {
     let plan = &evidence.plan;
     let mut out = format!("# {}\n\n", escape(&plan.title));
+    for figure in figures.iter().filter(|figure| figure.is_finding()) {
+        let _ = writeln!(out, "- {}.", escape(&figure.title));
+    }
+    out.push('\n');
+    let named = |name: &str| tables.iter().find(|table| table.name == name);
+    if let Some(scores) = named("scores") {
+        let answer = overview::answer(scores);
+        let _ = writeln!(out, "{}:\n", escape(&answer.caption));
+        write_rows(&mut out, &answer);
+        if let Some(warning) = overview::few_prompts(scores) {
+            let _ = writeln!(out, "{warning}\n");
+        }
+    }
+    if let Some(cost) = overview::total_cost(named("spending")) {
+        let _ = writeln!(out, "{}\n", cost_sentence(&cost));
+    }
+    if let Some(lack) = lacking_controls([plan]) {
+        let _ = writeln!(out, "{}\n", prose(&lack));
+    }
     if !plan.description.is_empty() {
         let _ = writeln!(out, "{}\n", prose(plan.description.trim()));
     }
@@ -35,8 +57,8 @@ pub(crate) fn page(
         let _ = writeln!(out, "{}\n", notes.trim());
     }
     for figure in figures {
-        let caption = escape(&figure.caption);
-        let _ = writeln!(out, "![{caption}](figures/{}.svg)\n\n*{caption}*\n", figure.name);
+        let (title, caption) = (escape(&figure.title), escape(&figure.caption));
+        let _ = writeln!(out, "![{title}](figures/{}.svg)\n\n*{caption}*\n", figure.name);
     }
     for table in tables {
         write_table(&mut out, table, "");
@@ -49,20 +71,27 @@ pub(crate) fn page(
 }
 
 /// Returns the summary page of several experiments.
-pub(crate) fn suite_page(
-    suite: &Suite<'_>,
-    judged: &[ClaimResult<'_>],
-    contrasts: &Table,
-    parts: &[PartView],
-    notes: Option<&str>,
-) -> String {
-    let description = prose(suite.description.trim());
-    let mut out = format!("# {}\n\n{description}\n\n", escape(suite.title));
-    if let Some(notes) = notes {
-        let _ = writeln!(out, "{}\n", notes.trim());
+pub(crate) fn suite_page(view: &SuiteView<'_>, notes: Option<&str>) -> String {
+    let mut out = format!("# {}\n\n", escape(view.suite.title));
+    let counts = verdict_counts(view.judged);
+    let counts = counts.into_iter().map(|(verdict, count)| format!("{count} {}", verdict.name()));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    let _ = writeln!(out, "Of {} claims: {counts}.\n", view.judged.len());
+    if let Some((experiment, table)) = view.answer {
+        let _ = writeln!(out, "[{experiment}](#{experiment}): {}.\n", escape(&table.caption));
+        write_rows(&mut out, table);
     }
-    out.push_str("| claim | paper | result | verdict |\n| --- | --- | --- | --- |\n");
-    for ClaimResult { claim, results, verdict } in judged {
+    if view.has_own_figure {
+        out.push_str("![Declared contrasts](figures/contrasts.svg)\n\n");
+    }
+    if let Some(cost) = &view.cost {
+        let _ = writeln!(out, "{}\n", cost_sentence(cost));
+    }
+    if let Some(lack) = &view.lack {
+        let _ = writeln!(out, "{}\n", prose(lack));
+    }
+    out.push_str("## Claims\n\n| claim | paper | result | verdict |\n| --- | --- | --- | --- |\n");
+    for ClaimResult { claim, results, verdict } in view.judged {
         let mut lines: Vec<String> = results.iter().map(|result| escape(&result.line())).collect();
         let reasons = [&claim.not_testable, &claim.left_open].into_iter().flatten();
         lines.extend(reasons.map(|reason| escape(reason)));
@@ -76,13 +105,21 @@ pub(crate) fn suite_page(
             verdict.name()
         );
     }
-    if contrasts.height() > 0 {
-        out.push('\n');
-        write_table(&mut out, contrasts, "");
+    out.push('\n');
+    if view.contrasts.height() > 0 {
+        write_table(&mut out, view.contrasts, "");
     }
-    for part in parts {
+    let _ = writeln!(out, "## Notes\n\n{}\n", prose(view.suite.description.trim()));
+    if let Some(notes) = notes {
+        let _ = writeln!(out, "{}\n", notes.trim());
+    }
+    for part in view.parts {
         let name = &part.experiment;
-        let _ = writeln!(out, "\n## {}\n\n[{name}]({name}/page.md)\n", escape(&part.title));
+        let _ = writeln!(
+            out,
+            "<a id=\"{name}\"></a>\n\n## {}\n\n[{name}]({name}/page.md)\n",
+            escape(&part.title)
+        );
         for (figure, _) in &part.figures {
             let _ = writeln!(out, "![{figure}]({name}/figures/{figure}.svg)\n");
         }
@@ -96,25 +133,25 @@ pub(crate) fn suite_page(
 /// Writes a table with its heading. `path` leads from the page to the table's report.
 fn write_table(out: &mut String, table: &Table, path: &str) {
     let heading = if path.is_empty() { "##" } else { "###" };
-    let _ = writeln!(out, "{heading} {}\n", table.name);
-    let _ = writeln!(
-        out,
-        "{} ([CSV]({path}tables/{name}.csv), [Parquet]({path}tables/{name}.parquet), \
-         [LaTeX]({path}tables/{name}.tex))\n",
-        table.caption,
-        name = table.name
-    );
+    let name = table.name;
+    let _ = writeln!(out, "{heading} {name}\n");
+    let _ = writeln!(out, "{} ([CSV]({path}tables/{name}.csv))\n", table.caption);
     if table.height() > MOST_ROWS {
-        let _ = writeln!(out, "{} rows; see the files.\n", table.height());
+        let _ = writeln!(out, "{} rows; see the file.\n", table.height());
         return;
     }
-    let header: Vec<_> = table.headings().map(|name| escape(&name)).collect();
+    write_rows(out, table);
+}
+
+fn write_rows(out: &mut String, table: &Table) {
+    let columns = table.shown();
+    let header: Vec<_> = columns.iter().map(|column| escape(&column.heading)).collect();
     let _ = writeln!(out, "| {} |", header.join(" | "));
-    let rule = |is_text: &bool| if *is_text { "---" } else { "---:" };
-    let rules: Vec<_> = table.is_text().iter().map(rule).collect();
+    let rules: Vec<_> =
+        columns.iter().map(|column| if column.is_text { "---" } else { "---:" }).collect();
     let _ = writeln!(out, "| {} |", rules.join(" | "));
     for row in 0..table.height() {
-        let cells: Vec<_> = table.row(row).iter().map(|cell| escape(cell)).collect();
+        let cells: Vec<_> = columns.iter().map(|column| escape(&column.cells[row])).collect();
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
     out.push('\n');

@@ -62,6 +62,33 @@ pub fn format_p_value(p_value: f64) -> String {
     if p_value < SMALL { "<0.001".to_owned() } else { format_number(p_value) }
 }
 
+/// Formats a cost in USD: cents from a dollar on, two significant digits below.
+///
+/// ```
+/// use preceptor_reports::format_usd;
+/// assert_eq!([12.345, 0.0486, 0.00012, 0.0].map(format_usd), ["12.35", "0.049", "1.2e-4", "0"]);
+/// ```
+pub fn format_usd(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1.0 => fixed(size, 2),
+        _ => format_number(value),
+    }
+}
+
+/// Formats a share as a change in percent.
+///
+/// ```
+/// use preceptor_reports::format_percent;
+/// assert_eq!([0.27, -0.053, 0.0].map(format_percent), ["+27.0 %", "-5.3 %", "0 %"]);
+/// ```
+pub fn format_percent(share: f64) -> String {
+    if share == 0.0 || !share.is_finite() {
+        return format!("{} %", format_number(share));
+    }
+    let sign = if share < 0.0 { "-" } else { "+" };
+    format!("{sign}{} %", fixed(100.0 * share.abs(), 1))
+}
+
 /// Returns digits and exponent: `size` is about `digits * 10^(exponent + 1 - DIGITS)`.
 fn decimal(size: f64) -> (u128, i32) {
     let text = format!("{size:.*e}", DIGITS as usize - 1);

@@ -2,20 +2,20 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::{
-    Column, CsvReadOptions, CsvWriter, DataFrame, NamedFrom as _, ParquetWriter, SerReader as _,
-    SerWriter as _, Series,
+    Column, CsvReadOptions, CsvWriter, DataFrame, KeyValueMetadata, NamedFrom as _, ParquetWriter,
+    SerReader as _, SerWriter as _, Series,
 };
 
 use preceptor_stats::Estimate;
 
 use crate::Error;
+use crate::columns::{help, unit_of};
 use crate::file::write_bytes;
-use crate::label::axis_label;
-use crate::latex::escape_latex;
-use crate::number::{format_number, format_p_value};
+use crate::latex::{is_for_papers, latex};
+use crate::shown::{ShownColumn, interval};
 
 /// The values of one column.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +24,6 @@ pub(crate) enum Values {
     Count(Vec<Option<u64>>),
     /// Numbers, some of which may be missing.
     Number(Vec<Option<f64>>),
-    /// p-values, some of which may be missing.
-    PValue(Vec<Option<f64>>),
 }
 
 impl Values {
@@ -33,7 +31,7 @@ impl Values {
         match self {
             Self::Text(values) => values.len(),
             Self::Count(values) => values.len(),
-            Self::Number(values) | Self::PValue(values) => values.len(),
+            Self::Number(values) => values.len(),
         }
     }
 
@@ -42,7 +40,7 @@ impl Values {
         match self {
             Self::Text(values) => values.iter().all(String::is_empty),
             Self::Count(values) => values.iter().all(Option::is_none),
-            Self::Number(values) | Self::PValue(values) => values.iter().all(Option::is_none),
+            Self::Number(values) => values.iter().all(Option::is_none),
         }
     }
 }
@@ -80,10 +78,6 @@ impl Table {
         self.columns.push((name.to_owned(), Values::Number(finite.collect())));
     }
 
-    pub(crate) fn p_value(&mut self, name: &str, values: Vec<Option<f64>>) {
-        self.columns.push((name.to_owned(), Values::PValue(values)));
-    }
-
     /// Adds the column `note`, if a row has one.
     pub(crate) fn notes(&mut self, notes: Vec<&'static str>) {
         if notes.iter().any(|note| !note.is_empty()) {
@@ -105,11 +99,6 @@ impl Table {
         self.number(names[2], estimates.iter().map(|e| interval(e).map(|i| i.high)).collect());
     }
 
-    /// Returns the names of the columns in words, in order.
-    pub(crate) fn headings(&self) -> impl Iterator<Item = String> {
-        self.header().map(axis_label)
-    }
-
     /// Returns the names of the columns, in order.
     pub(crate) fn header(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|(name, _)| name.as_str())
@@ -120,25 +109,27 @@ impl Table {
         self.columns.first().map_or(0, |(_, values)| values.len())
     }
 
-    /// Returns a row as text for readers, with `-` for a missing number.
-    pub(crate) fn row(&self, row: usize) -> Vec<String> {
-        let shown = |value: Option<f64>, format: fn(f64) -> String| {
-            value.map_or_else(|| "-".to_owned(), format)
-        };
-        let cell = |(_, values): &(String, Values)| match values {
-            Values::Text(values) => values[row].clone(),
-            Values::Count(values) => {
-                values[row].map_or_else(|| "-".to_owned(), |count| count.to_string())
-            }
-            Values::Number(values) => shown(values[row], format_number),
-            Values::PValue(values) => shown(values[row], format_p_value),
-        };
-        self.columns.iter().map(cell).collect()
+    /// Returns the columns as readers see them: the ends of an interval are in the cell of their mean, and
+    /// `-` stands for a missing number.
+    pub(crate) fn shown(&self) -> Vec<ShownColumn> {
+        let mut shown: Vec<ShownColumn> = Vec::new();
+        let mut rest = &self.columns[..];
+        while let Some(((name, values), after)) = rest.split_first() {
+            let (column, after) = match (values, interval(name, after)) {
+                (Values::Number(means), Some(ends)) => {
+                    (ShownColumn::with_interval(name, means, ends), &after[2..])
+                }
+                _ => (ShownColumn::new(name, values), after),
+            };
+            shown.push(column);
+            rest = after;
+        }
+        shown
     }
 
-    /// Returns for each column whether it holds text, which is aligned left.
-    pub(crate) fn is_text(&self) -> Vec<bool> {
-        self.columns.iter().map(|(_, values)| matches!(values, Values::Text(_))).collect()
+    /// Returns the columns with their values.
+    pub(crate) fn columns(&self) -> &[(String, Values)] {
+        &self.columns
     }
 
     fn frame(&self) -> DataFrame {
@@ -147,9 +138,7 @@ impl Table {
             match values {
                 Values::Text(values) => Series::new(name, values.as_slice()).into(),
                 Values::Count(values) => Series::new(name, values.as_slice()).into(),
-                Values::Number(values) | Values::PValue(values) => {
-                    Series::new(name, values.as_slice()).into()
-                }
+                Values::Number(values) => Series::new(name, values.as_slice()).into(),
             }
         };
         let columns: Vec<_> = self.columns.iter().map(column).collect();
@@ -157,8 +146,9 @@ impl Table {
     }
 
     /// Writes `<folder>/<name>.{csv,parquet,tex}` and returns their names. A table without a row is
-    /// not written; what an earlier report left of it is removed.
-    pub(crate) fn write(&self, folder: &Path) -> Result<Vec<String>, Error> {
+    /// not written; what an earlier report left of it is removed. The Parquet file names `revision` and the
+    /// units and meaning of its columns.
+    pub(crate) fn write(&self, folder: &Path, revision: &str) -> Result<Vec<String>, Error> {
         if self.height() == 0 {
             for ending in ["csv", "parquet", "tex"] {
                 let path = folder.join(format!("{}.{ending}", self.name));
@@ -182,39 +172,42 @@ impl Table {
         write_bytes(&csv, &bytes)?;
         bytes.clear();
         let parquet = folder.join(format!("{}.parquet", self.name));
-        ParquetWriter::new(&mut bytes).finish(&mut frame).map_err(wrap(&parquet))?;
+        ParquetWriter::new(&mut bytes)
+            .with_key_value_metadata(Some(self.metadata(revision)))
+            .finish(&mut frame)
+            .map_err(wrap(&parquet))?;
         write_bytes(&parquet, &bytes)?;
-        let tex = folder.join(format!("{}.tex", self.name));
-        write_bytes(&tex, self.latex())?;
+        let mut paths = vec![csv, parquet];
+        if is_for_papers(self) {
+            let tex = folder.join(format!("{}.tex", self.name));
+            write_bytes(&tex, latex(self))?;
+            paths.push(tex);
+        }
         let name =
-            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(vec![name(&csv), name(&parquet), name(&tex)])
+            |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(paths.iter().map(name).collect())
     }
 
-    /// Returns a `tabular` for a paper (needs `booktabs`).
-    fn latex(&self) -> String {
-        let alignment: String =
-            self.is_text().iter().map(|is_text| if *is_text { 'l' } else { 'r' }).collect();
-        let line = |cells: Vec<String>| {
-            let cells: Vec<_> = cells.iter().map(|cell| escape_latex(cell)).collect();
-            format!("{} \\\\\n", cells.join(" & "))
+    /// Returns the metadata of the Parquet file.
+    fn metadata(&self, revision: &str) -> KeyValueMetadata {
+        let of_columns = |of: &dyn Fn(&str) -> String| {
+            let pairs = self.header().map(|name| (name.to_owned(), of(name).into()));
+            serde_json::Value::Object(pairs.collect()).to_string()
         };
-        let caption = self.caption.replace('\n', " ");
-        let mut out = format!("% {caption}\n\\begin{{tabular}}{{{alignment}}}\n\\toprule\n");
-        out.push_str(&line(self.headings().collect()));
-        out.push_str("\\midrule\n");
-        for row in 0..self.height() {
-            out.push_str(&line(self.row(row)));
-        }
-        out.push_str("\\bottomrule\n\\end{tabular}\n");
-        out
+        KeyValueMetadata::from_static(vec![
+            ("preceptor.table".to_owned(), self.name.to_owned()),
+            ("preceptor.caption".to_owned(), self.caption.clone()),
+            ("preceptor.revision".to_owned(), revision.to_owned()),
+            ("preceptor.units".to_owned(), of_columns(&|name| unit_of(name).to_owned())),
+            ("preceptor.columns".to_owned(), of_columns(&help)),
+        ])
     }
 }
 
 /// A table read back from its CSV, for drawing.
 #[derive(Debug)]
 pub(crate) struct ReadTable {
-    path: std::path::PathBuf,
+    path: PathBuf,
     frame: DataFrame,
 }
 
@@ -285,32 +278,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_reads_back_from_its_csv_and_prints_as_latex() {
+    fn a_table_reads_back_from_its_files() {
         let mut table = Table::new("demo", "a demo");
         table.text("kind", vec!["a_b".to_owned(), "50 %, \"x\"".to_owned()]);
         table.count("n", vec![1, 20]);
         table.optional_count("step", vec![Some(10), None]);
         table.number("score", vec![Some(0.123_456), None]);
         let folder = tempfile::tempdir().unwrap();
-        let files = table.write(folder.path()).unwrap();
+        let files = table.write(folder.path(), "abc").unwrap();
         assert_eq!(files, ["demo.csv", "demo.parquet", "demo.tex"]);
         let read = ReadTable::read(folder.path(), "demo").unwrap();
         assert_eq!(read.texts("kind").unwrap(), ["a_b", "50 %, \"x\""]);
         assert_eq!(read.texts("step").unwrap(), ["10", ""]);
         assert_eq!(read.numbers("score").unwrap(), [Some(0.123_456), None]);
-        insta::assert_snapshot!(table.latex(), @r###"
-        % a demo
-        \begin{tabular}{lrrr}
-        \toprule
-        kind & n & step & score \\
-        \midrule
-        a\_b & 1 & 10 & 0.123 \\
-        50 \%, \texttt{\symbol{34}}x\texttt{\symbol{34}} & 20 & - & - \\
-        \bottomrule
-        \end{tabular}
-        "###);
         let parquet = fs::File::open(folder.path().join("demo.parquet")).unwrap();
-        let frame = polars::prelude::ParquetReader::new(parquet).finish().unwrap();
+        let mut reader = polars::prelude::ParquetReader::new(parquet);
+        let metadata = reader.get_metadata().unwrap().key_value_metadata().clone().unwrap();
+        let of = |key: &str| metadata.iter().find(|pair| pair.key == key).unwrap().value.clone();
+        assert_eq!(of("preceptor.revision").as_deref(), Some("abc"));
+        let units = of("preceptor.units").unwrap();
+        assert_eq!(units, r#"{"kind":"","n":"","score":"","step":"steps"}"#);
+        let frame = reader.finish().unwrap();
         assert!(frame.equals_missing(&table.frame()));
     }
 
@@ -319,8 +307,8 @@ mod tests {
         let mut table = Table::new("demo", "a demo");
         table.count("n", vec![1]);
         let folder = tempfile::tempdir().unwrap();
-        table.write(folder.path()).unwrap();
-        assert_eq!(Table::new("demo", "a demo").write(folder.path()).unwrap(), [""; 0]);
+        table.write(folder.path(), "").unwrap();
+        assert_eq!(Table::new("demo", "a demo").write(folder.path(), "").unwrap(), [""; 0]);
         assert!(ReadTable::read_if_there(folder.path(), "demo").unwrap().is_none());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
@@ -330,7 +318,7 @@ mod tests {
         let mut table = Table::new("demo", "a demo");
         table.count("n", vec![1]);
         let folder = tempfile::tempdir().unwrap();
-        table.write(folder.path()).unwrap();
+        table.write(folder.path(), "").unwrap();
         let error = ReadTable::read(folder.path(), "demo").unwrap().texts("m").unwrap_err();
         let error = error.to_string().replace(&folder.path().display().to_string(), "[dir]");
         insta::assert_snapshot!(error, @"read `[dir]/demo.csv`: it has no column `m`");

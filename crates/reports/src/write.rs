@@ -1,5 +1,6 @@
 //! Writing a report's folder.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use preceptor_core::Digest;
@@ -7,7 +8,7 @@ use preceptor_store::Store;
 
 use crate::evidence::Evidence;
 use crate::explorer::write_explorers;
-use crate::figures::{Figure, draw_all};
+use crate::figures::{Figure, FigureWidth, Sheet, draw_all};
 use crate::file::{read_notes, write_file};
 use crate::provenance::provenance;
 use crate::{Error, html, markdown, tables};
@@ -38,11 +39,22 @@ pub fn write(
     let mut tables = tables::all(&evidence);
     let tables_folder = folder.join("tables");
     let mut files = Vec::new();
+    let revision = &evidence.plan.code_revision;
     for table in &tables {
-        files.extend(table.write(&tables_folder)?.into_iter().map(|name| tables_folder.join(name)));
+        files.extend(
+            table.write(&tables_folder, revision)?.into_iter().map(|name| tables_folder.join(name)),
+        );
     }
+    let metrics = tables::metrics(&tables);
+    let names = metrics.write(&tables_folder, revision)?;
+    files.extend(names.into_iter().map(|name| tables_folder.join(name)));
     tables.retain(|table| table.height() > 0);
-    let figures = draw_all(&tables_folder, &folder.join("figures"))?;
+    let sheet = Sheet {
+        folder: &folder.join("figures"),
+        width: FigureWidth::PAGE,
+        revision: short_revision(revision),
+    };
+    let figures = draw_all(&tables_folder, &sheet)?;
     files.extend(figure_files(folder, &figures));
 
     let notes = read_notes(folder)?;
@@ -59,19 +71,34 @@ pub fn write(
     Ok(ReportFiles { page, files })
 }
 
-/// Draws the figures of the report in `folder` again, from its tables alone.
+/// Draws the figures of the report in `folder` again, from its tables alone, for a printed width.
 ///
 /// # Errors
 ///
 /// Errors of reading the tables and writing the figures.
-pub fn redraw(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let figures = draw_all(&folder.join("tables"), &folder.join("figures"))?;
+pub fn redraw(folder: &Path, width: FigureWidth) -> Result<Vec<PathBuf>, Error> {
+    let sheet = Sheet { folder: &folder.join("figures"), width, revision: revision_of(folder) };
+    let figures = draw_all(&folder.join("tables"), &sheet)?;
     Ok(figure_files(folder, &figures))
 }
 
-fn figure_files(folder: &Path, figures: &[Figure]) -> Vec<PathBuf> {
+/// Returns the code revision of a written report; empty if it is unknown.
+fn revision_of(folder: &Path) -> String {
+    let text = fs::read_to_string(folder.join("provenance.json")).unwrap_or_default();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    short_revision(json["code-revision"].as_str().unwrap_or_default())
+}
+
+/// Returns the first digits of a revision; a word such as `unknown` is empty.
+pub(crate) fn short_revision(revision: &str) -> String {
+    let digits = revision.chars().take_while(char::is_ascii_hexdigit).count();
+    if digits < 7 { String::new() } else { revision.chars().take(10.min(digits)).collect() }
+}
+
+pub(crate) fn figure_files(folder: &Path, figures: &[Figure]) -> Vec<PathBuf> {
     let of = |figure: &Figure| {
-        ["svg", "png"].map(|kind| folder.join("figures").join(format!("{}.{kind}", figure.name)))
+        ["svg", "png", "pdf"]
+            .map(|kind| folder.join("figures").join(format!("{}.{kind}", figure.name)))
     };
     figures.iter().flat_map(of).collect()
 }

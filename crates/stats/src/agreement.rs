@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::{Estimate, Interval, resample};
+
 /// Counts of a yes/no classification against a label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Confusion {
@@ -43,6 +45,45 @@ impl Confusion {
         ratio(self.true_positives + self.true_negatives, self.total())
     }
 
+    /// Returns the share of cases labelled yes that are called yes; none without one.
+    pub fn true_positive_rate(&self) -> Option<f64> {
+        ratio(self.true_positives, self.true_positives + self.false_negatives)
+    }
+
+    /// Returns the share of cases labelled yes that are called no; none without one.
+    pub fn false_negative_rate(&self) -> Option<f64> {
+        ratio(self.false_negatives, self.true_positives + self.false_negatives)
+    }
+
+    /// Returns the share of cases labelled no that are called yes; none without one.
+    pub fn false_positive_rate(&self) -> Option<f64> {
+        ratio(self.false_positives, self.false_positives + self.true_negatives)
+    }
+
+    /// Returns Youden's J, the true positive rate less the false positive rate: 0 for a call that does
+    /// not depend on the label, 1 for the label itself. None where a rate has no cases.
+    ///
+    /// ```
+    /// use preceptor_stats::Confusion;
+    /// let counts = Confusion {
+    ///     true_positives: 6, false_positives: 1, true_negatives: 3, false_negatives: 2,
+    /// };
+    /// assert_eq!(counts.youden(), Some(0.75 - 0.25));
+    /// ```
+    pub fn youden(&self) -> Option<f64> {
+        Some(self.true_positive_rate()? - self.false_positive_rate()?)
+    }
+
+    /// Returns the counts of both.
+    fn plus(self, other: &Self) -> Self {
+        Self {
+            true_positives: self.true_positives + other.true_positives,
+            false_positives: self.false_positives + other.false_positives,
+            true_negatives: self.true_negatives + other.true_negatives,
+            false_negatives: self.false_negatives + other.false_negatives,
+        }
+    }
+
     /// Returns the mean of the F1 of "yes" and the F1 of "no": HealthBench's
     /// `pairwise_model_f1_balanced`. None where a precision or recall has no cases.
     ///
@@ -70,6 +111,34 @@ impl Confusion {
 
 fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// Resamples of prompts behind the interval of [`youden`].
+const NUM_RESAMPLES: u64 = 1000;
+
+/// Returns Youden's J over the counts of prompts, with the percentile interval of a bootstrap over
+/// prompts. Below [`crate::MIN_PROMPTS`] there is no interval, and none where no resample differs.
+pub fn youden(prompts: &[Confusion]) -> Option<Estimate> {
+    let prompts: Vec<&Confusion> = prompts.iter().filter(|counts| counts.total() > 0).collect();
+    let sum = |counts: &mut dyn Iterator<Item = &Confusion>| {
+        counts.fold(Confusion::default(), Confusion::plus)
+    };
+    let all = sum(&mut prompts.iter().copied());
+    let mean = all.youden()?;
+    let of = |seed| sum(&mut resample(prompts.len(), seed).map(|i| prompts[i])).youden();
+    let mut values: Vec<f64> = (0..NUM_RESAMPLES).filter_map(of).collect();
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+    let interval = (!values.is_empty()).then(|| Interval { low: at(0.025), high: at(0.975) });
+    let interval = interval.filter(|interval| interval.low < interval.high);
+    let estimate = Estimate {
+        mean,
+        std_error: None,
+        interval,
+        num_clusters: prompts.len(),
+        num_values: all.total() as usize,
+    };
+    Some(estimate.over_prompts())
 }
 
 /// Returns Krippendorff's alpha for nominal values: 1 is perfect agreement, 0 is chance. A row is a
@@ -153,6 +222,29 @@ pub fn correlation(points: &[(f64, f64)]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reward_is_ranked_by_its_rates_with_an_interval_over_prompts() {
+        let counts = |tp, fp, tn, r#fn| Confusion {
+            true_positives: tp,
+            false_positives: fp,
+            true_negatives: tn,
+            false_negatives: r#fn,
+        };
+        // On half of the prompts the call is the label, on the others always yes.
+        let prompts: Vec<_> = (0..40)
+            .map(|i| if i % 2 == 0 { counts(4, 0, 4, 0) } else { counts(4, 4, 0, 0) })
+            .collect();
+        let found = youden(&prompts).unwrap();
+        assert_eq!((found.mean, found.num_clusters, found.num_values), (0.5, 40, 320));
+        // The false positive rate is a share of 40 prompts: its standard error is 0.08.
+        let Interval { low, high } = found.interval.unwrap();
+        assert!((low - 0.35).abs() < 0.04 && (high - 0.65).abs() < 0.04, "{low} {high}");
+        assert_eq!(youden(&prompts[..9]).unwrap().interval, None);
+        let constant = vec![counts(4, 4, 0, 0); 20];
+        assert_eq!(youden(&constant).map(|of| (of.mean, of.interval)), Some((0.0, None)));
+        assert_eq!(youden(&[counts(4, 0, 0, 0)]), None);
+    }
 
     #[test]
     fn alpha_agrees_with_krippendorffs_own_example() {

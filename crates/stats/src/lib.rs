@@ -1,5 +1,5 @@
 //! Statistics of scores: intervals, paired and clustered comparisons, pass@k, the bootstrap, rubric
-//! scores, agreement between judges.
+//! scores, agreement between judges, several tasks together.
 //!
 //! Scores of one prompt are not independent of each other: several seeds or rollouts of the same
 //! prompt form a **cluster**. Every function here takes clusters and counts prompts, not rows
@@ -20,8 +20,9 @@ mod power;
 mod rubric_score;
 mod scale;
 mod score_estimate;
+mod tasks;
 
-pub use agreement::{Confusion, area_under_curve, correlation, krippendorff_alpha, slope};
+pub use agreement::{Confusion, area_under_curve, correlation, krippendorff_alpha, slope, youden};
 pub use bootstrap::{bootstrap_std, resample};
 pub use contrast::{Caution, Contrast, Design, contrast};
 pub use crossed::{CrossedEstimate, crossed_difference, crossed_score};
@@ -38,3 +39,4 @@ pub use rubric_score::{
 };
 pub use scale::{Runs, Scale, by_prompt};
 pub use score_estimate::score_estimate;
+pub use tasks::{interquartile_mean, interquartile_score, probability_of_improvement};

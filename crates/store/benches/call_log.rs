@@ -46,16 +46,16 @@ impl Words {
 }
 
 fn call(step: u64, number: u64) -> (String, CallRecord) {
-    let rollout = Words(step << 32 | number / CRITERIA).text(700);
+    let rollout = Words((step << 32) | (number / CRITERIA)).text(700);
     let criterion = Words(number % CRITERIA).text(20);
     let body = PromptBody::Text(format!(
         "Does the response meet the criterion?\n<response>\n{rollout}\n</response>\n<criterion>\n{criterion}\n</criterion>"
     ));
     let prompt = Prompt::new(PromptId::new("judge"), body);
-    let key = call_key(&prompt, &Seed::root(0).derive_index(step << 32 | number));
+    let key = call_key(&prompt, &Seed::root(0).derive_index((step << 32) | number));
     let rollout = Rollout {
         index: 0,
-        text: Words(step << 32 | number).text(40),
+        text: Words((step << 32) | number).text(40),
         token_ids: vec![],
         logprobs: vec![],
         finish: FinishReason::EndToken,

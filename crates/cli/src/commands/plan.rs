@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::HumanBytes;
+use preceptor_core::lacking_controls;
 use preceptor_core::record::PlanRecord;
 use preceptor_experiment::{
     CallDemand, Expense, ModelDirectory as _, Purpose, Speed, StageSummary, TrainDemand,
@@ -276,6 +277,9 @@ impl Price {
     fn print_sums(&self, session: &Session, output: &Output) {
         for notice in session.plan.notices() {
             output.text(notice);
+        }
+        if let Some(lack) = lacking_controls([&self.record]) {
+            output.text(lack);
         }
         for name in session.models.absent() {
             output.text(format!(

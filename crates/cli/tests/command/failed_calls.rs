@@ -115,7 +115,14 @@ fn tables(folder: &Folder) -> BTreeMap<String, String> {
         let name = path.file_name().expect("named").to_string_lossy().into_owned();
         (name, fs::read_to_string(path).expect("readable"))
     });
-    let has_seconds = ["costs.csv", "training_costs.csv", "rollouts.csv", "spending.csv"];
+    let has_seconds = [
+        "cost_and_quality.csv",
+        "costs.csv",
+        "metrics.csv",
+        "rollouts.csv",
+        "spending.csv",
+        "training_costs.csv",
+    ];
     named.filter(|(name, _)| !has_seconds.contains(&name.as_str())).collect()
 }
 

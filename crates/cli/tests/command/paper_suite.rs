@@ -154,8 +154,15 @@ fn every_manifest_of_the_papers_suite_runs_to_its_report() {
         let path = reports.join(experiment).join("tables").join(format!("{name}.csv"));
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
-    let trained =
-        ["main-math", "main-health", "selectors-rl", "judges", "rl-vs-sft", "qwen2.5-math"];
+    let trained = [
+        "main-math",
+        "main-health",
+        "selectors-rl",
+        "controls-math",
+        "judges",
+        "rl-vs-sft",
+        "qwen2.5-math",
+    ];
     let estimated = ["aggregators-math", "aggregators-health", "scaling"];
     for experiment in trained.iter().chain(&estimated) {
         assert!(table(experiment, "scores").lines().count() > 1, "{experiment}");

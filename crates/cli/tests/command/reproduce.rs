@@ -43,8 +43,15 @@ fn tables(folder: &Folder, reports: &str) -> Vec<(String, String)> {
         for entry in fs::read_dir(&path).expect("a folder") {
             let path = entry.expect("readable").path();
             let name = path.file_name().expect("named").to_string_lossy().into_owned();
-            let is_timed = ["costs.csv", "training_costs.csv", "rollouts.csv", "spending.csv"]
-                .contains(&&*name);
+            let is_timed = [
+                "cost_and_quality.csv",
+                "costs.csv",
+                "metrics.csv",
+                "rollouts.csv",
+                "spending.csv",
+                "training_costs.csv",
+            ]
+            .contains(&&*name);
             if path.is_dir() {
                 pending.push(path);
             } else if name.ends_with(".csv") && !is_timed {

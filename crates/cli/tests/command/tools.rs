@@ -35,7 +35,15 @@ fn plan_run_status_report_and_verify_agree() {
     let page = fs::read(folder.path("reports/tiny/page.html")).unwrap();
     folder.run(&["report", "tiny.toml"]).expect_done();
     assert_eq!(fs::read(folder.path("reports/tiny/page.html")).unwrap(), page);
-    folder.run(&["figures", "reports/tiny"]).expect_done();
+    folder.run(&["figures", "reports/tiny", "--width", "3.3"]).expect_done();
+    let narrow = fs::read(folder.path("reports/tiny/page.html")).unwrap();
+    assert_eq!(narrow, page, "figures alone are drawn again");
+    let refused = folder.run(&["figures", "reports/tiny", "--width", "1"]);
+    insta::assert_snapshot!(refused.said(), @r"
+    exit Some(2)
+    error: failed to draw figures: `--width 1`: must be between 2.5 and 12 inches
+    hint: a column of a paper is 3.3 inches wide, a page 6.75
+    ");
     let verified = json(&folder.run(&["--json", "store", "verify"]).expect_done().stdout);
     assert_eq!(verified["findings"].as_array().unwrap().len(), 0);
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use preceptor_answers::{classify, extract_boxed};
 use preceptor_core::StepMeasure;
 use preceptor_core::record::{Score, TrainGroupRecord};
-use preceptor_stats::mean;
+use preceptor_stats::{Confusion, mean};
 use preceptor_trainer::objective::{SamplerCorrection, SamplerMismatch};
 use preceptor_trainer::{GroupAdvantages, Report, Signal};
 
@@ -95,6 +95,13 @@ pub(super) fn measure_groups(
     let scores = records.iter().flat_map(|record| &record.scores);
     measures
         .put(StepMeasure::ScoreMean, mean(&scores.filter_map(Score::value).collect::<Vec<_>>()));
+    let judged = records.iter().flat_map(|record| record.reward.rewards.iter().zip(&record.scores));
+    let judged = judged.filter_map(|(reward, score)| Some((reward.value.value()?, score.value()?)));
+    let counts = Confusion::of(judged.map(|(reward, score)| (reward > 0.5, score == 1.0)));
+    measures.put(StepMeasure::RewardAccuracy, counts.accuracy());
+    measures.put(StepMeasure::RewardTruePositives, counts.true_positive_rate());
+    measures.put(StepMeasure::RewardFalsePositives, counts.false_positive_rate());
+    measures.put(StepMeasure::RewardYouden, counts.youden());
     let references = records.iter().filter_map(|record| record.reference_score.as_ref()?.value());
     measures.put(StepMeasure::ReferenceScore, mean(&references.collect::<Vec<_>>()));
 }

@@ -1,17 +1,15 @@
 //! Horizontal bars with names on the left, whiskers and values: readable with any number of rows
-//! and any length of name.
+//! and any length of name. The highest value comes first.
 
-use plotters::coord::Shift;
-use plotters::drawing::DrawingArea;
-use plotters::prelude::{
-    BLACK, ChartBuilder, Color as _, DrawingBackend, ErrorBar, IntoFont as _, PathElement,
-    Rectangle, Text,
-};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-
-use super::canvas::{BOUND_COLOR, Drawing, FONT, SIZE, color};
+use super::axes::{Axis, BODY, Frame, SMALL, Scale, X_ROOM};
+use super::canvas::{Figure, MARGIN, Sheet, Words};
+use super::outline::{width, wrap};
+use super::scene::{Anchor, BOUND, Ink, Scene, Stroke};
+use super::style::{GREY, styles};
+use crate::Error;
 
 /// A bar.
+#[derive(Clone)]
 pub(super) struct Bar {
     pub(super) name: String,
     pub(super) value: f64,
@@ -19,16 +17,18 @@ pub(super) struct Bar {
     pub(super) high: f64,
     /// The text at its right.
     pub(super) text: String,
-    /// The index of its colour; none for an upper bound.
-    pub(super) color: Option<usize>,
+    /// The label that its colour is that of.
+    pub(super) label: String,
+    pub(super) is_bound: bool,
 }
 
 /// A figure of bars.
 pub(super) struct Bars {
-    pub(super) title: String,
-    pub(super) footer: String,
+    pub(super) words: Words,
     /// The title of the axis.
     pub(super) axis: &'static str,
+    /// The title of the texts at the right.
+    pub(super) text: &'static str,
     /// The value at which bars begin.
     pub(super) origin: f64,
     /// The range that the axis shows at least.
@@ -36,97 +36,96 @@ pub(super) struct Bars {
     pub(super) bars: Vec<Bar>,
 }
 
-/// Height of a row in pixels.
-const ROW: u32 = 30;
-/// Pixels above and below the rows.
-const AROUND: u32 = 128;
-/// Width of a letter of a name in pixels, at most on average.
-const LETTER: usize = 7;
+/// Height of a row in points.
+const ROW: f64 = 13.0;
+/// Height of each further line of a name.
+const LINE: f64 = 8.5;
 
 impl Bars {
     /// Returns the range of the axis: all values, with a margin where they exceed the least range.
     fn range(&self) -> (f64, f64) {
         let low = self.bars.iter().map(|bar| bar.low.min(bar.value)).fold(self.shown.0, f64::min);
         let high = self.bars.iter().map(|bar| bar.high.max(bar.value)).fold(self.shown.1, f64::max);
-        let room = (high - low).max(1e-9) * 0.05;
+        let room = (high - low).max(1e-9) * 0.04;
         let low = if low < self.shown.0 { low - room } else { low };
         (low, if high > self.shown.1 { high + room } else { high })
     }
-}
 
-impl Drawing for Bars {
-    fn size(&self) -> (u32, u32) {
-        (SIZE.0, (AROUND + ROW * self.bars.len() as u32).max(SIZE.1 / 2))
+    /// Returns whether there is anything to compare: several bars, not all of them empty.
+    fn is_worth_drawing(&self) -> bool {
+        self.bars.len() > 1 && self.bars.iter().any(|bar| bar.value != self.origin)
     }
 
-    fn draw<B: DrawingBackend>(
-        &self,
-        area: &DrawingArea<B, Shift>,
-        scale: u32,
-    ) -> Result<(), String> {
-        let text = |error: plotters::drawing::DrawingAreaErrorKind<B::ErrorType>| error.to_string();
-        let px = |length: u32| length * scale;
-        let font = |size: u32| (FONT, px(size)).into_font();
-        let (low, high) = self.range();
-        let count = self.bars.len() as f64;
-        let longest = |of: fn(&Bar) -> &String| {
-            let lengths = self.bars.iter().map(|bar| of(bar).chars().count());
-            (lengths.max().unwrap_or(0) * LETTER) as u32
-        };
-        let names = (longest(|bar| &bar.name) + 12).min(SIZE.0 / 2);
-        let values = (longest(|bar| &bar.text) + 12).min(SIZE.0 / 3);
-        let mut chart = ChartBuilder::on(area)
-            .caption(&self.title, font(18))
-            .margin(px(12))
-            .margin_right(px(values))
-            .margin_bottom(px(30))
-            .x_label_area_size(px(42))
-            .y_label_area_size(px(names))
-            .build_cartesian_2d(low..high, 0.0..count)
-            .map_err(text)?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .y_labels(0)
-            .light_line_style(plotters::prelude::TRANSPARENT)
-            .x_desc(self.axis)
-            .x_labels(8)
-            .x_label_formatter(&|value| format!("{value:.2}"))
-            .label_style(font(13))
-            .axis_desc_style(font(14))
-            .draw()
-            .map_err(text)?;
-        let plotting = chart.plotting_area();
-        for (i, bar) in self.bars.iter().enumerate() {
-            let bottom = count - 1.0 - i as f64;
-            let middle = bottom + 0.5;
-            let fill = match bar.color {
-                Some(number) => color(number).mix(0.85).filled(),
-                None => BOUND_COLOR.mix(0.35).filled(),
-            };
-            let ends = [(self.origin, bottom + 0.2), (bar.value, bottom + 0.8)];
-            plotting.draw(&Rectangle::new(ends, fill)).map_err(text)?;
-            if bar.low < bar.high {
-                let style = BLACK.stroke_width(scale);
-                let whisker =
-                    ErrorBar::new_horizontal(middle, bar.low, bar.value, bar.high, style, px(8));
-                plotting.draw(&whisker).map_err(text)?;
-            }
-            let (left, y) = plotting.map_coordinate(&(low, middle));
-            let (right, _) = plotting.map_coordinate(&(high, middle));
-            let style = font(14).color(&BLACK).pos(Pos::new(HPos::Right, VPos::Center));
-            let place = (left - px(8) as i32, y);
-            area.draw(&Text::new(bar.name.clone(), place, style)).map_err(text)?;
-            let style = font(13).color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
-            let place = (right + px(8) as i32, y);
-            area.draw(&Text::new(bar.text.clone(), place, style)).map_err(text)?;
+    /// Draws the figure; none if there is nothing to compare.
+    pub(super) fn save(mut self, sheet: &Sheet<'_>) -> Result<Option<Figure>, Error> {
+        if !self.is_worth_drawing() {
+            return Ok(None);
         }
-        let line = [(self.origin, 0.0), (self.origin, count)];
-        plotting.draw(&PathElement::new(line, BLACK.stroke_width(scale))).map_err(text)?;
-        let (width, height) = area.dim_in_pixel();
-        let style = font(12).color(&BLACK.mix(0.6)).pos(Pos::new(HPos::Center, VPos::Bottom));
-        let place = ((width / 2) as i32, (height - px(8)) as i32);
-        area.draw(&Text::new(self.footer.clone(), place, style)).map_err(text)
+        self.bars.sort_by(|a, b| b.value.total_cmp(&a.value));
+        let mut labels: Vec<(&str, bool)> = Vec::new();
+        for bar in &self.bars {
+            if labels.iter().all(|(label, _)| *label != bar.label) {
+                labels.push((&bar.label, bar.is_bound));
+            }
+        }
+        let found = styles(labels.iter().copied());
+        let hue = |bar: &Bar| {
+            let place = labels.iter().position(|(label, _)| *label == bar.label);
+            place.map_or(GREY, |place| found[place].hue)
+        };
+        let most = sheet.points() * 0.42;
+        let names: Vec<Vec<String>> =
+            self.bars.iter().map(|bar| wrap(&bar.name, BODY, most)).collect();
+        let longest = names.iter().flatten().map(|line| width(line, BODY)).fold(0.0, f64::max);
+        let texts = self.bars.iter().map(|bar| &bar.text);
+        let texts = texts.map(|text| width(text, SMALL)).fold(width(self.text, SMALL), f64::max);
+        let height = |lines: &Vec<String>| ROW + LINE * (lines.len().max(1) - 1) as f64;
+
+        let mut scene = Scene::default();
+        let top = sheet.title(&mut scene, &self.words.title) + SMALL + 3.0;
+        let left = MARGIN + longest + 5.0;
+        let frame = Frame {
+            left,
+            top,
+            width: sheet.points() - MARGIN - texts - 6.0 - left,
+            height: names.iter().map(height).sum(),
+            x: Axis::new(self.axis, Scale::Linear, self.range()),
+            y: Axis::new("", Scale::Linear, (0.0, 1.0)),
+        };
+        let place = (sheet.points() - MARGIN, top - 4.0);
+        scene.text(place, self.text, SMALL, Anchor::End, Ink::Soft);
+        let x = |value: f64| frame.at(value, 0.0).0;
+        let mut y = top;
+        for (bar, lines) in self.bars.iter().zip(&names) {
+            let height = height(lines);
+            let middle = y + height / 2.0;
+            let size = (x(bar.value) - x(self.origin), ROW * 0.62);
+            let ink = if bar.is_bound { BOUND } else { Ink::Hue(hue(bar)) };
+            scene.rectangle((x(self.origin), middle - ROW * 0.31), size, ink);
+            if bar.low < bar.high {
+                draw_whisker(&mut scene, (x(bar.low), x(bar.high)), middle);
+            }
+            let first = middle - LINE * (lines.len().max(1) - 1) as f64 / 2.0 + 0.35 * BODY;
+            for (i, line) in lines.iter().enumerate() {
+                let place = (left - 4.0, first + LINE * i as f64);
+                scene.text(place, line, BODY, Anchor::End, Ink::Text);
+            }
+            let place = (sheet.points() - MARGIN, middle + 0.35 * SMALL);
+            scene.text(place, &bar.text, SMALL, Anchor::End, Ink::Text);
+            y += height;
+        }
+        frame.draw_x(&mut scene);
+        let origin = x(self.origin);
+        scene.line(&[(origin, top), (origin, frame.bottom())], Stroke::new(Ink::Text, 0.6));
+        sheet.save(scene, frame.bottom() + X_ROOM, self.words).map(Some)
+    }
+}
+
+/// Draws an interval with its ends.
+fn draw_whisker(scene: &mut Scene, (low, high): (f64, f64), y: f64) {
+    let stroke = Stroke::new(Ink::Text, 0.8);
+    scene.line(&[(low, y), (high, y)], stroke);
+    for end in [low, high] {
+        scene.line(&[(end, y - 2.2), (end, y + 2.2)], stroke);
     }
 }

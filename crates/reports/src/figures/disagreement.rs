@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::bars::{Bar, Bars};
-use super::canvas::{Figure, save};
-use super::score_rows::{Subject, by_setting, subjects};
+use super::canvas::{Figure, Sheet, Words};
+use super::score_rows::{Subject, by_setting, count_range, subjects};
 use crate::Error;
 use crate::file::file_name;
 use crate::table::ReadTable;
@@ -15,9 +15,11 @@ struct Row {
     group_size: u32,
     pair: (String, String),
     values: [Option<f64>; 5],
+    /// The number of groups.
+    compared: Option<f64>,
 }
 
-pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> {
+pub(super) fn draw(tables: &Path, sheet: &Sheet<'_>) -> Result<Vec<Figure>, Error> {
     let Some(table) = ReadTable::read_if_there(tables, "disagreement")? else {
         return Ok(Vec::new());
     };
@@ -27,25 +29,29 @@ pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> 
         let Some(first) = rows.iter().find(|row| row.group_size == largest) else { continue };
         let first = first.pair.0.clone();
         let is_shown = |row: &&Row| row.group_size == largest && row.pair.0 == first;
-        let bars: Vec<Bar> = rows.iter().filter(is_shown).enumerate().filter_map(bar).collect();
-        let title = format!("{setting}: answers that differ from {first}, groups of {largest}");
-        let figure = Bars {
-            title: title.clone(),
-            footer: format!(
-                "x : y is the share that is right where answers differ, {first} first; 95% intervals over prompts"
+        let shown: Vec<&Row> = rows.iter().filter(is_shown).collect();
+        let compared: Vec<Option<f64>> = shown.iter().map(|row| row.compared).collect();
+        let words = Words {
+            name: format!("disagreement-{}", file_name(&setting)),
+            title: format!(
+                "How often does {first} answer differently on {setting}, and who is right?"
             ),
-            axis: "share of groups with different answers",
-            origin: 0.0,
-            shown: (0.0, 0.05),
-            bars,
+            caption: format!(
+                "Groups of {largest} rollouts to which {first} and another aggregator give different answers. \
+                 At the right: the share of these that {first} gets right, and the other."
+            ),
+            footer: format!("{}, 95% intervals over prompts", count_range(&compared, "group")),
         };
-        let name = format!("disagreement-{}", file_name(&setting));
-        drawn.push(save(figures, &name, &format!("{title}."), &figure)?);
+        let bars = shown.into_iter().filter_map(bar).collect();
+        let axis = "share of groups with different answers";
+        let text = "right where they differ";
+        let (origin, range) = (0.0, (0.0, 0.05));
+        drawn.extend(Bars { words, axis, text, origin, shown: range, bars }.save(sheet)?);
     }
     Ok(drawn)
 }
 
-fn bar((i, row): (usize, &Row)) -> Option<Bar> {
+fn bar(row: &Row) -> Option<Bar> {
     let [share, low, high, a_right, b_right] = row.values;
     let value = share?;
     let percent = |value: Option<f64>| {
@@ -57,7 +63,8 @@ fn bar((i, row): (usize, &Row)) -> Option<Bar> {
         low: low.unwrap_or(value),
         high: high.unwrap_or(value),
         text: format!("{} : {}", percent(a_right), percent(b_right)),
-        color: Some(i),
+        label: row.pair.1.clone(),
+        is_bound: false,
     })
 }
 
@@ -65,12 +72,14 @@ fn read(table: &ReadTable) -> Result<Vec<Row>, Error> {
     let (a, b) = (table.texts("a")?, table.texts("b")?);
     let sizes = table.numbers("group_size")?;
     let columns = ["differ", "low", "high", "a_right", "b_right"].map(|name| table.numbers(name));
+    let compared = table.numbers_if_there("compared")?;
     let columns = columns.into_iter().collect::<Result<Vec<_>, _>>()?;
     let row = |(i, subject): (usize, Subject)| {
         Some(Row {
             setting: subject.setting,
             group_size: sizes[i]? as u32,
             pair: (a[i].clone(), b[i].clone()),
+            compared: compared[i],
             values: std::array::from_fn(|column| columns[column][i]),
         })
     };

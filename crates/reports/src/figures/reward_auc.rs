@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::bars::{Bar, Bars};
-use super::canvas::{Figure, save};
+use super::canvas::{Figure, Sheet, Words};
 use super::score_rows::{Subject, by_setting, subjects};
 use crate::Error;
 use crate::condition::ANY;
@@ -62,14 +62,14 @@ const SOURCES: [Source; 2] = [
     },
 ];
 
-pub(super) fn draw(tables: &Path, figures: &Path) -> Result<Vec<Figure>, Error> {
+pub(super) fn draw(tables: &Path, sheet: &Sheet<'_>) -> Result<Vec<Figure>, Error> {
     let mut drawn = Vec::new();
     for source in &SOURCES {
         let Some(table) = ReadTable::read_if_there(tables, source.table)? else { continue };
         for (setting, rows) in by_setting(read(&table, source)?, |row| &row.setting) {
             let largest = rows.iter().map(|row| row.group_size).max().unwrap_or(1);
             let rows: Vec<_> = rows.into_iter().filter(|row| row.group_size == largest).collect();
-            drawn.push(draw_one(&setting, largest, &rows, source, figures)?);
+            drawn.extend(draw_one(&setting, largest, &rows, source, sheet)?);
         }
     }
     Ok(drawn)
@@ -108,12 +108,8 @@ fn draw_one(
     group_size: u32,
     rows: &[Row],
     source: &Source,
-    folder: &Path,
-) -> Result<Figure, Error> {
-    let title =
-        format!("{setting}: how well rewards tell right from wrong, groups of {group_size}");
-    let caption = format!("{title}. Grey: an upper bound that sees labels.");
-    // A colour for each reward.
+    sheet: &Sheet<'_>,
+) -> Result<Option<Figure>, Error> {
     let mut rewards: Vec<&String> = Vec::new();
     let mut bars = Vec::new();
     for row in rows {
@@ -125,7 +121,6 @@ fn draw_one(
         } else if all_equal {
             continue;
         }
-        let number = rewards.iter().position(|reward| **reward == row.reward);
         let is_alone = rows.iter().filter(same).count() == 1;
         let is_of_all = row.aggregator == ANY || (all_equal && !is_alone);
         let aggregator = if is_of_all { "" } else { &row.aggregator };
@@ -134,18 +129,21 @@ fn draw_one(
             value: row.value,
             low: row.low,
             high: row.high,
-            text: format!("{} (n {})", format_number(row.value), row.groups),
-            color: if row.is_bound { None } else { number },
+            text: format!("{} ({})", format_number(row.value), row.groups),
+            // A colour for each reward.
+            label: rewarded_label("", &row.reward),
+            is_bound: row.is_bound,
         });
     }
-    let figure = Bars {
-        title,
-        footer: format!("n: {}; 95% intervals over prompts, if there are enough", source.groups),
-        axis: source.axis,
-        origin: source.origin,
-        shown: source.shown,
-        bars,
-    };
     let kind = if source.table == "audit" { "reward-auc" } else { "reward-correlation" };
-    save(folder, &format!("{kind}-{}", file_name(setting)), &caption, &figure)
+    let words = Words {
+        name: format!("{kind}-{}", file_name(setting)),
+        title: format!("Which reward tells right from wrong on {setting}?"),
+        caption: format!(
+            "Rewards of groups of {group_size} rollouts. Grey: an upper bound that sees labels."
+        ),
+        footer: format!("(n) {}; 95% intervals over prompts, if there are enough", source.groups),
+    };
+    let Source { axis, origin, shown, .. } = *source;
+    Bars { words, axis, text: "value (n)", origin, shown, bars }.save(sheet)
 }

@@ -15,6 +15,8 @@ pub(super) struct ScoreRow {
     pub(super) low: f64,
     pub(super) high: f64,
     pub(super) is_bound: bool,
+    /// Its rank, or the reason why it has none.
+    pub(super) standing: String,
     /// True if its policies are trained.
     pub(super) is_trained: bool,
     pub(super) prompts: u32,
@@ -89,6 +91,7 @@ pub(super) fn read_scores(table: &ReadTable) -> Result<Vec<ScoreRow>, Error> {
             low: low[i].unwrap_or(score),
             high: high[i].unwrap_or(score),
             is_bound: standing[i] == "upper bound",
+            standing: standing[i].clone(),
             is_trained,
             prompts: prompts[i]? as u32,
             seeds: seeds[i]? as u32,
@@ -109,6 +112,43 @@ pub(super) fn by_setting<R>(rows: Vec<R>, of: impl Fn(&R) -> &String) -> Vec<(St
         }
     }
     parts
+}
+
+/// Groups rows of scores that a figure compares: by setting or, where a setting of a benchmark has a single
+/// row at the largest group, by benchmark, with the rest of the setting in their names.
+pub(super) fn compared(rows: Vec<ScoreRow>) -> Vec<(String, Vec<ScoreRow>)> {
+    let settings = by_setting(rows, |row| &row.setting);
+    let benchmark = |setting: &str| setting.split(", ").next().unwrap_or_default().to_owned();
+    let is_alone = |rows: &[ScoreRow]| at_largest(rows).len() == 1;
+    let of_one: Vec<String> = settings
+        .iter()
+        .filter(|(setting, rows)| setting.contains(", ") && is_alone(rows))
+        .map(|(setting, _)| benchmark(setting))
+        .collect();
+    let rows = settings.into_iter().flat_map(|(_, rows)| rows).map(|mut row| {
+        if let Some((first, rest)) = row.setting.clone().split_once(", ")
+            && of_one.iter().any(|known| known == first)
+        {
+            row.aggregator = format!("{}, {rest}", row.aggregator);
+            row.setting = first.to_owned();
+        }
+        row
+    });
+    by_setting(rows.collect(), |row| &row.setting)
+}
+
+/// Returns the rows of the largest group.
+pub(super) fn at_largest(rows: &[ScoreRow]) -> Vec<ScoreRow> {
+    let largest = rows.iter().map(|row| row.group_size).max().unwrap_or(1);
+    rows.iter().filter(|row| row.group_size == largest).cloned().collect()
+}
+
+/// Returns a sentence's first letter in upper case.
+pub(super) fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
 }
 
 /// Returns the line under a figure of scores: sample sizes and graders of all its rows.
@@ -157,6 +197,7 @@ mod tests {
             low: 0.4,
             high: 0.6,
             is_bound: false,
+            standing: String::new(),
             is_trained: false,
             prompts,
             seeds,

@@ -9,6 +9,8 @@
 //! - `auc`: the chance that a right rollout has the higher reward than a wrong one, ties counting half,
 //!   over all rollouts; `group_auc`: the same within each group that has both kinds (`mixed_groups` of
 //!   them), averaged over prompts. Only differences within a group reach GRPO.
+//! - `true_positive_rate`: the share of right rollouts with r > 0.5. `youden` is it less the false positive
+//!   rate, which ranks rewards before any training; its interval is a bootstrap over prompts.
 //! - `false_positive_rate`: the share of wrong rollouts with r > 0.5; `false_negative_rate`: the share
 //!   of right rollouts with r <= 0.5. Both over all rollouts.
 //! - `flat_groups`: the share of groups with rewards that are all equal: they teach nothing.
@@ -24,6 +26,7 @@ use std::collections::BTreeSet;
 
 use preceptor_stats::{
     Caution, Confusion, Design, Estimate, area_under_curve, bounded_mean, clustered_proportion,
+    youden,
 };
 
 use super::rewarded::{
@@ -43,6 +46,8 @@ struct Audit {
     auc: Option<f64>,
     group_auc: Option<Estimate>,
     num_mixed: u64,
+    youden: Option<Estimate>,
+    true_positive_rate: Option<f64>,
     false_positive_rate: Option<f64>,
     false_negative_rate: Option<f64>,
     flat_groups: Option<f64>,
@@ -119,6 +124,7 @@ fn summarize(scores: &[Vec<f64>], groups: &[&RewardedGroup]) -> Audit {
     let mut agreements: Vec<Vec<f64>> = vec![Vec::new(); num_prompts];
     let mut group_aucs: Vec<Vec<f64>> = vec![Vec::new(); num_prompts];
     let mut all: Vec<(f64, bool)> = Vec::new();
+    let mut of_prompts: Vec<Vec<(bool, bool)>> = vec![Vec::new(); num_prompts];
     for group in groups {
         let cases: Vec<(f64, bool)> =
             group.pairs().map(|(reward, score)| (reward, score == 1.0)).collect();
@@ -126,18 +132,22 @@ fn summarize(scores: &[Vec<f64>], groups: &[&RewardedGroup]) -> Audit {
         let agreed = cases.iter().map(|case| f64::from(u8::from(agrees(case))));
         agreements[group.prompt].extend(agreed);
         group_aucs[group.prompt].extend(area_under_curve(&cases));
+        let called = cases.iter().map(|(reward, right)| (*reward > THRESHOLD, *right));
+        of_prompts[group.prompt].extend(called);
         all.extend(cases);
     }
     let counts = Confusion::of(all.iter().map(|(reward, right)| (*reward > THRESHOLD, *right)));
-    let rate = |part: u64, rest: u64| (part + rest > 0).then(|| part as f64 / (part + rest) as f64);
+    let of_prompts: Vec<Confusion> = of_prompts.into_iter().map(Confusion::of).collect();
     Audit {
         label_accuracy: clustered_proportion(scores).map(Estimate::over_prompts),
         reward_accuracy: clustered_proportion(&agreements).map(Estimate::over_prompts),
         auc: area_under_curve(&all),
         group_auc: bounded_mean(&group_aucs, (0.0, 1.0)),
         num_mixed: group_aucs.iter().map(|group| group.len() as u64).sum(),
-        false_positive_rate: rate(counts.false_positives, counts.true_negatives),
-        false_negative_rate: rate(counts.false_negatives, counts.true_positives),
+        youden: youden(&of_prompts),
+        true_positive_rate: counts.true_positive_rate(),
+        false_positive_rate: counts.false_positive_rate(),
+        false_negative_rate: counts.false_negative_rate(),
         flat_groups: flat_share(groups),
         unrewarded: unrewarded_share(groups),
         reasons: reasons_text(groups),
@@ -159,6 +169,9 @@ fn add_columns(table: &mut Table, audits: &[Audit]) {
     if has_rewards {
         table.count("mixed_groups", audits.iter().map(|audit| audit.num_mixed).collect());
     }
+    let names = ["youden", "youden_low", "youden_high"];
+    table.estimates(names, &estimates(|audit| audit.youden));
+    table.number("true_positive_rate", numbers(|audit| audit.true_positive_rate));
     table.number("false_positive_rate", numbers(|audit| audit.false_positive_rate));
     table.number("false_negative_rate", numbers(|audit| audit.false_negative_rate));
     table.number("flat_groups", numbers(|audit| audit.flat_groups));

@@ -3,6 +3,7 @@
 //! - `a_score` and `b_score` are the two means, `difference` that of `a` less `b` with its 95% interval.
 //!   They are paired by prompt, seeds averaged first, over the seeds and prompts that both have; where
 //!   policies are trained, over training runs and prompts, crossed.
+//! - `relative` is the difference as a share of `b_score`, as the paper states gains.
 //! - `p` is of the paired test, `p_holm` adjusted over all contrasts of the table.
 //! - `wins`, `losses`, `ties`: prompts on which `a` is better, `b` is better, or both are equal.
 //! - `note` says why a number is missing.
@@ -24,6 +25,14 @@ pub(crate) struct ContrastRow {
     means: [Option<f64>; 2],
     found: Option<Contrast>,
     note: &'static str,
+}
+
+impl ContrastRow {
+    /// Returns the difference as a share of the second side.
+    fn relative(&self) -> Option<f64> {
+        let base = self.means[1].filter(|base| *base > 0.0)?;
+        Some(self.found?.estimate.mean / base)
+    }
 }
 
 pub(super) fn contrasts(evidence: &Evidence) -> Table {
@@ -88,12 +97,13 @@ pub(crate) fn contrasts_table(rows: &[ContrastRow]) -> Table {
     let estimates: Vec<Option<Estimate>> =
         rows.iter().map(|row| row.found.map(|found| found.estimate)).collect();
     table.estimates(["difference", "low", "high"], &estimates);
+    table.number("relative", rows.iter().map(ContrastRow::relative).collect());
     let p_values: Vec<Option<f64>> =
         rows.iter().map(|row| row.found.and_then(|found| found.p_value)).collect();
     let mut adjusted = holm(&p_values.iter().copied().flatten().collect::<Vec<_>>()).into_iter();
     let p_holm = p_values.iter().map(|p| p.and_then(|_| adjusted.next())).collect();
-    table.p_value("p", p_values);
-    table.p_value("p_holm", p_holm);
+    table.number("p", p_values);
+    table.number("p_holm", p_holm);
     let count = |of: &dyn Fn(&Contrast) -> usize| {
         rows.iter().map(|row| row.found.as_ref().map_or(0, of) as u64).collect::<Vec<_>>()
     };

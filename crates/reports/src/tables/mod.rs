@@ -1,14 +1,17 @@
 //! The tables of a report, one file each.
 
+mod across_tasks;
 mod audit;
 mod breakdown;
 mod contrasts;
+mod cost_and_quality;
 mod costs;
 mod disagreement;
 mod failures;
 mod healthbench;
 mod hyperparameters;
 mod measures;
+mod metrics;
 mod reward_correlation;
 mod rewarded;
 mod rewards;
@@ -19,9 +22,11 @@ mod spending;
 mod standing;
 mod structure;
 mod training;
+mod worst_at_k;
 mod written;
 
 pub(crate) use contrasts::{contrast_rows, contrasts_table};
+pub(crate) use metrics::metrics;
 
 use crate::evidence::Evidence;
 use crate::table::Table;
@@ -31,8 +36,11 @@ pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
     vec![
         scores::scores(evidence),
         contrasts::contrasts(evidence),
+        across_tasks::across_tasks(evidence),
+        cost_and_quality::cost_and_quality(evidence),
         training::training_scores(evidence),
         healthbench::healthbench(evidence),
+        worst_at_k::worst_at_k(evidence),
         rollouts::rollouts(evidence),
         audit::audit(evidence),
         audit::audit_by_level(evidence),

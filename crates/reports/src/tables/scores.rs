@@ -7,7 +7,8 @@
 //!   share of prompts that are right; for rubrics with points it is `clip(mean, 0, 1)`, with the mean as it
 //!   was in `unclipped`.
 //! - `vs_single` is the paired difference from `single` (one sampled rollout) on the same groups, `vs_rollouts`
-//!   that from the mean of the group's own rollouts; both of scores that are not clipped. `vs_single_p_holm` is
+//!   that from the mean of the group's own rollouts, with its share of that mean in `vs_rollouts_relative`; all
+//!   of scores that are not clipped. `vs_single_p_holm` is
 //!   adjusted over all conditions of a benchmark that are not upper bounds.
 //! - `standing`: see [`super::standing`].
 //! - `coverage` is the share of expected scores that are present. Where some are missing, `common_score` is the
@@ -30,7 +31,7 @@ use crate::table::Table;
 
 /// Columns that are left out if no condition has a value: without `single`, or with too few
 /// prompts.
-const OF_BASELINES: [&str; 7] = [
+const OF_BASELINES: [&str; 8] = [
     "vs_single",
     "vs_single_low",
     "vs_single_high",
@@ -38,6 +39,7 @@ const OF_BASELINES: [&str; 7] = [
     "vs_rollouts",
     "vs_rollouts_low",
     "vs_rollouts_high",
+    "vs_rollouts_relative",
 ];
 
 pub(crate) fn scores(evidence: &Evidence) -> Table {
@@ -82,9 +84,10 @@ pub(crate) fn scores(evidence: &Evidence) -> Table {
     };
     let names = ["vs_single", "vs_single_low", "vs_single_high"];
     table.estimates(names, &contrasts(|row| row.vs_single));
-    table.p_value("vs_single_p_holm", rows.iter().map(|row| row.p_holm).collect());
+    table.number("vs_single_p_holm", rows.iter().map(|row| row.p_holm).collect());
     let names = ["vs_rollouts", "vs_rollouts_low", "vs_rollouts_high"];
     table.estimates(names, &contrasts(|row| row.vs_rollouts));
+    table.number("vs_rollouts_relative", rows.iter().map(relative).collect());
     table.drop_empty(&OF_BASELINES);
     table.text("standing", rows.iter().map(|row| row.standing.to_owned()).collect());
     table.count("prompts", rows.iter().map(|row| row.scored.prompts.len() as u64).collect());
@@ -124,6 +127,14 @@ fn add_scores(table: &mut Table, rows: &[Row<'_>]) {
         let evaluation = crossed.iter().map(|of| of.and_then(|of| of.evaluation_std_error));
         table.number("evaluation_se", evaluation.collect());
     }
+}
+
+/// Returns the difference from the rollouts as a share of their score.
+fn relative(row: &Row<'_>) -> Option<f64> {
+    let difference = row.vs_rollouts?.estimate;
+    difference.interval?;
+    let base = row.scored.mean()? - difference.mean;
+    (base > 0.0).then(|| difference.mean / base)
 }
 
 /// Returns the share of a condition's prompts and seeds for which `is` holds.

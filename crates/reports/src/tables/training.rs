@@ -4,7 +4,7 @@
 //!   95% interval is over training runs (`seeds`) and prompts, crossed; `training_se` and `evaluation_se` are
 //!   the parts of its standard error, and their squares add up. `lowest` and `highest` are the seeds' own
 //!   scores. `gain` is the difference to the initial policy, paired by seed and prompt, with its interval over
-//!   both. `note` says why there is none, as for a single run.
+//!   both, and `relative_gain` its share of that policy's score. `note` says why there is none, as for a single run.
 //! - `coverage`, where it is not 1 throughout, is the share of prompts and seeds that have a score.
 //! - Where early stopping chooses a step, a row without `step` has the policies of the steps that each seed
 //!   chose (`chosen`, in the order of the seeds). `p_holm` (of the gain, adjusted over a split) is in that row,
@@ -57,6 +57,8 @@ struct ScoreRow<'a> {
     is_result: bool,
     scored: ConditionScores,
     score: CrossedEstimate,
+    /// The score of the initial policy.
+    before: Option<f64>,
     gain: Option<Contrast>,
     p_holm: Option<f64>,
 }
@@ -113,7 +115,9 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     let gains: Vec<Option<Estimate>> =
         rows.iter().map(|row| row.gain.map(|gain| gain.estimate)).collect();
     table.estimates(["gain", "gain_low", "gain_high"], &gains);
-    table.p_value("p_holm", rows.iter().map(|row| row.p_holm).collect());
+    let relative = |row: &ScoreRow<'_>| row.gain.and_then(|gain| relative(row.before?, &gain));
+    table.number("relative_gain", rows.iter().map(relative).collect());
+    table.number("p_holm", rows.iter().map(|row| row.p_holm).collect());
     let bound = |row: &ScoreRow<'_>| row.condition.policy_sees_labels().to_owned();
     table.text("sees_labels", rows.iter().map(bound).collect());
     table.count("prompts", rows.iter().map(|row| row.scored.prompts.len() as u64).collect());
@@ -125,6 +129,11 @@ pub(crate) fn training_scores(evidence: &Evidence) -> Table {
     let note = |row: &ScoreRow<'_>| row.scored.caution().map_or("", Caution::name);
     table.notes(rows.iter().map(note).collect());
     table
+}
+
+/// Returns a gain as a share of the score before.
+fn relative(before: f64, gain: &Contrast) -> Option<f64> {
+    (before > 0.0).then(|| gain.estimate.mean / before)
 }
 
 /// Applies Holm's adjustment over the results of each split.
@@ -167,6 +176,7 @@ fn score_row<'a>(
         moment,
         is_result: false,
         score: scored.crossed()?,
+        before: gain.as_ref().and_then(ConditionScores::mean),
         gain: gain.and_then(|before| scored.against(&before)),
         p_holm: None,
         scored,

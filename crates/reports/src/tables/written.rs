@@ -7,7 +7,8 @@
 //! - `new_answer`: the share whose answer occurs in no rollout (see `answers.rs`), `new_right` the
 //!   share of these that are right.
 //! - `all_wrong`: groups whose rollouts are all scored and all wrong; `right_when_all_wrong`: how many
-//!   of these have a right pseudo-reference, `share` of them.
+//!   of these have a right pseudo-reference: `share` of them, `all_wrong_of_questions` of all groups, which is
+//!   the paper's number.
 //!
 //! Answers are `-` where texts are scored by rubrics.
 
@@ -28,6 +29,8 @@ struct Counts {
     num_new_right: u64,
     num_all_wrong: u64,
     num_rescued: u64,
+    /// Groups whose rollouts are all scored.
+    num_scored_groups: u64,
 }
 
 pub(crate) fn written(evidence: &Evidence) -> Table {
@@ -51,8 +54,13 @@ pub(crate) fn written(evidence: &Evidence) -> Table {
     table.number("new_right", share(|c| c.num_new_right, |c| c.num_new));
     table.count("all_wrong", numbers(|c| c.num_all_wrong));
     table.count("right_when_all_wrong", numbers(|c| c.num_rescued));
+    table.number("all_wrong_of_questions", share(|c| c.num_rescued, answers_of));
     table.number("share", share(|c| c.num_rescued, |c| c.num_all_wrong));
     table
+}
+
+fn answers_of(counts: &Counts) -> u64 {
+    counts.num_scored_groups
 }
 
 fn count(evidence: &Evidence, condition: &Condition<'_>) -> Counts {
@@ -86,8 +94,11 @@ fn count_one(evidence: &Evidence, cell: &CellRecord, prompt: &PromptId, counts: 
     let is_right = given.is_right == Some(true);
     counts.num_new += u64::from(given.is_new);
     counts.num_new_right += u64::from(given.is_new && is_right);
-    let mut scores = (0..cell.group_size).map(|i| evidence.rollout_score(cell, prompt, i));
-    if scores.all(|score| score.is_some_and(|score| score < 1.0)) {
+    let scores: Option<Vec<f64>> =
+        (0..cell.group_size).map(|i| evidence.rollout_score(cell, prompt, i)).collect();
+    let Some(scores) = scores else { return };
+    counts.num_scored_groups += 1;
+    if scores.iter().all(|score| *score < 1.0) {
         counts.num_all_wrong += 1;
         counts.num_rescued += u64::from(is_right);
     }

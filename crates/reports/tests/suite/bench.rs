@@ -159,7 +159,7 @@ impl Bench {
         let mut names: Vec<_> = fs::read_dir(self.path("tables"))
             .expect("a test's own data")
             .map(|entry| entry.expect("a test's own data").file_name().into_string().expect("text"))
-            .filter(|name| name.ends_with(".csv"))
+            .filter(|name| name.ends_with(".csv") && name != "metrics.csv")
             .collect();
         names.sort();
         let table = |name: &String| format!("== {name}\n{}", self.read(&format!("tables/{name}")));

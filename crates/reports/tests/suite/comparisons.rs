@@ -188,7 +188,25 @@ fn a_suite_has_tables_of_contrasts_and_claims() {
     );
     assert_eq!(bench.cell("claims", &row, "over"), "40 prompts");
     bench.check("contrasts", &[("contrast", "merging against votes")], &[("difference", 0.15)]);
-    assert!(bench.read("page.html").contains("<h2>Contrasts</h2>"));
+    // The answer comes first, and a claim leads to its row, its experiment and its table.
+    let page = bench.read("page.html");
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no `{text}` in {page}"));
+    let order = [
+        "<h2>Answer</h2>",
+        "<b>1</b> undecided",
+        "<h2>Claims</h2>",
+        "id=\"claim-merging\"",
+        "<a href=\"#check-0\">row</a>, <a href=\"#by-hand\">by-hand</a>",
+        "<h2>Contrasts</h2>",
+        "<h2>Notes</h2>",
+        "<section id=\"by-hand\">",
+        "<tr id=\"check-0\">",
+    ];
+    assert!(order.map(at).is_sorted(), "{:?}", order.map(at));
+    assert!(page.contains("(+6.7 %)"), "the relative difference");
+    for link in page.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(page.contains(&format!("id=\"{link}\"")), "nothing has the id `{link}`");
+    }
 
     let contrasts = [declared("aggregator.kind=median")];
     let suite = Suite { title: "t", description: "d", claims: &[], contrasts: &contrasts };
@@ -197,4 +215,32 @@ fn a_suite_has_tables_of_contrasts_and_claims() {
     compare in contrast `merging against votes`: `b`: `median` is not a value of `aggregator.kind`
     hint: values of `aggregator.kind` are `majority`, `medoid`, `synthesis`
     ");
+}
+
+#[test]
+fn several_benchmarks_are_one_number_beside_one_by_one() {
+    let bench = bench(40, &[("single", |p| Some(p % 2 == 0)), ("synthesis", |p| Some(p % 4 != 0))]);
+    let mut cells = Vec::new();
+    bench.change(|cell| {
+        cell.axes.insert("benchmark".to_owned(), "sums".to_owned());
+        cells.push(cell.clone());
+    });
+    for mut cell in cells {
+        cell.benchmark = "words".to_owned();
+        cell.axes.insert("benchmark".to_owned(), "words".to_owned());
+        bench.add(cell);
+    }
+    bench.report(&["benchmark", "aggregator.kind"]).unwrap();
+    let row = [("aggregator.kind", "synthesis")];
+    let expected = [("iqm", 0.75), ("probability_of_improvement", 1.0), ("tasks", 2.0)];
+    bench.check("across_tasks", &row, &expected);
+    let number = |column| bench.number("across_tasks", &row, column);
+    assert!((0.6..0.75).contains(&number("iqm_low")) && (0.75..0.9).contains(&number("iqm_high")));
+    let cell = |column| bench.cell("across_tasks", &row, column);
+    assert_eq!((cell("reference").as_str(), cell("note").as_str()), ("single", "few tasks"));
+    bench.check(
+        "across_tasks",
+        &[("aggregator.kind", "single")],
+        &[("iqm", 0.5), ("probability_of_improvement", 0.5)],
+    );
 }

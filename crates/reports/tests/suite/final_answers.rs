@@ -16,6 +16,7 @@ use preceptor_core::record::{
 use preceptor_core::{
     AbstainReason, AggregateOutcome, JudgeFailure, RewardValue, UnrewardedReason,
 };
+use preceptor_reports::FigureWidth;
 
 use crate::bench::{
     Bench, aggregate, axes, cell, chosen, grade, id, key, prompt, reward, rewards, rollout, written,
@@ -376,22 +377,38 @@ fn every_table_reads_as_expected() {
 #[test]
 fn a_reward_that_all_aggregators_share_is_one_bar() {
     let figure = bench().read("figures/reward-auc-sums.svg");
-    let lines: Vec<_> = figure.lines().map(str::trim).collect();
-    assert!(lines.contains(&"constant reward") && lines.contains(&"majority, answer-match reward"));
+    let has = |text: &str| figure.contains(&format!("data-text=\"{text}\""));
+    assert!(has("constant reward") && has("majority, answer-match reward"));
     assert!(!figure.contains(", constant reward"));
     // A constant has its AUC in every group that has both kinds.
-    assert!(figure.contains("n: groups with right and wrong rollouts"));
+    assert!(figure.contains("(n) groups with right and wrong rollouts"));
+}
+
+#[test]
+fn every_column_is_explained() {
+    let page = bench().read("page.html");
+    for title in page.split("title=\"value of `").skip(1) {
+        let axis = title.split('`').next().unwrap_or_default();
+        assert!(axis.contains('.') || axis == "judge", "`{axis}` has no explanation");
+    }
 }
 
 #[test]
 fn every_figure_is_drawn_and_drawn_again_from_the_tables() {
     let bench = bench();
-    let names = ["score-by-aggregator-sums", "reward-auc-sums", "disagreement-sums--small"];
+    let folder = fs::read_dir(bench.path("figures")).expect("a test's own data");
+    let mut names: Vec<String> = folder
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| Some(name.strip_suffix(".svg")?.to_owned()))
+        .collect();
+    names.sort();
+    let several_bars = ["reward-auc-sums", "score-by-aggregator-sums", "structure-sums--small"];
+    assert_eq!(names, several_bars);
     for name in names {
         let path = bench.path(&format!("figures/{name}.svg"));
         let before = fs::read(&path).expect("a test's own data");
         fs::remove_file(&path).expect("a test's own data");
-        preceptor_reports::redraw(&bench.path("")).expect("a test's own data");
+        preceptor_reports::redraw(&bench.path(""), FigureWidth::PAGE).expect("a test's own data");
         assert_eq!(fs::read(&path).expect("a test's own data"), before, "{name}");
     }
 }

@@ -190,7 +190,8 @@ fn the_same_number_reads_the_same_everywhere() {
     for name in
         ["page.md", "page.html", "tables/scores.tex", "figures/score-by-aggregator-sums.svg"]
     {
-        let text = bench.read(name);
+        // Columns are sorted by exact values.
+        let text = bench.read(name).replace("data-sort=\"0.6875\"", "");
         assert!(text.contains("0.688") && !text.contains("0.687"), "{name}");
     }
 }
