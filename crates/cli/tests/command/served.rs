@@ -325,6 +325,13 @@ fn without_servers_no_step_is_made_and_the_next_run_resumes() {
     assert!(steps.contains("step 2/3") && !steps.contains("step 3/3"), "{steps}");
     insta::assert_snapshot!("no-server-left", error);
 
+    let left = walk(&folder.path("weights"));
+    assert_eq!(left, ["next-version"], "the folders of weights are removed");
+    // As if the process had been killed.
+    let run_folder = std::fs::read_dir(folder.path("weights")).unwrap().next().unwrap().unwrap();
+    let stale = run_folder.path().join("preceptor-stale-v000001");
+    std::fs::create_dir(&stale).unwrap();
+
     let next = FakeVllm::new(Faults::default());
     let server = next.start();
     write_manifest(&folder, &[&server]);
@@ -333,6 +340,7 @@ fn without_servers_no_step_is_made_and_the_next_run_resumes() {
     let loaded = next.loaded.lock().unwrap().clone();
     assert_eq!(loaded.len(), 1);
     assert!(loaded[0].ends_with("-v000003"), "no name is used twice: {loaded:?}");
+    assert!(!stale.exists(), "weights of a killed process are removed");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! - **balanced F1** and accuracy against the labels; where several people have labelled a case, each
 //!   label makes a pair (HealthBench's meta-evaluation);
+//! - **AUC** of judges that compare log-probabilities: the chance that a case that is met has the larger margin
+//!   than one that is not, each label a case;
 //! - **coverage**: the share of cases with a verdict;
 //! - **test-retest**: the share of cases on which all repeats, sampled from other streams, agree, of those
 //!   on which every repeat has a verdict;
@@ -25,7 +27,7 @@ use preceptor_core::{
     ScoreRequest, Scorer, TokenScores, Verdict, VerdictRequest,
 };
 use preceptor_judges::{ProbeReport, run_probes};
-use preceptor_stats::{Confusion, krippendorff_alpha, slope};
+use preceptor_stats::{Confusion, area_under_curve, krippendorff_alpha, slope};
 use preceptor_store::Store;
 use preceptor_text::without_byte_order_mark;
 use serde::Deserialize;
@@ -56,6 +58,8 @@ pub struct JudgeQuality {
     pub name: String,
     /// Verdicts against labels.
     pub confusion: Confusion,
+    /// Area under the ROC curve of the margins; none for judges without them, and without both labels.
+    pub auc: Option<f64>,
     /// Number of cases.
     pub num_cases: usize,
     /// Cases with a verdict.
@@ -155,12 +159,14 @@ pub fn calibrate(
         let anchor = named_anchor(document, models)?;
         let session = Session::new(models, store, RunOptions::default(), progress);
         let repeats = (0..num_repeats.max(1))
-            .map(|repeat| verdicts(&session, &judge, &cases, repeat))
+            .map(|repeat| answers(&session, &judge, &cases, repeat))
             .collect::<Result<Vec<_>, _>>()?;
+        let margins = repeats[0].margins.clone();
+        let repeats: Vec<_> = repeats.into_iter().map(|answers| answers.verdicts).collect();
         let probes = with_judge(&session, &judge, 0, |judge| Ok(run_probes(judge)?))?;
         let cost = session.take_summary().roles.remove(&ModelRole::Judge).unwrap_or_default();
         let name = format!("{} · {}", document.name(), judge.name);
-        judges.push(quality(name, &cases, &repeats, probes, cost));
+        judges.push(quality(name, &cases, &repeats, &margins, probes, cost));
         first_verdicts.extend(repeats.into_iter().take(1));
         if let Some(anchor) = anchor {
             anchors.push(probe_anchor(document, &session, anchor)?);
@@ -268,12 +274,19 @@ fn with_judge<T>(
     use_it(built.as_ref())
 }
 
-fn verdicts(
+/// Answers of a judge to the cases, in their order.
+struct Answers {
+    verdicts: Vec<Verdict>,
+    /// The margins of judges that compare log-probabilities.
+    margins: Vec<Option<f64>>,
+}
+
+fn answers(
     session: &Session<'_>,
     judge: &CellJudge,
     cases: &[Case],
     repeat: u32,
-) -> Result<Vec<Verdict>, Error> {
+) -> Result<Answers, Error> {
     let groups = grouped(cases);
     let prompts: Vec<Option<Prompt>> = groups
         .iter()
@@ -300,19 +313,24 @@ fn verdicts(
         })
         .collect();
     let judged = with_judge(session, judge, repeat, |judge| Ok(judge.verdicts(&requests)?))?;
-    let mut verdicts = vec![Verdict::Failed(JudgeFailure::Unreadable); cases.len()];
+    let mut answers = Answers {
+        verdicts: vec![Verdict::Failed(JudgeFailure::Unreadable); cases.len()],
+        margins: vec![None; cases.len()],
+    };
     for (indices, judged) in groups.iter().zip(judged) {
         for (&index, judged) in indices.iter().zip(judged) {
-            verdicts[index] = judged.answer;
+            answers.verdicts[index] = judged.answer;
+            answers.margins[index] = judged.evidence.margin;
         }
     }
-    Ok(verdicts)
+    Ok(answers)
 }
 
 fn quality(
     name: String,
     cases: &[Case],
     repeats: &[Vec<Verdict>],
+    margins: &[Option<f64>],
     probes: ProbeReport,
     cost: RoleCost,
 ) -> JudgeQuality {
@@ -344,6 +362,7 @@ fn quality(
     JudgeQuality {
         name,
         confusion: Confusion::of(pairs),
+        auc: auc(cases, margins),
         num_cases: cases.len(),
         num_judged: by_length.len(),
         failures,
@@ -353,6 +372,14 @@ fn quality(
         probes,
         cost,
     }
+}
+
+fn auc(cases: &[Case], margins: &[Option<f64>]) -> Option<f64> {
+    let of_case = |(case, margin): (&Case, &Option<f64>)| {
+        let margin = *margin;
+        case.label.0.iter().filter_map(move |label| Some((margin?, *label))).collect::<Vec<_>>()
+    };
+    area_under_curve(&cases.iter().zip(margins).flat_map(of_case).collect::<Vec<_>>())
 }
 
 /// Returns the share of cases on which all repeats agree, of those with a verdict in each; none with one repeat.
@@ -403,6 +430,23 @@ impl Scorer for RepeatedModel<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_auc_of_margins_counts_every_label() {
+        let case = |labels: &[bool]| Case {
+            prompt: None,
+            response: String::new(),
+            criterion: String::new(),
+            label: Labels(labels.to_vec()),
+            _verdict: IgnoredAny,
+            _record: IgnoredAny,
+            _note: IgnoredAny,
+        };
+        let cases = [case(&[true]), case(&[false, true]), case(&[false]), case(&[true])];
+        // Pairs of a met and an unmet label: 2 > 0.5, 2 > -1, 0.5 = 0.5, 0.5 > -1; the last case has none.
+        assert_eq!(auc(&cases, &[Some(2.0), Some(0.5), Some(-1.0), None]), Some(0.875));
+        assert_eq!(auc(&cases, &[None; 4]), None);
+    }
 
     #[test]
     fn a_missing_verdict_is_no_disagreement() {

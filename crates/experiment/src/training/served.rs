@@ -48,6 +48,12 @@ impl ServedSampler {
         let folder = std::path::absolute(&config.weights_dir);
         let folder = folder.map_err(|source| write_error(&config.weights_dir, source))?;
         let folder = folder.join(&prefix);
+        // Only one process at a time works on a training run, so these weights are a killed one's.
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
         Ok(Self { servers, prefix, folder, current: None, records: BTreeMap::new() })
     }
 
@@ -84,10 +90,10 @@ impl ServedSampler {
             policy.model().save(&folder)?;
         }
         let weights = WeightsVersion { name, folder, is_adapter };
-        let before = self.current.take();
+        // Kept also if a server refuses it, so that its folder is removed at the end.
+        let before = self.current.replace(weights.clone());
         self.servers.load(&weights)?;
         self.records = self.check(&weights, policy, prompt, sampling)?;
-        self.current = Some(weights);
         if let Some(before) = before {
             self.servers.unload(&before);
             let _ = fs::remove_dir_all(&before.folder);
