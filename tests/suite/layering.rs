@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 /// Crates that may be used in one place only.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 10] = [
     ("burn", &["models", "trainer"]),
     ("burn-flex", &["models"]),
+    ("plotters", &["reports"]),
     ("polars", &["reports"]),
     ("resvg", &["reports"]),
     ("svg2pdf", &["reports"]),

@@ -64,7 +64,13 @@ pub enum Error {
         /// The allowed values.
         hint: String,
     },
-    /// A figure could not be drawn.
+    /// plotters could not draw a figure.
+    #[error("draw a figure: {detail}")]
+    Drawing {
+        /// The reason.
+        detail: String,
+    },
+    /// A figure could not be converted.
     #[error("draw `{}`: {detail}", path.display())]
     Figure {
         /// The path of the file.

@@ -1,7 +1,21 @@
 //! Axes: their ticks, and the rectangle in which values are drawn.
 
+use std::ops::Range;
+
+use plotters::chart::{ChartBuilder, ChartContext};
+use plotters::coord::Shift;
+use plotters::coord::cartesian::{Cartesian2d, MeshLine};
+use plotters::coord::combinators::{IntoLogRange as _, LogCoord};
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged};
+use plotters::coord::types::RangedCoordf64;
+use plotters::drawing::DrawingArea;
+use plotters::element::{PathElement, Text};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{FontDesc, FontFamily, FontStyle, FontTransform, TextStyle};
+
+use super::backend::{Failure, pixel, pixels};
 use super::outline::width;
-use super::scene::{Anchor, Ink, Scene, Stroke};
+use super::scene::{Ink, Scene, Stroke};
 
 /// Size of text in points; none is smaller.
 pub(super) const SMALL: f64 = 7.0;
@@ -62,16 +76,6 @@ pub(super) enum Scale {
     Log10,
 }
 
-impl Scale {
-    fn place(self, value: f64) -> f64 {
-        match self {
-            Self::Linear | Self::Whole => value,
-            Self::Log2 => value.log2(),
-            Self::Log10 => value.log10(),
-        }
-    }
-}
-
 /// An axis with its title and range.
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
@@ -85,12 +89,6 @@ pub(super) struct Axis {
 impl Axis {
     pub(super) fn new(title: impl Into<String>, scale: Scale, range: (f64, f64)) -> Self {
         Self { title: title.into(), scale, range, ticks: None }
-    }
-
-    /// Returns the share of the axis that lies before a value.
-    fn share(&self, value: f64) -> f64 {
-        let (low, high) = (self.scale.place(self.range.0), self.scale.place(self.range.1));
-        (self.scale.place(value) - low) / (high - low)
     }
 
     /// Returns the ticks with their texts.
@@ -115,6 +113,32 @@ impl Axis {
     /// Returns the length of the longest tick text in points.
     pub(super) fn label_width(&self, count: usize) -> f64 {
         self.labels(count).iter().map(|(_, text)| width(text, SMALL)).fold(0.0, f64::max)
+    }
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        match self.scale {
+            Scale::Linear | Scale::Whole => RangedCoordf64::from(self.range()).map(value, limit),
+            Scale::Log2 | Scale::Log10 => {
+                LogCoord::from(self.range().log_scale()).map(value, limit)
+            }
+        }
+    }
+
+    /// Returns the ticks; those of whole numbers never repeat.
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        match hint.max_num_points() {
+            0 => Vec::new(),
+            count => self.labels(count).into_iter().map(|(value, _)| value).collect(),
+        }
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.0..self.range.1
     }
 }
 
@@ -144,12 +168,18 @@ pub(super) struct Frame {
 /// Points between a tick and its text.
 const GAP: f64 = 3.0;
 
-impl Frame {
-    pub(super) fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        let place = (self.left + self.width * self.x.share(x), self.y.share(y));
-        (place.0, self.top + self.height * (1.0 - place.1))
-    }
+/// The drawing area of a whole figure.
+pub(super) type Area<'s> = DrawingArea<&'s mut Scene, Shift>;
+/// A frame in which plotters draws values.
+pub(super) type Chart<'s> = ChartContext<'s, &'s mut Scene, Cartesian2d<Axis, Axis>>;
 
+/// Returns the style of text that is placed by some point of it; see [`super::backend`].
+pub(super) fn text_style(size: f64, (h, v): (HPos, VPos), ink: Ink) -> TextStyle<'static> {
+    let font = FontDesc::new(FontFamily::SansSerif, f64::from(pixels(size)), FontStyle::Normal);
+    TextStyle { font, color: ink.into(), pos: Pos::new(h, v) }
+}
+
+impl Frame {
     pub(super) fn right(&self) -> f64 {
         self.left + self.width
     }
@@ -163,45 +193,60 @@ impl Frame {
         y.label_width(y_count(height)) + GAP + SMALL + 6.0
     }
 
+    /// Returns the chart of the frame.
+    pub(super) fn chart<'s>(&self, area: &Area<'s>) -> Result<Chart<'s>, Failure> {
+        // plotters leaves the last pixel of an area free.
+        let size = (pixels(self.width) + 1, pixels(self.height) + 1);
+        let inner = area.clone().shrink(pixel((self.left, self.top)), size);
+        ChartBuilder::on(&inner).build_cartesian_2d(self.x.clone(), self.y.clone())
+    }
+
     /// Draws grid, ticks and titles of both axes.
-    pub(super) fn draw(&self, scene: &mut Scene) {
-        let grid = Stroke::new(Ink::Faint, 0.5);
-        for (value, text) in self.y.labels(y_count(self.height)) {
-            let (_, y) = self.at(self.x.range.0, value);
-            scene.line(&[(self.left, y), (self.right(), y)], grid);
-            let place = (self.left - GAP, y + 0.35 * SMALL);
-            scene.text(place, &text, SMALL, Anchor::End, Ink::Text);
+    pub(super) fn draw(&self, area: &Area<'_>, chart: &Chart<'_>) -> Result<(), Failure> {
+        let grid = Stroke::new(Ink::Faint, 0.5).shape();
+        let count = y_count(self.height);
+        let draw_line =
+            |scene: &mut &mut Scene, line: MeshLine<'_, Axis, Axis>| line.draw(scene, &grid);
+        chart.plotting_area().draw_mesh(draw_line, count, 0)?;
+        let style = text_style(SMALL, (HPos::Right, VPos::Center), Ink::Text);
+        for (value, text) in self.y.labels(count) {
+            let (_, y) = chart.backend_coord(&(self.x.range.0, value));
+            area.draw(&Text::new(text, (pixels(self.left - GAP), y), style.clone()))?;
         }
-        self.draw_x(scene);
-        let middle = self.top + self.height / 2.0;
-        let labels = self.y.label_width(y_count(self.height));
-        let place = (self.left - GAP - labels - 5.0, middle);
-        scene.upward(place, &self.y.title, SMALL, Anchor::Middle);
-        let axis = [(self.left, self.top), (self.left, self.bottom())];
-        scene.line(&axis, Stroke::new(Ink::Text, 0.6));
+        self.draw_x(area, chart)?;
+        let labels = self.y.label_width(count);
+        let middle = (self.left - GAP - labels - 5.0, self.top + self.height / 2.0);
+        let style = text_style(SMALL, (HPos::Center, VPos::Bottom), Ink::Text)
+            .transform(FontTransform::Rotate270);
+        area.draw(&Text::new(self.y.title.as_str(), pixel(middle), style))?;
+        let ends = [(self.left, self.top), (self.left, self.bottom())].map(pixel);
+        area.draw(&PathElement::new(ends, Stroke::new(Ink::Text, 0.6).shape()))
     }
 
     /// Draws the horizontal axis alone.
-    pub(super) fn draw_x(&self, scene: &mut Scene) {
+    pub(super) fn draw_x(&self, area: &Area<'_>, chart: &Chart<'_>) -> Result<(), Failure> {
         let bottom = self.bottom();
         let widest = self.x.label_width(8).max(8.0);
         let count = (self.width / (widest + 14.0)).clamp(2.0, 8.0) as usize;
-        let mut free = f64::NEG_INFINITY;
+        let style = text_style(SMALL, (HPos::Center, VPos::Top), Ink::Text);
+        let axis = Stroke::new(Ink::Text, 0.6).shape();
+        let mut free = i32::MIN;
         for (value, text) in self.x.labels(count) {
-            let (x, _) = self.at(value, self.y.range.0);
-            let half = width(&text, SMALL) / 2.0;
+            let (x, _) = chart.backend_coord(&(value, self.y.range.0));
+            let half = pixels(width(&text, SMALL) / 2.0);
             // A text that would touch the one before it is left out.
             if x - half < free {
                 continue;
             }
-            free = x + half + 3.0;
-            scene.line(&[(x, bottom), (x, bottom + 2.0)], Stroke::new(Ink::Text, 0.6));
-            let place = (x, bottom + 2.0 + GAP + 0.7 * SMALL);
-            scene.text(place, &text, SMALL, Anchor::Middle, Ink::Text);
+            free = x + half + pixels(3.0);
+            area.draw(&PathElement::new([(x, pixels(bottom)), (x, pixels(bottom + 2.0))], axis))?;
+            area.draw(&Text::new(text, (x, pixels(bottom + 2.0 + GAP)), style.clone()))?;
         }
-        scene.line(&[(self.left, bottom), (self.right(), bottom)], Stroke::new(Ink::Text, 0.6));
-        let place = (self.left + self.width / 2.0, bottom + X_ROOM - 3.0);
-        scene.text(place, &self.x.title, SMALL, Anchor::Middle, Ink::Text);
+        let ends = [(self.left, bottom), (self.right(), bottom)].map(pixel);
+        area.draw(&PathElement::new(ends, axis))?;
+        let style = text_style(SMALL, (HPos::Center, VPos::Bottom), Ink::Text);
+        let middle = pixel((self.left + self.width / 2.0, bottom + X_ROOM - 3.0));
+        area.draw(&Text::new(self.x.title.as_str(), middle, style))
     }
 }
 
@@ -250,6 +295,20 @@ mod tests {
         assert_eq!(texts((1.0, 3.0), 8, true), ["1", "2", "3"]);
         assert_eq!(texts((0.0, 30.0), 6, true), ["0", "5", "10", "15", "20", "25", "30"]);
         assert_eq!(texts((0.0, 2000.0), 4, true), ["0", "500", "1000", "1500", "2000"]);
+    }
+
+    #[test]
+    fn a_chart_has_our_ticks_at_places_in_the_frame() {
+        let x = Axis::new("x", Scale::Log2, (1.0, 16.0));
+        let y = Axis::new("y", Scale::Whole, (0.0, 3.0));
+        let frame = Frame { left: 20.0, top: 10.0, width: 200.0, height: 90.0, x, y };
+        let mut scene = Scene::default();
+        let area = scene.area();
+        let chart = frame.chart(&area).unwrap();
+        let spec = chart.as_coord_spec().y_spec();
+        assert_eq!((spec.key_points(8), spec.key_points(0)), (vec![0.0, 1.0, 2.0, 3.0], vec![]));
+        let places = [(1.0, 0.0), (4.0, 1.0), (16.0, 3.0)].map(|at| chart.backend_coord(&at));
+        assert_eq!(places, [(2000, 10_000), (12_000, 7000), (22_000, 1000)]);
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! Horizontal bars with names on the left, whiskers and values: readable with any number of rows
 //! and any length of name. The highest value comes first.
 
-use super::axes::{Axis, BODY, Frame, SMALL, Scale, X_ROOM};
+use plotters::element::{PathElement, Rectangle, Text};
+use plotters::style::Color as _;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axes::{Axis, BODY, Chart, Frame, SMALL, Scale, X_ROOM, text_style};
+use super::backend::{Failure, pixel};
 use super::canvas::{Figure, MARGIN, Sheet, Words};
 use super::outline::{width, wrap};
-use super::scene::{Anchor, BOUND, Ink, Scene, Stroke};
+use super::scene::{BOUND, Ink, Scene, Stroke};
 use super::style::{GREY, styles};
 use crate::Error;
 
@@ -62,6 +67,14 @@ impl Bars {
             return Ok(None);
         }
         self.bars.sort_by(|a, b| b.value.total_cmp(&a.value));
+        let mut scene = Scene::default();
+        let top = sheet.title(&mut scene, &self.words.title) + SMALL + 3.0;
+        let bottom = self.draw(&mut scene, sheet, top)?;
+        sheet.save(scene, bottom, self.words).map(Some)
+    }
+
+    /// Draws the bars from `top` on, and returns where they end.
+    fn draw(&self, scene: &mut Scene, sheet: &Sheet<'_>, top: f64) -> Result<f64, Failure> {
         let mut labels: Vec<(&str, bool)> = Vec::new();
         for bar in &self.bars {
             if labels.iter().all(|(label, _)| *label != bar.label) {
@@ -81,51 +94,57 @@ impl Bars {
         let texts = texts.map(|text| width(text, SMALL)).fold(width(self.text, SMALL), f64::max);
         let height = |lines: &Vec<String>| ROW + LINE * (lines.len().max(1) - 1) as f64;
 
-        let mut scene = Scene::default();
-        let top = sheet.title(&mut scene, &self.words.title) + SMALL + 3.0;
         let left = MARGIN + longest + 5.0;
+        let total = names.iter().map(height).sum();
         let frame = Frame {
             left,
             top,
             width: sheet.points() - MARGIN - texts - 6.0 - left,
-            height: names.iter().map(height).sum(),
+            height: total,
             x: Axis::new(self.axis, Scale::Linear, self.range()),
-            y: Axis::new("", Scale::Linear, (0.0, 1.0)),
+            // Points below the top.
+            y: Axis::new("", Scale::Linear, (total, 0.0)),
         };
-        let place = (sheet.points() - MARGIN, top - 4.0);
-        scene.text(place, self.text, SMALL, Anchor::End, Ink::Soft);
-        let x = |value: f64| frame.at(value, 0.0).0;
-        let mut y = top;
+        let area = scene.area();
+        let chart = frame.chart(&area)?;
+        let right = sheet.points() - MARGIN;
+        let style = text_style(SMALL, (HPos::Right, VPos::Bottom), Ink::Soft);
+        area.draw(&Text::new(self.text, pixel((right, top - 4.0)), style))?;
+        let name = text_style(BODY, (HPos::Right, VPos::Center), Ink::Text);
+        let text = text_style(SMALL, (HPos::Right, VPos::Center), Ink::Text);
+        let mut y = 0.0;
         for (bar, lines) in self.bars.iter().zip(&names) {
-            let height = height(lines);
-            let middle = y + height / 2.0;
-            let size = (x(bar.value) - x(self.origin), ROW * 0.62);
+            let middle = y + height(lines) / 2.0;
             let ink = if bar.is_bound { BOUND } else { Ink::Hue(hue(bar)) };
-            scene.rectangle((x(self.origin), middle - ROW * 0.31), size, ink);
+            let half = ROW * 0.31;
+            let corners = [(self.origin, middle - half), (bar.value, middle + half)];
+            chart.plotting_area().draw(&Rectangle::new(corners, ink.rgba().filled()))?;
             if bar.low < bar.high {
-                draw_whisker(&mut scene, (x(bar.low), x(bar.high)), middle);
+                draw_whisker(&chart, (bar.low, bar.high), middle)?;
             }
-            let first = middle - LINE * (lines.len().max(1) - 1) as f64 / 2.0 + 0.35 * BODY;
+            let first = top + middle - LINE * (lines.len().max(1) - 1) as f64 / 2.0;
             for (i, line) in lines.iter().enumerate() {
-                let place = (left - 4.0, first + LINE * i as f64);
-                scene.text(place, line, BODY, Anchor::End, Ink::Text);
+                let place = pixel((left - 4.0, first + LINE * i as f64));
+                area.draw(&Text::new(line.as_str(), place, name.clone()))?;
             }
-            let place = (sheet.points() - MARGIN, middle + 0.35 * SMALL);
-            scene.text(place, &bar.text, SMALL, Anchor::End, Ink::Text);
-            y += height;
+            let place = pixel((right, top + middle));
+            area.draw(&Text::new(bar.text.as_str(), place, text.clone()))?;
+            y += height(lines);
         }
-        frame.draw_x(&mut scene);
-        let origin = x(self.origin);
-        scene.line(&[(origin, top), (origin, frame.bottom())], Stroke::new(Ink::Text, 0.6));
-        sheet.save(scene, frame.bottom() + X_ROOM, self.words).map(Some)
+        frame.draw_x(&area, &chart)?;
+        let origin = [(self.origin, 0.0), (self.origin, total)];
+        let axis = Stroke::new(Ink::Text, 0.6).shape();
+        chart.plotting_area().draw(&PathElement::new(origin, axis))?;
+        Ok(frame.bottom() + X_ROOM)
     }
 }
 
 /// Draws an interval with its ends.
-fn draw_whisker(scene: &mut Scene, (low, high): (f64, f64), y: f64) {
-    let stroke = Stroke::new(Ink::Text, 0.8);
-    scene.line(&[(low, y), (high, y)], stroke);
-    for end in [low, high] {
-        scene.line(&[(end, y - 2.2), (end, y + 2.2)], stroke);
+fn draw_whisker(chart: &Chart<'_>, (low, high): (f64, f64), y: f64) -> Result<(), Failure> {
+    let look = Stroke::new(Ink::Text, 0.8).shape();
+    let ends = [low, high].map(|end| [(end, y - 2.2), (end, y + 2.2)]);
+    for line in [[(low, y), (high, y)], ends[0], ends[1]] {
+        chart.plotting_area().draw(&PathElement::new(line, look))?;
     }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use resvg::usvg::{Options, Tree};
 
 use super::axes::{SMALL, TITLE};
 use super::outline::wrap;
-use super::scene::{Anchor, Ink, Scene};
+use super::scene::{Ink, Scene};
 use crate::Error;
 use crate::file::write_bytes;
 
@@ -91,7 +91,7 @@ impl Sheet<'_> {
         let mut y = MARGIN;
         for line in wrap(title, TITLE, self.points() - 2.0 * MARGIN) {
             y += TITLE * 1.2;
-            scene.text((MARGIN, y - 2.0), &line, TITLE, Anchor::Start, Ink::Text);
+            scene.text((MARGIN, y - 2.0), &line, TITLE, Ink::Text);
         }
         y + 5.0
     }
@@ -105,7 +105,7 @@ impl Sheet<'_> {
         let mut y = y + 2.0;
         for line in wrap(&footer, SMALL, self.points() - 2.0 * MARGIN) {
             y += SMALL * 1.25;
-            scene.text((MARGIN, y), &line, SMALL, Anchor::Start, Ink::Soft);
+            scene.text((MARGIN, y), &line, SMALL, Ink::Soft);
         }
         let size = (self.points(), y + MARGIN);
         let svg = scene.svg(size, &title, true);
@@ -161,7 +161,6 @@ fn pdf(svg: &str) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene::Stroke;
     use super::*;
 
     #[test]
@@ -171,7 +170,7 @@ mod tests {
             let sheet = Sheet { folder: folder.path(), width, revision: "abc".to_owned() };
             let mut scene = Scene::default();
             let y = sheet.title(&mut scene, "Is <this> a figure?");
-            scene.line(&[(10.0, y), (60.0, y + 40.0)], Stroke::new(Ink::Text, 1.0));
+            scene.path(&[(10.0, y), (60.0, y + 40.0)], Ink::Text.into(), 1.0, "");
             let words = Words {
                 name: "demo".to_owned(),
                 title: "Is <this> a figure?".to_owned(),

@@ -98,7 +98,7 @@ fn draw_one(
     let title = format!("What does a better score on {setting} cost in {}?", words_of(unit));
     let mut scene = Scene::default();
     let top = sheet.title(&mut scene, &title);
-    let bottom = panels.draw(&mut scene, sheet, top);
+    let bottom = panels.draw(&mut scene, sheet, top)?;
     let prompts: Vec<_> = rows.iter().map(|row| row.prompts).collect();
     let words = Words {
         name: format!("cost-and-quality-{unit}-{}", file_name(setting)),

@@ -1,11 +1,14 @@
 //! Declared contrasts with their intervals, the largest difference first.
 
-use std::path::Path;
+use plotters::element::{PathElement, Text};
+use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axes::{Axis, BODY, Frame, SMALL, Scale, X_ROOM};
+use super::axes::{Axis, BODY, Frame, SMALL, Scale, X_ROOM, text_style};
+use super::backend::{Failure, pixel};
 use super::canvas::{Figure, MARGIN, Sheet, Words};
+use super::marks::{Mark, Path};
 use super::outline::{width, wrap};
-use super::scene::{Anchor, Ink, Scene, Stroke};
+use super::scene::{Ink, Scene, Stroke};
 use super::score_rows::count_range;
 use super::style::{Dash, GREY, HUES, Marker, Style};
 use crate::Error;
@@ -40,7 +43,7 @@ impl Row {
     }
 }
 
-pub(super) fn draw(tables: &Path, sheet: &Sheet<'_>) -> Result<Option<Figure>, Error> {
+pub(super) fn draw(tables: &std::path::Path, sheet: &Sheet<'_>) -> Result<Option<Figure>, Error> {
     let Some(table) = ReadTable::read_if_there(tables, "contrasts")? else { return Ok(None) };
     let mut rows = read(&table)?;
     if rows.len() < 2 || rows.iter().all(|row| row.value == 0.0) {
@@ -58,7 +61,10 @@ pub(super) fn draw(tables: &Path, sheet: &Sheet<'_>) -> Result<Option<Figure>, E
             count_range(&table.numbers("seeds")?, "seed"),
         ),
     };
-    draw_rows(&rows, words, sheet).map(Some)
+    let mut scene = Scene::default();
+    let top = sheet.title(&mut scene, &words.title) + SMALL + 3.0;
+    let bottom = draw_rows(&rows, &mut scene, sheet, top)?;
+    sheet.save(scene, bottom, words).map(Some)
 }
 
 fn read(table: &ReadTable) -> Result<Vec<Row>, Error> {
@@ -77,7 +83,8 @@ fn read(table: &ReadTable) -> Result<Vec<Row>, Error> {
     Ok((0..names.len()).filter_map(row).collect())
 }
 
-fn draw_rows(rows: &[Row], words: Words, sheet: &Sheet<'_>) -> Result<Figure, Error> {
+/// Draws rows from `top` on, and returns where they end.
+fn draw_rows(rows: &[Row], scene: &mut Scene, sheet: &Sheet<'_>, top: f64) -> Result<f64, Failure> {
     let names: Vec<Vec<String>> =
         rows.iter().map(|row| wrap(&row.name, BODY, sheet.points() * 0.36)).collect();
     let longest = names.iter().flatten().map(|line| width(line, BODY)).fold(0.0, f64::max);
@@ -92,47 +99,48 @@ fn draw_rows(rows: &[Row], words: Words, sheet: &Sheet<'_>) -> Result<Figure, Er
     let high = rows.iter().map(|row| ends(row).1).fold(0.0, f64::max);
     let room = (high - low).max(1e-6) * 0.05;
 
-    let mut scene = Scene::default();
-    let top = sheet.title(&mut scene, &words.title) + SMALL + 3.0;
     let left = MARGIN + if is_narrow { longest.max(texts) } else { longest } + 8.0;
     let right = sheet.points() - MARGIN - if is_narrow { 4.0 } else { texts + 8.0 };
+    let total = names.iter().map(height).sum();
     let frame = Frame {
         left,
         top,
         width: right - left,
-        height: names.iter().map(height).sum(),
+        height: total,
         x: Axis::new("difference of scores", Scale::Linear, (low - room, high + room)),
-        y: Axis::new("", Scale::Linear, (0.0, 1.0)),
+        // Points below the top.
+        y: Axis::new("", Scale::Linear, (total, 0.0)),
     };
-    let (edge, anchor) =
-        if is_narrow { (left - 8.0, Anchor::End) } else { (sheet.points() - MARGIN, Anchor::End) };
-    scene.text((edge, top - 4.0), heading, SMALL, anchor, Ink::Soft);
-    let x = |value: f64| frame.at(value, 0.0).0;
-    scene.line(&[(x(0.0), top), (x(0.0), frame.bottom())], Stroke::new(Ink::Soft, 0.6));
-    let mut y = top;
+    let area = scene.area();
+    let chart = frame.chart(&area)?;
+    let values = chart.plotting_area();
+    let edge = if is_narrow { left - 8.0 } else { sheet.points() - MARGIN };
+    let style = text_style(SMALL, (HPos::Right, VPos::Bottom), Ink::Soft);
+    area.draw(&Text::new(heading, pixel((edge, top - 4.0)), style))?;
+    let none = [(0.0, 0.0), (0.0, total)];
+    values.draw(&PathElement::new(none, Stroke::new(Ink::Soft, 0.6).shape()))?;
+    let name = text_style(BODY, (HPos::Right, VPos::Bottom), Ink::Text);
+    let text = text_style(SMALL, (HPos::Right, VPos::Bottom), Ink::Text);
+    let mut y = 0.0;
     for (row, lines) in rows.iter().zip(&names) {
-        let height = height(lines);
-        let middle = y + height / 2.0;
+        let middle = y + height(lines) / 2.0;
         let (hue, marker) =
             if row.is_significant() { (HUES[0], Marker::Circle) } else { (GREY, Marker::Ring) };
         let style = Style { hue, marker, dash: Dash::Solid };
         let (low, high) = ends(row);
         if low < high {
-            scene.line(&[(x(low), middle), (x(high), middle)], Stroke::of(style));
+            let points = vec![(low, middle), (high, middle)];
+            values.draw(&Path { points, stroke: Stroke::of(style), shift: 0 })?;
         }
-        scene.marker((x(row.value), middle), style, 5.0);
+        values.draw(&Mark { at: (row.value, middle), style, size: 5.0, shift: 0 })?;
+        let base = |line: usize| top + y + 3.0 + LINE * (line as f64 + 0.8);
         for (i, line) in lines.iter().enumerate() {
-            let place = (left - 8.0, y + 3.0 + LINE * (i as f64 + 0.8));
-            scene.text(place, line, BODY, Anchor::End, Ink::Text);
+            area.draw(&Text::new(line.as_str(), pixel((left - 8.0, base(i))), name.clone()))?;
         }
-        let base = if is_narrow {
-            y + 3.0 + LINE * (lines.len() as f64 + 0.8)
-        } else {
-            middle + 0.35 * SMALL
-        };
-        scene.text((edge, base), &row.text(), SMALL, anchor, Ink::Text);
-        y += height;
+        let below = if is_narrow { base(lines.len()) } else { top + middle + 0.35 * SMALL };
+        area.draw(&Text::new(row.text(), pixel((edge, below)), text.clone()))?;
+        y += height(lines);
     }
-    frame.draw_x(&mut scene);
-    sheet.save(scene, frame.bottom() + X_ROOM, words)
+    frame.draw_x(&area, &chart)?;
+    Ok(frame.bottom() + X_ROOM)
 }

@@ -43,7 +43,7 @@ pub(super) fn draw(tables: &Path, sheet: &Sheet<'_>) -> Result<Option<Figure>, E
     let panels = Panels { x, range: Range::Band, is_shared: true, least: None, panels };
     let mut scene = Scene::default();
     let top = sheet.title(&mut scene, &title);
-    let bottom = panels.draw(&mut scene, sheet, top);
+    let bottom = panels.draw(&mut scene, sheet, top)?;
     let words = Words {
         name: "learning-curves".to_owned(),
         title,

@@ -1,9 +1,15 @@
 //! Lines over steps or sizes in panels, named at their ends where there is room.
 
-use super::axes::{Axis, BODY, Frame, SMALL, Scale, X_ROOM, spread};
+use plotters::element::{Circle, EmptyElement, PathElement, Polygon, Text};
+use plotters::style::Color as _;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axes::{Area, Axis, BODY, Chart, Frame, SMALL, Scale, X_ROOM, spread, text_style};
+use super::backend::{Failure, pixel, pixels, point};
 use super::canvas::{MARGIN, Sheet};
+use super::marks::{Mark, Path};
 use super::outline::{width, wrap};
-use super::scene::{Anchor, Ink, Scene, Stroke};
+use super::scene::{Ink, Scene, Stroke};
 use super::style::Style;
 
 /// A point of a line, with a range around it.
@@ -60,6 +66,8 @@ const LINE: f64 = 9.0;
 /// Length of a stroke in the legend.
 const STROKE: f64 = 20.0;
 const GAP: f64 = 12.0;
+/// Size of markers.
+const MARKER: f64 = 4.2;
 
 /// Returns the range of values that panels show: from 0 where they come near it.
 fn range_of<'l>(lines: impl Iterator<Item = &'l Line>, least: Option<(f64, f64)>) -> (f64, f64) {
@@ -92,7 +100,13 @@ impl Panels {
     }
 
     /// Draws the panels from `top` on, and returns where they end.
-    pub(super) fn draw(&self, scene: &mut Scene, sheet: &Sheet<'_>, top: f64) -> f64 {
+    pub(super) fn draw(
+        &self,
+        scene: &mut Scene,
+        sheet: &Sheet<'_>,
+        top: f64,
+    ) -> Result<f64, Failure> {
+        let area = scene.area();
         let inner = sheet.points() - 2.0 * MARGIN;
         let columns = ((inner / LEAST) as usize).clamp(1, self.panels.len().max(1));
         let across = inner / columns as f64;
@@ -107,7 +121,7 @@ impl Panels {
             && self.panels.len() <= 4;
         let mut top = top;
         if !is_direct && names.len() > 1 {
-            top = self.draw_legend(scene, sheet, top) + 4.0;
+            top = self.draw_legend(&area, sheet, top)? + 4.0;
         }
         let shared = self
             .is_shared
@@ -130,68 +144,76 @@ impl Panels {
             };
             if !panel.title.is_empty() {
                 let place = (left, row + LINE - 1.0);
-                scene.text(place, &panel.title, BODY, Anchor::Start, Ink::Text);
+                let style = text_style(BODY, (HPos::Left, VPos::Bottom), Ink::Text);
+                area.draw(&Text::new(panel.title.as_str(), pixel(place), style))?;
             }
-            frame.draw(scene);
-            self.draw_lines(scene, &frame, &panel.lines);
+            let chart = frame.chart(&area)?;
+            frame.draw(&area, &chart)?;
+            self.draw_lines(&chart, &panel.lines)?;
             if is_direct {
-                name_lines(scene, &frame, &panel.lines, widest);
+                name_lines(&area, &frame, &chart, &panel.lines, widest)?;
             }
         }
-        top + row_height * self.panels.len().div_ceil(columns) as f64
+        Ok(top + row_height * self.panels.len().div_ceil(columns) as f64)
     }
 
-    fn draw_lines(&self, scene: &mut Scene, frame: &Frame, lines: &[Line]) {
+    fn draw_lines(&self, chart: &Chart<'_>, lines: &[Line]) -> Result<(), Failure> {
+        let values = chart.plotting_area();
         if self.range == Range::Band {
             for line in lines.iter().filter(|line| line.points.len() > 1) {
-                let lower = line.points.iter().map(|point| frame.at(point.x, point.low));
-                let upper = line.points.iter().rev().map(|point| frame.at(point.x, point.high));
+                let lower = line.points.iter().map(|point| (point.x, point.low));
+                let upper = line.points.iter().rev().map(|point| (point.x, point.high));
                 let band: Vec<_> = lower.chain(upper).collect();
-                scene.polygon(&band, Ink::Hue(line.style.hue), 0.13);
+                values.draw(&Polygon::new(band, Ink::Hue(line.style.hue).rgba().mix(0.13)))?;
             }
         }
         let count = lines.len() as f64;
         for (i, line) in lines.iter().enumerate() {
             let shift = match self.range {
-                Range::Band | Range::Whiskers => 0.0,
-                Range::Beside => (i as f64 - (count - 1.0) / 2.0) * 2.2,
+                Range::Band | Range::Whiskers => 0,
+                Range::Beside => pixels((i as f64 - (count - 1.0) / 2.0) * 2.2),
             };
-            let at = |point: &Point, value: f64| {
-                let (x, y) = frame.at(point.x, value);
-                (x + shift, y)
-            };
-            let path: Vec<_> = line.points.iter().map(|point| at(point, point.mean)).collect();
             if self.range != Range::Band {
                 let stroke = Stroke::new(Ink::Hue(line.style.hue), 0.8);
                 for point in line.points.iter().filter(|point| point.low < point.high) {
-                    scene.line(&[at(point, point.low), at(point, point.high)], stroke);
+                    let points = vec![(point.x, point.low), (point.x, point.high)];
+                    values.draw(&Path { points, stroke, shift })?;
                 }
             }
-            scene.line(&path, Stroke::of(line.style));
-            for place in marked(&path) {
-                scene.marker(place, line.style, 4.2);
+            let points: Vec<_> = line.points.iter().map(|point| (point.x, point.mean)).collect();
+            let marked = marked(&points);
+            values.draw(&Path { points, stroke: Stroke::of(line.style), shift })?;
+            for at in marked {
+                values.draw(&Mark { at, style: line.style, size: MARKER, shift })?;
             }
             for point in line.points.iter().filter(|point| line.chosen.contains(&point.x)) {
-                scene.ring(at(point, point.mean), 4.6, Stroke::new(Ink::Text, 0.9));
+                let look = Stroke::new(Ink::Text, 0.9).shape();
+                let place = EmptyElement::at((point.x, point.mean));
+                values.draw(&(place + Circle::new((shift, 0), pixels(4.6), look)))?;
             }
         }
+        Ok(())
     }
 
     /// Draws a legend of all lines, and returns where it ends.
-    fn draw_legend(&self, scene: &mut Scene, sheet: &Sheet<'_>, top: f64) -> f64 {
+    fn draw_legend(&self, area: &Area<'_>, sheet: &Sheet<'_>, top: f64) -> Result<f64, Failure> {
         let (mut x, mut y) = (MARGIN, top + LINE);
+        let text = text_style(SMALL, (HPos::Left, VPos::Bottom), Ink::Text);
         for line in self.all_lines() {
             let length = STROKE + 4.0 + width(&line.name, SMALL) + GAP;
             if x > MARGIN && x + length > sheet.points() {
                 (x, y) = (MARGIN, y + LINE + 1.0);
             }
             let middle = y - 0.35 * SMALL;
-            scene.line(&[(x, middle), (x + STROKE, middle)], Stroke::of(line.style));
-            scene.marker((x + STROKE / 2.0, middle), line.style, 4.2);
-            scene.text((x + STROKE + 4.0, y), &line.name, SMALL, Anchor::Start, Ink::Text);
+            let points = vec![pixel((x, middle)), pixel((x + STROKE, middle))];
+            area.draw(&Path { points, stroke: Stroke::of(line.style), shift: 0 })?;
+            let at = pixel((x + STROKE / 2.0, middle));
+            area.draw(&Mark { at, style: line.style, size: MARKER, shift: 0 })?;
+            let place = pixel((x + STROKE + 4.0, y));
+            area.draw(&Text::new(line.name.as_str(), place, text.clone()))?;
             x += length;
         }
-        y
+        Ok(y)
     }
 }
 
@@ -202,24 +224,34 @@ fn marked(path: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// Writes the name of each line beside its end, with a thin line to it where it had to move.
-fn name_lines(scene: &mut Scene, frame: &Frame, lines: &[Line], room: f64) {
-    let lines: Vec<&Line> = lines.iter().filter(|line| !line.points.is_empty()).collect();
-    let end = |line: &Line| line.points.last().map_or(0.0, |point| frame.at(point.x, point.mean).1);
-    let wanted: Vec<f64> = lines.iter().map(|line| end(line)).collect();
+fn name_lines(
+    area: &Area<'_>,
+    frame: &Frame,
+    chart: &Chart<'_>,
+    lines: &[Line],
+    room: f64,
+) -> Result<(), Failure> {
+    let end = |line: &Line| {
+        let last = line.points.last()?;
+        Some(point(chart.backend_coord(&(last.x, last.mean))))
+    };
+    let ends: Vec<_> = lines.iter().filter_map(|line| Some((line, end(line)?))).collect();
+    let wanted: Vec<f64> = ends.iter().map(|(_, (_, y))| *y).collect();
     let names: Vec<Vec<String>> =
-        lines.iter().map(|line| wrap(&line.name, SMALL, room + 0.1)).collect();
+        ends.iter().map(|(line, _)| wrap(&line.name, SMALL, room + 0.1)).collect();
     let tall = names.iter().map(Vec::len).max().unwrap_or(1) as f64 * (LINE - 0.5);
     let bounds = (frame.top + tall / 2.0, frame.bottom() - tall / 2.0);
     let placed = spread(&wanted, tall, bounds);
-    for (i, line) in lines.iter().enumerate() {
-        let last = line.points.last().map_or(frame.right(), |point| frame.at(point.x, 0.0).0);
-        let from = (last + 3.0, wanted[i]);
-        let to = (frame.right() + 9.0, placed[i]);
-        scene.line(&[from, to], Stroke::new(Ink::Hue(line.style.hue), 0.5));
+    let text = text_style(SMALL, (HPos::Left, VPos::Center), Ink::Text);
+    for (i, (line, (x, y))) in ends.iter().enumerate() {
+        let leader = [(x + 3.0, *y), (frame.right() + 9.0, placed[i])].map(pixel);
+        let look = Stroke::new(Ink::Hue(line.style.hue), 0.5).shape();
+        area.draw(&PathElement::new(leader, look))?;
         let first = placed[i] - (LINE - 0.5) * (names[i].len() as f64 - 1.0) / 2.0;
         for (number, name) in names[i].iter().enumerate() {
-            let y = first + (LINE - 0.5) * number as f64 + 0.35 * SMALL;
-            scene.text((frame.right() + 11.0, y), name, SMALL, Anchor::Start, Ink::Text);
+            let place = pixel((frame.right() + 11.0, first + (LINE - 0.5) * number as f64));
+            area.draw(&Text::new(name.as_str(), place, text.clone()))?;
         }
     }
+    Ok(())
 }

@@ -2,10 +2,12 @@
 //!
 //! Each file here draws one figure or a few of a kind. Sizes are in points at the printed width:
 //! no text is smaller than 7 points, and all of it is outlined, so that a figure looks the same everywhere.
+//! plotters maps values and draws; [`backend`] writes its shapes into the SVG of a [`scene::Scene`].
 //! [`style`] gives every aggregator and reward its colour, marker and line style. A figure without
 //! anything to compare is not drawn.
 
 mod axes;
+mod backend;
 mod bars;
 mod before_and_after;
 mod canvas;
@@ -14,6 +16,7 @@ mod disagreement;
 mod forest;
 mod learning_curves;
 mod lines;
+mod marks;
 mod outline;
 mod reward_auc;
 mod scene;

@@ -2,8 +2,13 @@
 
 use std::fmt::Write as _;
 
+use plotters::style::{RGBAColor, ShapeStyle};
+use plotters_backend::BackendColor;
+use plotters_backend::text_anchor::HPos;
+
+use super::backend::pixels;
 use super::outline::{Glyphs, lay_out, units_per_em};
-use super::style::{GREY, HUES, Hue, Marker, Style};
+use super::style::{GREY, HUES, Hue, Style};
 
 /// The colour of text and axes on white and on dark pages.
 const INK: Hue = Hue { light: "#1b1b1b", dark: "#e8e8e6" };
@@ -20,29 +25,38 @@ pub(super) enum Ink {
     Hue(Hue),
 }
 
-impl Ink {
-    fn color(self) -> &'static str {
-        match self {
-            Self::Text | Self::Soft | Self::Faint => "currentColor",
-            Self::Hue(hue) => hue.light,
-        }
-    }
-
-    fn opacity(self) -> f64 {
-        match self {
-            Self::Text | Self::Hue(_) => 1.0,
-            Self::Soft => 0.7,
-            Self::Faint => 0.16,
-        }
+impl From<Ink> for BackendColor {
+    fn from(ink: Ink) -> Self {
+        let (hue, alpha) = match ink {
+            Ink::Text => (INK, 1.0),
+            Ink::Soft => (INK, 0.7),
+            Ink::Faint => (INK, 0.16),
+            Ink::Hue(hue) => (hue, 1.0),
+        };
+        Self { alpha, rgb: hue.rgb() }
     }
 }
 
-/// The end of a text that its position is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Anchor {
-    Start,
-    Middle,
-    End,
+impl Ink {
+    /// Returns the colour as plotters knows it.
+    pub(super) fn rgba(self) -> RGBAColor {
+        let BackendColor { alpha, rgb: (red, green, blue) } = self.into();
+        RGBAColor(red, green, blue, alpha)
+    }
+}
+
+/// Returns a colour as SVG names it: that of text follows the page.
+fn name(color: BackendColor) -> String {
+    if color.rgb == INK.rgb() {
+        return "currentColor".to_owned();
+    }
+    let (red, green, blue) = color.rgb;
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+/// Returns the attribute of an opacity; none of what is opaque.
+fn opacity(attribute: &str, alpha: f64) -> String {
+    if alpha < 1.0 { format!(" {attribute}=\"{}\"", number(alpha)) } else { String::new() }
 }
 
 /// A line's look.
@@ -56,6 +70,12 @@ pub(super) struct Stroke {
 impl Stroke {
     pub(super) fn new(ink: Ink, width: f64) -> Self {
         Self { ink, width, dash: "" }
+    }
+
+    /// Returns the look of a solid line as plotters knows it.
+    pub(super) fn shape(self) -> ShapeStyle {
+        let stroke_width = pixels(self.width).unsigned_abs();
+        ShapeStyle { color: self.ink.rgba(), filled: false, stroke_width }
     }
 
     /// Returns the line of a method.
@@ -85,115 +105,71 @@ fn points(path: &[(f64, f64)]) -> String {
 }
 
 impl Scene {
-    pub(super) fn line(&mut self, path: &[(f64, f64)], stroke: Stroke) {
-        let Stroke { ink, width, dash } = stroke;
-        let _ = write!(
+    /// Draws a line through points, with SVG's dash pattern if there is one.
+    pub(super) fn path(
+        &mut self,
+        path: &[(f64, f64)],
+        color: BackendColor,
+        width: f64,
+        dash: &str,
+    ) {
+        let opacity = opacity("stroke-opacity", color.alpha);
+        let dash =
+            if dash.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{dash}\"") };
+        let (color, width, points) = (name(color), number(width), points(path));
+        let _ = writeln!(
             self.body,
-            "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"{}\"",
-            ink.color(),
-            number(width)
+            "<polyline fill=\"none\" stroke=\"{color}\" stroke-width=\"{width}\"{opacity}{dash} points=\"{points}\"/>"
         );
-        if ink.opacity() < 1.0 {
-            let _ = write!(self.body, " stroke-opacity=\"{}\"", number(ink.opacity()));
-        }
-        if !dash.is_empty() {
-            let _ = write!(self.body, " stroke-dasharray=\"{dash}\"");
-        }
-        let _ = writeln!(self.body, " points=\"{}\"/>", points(path));
     }
 
-    pub(super) fn polygon(&mut self, path: &[(f64, f64)], ink: Ink, opacity: f64) {
-        let opacity = match opacity * ink.opacity() {
-            1.0 => String::new(),
-            opacity => format!(" fill-opacity=\"{}\"", number(opacity)),
-        };
-        let (color, points) = (ink.color(), points(path));
+    /// Fills the inside of a path.
+    pub(super) fn polygon(&mut self, path: &[(f64, f64)], color: BackendColor) {
+        let opacity = opacity("fill-opacity", color.alpha);
+        let (color, points) = (name(color), points(path));
         let _ = writeln!(self.body, "<polygon fill=\"{color}\"{opacity} points=\"{points}\"/>");
     }
 
-    pub(super) fn rectangle(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), ink: Ink) {
-        let (left, right) = (x.min(x + width), x.max(x + width));
-        self.polygon(&[(left, y), (right, y), (right, y + height), (left, y + height)], ink, 1.0);
+    /// Draws a disc, or a circle of a line of some width.
+    pub(super) fn circle(
+        &mut self,
+        (x, y): (f64, f64),
+        radius: f64,
+        color: BackendColor,
+        line: Option<f64>,
+    ) {
+        let (x, y, radius, color) = (number(x), number(y), number(radius), name(color));
+        let look = match line {
+            None => format!("fill=\"{color}\""),
+            Some(width) => {
+                format!("fill=\"none\" stroke=\"{color}\" stroke-width=\"{}\"", number(width))
+            }
+        };
+        let class = if line.is_some() { "class=\"ring\" " } else { "" };
+        let _ = writeln!(self.body, "<circle {class}cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" {look}/>");
     }
 
-    /// Draws a circle without a fill.
-    pub(super) fn ring(&mut self, (x, y): (f64, f64), radius: f64, stroke: Stroke) {
-        let _ = writeln!(
-            self.body,
-            "<circle class=\"ring\" cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\"/>",
-            number(x),
-            number(y),
-            number(radius),
-            stroke.ink.color(),
-            number(stroke.width)
-        );
+    /// Writes one line of text from a place on its base line.
+    pub(super) fn text(&mut self, at: (f64, f64), text: &str, size: f64, ink: Ink) {
+        self.place(at, text, size, HPos::Left, ink.into(), false);
     }
 
-    /// Draws a marker of about `size` points across.
-    pub(super) fn marker(&mut self, (x, y): (f64, f64), style: Style, size: f64) {
-        let r = size / 2.0;
-        let ink = Ink::Hue(style.hue);
-        let stroke = Stroke::new(ink, 1.2);
-        match style.marker {
-            Marker::Circle => {
-                let (x, y, r) = (number(x), number(y), number(r));
-                let fill = ink.color();
-                let _ = writeln!(
-                    self.body,
-                    "<circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\" fill=\"{fill}\"/>"
-                );
-            }
-            Marker::Ring => self.ring((x, y), r * 0.85, stroke),
-            Marker::Square => {
-                let r = r * 0.9;
-                self.rectangle((x - r, y - r), (2.0 * r, 2.0 * r), ink);
-            }
-            Marker::Diamond => {
-                let r = r * 1.2;
-                self.polygon(&[(x, y - r), (x + r, y), (x, y + r), (x - r, y)], ink, 1.0);
-            }
-            Marker::TriangleUp | Marker::TriangleDown => {
-                let up = if style.marker == Marker::TriangleUp { -1.0 } else { 1.0 };
-                let (tip, base) = (y + up * 1.15 * r, y - up * 0.85 * r);
-                self.polygon(&[(x, tip), (x + 1.1 * r, base), (x - 1.1 * r, base)], ink, 1.0);
-            }
-            Marker::Cross => {
-                let r = r * 0.85;
-                self.line(&[(x - r, y - r), (x + r, y + r)], stroke);
-                self.line(&[(x - r, y + r), (x + r, y - r)], stroke);
-            }
-            Marker::Plus => {
-                self.line(&[(x - r, y), (x + r, y)], stroke);
-                self.line(&[(x, y - r), (x, y + r)], stroke);
-            }
-        }
-    }
-
-    /// Writes one line of text with its base line at `y`.
-    pub(super) fn text(&mut self, at: (f64, f64), text: &str, size: f64, anchor: Anchor, ink: Ink) {
-        self.place(at, text, size, anchor, ink, false);
-    }
-
-    /// Writes text that is read from below.
-    pub(super) fn upward(&mut self, at: (f64, f64), text: &str, size: f64, anchor: Anchor) {
-        self.place(at, text, size, anchor, Ink::Text, true);
-    }
-
-    fn place(
+    /// Writes one line of text on its base line, which is read from below if it is upward.
+    pub(super) fn place(
         &mut self,
         (x, y): (f64, f64),
         text: &str,
         size: f64,
-        anchor: Anchor,
-        ink: Ink,
+        anchor: HPos,
+        color: BackendColor,
         is_upward: bool,
     ) {
         let (placed, length) = lay_out(text);
         let scale = size / units_per_em();
         let shift = match anchor {
-            Anchor::Start => 0.0,
-            Anchor::Middle => -length * scale / 2.0,
-            Anchor::End => -length * scale,
+            HPos::Left => 0.0,
+            HPos::Center => -length * scale / 2.0,
+            HPos::Right => -length * scale,
         };
         let s = format!("{scale:.5}");
         let matrix = if is_upward {
@@ -203,17 +179,14 @@ impl Scene {
         };
         // The font is light: a thin stroke makes it as dark as a regular one.
         let weight = units_per_em() * 0.026;
-        let color = ink.color();
+        let opacity = opacity("opacity", color.alpha);
+        let color = name(color);
         let _ = write!(
             self.body,
             "<g data-text=\"{}\" fill=\"{color}\" stroke=\"{color}\" stroke-width=\"{weight:.0}\" \
-             transform=\"matrix({matrix})\"",
+             transform=\"matrix({matrix})\"{opacity}>",
             escape(text)
         );
-        if ink.opacity() < 1.0 {
-            let _ = write!(self.body, " opacity=\"{}\"", number(ink.opacity()));
-        }
-        self.body.push('>');
         for (c, at) in placed {
             if let Some(id) = self.glyphs.id(c) {
                 let _ = write!(self.body, "<use href=\"#{id}\" x=\"{at:.0}\"/>");

@@ -33,7 +33,7 @@ pub(super) fn draw(
     let title = format!("Does a larger group help on {setting}?");
     let mut scene = Scene::default();
     let top = sheet.title(&mut scene, &title);
-    let bottom = panels.draw(&mut scene, sheet, top);
+    let bottom = panels.draw(&mut scene, sheet, top)?;
     let caption = "Scores of pseudo-references by the number of rollouts in a group. Grey: an upper \
                    bound that sees labels.";
     let name = format!("score-by-group-size-{}", file_name(setting));

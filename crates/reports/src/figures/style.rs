@@ -12,6 +12,15 @@ pub(super) struct Hue {
     pub(super) dark: &'static str,
 }
 
+impl Hue {
+    /// Returns red, green and blue on a white page.
+    pub(super) fn rgb(self) -> (u8, u8, u8) {
+        let value = u32::from_str_radix(&self.light[1..], 16).expect("a colour is hexadecimal");
+        let [_, red, green, blue] = value.to_be_bytes();
+        (red, green, blue)
+    }
+}
+
 const fn hue(light: &'static str, dark: &'static str) -> Hue {
     Hue { light, dark }
 }

@@ -65,7 +65,7 @@ pub(super) fn draw(tables: &Path, sheet: &Sheet<'_>) -> Result<Vec<Figure>, Erro
         let panels = Panels { x: x.clone(), range: Range::Band, is_shared, least, panels };
         let mut scene = Scene::default();
         let top = sheet.title(&mut scene, title);
-        let bottom = panels.draw(&mut scene, sheet, top);
+        let bottom = panels.draw(&mut scene, sheet, top)?;
         let (name, title) = (name.to_owned(), title.to_owned());
         let words = Words { name, title, caption: caption.to_owned(), footer: footer.clone() };
         sheet.save(scene, bottom, words).map(Some)
