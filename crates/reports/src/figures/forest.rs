@@ -1,12 +1,14 @@
 //! Declared contrasts with their intervals, the largest difference first.
 
+use std::path::Path;
+
 use plotters::element::{PathElement, Text};
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{Axis, BODY, Frame, SMALL, Scale, X_ROOM, text_style};
 use super::backend::{Failure, pixel};
 use super::canvas::{Figure, MARGIN, Sheet, Words};
-use super::marks::{Mark, Path};
+use super::marks::{Mark, Polyline};
 use super::outline::{width, wrap};
 use super::scene::{Ink, Scene, Stroke};
 use super::score_rows::count_range;
@@ -43,7 +45,7 @@ impl Row {
     }
 }
 
-pub(super) fn draw(tables: &std::path::Path, sheet: &Sheet<'_>) -> Result<Option<Figure>, Error> {
+pub(super) fn draw(tables: &Path, sheet: &Sheet<'_>) -> Result<Option<Figure>, Error> {
     let Some(table) = ReadTable::read_if_there(tables, "contrasts")? else { return Ok(None) };
     let mut rows = read(&table)?;
     if rows.len() < 2 || rows.iter().all(|row| row.value == 0.0) {
@@ -130,7 +132,7 @@ fn draw_rows(rows: &[Row], scene: &mut Scene, sheet: &Sheet<'_>, top: f64) -> Re
         let (low, high) = ends(row);
         if low < high {
             let points = vec![(low, middle), (high, middle)];
-            values.draw(&Path { points, stroke: Stroke::of(style), shift: 0 })?;
+            values.draw(&Polyline { points, stroke: Stroke::of(style), shift: 0 })?;
         }
         values.draw(&Mark { at: (row.value, middle), style, size: 5.0, shift: 0 })?;
         let base = |line: usize| top + y + 3.0 + LINE * (line as f64 + 0.8);

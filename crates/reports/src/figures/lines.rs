@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::axes::{Area, Axis, BODY, Chart, Frame, SMALL, Scale, X_ROOM, spread, text_style};
 use super::backend::{Failure, pixel, pixels, point};
 use super::canvas::{MARGIN, Sheet};
-use super::marks::{Mark, Path};
+use super::marks::{Mark, Polyline};
 use super::outline::{width, wrap};
 use super::scene::{Ink, Scene, Stroke};
 use super::style::Style;
@@ -177,12 +177,12 @@ impl Panels {
                 let stroke = Stroke::new(Ink::Hue(line.style.hue), 0.8);
                 for point in line.points.iter().filter(|point| point.low < point.high) {
                     let points = vec![(point.x, point.low), (point.x, point.high)];
-                    values.draw(&Path { points, stroke, shift })?;
+                    values.draw(&Polyline { points, stroke, shift })?;
                 }
             }
             let points: Vec<_> = line.points.iter().map(|point| (point.x, point.mean)).collect();
             let marked = marked(&points);
-            values.draw(&Path { points, stroke: Stroke::of(line.style), shift })?;
+            values.draw(&Polyline { points, stroke: Stroke::of(line.style), shift })?;
             for at in marked {
                 values.draw(&Mark { at, style: line.style, size: MARKER, shift })?;
             }
@@ -206,7 +206,7 @@ impl Panels {
             }
             let middle = y - 0.35 * SMALL;
             let points = vec![pixel((x, middle)), pixel((x + STROKE, middle))];
-            area.draw(&Path { points, stroke: Stroke::of(line.style), shift: 0 })?;
+            area.draw(&Polyline { points, stroke: Stroke::of(line.style), shift: 0 })?;
             let at = pixel((x + STROKE / 2.0, middle));
             area.draw(&Mark { at, style: line.style, size: MARKER, shift: 0 })?;
             let place = pixel((x + STROKE + 4.0, y));

@@ -10,13 +10,13 @@ use super::scene::{Ink, Scene, Stroke};
 use super::style::{Marker, Style};
 
 /// A line through points, moved to the right by pixels.
-pub(super) struct Path<C> {
+pub(super) struct Polyline<C> {
     pub(super) points: Vec<C>,
     pub(super) stroke: Stroke,
     pub(super) shift: i32,
 }
 
-impl<'a, C: 'a> PointCollection<'a, C> for &'a Path<C> {
+impl<'a, C: 'a> PointCollection<'a, C> for &'a Polyline<C> {
     type Point = &'a C;
     type IntoIter = &'a [C];
 
@@ -25,7 +25,7 @@ impl<'a, C: 'a> PointCollection<'a, C> for &'a Path<C> {
     }
 }
 
-impl<'s, C> Drawable<&'s mut Scene> for Path<C> {
+impl<'s, C> Drawable<&'s mut Scene> for Polyline<C> {
     fn draw<I: Iterator<Item = BackendCoord>>(
         &self,
         places: I,
@@ -99,6 +99,31 @@ fn draw_marker(scene: &mut Scene, (x, y): (f64, f64), style: Style, r: f64) {
         Marker::Plus => {
             scene.path(&[(x - r, y), (x + r, y)], color, LINE, "");
             scene.path(&[(x, y - r), (x, y + r)], color, LINE, "");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backend::pixels;
+    use super::super::style::styles;
+    use super::*;
+
+    #[test]
+    fn lines_and_markers_are_moved_and_keep_their_look() {
+        let style = styles([("majority", false)])[0];
+        let mut scene = Scene::default();
+        let area = scene.area();
+        let points = vec![(0, 0), (1000, 500)];
+        area.draw(&Polyline { points, stroke: Stroke::of(style), shift: pixels(2.2) }).unwrap();
+        area.draw(&Mark { at: (1000, 500), style, size: 4.0, shift: pixels(2.2) }).unwrap();
+        drop(area);
+        let svg = scene.svg((20.0, 20.0), "demo", true);
+        for part in [
+            "stroke=\"#d55e00\" stroke-width=\"1.2\" stroke-dasharray=\"4 2\" points=\"2.2,0 12.2,5\"",
+            "<polygon fill=\"#d55e00\" points=\"10.4,3.2 14,3.2 14,6.8 10.4,6.8\"/>",
+        ] {
+            assert!(svg.contains(part), "{part} in {svg}");
         }
     }
 }
