@@ -1,6 +1,6 @@
 //! Training with rollouts from servers: a small vLLM in this process, with its faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -308,7 +308,9 @@ fn a_server_that_dies_is_left_out_and_one_that_restarts_gets_its_weights_again()
     assert!(finished.stderr.contains("rollout servers without an answer"), "{}", finished.stderr);
     let steps = servers(&folder);
     assert!(steps.iter().all(|step| num_rollouts(step) == 8), "{steps:?}");
-    assert_eq!(restarting.loaded.lock().unwrap().len(), 4, "the first weights twice");
+    let loaded = restarting.loaded.lock().unwrap().clone();
+    let distinct: BTreeSet<_> = loaded.iter().collect();
+    assert!(distinct.len() == 3 && loaded.len() > 3, "the first weights again: {loaded:?}");
 }
 
 #[test]
