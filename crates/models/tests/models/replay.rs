@@ -41,5 +41,12 @@ fn tokens_that_are_no_rollout_are_refused() {
         refused(&[5, 6, 7], &[-1.0, f32::NAN, -1.0]),
     ];
     let messages = messages.map(|message| message.lines().next().unwrap().to_owned()).join("\n");
-    insta::assert_snapshot!(messages, @"");
+    insta::assert_snapshot!(messages, @r"
+    read a rollout of another engine: 2 tokens without an end token, expected one or 3 tokens
+    read a rollout of another engine: 3 tokens, with end token 316 at position 1
+    read a rollout of another engine: 4 tokens without an end token, expected one or 3 tokens
+    read a rollout of another engine: 3 tokens and 2 log-probabilities
+    read token 99999: found an id outside of the vocabulary, expected an id below 320
+    sample token 6: found log-probability NaN, expected a finite number
+    ");
 }
