@@ -233,9 +233,16 @@ impl Stage {
         if keys.is_empty() {
             return Ok(found.loaded);
         }
-        // The files that change come first: a compaction that is made in between moves their
-        // records into a segment, where they are found a second time.
-        self.scan_files(|_| false, &mut |_, line| found.add(line))?;
+        // The files that change are read first: a compaction that is made in between moves their
+        // records into a segment, where they are found a second time. Segments count first all the
+        // same, as in `load`, should a key have two values.
+        let mut changing = Vec::new();
+        self.scan_files(|_| false, &mut |_, line| {
+            if line.as_ref().is_none_or(|line| keys.contains(&line.key)) {
+                changing.push(line);
+            }
+            Ok(())
+        })?;
         let mut frames = BTreeSet::new();
         let mut entries = Vec::new();
         for index in self.indexes()? {
@@ -247,6 +254,7 @@ impl Stage {
         for (segment, offset) in frames {
             read_frame(&self.segment_path(segment), offset, &mut |_, line| found.add(line))?;
         }
+        changing.into_iter().try_for_each(|line| found.add(line))?;
         let Found { mut loaded, .. } = found;
         loaded.unreadable.retain(|key| !loaded.records.contains_key(key));
         Ok(loaded)

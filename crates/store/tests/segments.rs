@@ -143,6 +143,19 @@ fn a_compaction_that_stopped_before_it_dropped_its_parts_loses_and_doubles_nothi
 }
 
 #[test]
+fn a_key_with_two_values_has_the_first_one_however_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(&folder);
+    append(&stage, 0..9_000);
+    let mut writer = stage.writer();
+    writer.append(&name(7), &"another value").unwrap();
+    drop(writer);
+    let loaded = stage.load::<String>().unwrap().records.remove(&name(7));
+    let found = stage.find::<String>(&names([7])).unwrap().records.remove(&name(7));
+    assert_eq!((loaded, found), (Some(text(7)), Some(text(7))));
+}
+
+#[test]
 fn readers_miss_nothing_while_another_process_compacts() {
     let folder = tempfile::tempdir().unwrap();
     let stage = stage(&folder);
