@@ -30,6 +30,8 @@ struct Faults {
     closes_from: Option<usize>,
     /// Adapters are forgotten at this call for a rollout.
     restarts_at: Option<usize>,
+    /// Seeds are moved by this number: the server repeats no rollout of another one.
+    seed_shift: u64,
 }
 
 /// The weights that a server has, and what it was asked.
@@ -133,7 +135,8 @@ impl FakeVllm {
         let num_prompt_tokens = tokens.len();
         let temperature = body["temperature"].as_f64().expect("a number");
         let sampling = Sampling { temperature, ..Sampling::default() };
-        let mut stream = Seed::root(body["seed"].as_u64().expect("a seed")).rng();
+        let mut stream =
+            Seed::root(body["seed"].as_u64().expect("a seed") + self.faults.seed_shift).rng();
         let (mut logprobs, mut finish) = (Vec::new(), "length");
         for _ in 0..body["max_tokens"].as_u64().expect("a number") {
             let logits = sequence_logits(replicas[0].decoder(), &tokens);
@@ -248,6 +251,17 @@ fn adapters_travel_to_the_servers_and_log_probabilities_agree() {
         assert!(measures["sampler-effective-size"].as_f64() > Some(0.999), "{step}");
         assert!(measures["gradient-norm"].as_f64() > Some(0.0), "{step}");
     }
+    for cost in of_kind(&folder, "runs", "train-costs") {
+        let tokens = |key: &str| cost["usage"][key].as_u64().expect("a count");
+        let generated: u64 = cost["servers"]
+            .as_object()
+            .into_iter()
+            .flat_map(|servers| servers.values())
+            .map(|server| server["num-tokens"].as_u64().expect("a count"))
+            .sum();
+        assert_eq!(tokens("num_generated_tokens"), generated, "{cost}");
+        assert!(tokens("num_prompt_tokens") >= 8 * 60, "every call reads its prompt: {cost}");
+    }
     for (index, step) in servers(&folder).iter().enumerate() {
         assert_eq!((step.len(), num_rollouts(step)), (2, 8), "each prompt went to one server");
         for server in step {
@@ -343,6 +357,28 @@ fn without_servers_no_step_is_made_and_the_next_run_resumes() {
     assert_eq!(loaded.len(), 1);
     assert!(loaded[0].ends_with("-v000003"), "no name is used twice: {loaded:?}");
     assert!(!stale.exists(), "weights of a killed process are removed");
+}
+
+#[test]
+fn repeated_steps_take_the_recorded_rollouts() {
+    let first = FakeVllm::new(Faults::default());
+    let server = first.start();
+    let folder = Folder::new();
+    write_manifest(&folder, &[&server]);
+    run(&folder, &["sampling.temperature=0.7"]).expect_done();
+    let steps = of_kind(&folder, "runs", "train-steps");
+
+    // Without its checkpoints a longer run begins again, and this server samples other rollouts.
+    std::fs::remove_dir_all(folder.path("runs/training")).unwrap();
+    let other = FakeVllm::new(Faults { seed_shift: 1, ..Faults::default() });
+    let server = other.start();
+    write_manifest(&folder, &[&server]);
+    let again = run(&folder, &["sampling.temperature=0.7", "train.steps=4"]).expect_done();
+    assert!(!again.stderr.contains("does not reproduce"), "{}", again.stderr);
+    assert!(again.stderr.contains("step 1/4"), "{}", again.stderr);
+    let num_asked = other.num_rollouts.load(Ordering::SeqCst);
+    assert_eq!(num_asked, 10, "two probes and the eight rollouts of the last step");
+    assert_eq!(of_kind(&folder, "runs", "train-steps")[..3], steps);
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl fmt::Display for ServerKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct RolloutServersConfig {
-    /// The program: `vllm` or `sglang`. Required; no default.
+    /// The program: `vllm`, or `sglang`, which was never run with this client. Required; no default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerKind>,
     /// Addresses of the servers, without a path: `http://node1:8000`. Prompts are spread over them.

@@ -101,7 +101,7 @@ impl Server {
         if matches!(refusal.status, Some(401 | 403)) {
             return "check the key in the variable that `rollouts.key-env` names".to_owned();
         }
-        if refusal.says(&["rank"]) {
+        if refusal.says(&["lora rank", "lora_rank"]) {
             return "lower `train.lora.rank`, or start the server with a larger `--max-lora-rank`"
                 .to_owned();
         }

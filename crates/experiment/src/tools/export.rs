@@ -12,7 +12,7 @@ use crate::run::session::Session;
 use crate::run::summary::RunOptions;
 use crate::training::run::{TrainRun, fresh};
 
-/// ExportedPolicy policy.
+/// A policy that was written as files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedPolicy {
     /// The cell, for people.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use preceptor_benchmarks::Task;
-use preceptor_core::record::TokenTraceRecord;
+use preceptor_core::record::{TokenTraceRecord, TrainGroupRecord};
 use preceptor_core::{Aggregate, AggregateOutcome, Group, GroupReward, PseudoReference, Rollout};
-use preceptor_models::{LocalModel, RolloutTrace};
+use preceptor_models::{LocalModel, RolloutTrace, TracedRollout};
 use preceptor_trainer::{Group as TrainedGroup, GroupAdvantages, Learner, SampledData, Sequence};
 
 use crate::Error;
@@ -82,6 +82,18 @@ pub(super) fn token_traces(traces: Vec<RolloutTrace>) -> Vec<TokenTraceRecord> {
     let record =
         |RolloutTrace { logprobs, kept_mass, .. }| TokenTraceRecord { logprobs, kept_mass };
     traces.into_iter().map(record).collect()
+}
+
+/// Returns the rollouts of a recorded group with their traces. Sets of kept ids are not recorded.
+pub(super) fn traced_rollouts(record: TrainGroupRecord) -> Vec<TracedRollout> {
+    let mut traces = record.token_traces.into_iter();
+    let trace = |TokenTraceRecord { logprobs, kept_mass }| RolloutTrace {
+        logprobs,
+        kept_mass,
+        kept: Vec::new(),
+    };
+    let traced = |rollout| (rollout, traces.next().map(trace).unwrap_or_default());
+    record.rollouts.into_iter().map(traced).collect()
 }
 
 /// Returns the ids that the sampler kept, if tokens are scored over them.

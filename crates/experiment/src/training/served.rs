@@ -190,8 +190,9 @@ impl ServedSampler {
         }
         let mut found = Vec::new();
         let heard = self.servers.generate(weights, &jobs, |job, server, rollout| {
+            // Each call reads its prompt again.
             observer.on_tokens(Usage {
-                num_prompt_tokens: 0,
+                num_prompt_tokens: jobs[job].request.prompt.len() as u64,
                 num_generated_tokens: rollout.token_ids.len() as u64,
             });
             found.push((job, server, rollout));

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::time::Instant;
 
 use preceptor_benchmarks::{Task, grade};
-use preceptor_core::record::{TrainCostRecord, TrainGroupRecord};
+use preceptor_core::record::{TrainCostRecord, TrainGroupRecord, step_group_key};
 use preceptor_core::{
     Aggregate, AggregateOutcome, Continuation, GenerationObserver, GenerationRequest, Group,
     GroupReward, PromptId, PseudoReference, Rollout, RolloutSeed, ScoreRequest, StepMeasure,
@@ -25,7 +25,8 @@ use crate::run::estimation::Estimation;
 use crate::run::seeds::prompt_seed;
 use crate::run::session::Session;
 use crate::training::estimated::{
-    EstimatedGroup, is_transient, recomputed, reference_of, token_traces, trained_group,
+    EstimatedGroup, is_transient, recomputed, reference_of, token_traces, traced_rollouts,
+    trained_group,
 };
 use crate::training::measures::{
     StepMeasures, measure_groups, measure_lengths, measure_logprobs, measure_rewards, measures_of,
@@ -126,9 +127,11 @@ impl<'s> Step<'s, '_> {
         let mut count = Count::default();
         let tasks = self.tasks();
         let mut served = BTreeMap::new();
-        let rollouts = match servers {
-            None => phases.time("rollouts", || self.sample(&tasks, policy, &mut count))?,
-            Some(servers) => {
+        let stored = servers.is_some().then(|| self.stored_rollouts(&tasks)).transpose()?.flatten();
+        let rollouts = match (stored, servers) {
+            (Some(stored), _) => stored,
+            (None, None) => phases.time("rollouts", || self.sample(&tasks, policy, &mut count))?,
+            (None, Some(servers)) => {
                 phases.time("publish", || self.publish(&tasks, policy, learner, servers))?;
                 let rollouts = phases
                     .time("rollouts", || self.sample_served(&tasks, policy, servers, &mut count))?;
@@ -275,6 +278,18 @@ impl<'s> Step<'s, '_> {
         let Training { trace, .. } = *self.training;
         let requests = self.requests(tasks);
         Ok(policy.generate_traced(&requests, &self.cell.sampling, trace, count)?)
+    }
+
+    /// Returns the rollouts of the step from its records; none if a group has no record.
+    ///
+    /// A run that resumes repeats the steps since its last checkpoint. A server may sample other rollouts
+    /// from the same seeds, and the weights would no longer be those that the records describe.
+    fn stored_rollouts(&self, tasks: &[&Task]) -> Result<Option<Vec<Vec<TracedRollout>>>, Error> {
+        let key = |task: &&Task| step_group_key(self.number, &task.prompt.id);
+        let stage = self.session.store.stage(&self.training.groups);
+        let mut found = stage.find::<TrainGroupRecord>(&tasks.iter().map(key).collect())?.records;
+        let records: Option<Vec<_>> = tasks.iter().map(|task| found.remove(&key(task))).collect();
+        Ok(records.map(|records| records.into_iter().map(traced_rollouts).collect()))
     }
 
     /// Gives the servers the current weights, with a probe after the first prompt of the step.
