@@ -193,8 +193,13 @@ fn a_cell_that_was_not_run_cannot_be_reported() {
     let plan = workspace.plan(&manifest, &[]).unwrap();
     let store = workspace.store();
     let digest = store.put_plan(&plan.record()).unwrap();
-    let error =
-        preceptor_reports::write(&store, &digest, &workspace.path("report"), None).unwrap_err();
+    let error = preceptor_reports::write(
+        &store,
+        &digest,
+        &workspace.path("report"),
+        preceptor_reports::ReportOptions::default(),
+    )
+    .unwrap_err();
     insta::assert_snapshot!(error.to_string(), @r###"
     report on cell `aggregator.kind=single sampling.group-size=1 seed=0`: the prompt of `arithmetic/2x1/0` is not in the store
     hint: run the experiment first

@@ -198,8 +198,13 @@ impl Workspace {
         let store = self.store();
         let digest = store.put_plan(&plan.record()).expect("the plan can be kept");
         let folder = self.path("report");
-        preceptor_reports::write(&store, &digest, &folder, None)
-            .expect("the report can be written");
+        preceptor_reports::write(
+            &store,
+            &digest,
+            &folder,
+            preceptor_reports::ReportOptions::default(),
+        )
+        .expect("the report can be written");
         folder
     }
 

@@ -8,6 +8,7 @@ use preceptor_experiment::{
 };
 use preceptor_files::{Files, Places};
 use preceptor_models::{Device, GenerationOptions};
+use preceptor_reports::ReportOptions;
 use preceptor_store::Store;
 use serde_json::{Value, json};
 
@@ -108,14 +109,14 @@ pub(crate) fn finish(summary: &RunSummary, output: &Output) -> Result<ExitCode, 
     Ok(ExitCode::from(CHECKS_FAILED))
 }
 
-/// Writes the report of a session; explorers keep about `explorer_bytes` of texts, if that is set.
+/// Writes the report of a session.
 pub(crate) fn write_report(
     session: &Session,
     reports: &Path,
-    explorer_bytes: Option<usize>,
+    options: ReportOptions,
 ) -> Result<Value, Failure> {
     let digest = session.store.put_plan(&session.plan.record())?;
     let folder = reports.join(session.plan.experiment());
-    let written = preceptor_reports::write(&session.store, &digest, &folder, explorer_bytes)?;
+    let written = preceptor_reports::write(&session.store, &digest, &folder, options)?;
     Ok(json!({ "page": written.page, "files": written.files }))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use preceptor_experiment::RunOptions;
 use preceptor_models::GenerationOptions;
+use preceptor_reports::ReportOptions;
 
 /// A manifest and the store of its records.
 #[derive(Clone, Debug, Args)]
@@ -72,6 +73,13 @@ pub(crate) struct ExplorerArguments {
     /// stay whole. Without it, every text is kept.
     #[arg(long, value_name = "MIB", value_parser = mebibytes)]
     pub(crate) explorer_mib: Option<usize>,
+}
+
+impl ExplorerArguments {
+    /// Returns the options of a report, which may be a part of a suite.
+    pub(crate) fn options(self, is_part: bool) -> ReportOptions {
+        ReportOptions { explorer_bytes: self.explorer_mib, is_part }
+    }
 }
 
 /// Parses a number of MiB above 0 as bytes.

@@ -56,4 +56,4 @@ pub use suite::{SuiteFiles, SuitePart, write_suite};
 pub use suite_contrasts::{SuiteContrast, check_contrasts};
 pub use suite_view::Suite;
 pub use visible::visible;
-pub use write::{ReportFiles, redraw, write};
+pub use write::{ReportFiles, ReportOptions, redraw, write};

@@ -22,9 +22,18 @@ pub struct ReportFiles {
     pub files: Vec<PathBuf>,
 }
 
+/// Options of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReportOptions {
+    /// Bytes of texts that explorers keep, about; their lists stay whole. None keeps every text.
+    pub explorer_bytes: Option<usize>,
+    /// True if it is a part of a suite whose page is in the folder above: explorers lead there, and
+    /// share the scripts there.
+    pub is_part: bool,
+}
+
 /// Writes the report of the plan with digest `plan` into `folder`. A `notes.md` there, written by
-/// hand, is shown on the pages and left as it is. With `explorer_bytes`, explorers keep about so many bytes
-/// of texts; their lists stay whole.
+/// hand, is shown on the pages and left as it is.
 ///
 /// # Errors
 ///
@@ -33,7 +42,7 @@ pub fn write(
     store: &Store,
     plan: &Digest,
     folder: &Path,
-    explorer_bytes: Option<usize>,
+    options: ReportOptions,
 ) -> Result<ReportFiles, Error> {
     let evidence = Evidence::load(store, plan)?;
     let mut tables = tables::all(&evidence);
@@ -58,7 +67,7 @@ pub fn write(
     files.extend(figure_files(folder, &figures));
 
     let notes = read_notes(folder)?;
-    let explorers = write_explorers(store, &evidence, folder, explorer_bytes, &mut files)?;
+    let explorers = write_explorers(store, &evidence, folder, options, &mut files)?;
     let page = folder.join("page.html");
     let text = html::page(&evidence, &tables, &figures, &explorers, notes.as_deref());
     write_file(&page, &text, &mut files)?;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use preceptor_experiment::{RunOptions, ValueChange};
 use preceptor_models::GenerationOptions;
+use preceptor_reports::ReportOptions;
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -32,7 +33,7 @@ pub(crate) fn regrade(arguments: &RegradeArguments, output: &Output) -> Result<E
         run_plan(&mut session, RunOptions { only_stored_rollouts: true, ..RunOptions::default() })?;
     let moved = preceptor_experiment::regraded(&before, &session.plan, &session.store)?;
     let report = match &arguments.reports {
-        Some(folder) => Some(write_report(&session, folder, None)?),
+        Some(folder) => Some(write_report(&session, folder, ReportOptions::default())?),
         None => None,
     };
     let as_json = |moved: &ValueChange| {

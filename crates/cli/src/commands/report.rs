@@ -37,7 +37,7 @@ pub(crate) fn report(arguments: &ReportArguments, output: &Output) -> Result<Exi
             format!("run `preceptor run {}` first", arguments.experiment.file.display()),
         ));
     }
-    let written = write_report(&session, &arguments.reports, arguments.explorer.explorer_mib)?;
+    let written = write_report(&session, &arguments.reports, arguments.explorer.options(false))?;
     output.json(&written);
     output.text(format!("Report: {}", written["page"].as_str().unwrap_or_default()));
     let failed = cells.iter().filter(|cell| cell.state == CellState::Failed).count();

@@ -316,7 +316,7 @@ fn run_all(arguments: &ReproduceArguments, suite: &SuiteFile) -> Result<SuiteRun
         let (number, count) = (index + 1, suite.manifests.len());
         eprintln!("{number} of {count}: {} ({})", session.plan.title(), member.name());
         let summary = run_plan(&mut session, arguments.resources.run_options())?;
-        write_report(&session, &arguments.reports(), arguments.explorer.explorer_mib)?;
+        write_report(&session, &arguments.reports(), arguments.explorer.options(true))?;
         runs.num_failed += summary.num_failed;
         runs.counts.push(json!({
             "experiment": member.name(), "rollouts-sampled": summary.num_rollouts,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use preceptor_core::ModelRole;
 use preceptor_experiment::{RoleCost, RunSummary};
+use preceptor_reports::ReportOptions;
 use serde_json::{Value, json};
 
 use crate::commands::plan::plan;
@@ -34,7 +35,7 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
     }
     let mut session = open(&arguments.experiment, arguments.resources.generation())?;
     let summary = run_plan(&mut session, arguments.resources.run_options())?;
-    let written = write_report(&session, arguments.reports.as_path(), None)?;
+    let written = write_report(&session, arguments.reports.as_path(), ReportOptions::default())?;
     output.json(&json!({
         "rollouts-sampled": summary.num_rollouts,
         "rollouts-reused": summary.num_reused,

@@ -10,7 +10,8 @@
 //!                     /0000-tokens.js  log-probabilities of the tokens of that slice
 //!                     /long-0000.js  a text of more than 32 KiB
 //!                     /prompts-0000.js  whole prompts
-//!         /viewer/                   scripts and styles of all pages
+//!         /viewer/                   scripts and styles of all pages; the parts of a suite share
+//!                                    those in `viewer/` beside the suite's page
 //! ```
 //!
 //! Slices are scripts, because browsers refuse to `fetch` from `file://`. The page asks for one when a

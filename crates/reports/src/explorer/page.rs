@@ -23,16 +23,51 @@ const VIEWER: [(&str, &str); 11] = [
 
 const PAGE: &str = include_str!("../../assets/explorer/index.html");
 
+/// Place of an explorer, with the links from its page.
+pub(crate) struct Place {
+    /// Folder of the scripts and styles.
+    pub(crate) viewer_folder: PathBuf,
+    /// The same as a link.
+    viewer: String,
+    /// Page of the report, or its section on the page of the suite.
+    report: String,
+}
+
+impl Place {
+    /// Returns the place of an explorer in `root` of the report in `folder`.
+    pub(crate) fn of_report(folder: &Path, root: &str) -> Self {
+        Self {
+            viewer_folder: folder.join(root).join("viewer"),
+            viewer: "../viewer".to_owned(),
+            report: "../../page.html".to_owned(),
+        }
+    }
+
+    /// Returns the place of an explorer in `root` of a part of the suite in `suite`. The parts share their
+    /// scripts.
+    pub(crate) fn of_part(suite: &Path, root: &str, experiment: &str) -> Self {
+        let viewer = root.replace("explorer", "viewer");
+        Self {
+            viewer_folder: suite.join(&viewer),
+            viewer: format!("../../../{viewer}"),
+            report: format!("../../../page.html#{experiment}"),
+        }
+    }
+}
+
 /// Writes what the pages share.
 pub(crate) fn write_viewer(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     VIEWER.iter().try_for_each(|(name, text)| write_file(&folder.join(name), text, files))
 }
 
 /// Returns the page of a benchmark.
-pub(crate) fn page(benchmark: &str, title: &str) -> String {
+pub(crate) fn page(benchmark: &str, title: &str, place: &Place) -> String {
     let scripts = VIEWER.iter().filter(|(name, _)| name.ends_with(".js"));
-    let scripts = scripts.map(|(name, _)| format!("<script src=\"../viewer/{name}\"></script>\n"));
-    PAGE.replace("{scripts}", scripts.collect::<String>().trim_end())
+    let viewer = &place.viewer;
+    let scripts = scripts.map(|(name, _)| format!("<script src=\"{viewer}/{name}\"></script>\n"));
+    PAGE.replace("{viewer}", viewer)
+        .replace("{report}", &escape(&place.report))
+        .replace("{scripts}", scripts.collect::<String>().trim_end())
         .replace("{benchmark}", &escape(benchmark))
         .replace("{title}", &escape(title))
 }

@@ -12,13 +12,14 @@ use crate::Error;
 use crate::evidence::Evidence;
 use crate::explorer::index::{Index, Prompts, SetIndex};
 use crate::explorer::named::SetHead;
-use crate::explorer::page;
+use crate::explorer::page::{self, Place};
 use crate::explorer::slices::Slices;
 use crate::explorer::texts::Texts;
 use crate::explorer::thinning::Thinning;
 use crate::explorer::walk::{Met, Visitor, benchmarks, num_sets, walk};
 use crate::file::{file_name, write_file};
 use crate::visible::HIDDEN;
+use crate::write::ReportOptions;
 
 /// The explorer of one benchmark.
 #[derive(Clone, Debug)]
@@ -37,18 +38,26 @@ pub(crate) fn write_explorers(
     store: &Store,
     evidence: &Evidence,
     folder: &Path,
-    limit: Option<usize>,
+    options: ReportOptions,
     files: &mut Vec<PathBuf>,
 ) -> Result<Vec<Explorer>, Error> {
     let mut explorers = Vec::new();
     let benchmarks = benchmarks(evidence);
-    let limit = limit.map(|limit| limit / benchmarks.len().max(1));
+    let limit = options.explorer_bytes.map(|limit| limit / benchmarks.len().max(1));
     for (benchmark, shareable) in benchmarks {
         let root = if shareable { "explorer" } else { "explorer-private" };
         let name = file_name(benchmark);
-        page::write_viewer(&folder.join(root).join("viewer"), files)?;
+        let place = match folder.parent().filter(|_| options.is_part) {
+            Some(suite) => Place::of_part(suite, root, &evidence.plan.experiment),
+            None => Place::of_report(folder, root),
+        };
+        page::write_viewer(&place.viewer_folder, files)?;
         let folder = folder.join(root).join(&name);
         let num_groups = write_explorer(store, evidence, benchmark, &folder, limit, files)?;
+        let title = &evidence.plan.title;
+        let text = page::page(benchmark, title, &place);
+        write_file(&folder.join("index.html"), &text, files)?;
+        remove_stale(&folder, files)?;
         explorers.push(Explorer {
             benchmark: benchmark.to_owned(),
             shareable,
@@ -165,8 +174,6 @@ fn write_explorer(
     };
     let json = serde_json::to_string(&index).expect("an index is plain data");
     slices.write("index.js", &format!("explorer.index({json});\n"))?;
-    write_file(&folder.join("index.html"), &page::page(benchmark, &plan.title), files)?;
-    remove_stale(folder, files)?;
     Ok(num_groups)
 }
 

@@ -15,7 +15,7 @@ use preceptor_core::{
     JudgeFailure, Judged, JudgedCriterion, Origin, Prompt, PromptBody, PromptId, PseudoReference,
     Reward, RewardValue, Rollout, Usage, Verdict,
 };
-use preceptor_reports::Error;
+use preceptor_reports::{Error, ReportOptions};
 use preceptor_store::{StageSpec, Store};
 use serde::Serialize;
 use serde_json::Value;
@@ -24,14 +24,13 @@ use serde_json::Value;
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
     cells: RefCell<Vec<CellRecord>>,
-    /// Size that explorers are kept to.
-    pub(crate) explorer_bytes: Cell<Option<usize>>,
+    pub(crate) options: Cell<ReportOptions>,
 }
 
 impl Bench {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a test's own data");
-        Self { folder, cells: RefCell::default(), explorer_bytes: Cell::default() }
+        Self { folder, cells: RefCell::default(), options: Cell::default() }
     }
 
     pub(crate) fn store(&self) -> Store {
@@ -125,10 +124,9 @@ impl Bench {
         change(&mut plan);
         let digest = self.store().put_plan(&plan).expect("a test's own data");
         let (store, folder) = (self.store(), self.path(""));
-        let explorer_bytes = self.explorer_bytes.get();
+        let options = self.options.get();
         thread::scope(|scope| {
-            let write =
-                || preceptor_reports::write(&store, &digest, &folder, explorer_bytes).map(|_| ());
+            let write = || preceptor_reports::write(&store, &digest, &folder, options).map(|_| ());
             let writers: Vec<_> = (0..num_writers).map(|_| scope.spawn(write)).collect();
             writers.into_iter().try_for_each(|writer| writer.join().expect("no panic"))
         })

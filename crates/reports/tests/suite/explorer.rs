@@ -5,6 +5,7 @@ use preceptor_core::record::{
     AnswerClassRecord, CellStages, Score, TrainGroupRecord, TrainingRecord, rollout_key,
     step_group_key,
 };
+use preceptor_reports::ReportOptions;
 use serde_json::json;
 
 use crate::bench::{
@@ -140,7 +141,7 @@ fn the_same_store_gives_the_same_bytes() {
 #[test]
 fn a_reduced_explorer_lists_every_group_and_keeps_the_texts_of_some() {
     let bench = bench();
-    bench.explorer_bytes.set(Some(1000));
+    bench.options.set(ReportOptions { explorer_bytes: Some(1000), ..ReportOptions::default() });
     bench.report(&["aggregator.kind"]).expect("a test's own data");
     let index = bench.script("explorer/sums/index.js");
     let set = &index["sets"][0];
@@ -154,12 +155,24 @@ fn a_reduced_explorer_lists_every_group_and_keeps_the_texts_of_some() {
     );
 }
 
-/// Measures an explorer of 100,000 groups; `PRECEPTOR_EXPLORER_DIR` keeps it for a look in a browser.
 #[test]
-#[ignore = "writes half a gigabyte"]
-fn a_hundred_thousand_groups_are_written() {
+fn explorers_of_a_suite_lead_to_its_page_and_share_its_scripts() {
+    let bench = bench();
+    bench.options.set(ReportOptions { is_part: true, ..ReportOptions::default() });
+    bench.report(&["aggregator.kind"]).expect("a test's own data");
+    let page = bench.read("explorer/sums/index.html");
+    assert!(page.contains("<a href=\"../../../page.html#by-hand\">Report</a>"), "{page}");
+    assert!(page.contains("<script src=\"../../../viewer/view.js\"></script>"), "{page}");
+    assert!(bench.path("../viewer/view.js").exists() && !bench.path("explorer/viewer").exists());
+}
+
+/// Writes the groups of many steps. For a measurement, `PRECEPTOR_EXPLORER_STEPS=100` makes 100,000 groups,
+/// half a gigabyte, and `PRECEPTOR_EXPLORER_DIR` keeps them for a look in a browser.
+#[test]
+fn a_thousand_groups_per_step_are_written() {
     const NUM_PROMPTS: usize = 1000;
-    const NUM_STEPS: u64 = 100;
+    let num_steps: u64 = std::env::var("PRECEPTOR_EXPLORER_STEPS")
+        .map_or(2, |steps| steps.parse().expect("a number of steps"));
     let bench = Bench::new();
     let body = "A step of the argument follows from the one before: $x_{1} + y^2 = 5$. ".repeat(7);
     let prompts: Vec<_> =
@@ -175,7 +188,7 @@ fn a_hundred_thousand_groups_are_written() {
     let made: Vec<_> = (0..NUM_PROMPTS).map(|p| aggregate(p, chosen(0, "7"))).collect();
     let grades: Vec<_> =
         (0..NUM_PROMPTS).map(|p| (key(p), grade(p, Score::Scored(1.0), Some("7")))).collect();
-    let groups = (1..=NUM_STEPS).flat_map(|step| (0..NUM_PROMPTS).map(move |p| (step, p)));
+    let groups = (1..=num_steps).flat_map(|step| (0..NUM_PROMPTS).map(move |p| (step, p)));
     let groups = groups.map(|(step, p)| {
         let rollouts: Vec<_> = (0..4).map(|i| rollout(p, i, &text(step, p, i)).1.rollout).collect();
         let given = (0..4).map(|i| reward(RewardValue::Rewarded(f64::from(i) / 4.0)));
@@ -207,7 +220,7 @@ fn a_hundred_thousand_groups_are_written() {
     cell.reward = Some("answer-match".to_owned());
     cell.training = Some(TrainingRecord {
         objective: "grpo".to_owned(),
-        num_steps: NUM_STEPS,
+        num_steps,
         uses_references: true,
         steps: bench.stage::<()>("train-steps", "", &[]),
         groups: bench.stage("train-groups", "", &groups.collect::<Vec<_>>()),
@@ -218,7 +231,10 @@ fn a_hundred_thousand_groups_are_written() {
     bench.add(cell);
     bench.report(&[]).expect("a test's own data");
     let index = bench.script("explorer/sums/index.js");
-    assert_eq!(index["sets"][1]["prompts"].as_array().map(Vec::len), Some(100_000));
+    assert_eq!(
+        index["sets"][1]["prompts"].as_array().map(Vec::len),
+        Some(NUM_PROMPTS * num_steps as usize)
+    );
     if let Ok(folder) = std::env::var("PRECEPTOR_EXPLORER_DIR") {
         std::fs::rename(bench.path(""), folder).expect("a folder on the same disk");
     }
