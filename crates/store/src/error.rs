@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use preceptor_core::Digest;
+
 /// Error of the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,6 +49,18 @@ pub enum Error {
         key: String,
         /// The field and its value.
         detail: String,
+    },
+    /// Another process has taken over a claim of this one.
+    #[error(
+        "keep the claim on stage `{stage}`: {owner} has it\nhint: this process gave no sign of life for {secs} seconds, because it was suspended or cut off from the store; run the same command again"
+    )]
+    ClaimLost {
+        /// The stage.
+        stage: Digest,
+        /// The process that has the claim now.
+        owner: String,
+        /// Seconds without a heartbeat after which a claim may be taken over.
+        secs: f64,
     },
     /// A value can't be written as JSON.
     #[error("turn record `{key}` into JSON")]

@@ -7,14 +7,14 @@
 //! ```text
 //! <store>/format.json                     the store's format version
 //! <store>/stages/<digest>/spec.json       what the stage holds
-//!                        /part-0000.jsonl appended by one writer, one record per line
+//!                        /part-<kernel>-0000.jsonl  appended by one writer, one record per line
 //!                        /records.jsonl.zst  compacted records, while they are few
 //!                        /segment-000000.jsonl.zst  compacted records that never change again
 //!                        /*.keys          where segments have the record of a key
 //!                        /cost.jsonl      what filling it cost, one line per run
 //!                        /failures.json   keys that the last run could not make, and why
 //! <store>/plans/<digest>.json             plans, for reports
-//! <store>/claims/<digest>                 locked by the process that works on a stage
+//! <store>/leases/<digest>/000001.json     who works on a stage
 //! ```
 //!
 //! - A line is `{"key":..,"check":..,"value":..}`; `check` covers key and value. A line that does
@@ -35,7 +35,9 @@ mod files;
 mod finite;
 mod index;
 mod kinds;
+mod lease;
 mod line;
+mod machine;
 mod segment;
 mod spec;
 mod stage;
@@ -45,6 +47,7 @@ mod whole_file;
 
 pub use claim::Claim;
 pub use error::Error;
+pub use lease::{Holder, LeaseSettings};
 pub use spec::StageSpec;
 pub use stage::{Keys, Loaded, Stage, Writer};
 pub use tree::Store;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
@@ -14,6 +15,7 @@ use crate::files::{Visit, read_decoded, read_lines};
 use crate::index::{Entry, Index, key_hash};
 use crate::kinds::check_record;
 use crate::line::{self, Line};
+use crate::machine::kernel_tag;
 use crate::{Error, Loaded, Stage, replace_file};
 
 /// zstd's own default; higher levels cost more than they save on text of this size.
@@ -24,6 +26,8 @@ const FRAME_BYTES: usize = 1 << 20;
 const MAX_SMALL_BYTES: u64 = 1 << 20;
 /// Bytes of text in parts from which a compaction makes a segment.
 const MAX_PART_BYTES: u64 = 8 << 20;
+/// Time without a record after which the writer of a part on another machine is taken for dead.
+const MAX_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Indexes of about the same number of segments that are merged.
 const MERGED_INDEXES: usize = 8;
 
@@ -63,7 +67,9 @@ impl Stage {
     ///
     /// A small stage has one compressed file, which is rewritten. Once it holds enough records, they
     /// become a segment that is never rewritten, so the time of a compaction does not grow with the
-    /// stage. Does nothing where there are no such parts, or while another process compacts.
+    /// stage. Does nothing where there are no such parts, while another process compacts, or beside parts
+    /// of another machine that were written to within a day: on some file systems, locks hold on one
+    /// machine only, and a machine that compacts has parts that keep the others away.
     ///
     /// # Errors
     ///
@@ -74,12 +80,17 @@ impl Stage {
         }
         // Two at once could each drop what only the other has gathered. A live writer holds its
         // part's lock. Where a file system has no locks, parts stay.
-        let lock = self.folder().join(".compacting");
-        let lock = File::create(&lock).map_err(Error::write(&lock))?;
+        let path = self.folder().join(".compacting");
+        let lock = File::create(&path).map_err(Error::write(&path))?;
         if lock.try_lock().is_err() {
             return Ok(());
         }
+        // Also tells the time by the clock that stamps the parts.
+        (&lock).write_all(b"\n").map_err(Error::write(&path))?;
         let files = self.files()?;
+        if has_recent_part_of_another_machine(&lock, &files.parts) {
+            return Ok(());
+        }
         let mut held = Vec::new();
         let mut num_part_bytes = 0;
         for path in files.parts {
@@ -276,6 +287,20 @@ impl<T: DeserializeOwned> Found<'_, T> {
         }
         Ok(())
     }
+}
+
+/// Returns true if a part of another machine was written to within a day before `now` was.
+fn has_recent_part_of_another_machine(now: &File, parts: &[PathBuf]) -> bool {
+    let Ok(now) = now.metadata().and_then(|metadata| metadata.modified()) else { return true };
+    let own = format!("part-{}-", kernel_tag());
+    let is_foreign = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with(&own)
+    };
+    parts.iter().filter(is_foreign).any(|path| {
+        let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
+        changed.is_ok_and(|changed| now.duration_since(changed).unwrap_or_default() < MAX_PAUSE)
+    })
 }
 
 /// Reads the lines of the frame at `offset`.

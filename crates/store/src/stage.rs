@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::index::key_hash;
 use crate::kinds::check_record;
+use crate::machine::kernel_tag;
 use crate::{Error, StageSpec, Store, finite, line};
 
 /// A stage of a store.
@@ -227,6 +228,21 @@ struct Part {
     len: u64,
 }
 
+impl Part {
+    /// Returns true if a compaction on another machine, which does not see this machine's locks, took the
+    /// part for that of a dead writer. It has gathered the records so far.
+    fn is_gone(&self) -> bool {
+        #[cfg(unix)]
+        return self.file.metadata().is_ok_and(|metadata| {
+            use std::os::unix::fs::MetadataExt as _;
+            metadata.nlink() == 0
+        });
+        // Elsewhere an open file can't be removed.
+        #[cfg(not(unix))]
+        false
+    }
+}
+
 impl Writer {
     /// Appends one record.
     ///
@@ -242,7 +258,7 @@ impl Writer {
         })?;
         let text = line::write(key, value)
             .map_err(|source| Error::Encode { key: key.to_owned(), source })?;
-        if self.part.is_none() {
+        if self.part.as_ref().is_none_or(Part::is_gone) {
             self.part = Some(self.create_part()?);
         }
         let part = self.part.as_mut().expect("made above");
@@ -276,7 +292,7 @@ impl Writer {
         let folder = &self.stage.folder;
         self.stage.create()?;
         for number in 0_u32.. {
-            let path = folder.join(format!("part-{number:04}.jsonl"));
+            let path = folder.join(format!("part-{}-{number:04}.jsonl", kernel_tag()));
             match OpenOptions::new().append(true).create_new(true).open(&path) {
                 Ok(file) => {
                     // Tells `compact` that the writer lives; where there are no locks, parts stay.

@@ -8,7 +8,7 @@ use preceptor_core::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Stage, StageSpec, replace_file};
+use crate::{Error, LeaseSettings, Stage, StageSpec, replace_file};
 
 /// The version of the layout that this code writes.
 const FORMAT: u32 = 1;
@@ -22,6 +22,7 @@ struct FormatFile {
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    leases: LeaseSettings,
 }
 
 impl Store {
@@ -31,7 +32,7 @@ impl Store {
     ///
     /// [`Error::Malformed`] if the folder holds a store of a later format.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, Error> {
-        let store = Self { root: root.into() };
+        let store = Self { root: root.into(), leases: LeaseSettings::default() };
         let path = store.root.join("format.json");
         if path.exists() {
             let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
@@ -47,6 +48,15 @@ impl Store {
             }
         }
         Ok(store)
+    }
+
+    /// Sets how claims are kept.
+    pub fn with_leases(self, leases: LeaseSettings) -> Self {
+        Self { leases, ..self }
+    }
+
+    pub(crate) fn leases(&self) -> LeaseSettings {
+        self.leases
     }
 
     /// Returns the folder.

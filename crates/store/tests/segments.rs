@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use preceptor_store::{Stage, StageSpec, Store};
 use serde_json::json;
@@ -29,6 +30,14 @@ fn names(keys: impl IntoIterator<Item = u32>) -> BTreeSet<String> {
 fn stage(folder: &tempfile::TempDir) -> Stage {
     let store = Store::open(folder.path()).expect("a new store");
     store.stage(&StageSpec::new("values", &json!({"seed": 0})).expect("serializable"))
+}
+
+/// The only part of a stage.
+fn only_part(stage: &Path) -> PathBuf {
+    let entries = fs::read_dir(stage).expect("a stage");
+    let names = entries.map(|entry| entry.expect("readable").path());
+    let is_part = |path: &PathBuf| path.to_string_lossy().ends_with(".jsonl");
+    names.filter(is_part).find(|path| path.to_string_lossy().contains("/part-")).expect("a part")
 }
 
 /// Appends records in one part and compacts the stage.
@@ -127,7 +136,7 @@ fn a_compaction_that_stopped_before_it_dropped_its_parts_loses_and_doubles_nothi
         writer.append(&name(key), &text(key)).unwrap();
     }
     drop(writer);
-    let part = stage.folder().join("part-0000.jsonl");
+    let part = only_part(stage.folder());
     let bytes = fs::read(&part).unwrap();
     stage.compact().unwrap();
     fs::write(&part, bytes).unwrap();
