@@ -57,6 +57,11 @@ vllm *ARGS:
     cargo build --release --package preceptor
     python3 tools/vllm/check.py --preceptor "${CARGO_TARGET_DIR:-target}/release/preceptor" "$@"
 
+# Run `preceptor launch --slurm` against a real Slurm on this machine, with requeues and a dying node (15 minutes); needs root and Debian's slurm-wlm and munge.
+slurm *ARGS:
+    cargo build --release --package preceptor
+    python3 tools/slurm/check.py --preceptor "${CARGO_TARGET_DIR:-target}/release/preceptor" "$@"
+
 wgpu := "--package preceptor-models --package preceptor-trainer --features preceptor-models/wgpu,preceptor-trainer/wgpu"
 
 # Compare kernels, forward passes and updates on a software Vulkan driver with torch, in a build with the feature `wgpu` (26 minutes on two cores); needs apt.

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use preceptor_experiment::{
     AggregatorSettings, AnchorSettings, BenchmarkScope, BenchmarkSettings, EndpointConfig, Entry,
-    EvalJudgeSettings, GraderSettings, JudgeSettings, ObjectiveSettings, PolicySettings,
-    RewardSettings, RolloutServersConfig, SamplingSettings, TrainSettings,
+    EvalJudgeSettings, GraderSettings, JudgeSettings, LaunchSettings, ObjectiveSettings,
+    PolicySettings, RewardSettings, RolloutServersConfig, SamplingSettings, TrainSettings,
 };
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
@@ -144,6 +144,7 @@ fn the_tables_of_the_manifest_reference_come_from_the_code() {
         ("endpoint", table::<EndpointConfig>()),
         ("rollouts", table::<RolloutServersConfig>()),
         ("grader", table::<GraderSettings>()),
+        ("launch", table::<LaunchSettings>()),
     ];
     let page = fs::read_to_string(Path::new(PAGE)).expect("the page is there");
     let mut generated = page.clone();

@@ -9,6 +9,7 @@ use crate::commands::figures::FiguresArguments;
 use crate::commands::files::FilesCommand;
 use crate::commands::grade::GradeArguments;
 use crate::commands::judge::JudgeCommand;
+use crate::commands::launch::LaunchArguments;
 use crate::commands::parity::ParityArguments;
 use crate::commands::pretrain::PretrainCommand;
 use crate::commands::records::RecordsArguments;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Plan(ExperimentArguments),
     /// Run everything that is missing, then write the report.
     Run(RunArguments),
+    /// Write a script that runs a manifest as an array of tasks on a cluster, and submit it.
+    Launch(LaunchArguments),
     /// Run every experiment of a suite and compare the results with the paper's claims.
     Reproduce(ReproduceArguments),
     /// Write tables, figures and pages from the store, without running anything.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use crate::interrupt;
 use crate::output::Output;
 
 /// Exit code of a command that worked and found something wrong.
@@ -20,6 +21,8 @@ pub(crate) struct Failure {
     message: String,
     hint: Option<String>,
     exit_code: u8,
+    /// True if a signal asked for it.
+    is_stop: bool,
 }
 
 impl Failure {
@@ -41,11 +44,21 @@ impl Failure {
             }
             current = error.source();
         }
-        Self { message: parts.join(": "), hint: hints.into_iter().next(), exit_code }
+        let hint = hints.into_iter().next();
+        Self { message: parts.join(": "), hint, exit_code, is_stop: false }
     }
 
     pub(crate) fn input(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: Some(hint.into()), exit_code: INPUT }
+        Self::with_code(message, hint, INPUT)
+    }
+
+    /// Creates a failure of this machine.
+    pub(crate) fn environment(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::with_code(message, hint, ENVIRONMENT)
+    }
+
+    fn with_code(message: impl Into<String>, hint: impl Into<String>, exit_code: u8) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()), exit_code, is_stop: false }
     }
 
     /// Returns true if both have the same message and hint.
@@ -60,14 +73,20 @@ impl Failure {
         let hints = failures.iter().filter_map(|failure| failure.hint.clone()).collect::<Vec<_>>();
         let messages = failures.into_iter().map(|failure| failure.message).collect();
         let hint = (!hints.is_empty()).then(|| join(hints, "\n      "));
-        Some(Self { message: join(messages, "\nerror: failed to "), hint, exit_code })
+        let message = join(messages, "\nerror: failed to ");
+        Some(Self { message, hint, exit_code, is_stop: false })
     }
 
     /// Prints the failure and returns its exit code.
     pub(crate) fn report(&self, output: &Output) -> ExitCode {
-        let Self { message, hint, exit_code } = self;
-        output.json(&json!({"error": message, "hint": hint, "exit-code": exit_code}));
-        eprintln!("error: failed to {message}");
+        let Self { message, hint, exit_code, is_stop } = self;
+        if *is_stop {
+            output.json(&json!({"stopped": message, "hint": hint, "exit-code": exit_code}));
+            eprintln!("stopped: {message}");
+        } else {
+            output.json(&json!({"error": message, "hint": hint, "exit-code": exit_code}));
+            eprintln!("error: failed to {message}");
+        }
         if let Some(hint) = hint {
             eprintln!("hint: {hint}");
         }
@@ -77,6 +96,10 @@ impl Failure {
 
 impl From<preceptor_experiment::Error> for Failure {
     fn from(error: preceptor_experiment::Error) -> Self {
+        if matches!(error, preceptor_experiment::Error::Stopped) {
+            let exit_code = interrupt::exit_code();
+            return Self { is_stop: true, ..Self::new(&error, exit_code) };
+        }
         Self::new(&error, if error.is_users_input() { INPUT } else { ENVIRONMENT })
     }
 }

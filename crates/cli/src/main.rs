@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod failure;
+mod interrupt;
 mod output;
 mod session;
 mod shared_arguments;
@@ -65,6 +66,7 @@ fn run(arguments: &Arguments, output: &output::Output) -> Result<ExitCode, failu
     match &arguments.command {
         Command::Plan(command) => commands::plan::plan(command, output),
         Command::Run(command) => commands::run::run(command, output),
+        Command::Launch(command) => commands::launch::launch(command, output),
         Command::Reproduce(command) => commands::reproduce::reproduce(command, output),
         Command::Report(command) => commands::report::report(command, output),
         Command::Figures(arguments) => commands::figures::figures(arguments, output),

@@ -1,25 +1,31 @@
 //! A manifest resolved beside its models and its store.
 
+use std::env;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use preceptor_core::Digest;
 use preceptor_experiment::{
     Document, Models, Plan, ResolveOptions, RunOptions, RunSummary, resolve,
 };
 use preceptor_files::{Files, Places};
 use preceptor_models::{Device, GenerationOptions};
 use preceptor_reports::ReportOptions;
-use preceptor_store::Store;
+use preceptor_store::{LeaseSettings, Store};
 use serde_json::{Value, json};
 
+use crate::commands::launch::FrozenPlan;
 use crate::failure::{CHECKS_FAILED, Failure};
 use crate::output::Output;
-use crate::shared_arguments::ExperimentArguments;
+use crate::shared_arguments::{ExperimentArguments, UnitArguments};
 use crate::terminal::Terminal;
 
 /// A plan with everything that is needed to run it.
 pub(crate) struct Session {
     pub(crate) plan: Plan,
+    /// Digest of the whole plan, of which `plan` may be a unit.
+    pub(crate) digest: Digest,
     pub(crate) models: Models,
     pub(crate) store: Store,
 }
@@ -29,16 +35,27 @@ pub(crate) fn open(
     arguments: &ExperimentArguments,
     options: GenerationOptions,
 ) -> Result<Session, Failure> {
-    open_with(arguments, options, |models| models)
+    open_with(arguments, &UnitArguments::default(), options, |models| models)
+}
+
+/// Opens a unit of work of a manifest to run it.
+pub(crate) fn open_unit(
+    arguments: &ExperimentArguments,
+    unit: &UnitArguments,
+    options: GenerationOptions,
+) -> Result<Session, Failure> {
+    open_with(arguments, unit, options, |models| models)
 }
 
 /// Opens a manifest to plan it. Registered models need not be downloaded.
 pub(crate) fn open_to_plan(arguments: &ExperimentArguments) -> Result<Session, Failure> {
-    open_with(arguments, GenerationOptions::default(), Models::for_plans)
+    let options = GenerationOptions::default();
+    open_with(arguments, &UnitArguments::default(), options, Models::for_plans)
 }
 
 fn open_with(
     arguments: &ExperimentArguments,
+    unit: &UnitArguments,
     options: GenerationOptions,
     prepared: impl FnOnce(Models) -> Models,
 ) -> Result<Session, Failure> {
@@ -67,15 +84,57 @@ fn open_with(
             ));
         }
     }
-    let store = Store::open(&arguments.store)?;
+    let digest = plan.digest();
+    if let Some(path) = &unit.frozen {
+        FrozenPlan::read(path)?.check(path, &digest, &arguments.file)?;
+    }
+    if let Some(index) = unit.only_unit {
+        let num_units = plan.work_units().len();
+        plan.retain_unit(index).ok_or_else(|| {
+            let file = arguments.file.display();
+            Failure::input(
+                format!("use `--only-unit {index}`: expected 0 to {}", num_units - 1),
+                format!("`{file}` has {num_units} units of work; the manifest may have changed since it was launched"),
+            )
+        })?;
+    }
+    let store = open_store(&arguments.store)?;
     plan.settle(&store)?;
-    Ok(Session { plan, models, store })
+    Ok(Session { plan, digest, models, store })
+}
+
+/// Opens a store, with claims as the environment says.
+pub(crate) fn open_store(folder: &Path) -> Result<Store, Failure> {
+    let mut leases = LeaseSettings::default();
+    if let Some(value) = env::var_os("PRECEPTOR_LEASE_SECS") {
+        let secs = value.to_str().and_then(|value| value.parse::<f64>().ok());
+        let secs = secs.filter(|secs| (1.0..=86_400.0).contains(secs)).ok_or_else(|| {
+            Failure::input(
+                format!("use PRECEPTOR_LEASE_SECS: expected 1 to 86400, found {value:?}"),
+                "it is the time without a heartbeat after which another process takes over; the default is 120",
+            )
+        })?;
+        leases.expires_after = Duration::from_secs_f64(secs);
+    }
+    if let Some(value) = env::var_os("PRECEPTOR_FILE_LOCKS") {
+        leases.uses_locks = match value.to_str() {
+            Some("on") => true,
+            Some("off") => false,
+            _ => {
+                return Err(Failure::input(
+                    format!("use PRECEPTOR_FILE_LOCKS: expected on or off, found {value:?}"),
+                    "turn locks off on a file system on which they hang; the default is on",
+                ));
+            }
+        };
+    }
+    Ok(Store::open(folder)?.with_leases(leases))
 }
 
 /// Runs the plan, which then names the policies that early stopping chose.
 pub(crate) fn run_plan(session: &mut Session, options: RunOptions) -> Result<RunSummary, Failure> {
     let mut terminal = Terminal::new();
-    let Session { plan, models, store } = session;
+    let Session { plan, models, store, .. } = session;
     let summary = preceptor_experiment::run(plan, store, models, options, &mut terminal)?;
     plan.settle(store)?;
     Ok(summary)

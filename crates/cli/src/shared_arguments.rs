@@ -7,6 +7,8 @@ use preceptor_experiment::RunOptions;
 use preceptor_models::GenerationOptions;
 use preceptor_reports::ReportOptions;
 
+use crate::interrupt::stop_request;
+
 /// A manifest and the store of its records.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExperimentArguments {
@@ -28,6 +30,17 @@ pub(crate) struct ExperimentArguments {
     /// The store's folder.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub(crate) store: PathBuf,
+}
+
+/// A part of an experiment that one task of a cluster runs.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct UnitArguments {
+    /// Run only this unit of work, counted from 0, and write no report. `preceptor launch` lists the units.
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) only_unit: Option<usize>,
+    /// Refuse to run if the manifest's plan is not the one in this file, which `preceptor launch` wrote.
+    #[arg(long, value_name = "FILE", requires = "only_unit")]
+    pub(crate) frozen: Option<PathBuf>,
 }
 
 /// Limits on the resources of a run. Nothing here changes a result.
@@ -62,6 +75,7 @@ impl ResourceArguments {
             generation: self.generation(),
             ignores_memory: self.no_memory_check,
             device_bytes: self.device_memory,
+            stop: stop_request(),
         }
     }
 }

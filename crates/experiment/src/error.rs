@@ -161,7 +161,12 @@ pub enum Error {
     Endpoint(#[from] preceptor_endpoints::Error),
     /// A component failed while it ran.
     #[error(transparent)]
-    Port(#[from] PortError),
+    Port(PortError),
+    /// The run was asked to stop.
+    #[error(
+        "the run was asked to stop\nhint: everything so far is stored; the same command resumes"
+    )]
+    Stopped,
     /// A file of responses can't be read.
     #[error("read `{path}`")]
     ReadResponses {
@@ -183,7 +188,32 @@ pub enum Error {
     },
 }
 
+impl From<PortError> for Error {
+    /// Takes an interruption out of the port that carried it.
+    fn from(error: PortError) -> Self {
+        match error {
+            PortError::Stopped(source) | PortError::Failed { source, .. }
+                if source.downcast_ref::<Self>().is_some_and(Self::is_interruption) =>
+            {
+                *source.downcast().expect("its type was checked above")
+            }
+            error => Self::Port(error),
+        }
+    }
+}
+
 impl Error {
+    /// Returns true if the run ends here through no fault of its own: it was asked to stop, or another
+    /// process has taken its work over.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(self, Self::Stopped) || self.is_claim_lost()
+    }
+
+    /// Returns true if another process has taken over the work of this one.
+    pub(crate) fn is_claim_lost(&self) -> bool {
+        matches!(self, Self::Store(preceptor_store::Error::ClaimLost { .. }))
+    }
+
     /// Returns true if the user's input caused the error, not this machine.
     pub fn is_users_input(&self) -> bool {
         use preceptor_files::Error as Files;
@@ -213,7 +243,7 @@ impl Error {
             Self::Step { .. } | Self::Trainer(_) | Self::Checkpoint(_) | Self::Events { .. } => {
                 false
             }
-            Self::Store(_) | Self::Port(_) => false,
+            Self::Store(_) | Self::Port(_) | Self::Stopped => false,
         }
     }
 }

@@ -30,6 +30,7 @@ pub use catalog::{
 pub use error::{Error, ManifestError};
 pub use manifest::document::Document;
 pub use manifest::endpoints::endpoints;
+pub use manifest::launch::{LaunchSettings, launch_settings, rollout_urls};
 pub use manifest::resolve::{ResolveOptions, resolve};
 pub use manifest::settings::{
     AnchorSettings, EvalJudgeSettings, GraderSettings, PolicySettings, SamplingSettings,
@@ -44,10 +45,11 @@ pub use plan::price::{CallDemand, Expense, Purpose};
 pub use plan::price_training::{Speed, TrainDemand, calibrate_speed};
 pub use plan::resolved::{Plan, StageState, StageSummary};
 pub use plan::status::{CellState, CellStatus, status};
+pub use plan::units::WorkUnit;
 pub use preceptor_endpoints::{Config as EndpointConfig, RolloutServersConfig};
 pub use preceptor_stats::detectable_difference;
 pub use progress::{NoProgress, Progress, Unit};
-pub use run::summary::{RoleCost, RunOptions, RunSummary};
+pub use run::summary::{RoleCost, RunOptions, RunSummary, StopRequest};
 pub use runner::run;
 pub use tools::calibrate::{AnchorQuality, Calibration, JudgeQuality, calibrate};
 pub use tools::compare::{Comparison, Side, compare};

@@ -5,7 +5,7 @@
 //! full does nothing. Models are opened when the first call is missing, one at a time. What fails is
 //! noted and counted; the others continue.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use preceptor_core::record::CostRecord;
 use preceptor_core::{ModelRole, Usage};
@@ -94,31 +94,46 @@ fn fill_stages(plan: &Plan, session: &Session<'_>) -> Result<(), Error> {
     share(&trained, session, |demand| fill_trained(demand, plan, session))
 }
 
-/// Runs `work` for each demand. A demand that another process has claimed comes last: by then there is
-/// little to wait for, and its records are stored.
+/// Runs `work` for each demand. A demand that another process has claimed, or takes over, comes last: by
+/// then there is little to wait for, and its records are stored.
 fn share(
     demands: &[RolloutDemand],
     session: &Session<'_>,
     mut work: impl FnMut(&RolloutDemand) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let stage = |demand: &RolloutDemand| match &demand.cell.training {
-        Some(training) => session.store.stage(&training.steps),
-        None => session.store.stage(&demand.cell.stages.rollouts),
-    };
-    let mut elsewhere = Vec::new();
+    let mut elsewhere = VecDeque::new();
     for demand in demands {
-        match stage(demand).claim(false) {
-            Some(_claim) => work(demand)?,
-            None => elsewhere.push(demand),
+        session.check_stop()?;
+        let stage = session.store.stage(demand.cell.claimed_stage());
+        match session.try_claimed(&stage, || work(demand)) {
+            Ok(Some(())) => {}
+            Ok(None) => elsewhere.push_back(demand),
+            Err(error) => elsewhere.push_back(unless_taken_over(demand, session, error)?),
         }
     }
-    for demand in elsewhere {
-        let label = demand.label();
-        session.notice(&format!("{label}: waiting for another process that works on it"));
-        let _claim = stage(demand).claim(true);
-        work(demand)?;
+    while let Some(demand) = elsewhere.pop_front() {
+        session.check_stop()?;
+        let stage = session.store.stage(demand.cell.claimed_stage());
+        if let Err(error) = session.claimed(&stage, &demand.label(), || work(demand)) {
+            elsewhere.push_back(unless_taken_over(demand, session, error)?);
+        }
     }
     Ok(())
+}
+
+/// Returns the demand if another process has taken it over, otherwise the error.
+fn unless_taken_over<'d>(
+    demand: &'d RolloutDemand,
+    session: &Session<'_>,
+    error: Error,
+) -> Result<&'d RolloutDemand, Error> {
+    if !error.is_claim_lost() {
+        return Err(error);
+    }
+    let text = error.to_string();
+    let reason = text.split('\n').next().unwrap_or_default();
+    session.notice(&format!("{}: failed to {reason}; it comes last now", demand.label()));
+    Ok(demand)
 }
 
 /// Fills the stages that are computed from the rollouts of a demand.

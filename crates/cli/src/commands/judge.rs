@@ -10,11 +10,11 @@ use preceptor_experiment::{
 };
 use preceptor_files::{Files, Places};
 use preceptor_models::{Device, GenerationOptions};
-use preceptor_store::Store;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::{Output, or_dash};
+use crate::session::open_store;
 use crate::terminal::Terminal;
 
 #[derive(Debug, Subcommand)]
@@ -66,7 +66,7 @@ pub(crate) fn judge(command: &JudgeCommand, output: &Output) -> Result<ExitCode,
     let endpoints = all_endpoints(manifests, &documents, &files)?;
     let devices = Device::parse_all(device)?;
     let mut models = Models::new(files, devices, GenerationOptions::default(), endpoints);
-    let store = Store::open(store)?;
+    let store = open_store(store)?;
     let mut terminal = Terminal::new();
     let calibration = calibrate(&documents, cases, *repeats, &store, &mut models, &mut terminal)?;
     output.json(&json!({

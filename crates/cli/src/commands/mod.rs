@@ -8,6 +8,7 @@ pub(crate) mod figures;
 pub(crate) mod files;
 pub(crate) mod grade;
 pub(crate) mod judge;
+pub(crate) mod launch;
 pub(crate) mod models;
 pub(crate) mod parity;
 pub(crate) mod plan;

@@ -9,14 +9,13 @@ use preceptor_core::record::PlanRecord;
 use preceptor_reports::{
     Claim, Suite, SuiteContrast, SuiteFiles, SuitePart, check_claims, check_contrasts, write_suite,
 };
-use preceptor_store::Store;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::commands::plan::print_plan;
 use crate::failure::{CHECKS_FAILED, Failure};
 use crate::output::Output;
-use crate::session::{open, open_to_plan, run_plan, write_report};
+use crate::session::{open, open_store, open_to_plan, run_plan, write_report};
 use crate::shared_arguments::{ExperimentArguments, ExplorerArguments, ResourceArguments};
 
 /// Suites of experiments.
@@ -335,7 +334,7 @@ fn write_summary(
     suite: &SuiteFile,
     parts: &[SuitePart],
 ) -> Result<SuiteFiles, Failure> {
-    let store = Store::open(&arguments.store)?;
+    let store = open_store(&arguments.store)?;
     let mut description = suite.description.clone();
     if let Some(limit) = arguments.limit(suite).filter(|_| arguments.is_part(suite)) {
         description += &format!(

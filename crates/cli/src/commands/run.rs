@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 use crate::commands::plan::plan;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::session::{finish, open, run_plan, write_report};
-use crate::shared_arguments::{ExperimentArguments, ResourceArguments};
+use crate::session::{Session, finish, open_unit, run_plan, write_report};
+use crate::shared_arguments::{ExperimentArguments, ResourceArguments, UnitArguments};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) experiment: ExperimentArguments,
+    #[command(flatten)]
+    pub(crate) unit: UnitArguments,
     /// Show the plan and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -33,20 +35,16 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
     if arguments.dry_run {
         return plan(&arguments.experiment, output);
     }
-    let mut session = open(&arguments.experiment, arguments.resources.generation())?;
+    let generation = arguments.resources.generation();
+    let mut session = open_unit(&arguments.experiment, &arguments.unit, generation)?;
     let summary = run_plan(&mut session, arguments.resources.run_options())?;
+    if let Some(index) = arguments.unit.only_unit {
+        return finish_unit(index, &session, &summary, output);
+    }
     let written = write_report(&session, arguments.reports.as_path(), ReportOptions::default())?;
-    output.json(&json!({
-        "rollouts-sampled": summary.num_rollouts,
-        "rollouts-reused": summary.num_reused,
-        "training-steps": summary.num_steps,
-        "prompt-tokens": summary.usage.num_prompt_tokens,
-        "generated-tokens": summary.usage.num_generated_tokens,
-        "left-out": session.plan.left_out(),
-        "roles": roles_json(&summary),
-        "failed-records": summary.num_failed,
-        "report": written,
-    }));
+    let mut value = summary_json(&session, &summary);
+    value["report"] = written.clone();
+    output.json(&value);
     output.text(format!(
         "{} rollouts sampled, {} reused from the store. Report: {}",
         summary.num_rollouts,
@@ -54,6 +52,41 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
         written["page"].as_str().unwrap_or_default()
     ));
     finish(&summary, output)
+}
+
+/// Says what a unit of work did. Its cells are a part of the experiment, so there is no report.
+fn finish_unit(
+    index: usize,
+    session: &Session,
+    summary: &RunSummary,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
+    let mut value = summary_json(session, summary);
+    value["unit"] = json!(index);
+    output.json(&value);
+    let RunSummary { num_rollouts, num_reused, num_steps, num_failed, .. } = summary;
+    let num_calls: u64 = summary.roles.values().map(|cost| cost.num_calls).sum();
+    if num_rollouts + num_steps + num_calls + num_failed == 0 {
+        output.text(format!("Unit {index} has nothing to do: its records are stored."));
+    } else {
+        output.text(format!(
+            "Unit {index}: {num_rollouts} rollouts sampled, {num_reused} reused from the store, {num_steps} training steps."
+        ));
+    }
+    finish(summary, output)
+}
+
+fn summary_json(session: &Session, summary: &RunSummary) -> Value {
+    json!({
+        "rollouts-sampled": summary.num_rollouts,
+        "rollouts-reused": summary.num_reused,
+        "training-steps": summary.num_steps,
+        "prompt-tokens": summary.usage.num_prompt_tokens,
+        "generated-tokens": summary.usage.num_generated_tokens,
+        "left-out": session.plan.left_out(),
+        "roles": roles_json(summary),
+        "failed-records": summary.num_failed,
+    })
 }
 
 fn roles_json(summary: &RunSummary) -> Value {

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 use preceptor_experiment::{Relation, ShownRecord};
 use preceptor_reports::{format_number, visible};
-use preceptor_store::Store;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::session::open_store;
 
 /// Characters of a text in a line.
 const LINE: usize = 70;
@@ -31,7 +31,7 @@ pub(crate) struct ShowArguments {
 }
 
 pub(crate) fn show(arguments: &ShowArguments, output: &Output) -> Result<ExitCode, Failure> {
-    let store = Store::open(&arguments.store)?;
+    let store = open_store(&arguments.store)?;
     let shown = preceptor_experiment::show(&store, &arguments.key, arguments.stage.as_deref())?;
     output.json(&as_json(&shown));
     print_record(&shown, output);

@@ -4,12 +4,32 @@ use std::process::ExitCode;
 
 use preceptor_experiment::{CellState, CellStatus, StageState};
 use preceptor_models::GenerationOptions;
-use serde_json::json;
+use preceptor_store::Holder;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::open;
 use crate::shared_arguments::ExperimentArguments;
+
+fn holder_json(holder: &Holder) -> Value {
+    json!({
+        "host": holder.host, "pid": holder.pid, "since": holder.since,
+        "heartbeat-secs": holder.heartbeat_secs, "expires-after-secs": holder.expires_after_secs,
+    })
+}
+
+/// Names the process that works on a cell, with the age of its heartbeat.
+fn shown_holder(holder: &Holder) -> String {
+    let Holder { host, pid, heartbeat_secs, expires_after_secs, .. } = holder;
+    match heartbeat_secs {
+        Some(secs) if secs > expires_after_secs => {
+            format!("{host}:{pid}, no heartbeat for {secs:.0} s")
+        }
+        Some(secs) => format!("{host}:{pid}, heartbeat {secs:.0} s ago"),
+        None => format!("{host}:{pid}"),
+    }
+}
 
 pub(crate) fn status(
     arguments: &ExperimentArguments,
@@ -26,6 +46,7 @@ pub(crate) fn status(
             "label": cell.label, "state": cell.state.name(), "rollouts": full(cell.rollouts),
             "grades": full(cell.grades), "rewards": cell.rewards.map(full),
             "steps": cell.steps.map(full), "failed-records": cell.num_failed,
+            "held-by": cell.holder.as_ref().map(holder_json),
         })
     };
     let mut value = json!({"cells": cells.iter().map(cell_json).collect::<Vec<_>>()});
@@ -42,11 +63,13 @@ pub(crate) fn status(
             cell.rewards.map_or_else(|| "-".to_owned(), shown),
             cell.steps.map_or_else(|| "-".to_owned(), shown),
             cell.num_failed.to_string(),
+            cell.holder.as_ref().map_or_else(|| "-".to_owned(), shown_holder),
             cell.label.clone(),
         ]
     };
     let rows: Vec<_> = cells.iter().map(row).collect();
-    let header = ["state", "rollouts", "grades", "rewards", "steps", "failed records", "cell"];
+    let header =
+        ["state", "rollouts", "grades", "rewards", "steps", "failed records", "held by", "cell"];
     output.table(&header, &rows);
     output.text(counts.map(|(name, count)| format!("{count} {name}")).join(", "));
     Ok(ExitCode::SUCCESS)

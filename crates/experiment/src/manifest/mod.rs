@@ -4,6 +4,7 @@ pub(crate) mod contrasts;
 pub(crate) mod document;
 pub(crate) mod endpoints;
 pub(crate) mod grid;
+pub(crate) mod launch;
 pub(crate) mod point;
 pub(crate) mod read;
 pub(crate) mod resolve;

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::manifest::contrasts::{CONTRAST, check_contrasts, take_contrasts};
 use crate::manifest::document::Document;
 use crate::manifest::grid::Grid;
+use crate::manifest::launch::take_launch;
 use crate::manifest::point::{PointTables, PointTasks, ResolvedPoint};
 use crate::manifest::read::read;
 use crate::manifest::roles;
@@ -74,6 +75,7 @@ pub fn resolve(
     let mut table = document.table().clone();
     // Read by `endpoints`, before there is anything to resolve.
     table.remove("endpoints");
+    take_launch(document, &mut table)?;
     let grid = Grid::take(&mut table, document)?;
     let contrasts = take_contrasts(document, &mut table)?;
     let mut cell_table = Table::new();
@@ -127,11 +129,18 @@ pub fn resolve(
         cells,
         left_out,
         notices: notices.into_iter().collect(),
-        settings: toml::to_string_pretty(document.table()).expect("it was TOML"),
+        settings: toml::to_string_pretty(&described(document)).expect("it was TOML"),
         contrasts,
     };
     check_contrasts(document, &plan)?;
     Ok(plan)
+}
+
+/// Returns the manifest without the resources of its tasks, which change no record.
+fn described(document: &Document) -> Table {
+    let mut table = document.table().clone();
+    table.remove("launch");
+    table
 }
 
 struct Resolver<'a> {
@@ -290,6 +299,6 @@ impl Resolver<'_> {
 }
 
 fn top_level_keys() -> Vec<&'static str> {
-    let others = ["endpoints", "extends", "matrix", "exclude", "include", CONTRAST];
+    let others = ["endpoints", "launch", "extends", "matrix", "exclude", "include", CONTRAST];
     CELL_TABLES.into_iter().chain(others).collect()
 }

@@ -91,6 +91,11 @@ impl Cell {
         Ok(cell)
     }
 
+    /// Returns the stage that a process claims to work on the cell: its training run, or its rollouts.
+    pub(crate) fn claimed_stage(&self) -> &StageSpec {
+        self.training.as_ref().map_or(&self.stages.rollouts, |training| &training.steps)
+    }
+
     /// Returns the digest that identifies the cell: of its settings and of the stages that follow.
     pub(crate) fn digest(&self) -> Digest {
         let rewards = self.stages.rewards.as_ref().map_or("", |spec| spec.digest().as_str());

@@ -10,3 +10,4 @@ pub(crate) mod spending;
 pub(crate) mod stages;
 pub(crate) mod status;
 pub(crate) mod training;
+pub(crate) mod units;

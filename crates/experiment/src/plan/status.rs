@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use preceptor_core::Digest;
 use preceptor_core::record::{rollout_key, step_key};
-use preceptor_store::{StageSpec, Store};
+use preceptor_store::{Holder, StageSpec, Store};
 
 use crate::Error;
 use crate::plan::cell::Cell;
@@ -46,7 +46,7 @@ impl CellState {
 }
 
 /// Status of one cell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CellStatus {
     /// The cell, for people.
     pub label: String,
@@ -62,6 +62,8 @@ pub struct CellStatus {
     pub steps: Option<StageState>,
     /// Records in all its stages that could not be made.
     pub num_failed: u64,
+    /// The process that works on the cell, if one does.
+    pub holder: Option<Holder>,
 }
 
 /// Returns the state of every cell of `plan`.
@@ -70,7 +72,7 @@ pub struct CellStatus {
 ///
 /// [`Error::Store`] if the store can't be read.
 pub fn status(plan: &Plan, store: &Store) -> Result<Vec<CellStatus>, Error> {
-    let mut stages = Stages { store, read: BTreeMap::new() };
+    let mut stages = Stages { store, read: BTreeMap::new(), holders: BTreeMap::new() };
     plan.cells().iter().map(|cell| cell_status(cell, &mut stages)).collect()
 }
 
@@ -78,6 +80,8 @@ pub fn status(plan: &Plan, store: &Store) -> Result<Vec<CellStatus>, Error> {
 struct Stages<'s> {
     store: &'s Store,
     read: BTreeMap<Digest, StageKeys>,
+    /// Processes by the stage that they claimed.
+    holders: BTreeMap<Digest, Option<Holder>>,
 }
 
 #[derive(Default)]
@@ -95,6 +99,15 @@ struct WantedKeys {
 }
 
 impl Stages<'_> {
+    fn holder(&mut self, cell: &Cell) -> Result<Option<Holder>, Error> {
+        let spec = cell.claimed_stage();
+        if !self.holders.contains_key(spec.digest()) {
+            let holder = self.store.stage(spec).holder()?;
+            self.holders.insert(spec.digest().clone(), holder);
+        }
+        Ok(self.holders[spec.digest()].clone())
+    }
+
     fn wanted(&mut self, spec: &StageSpec, keys: &BTreeSet<String>) -> Result<WantedKeys, Error> {
         if !self.read.contains_key(spec.digest()) {
             let stage = self.store.stage(spec);
@@ -168,5 +181,6 @@ fn cell_status(cell: &Cell, stages: &mut Stages<'_>) -> Result<CellStatus, Error
         rewards: rewards.as_ref().map(WantedKeys::state),
         steps: steps.as_ref().map(WantedKeys::state),
         num_failed,
+        holder: stages.holder(cell)?,
     })
 }

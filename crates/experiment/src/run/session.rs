@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use preceptor_core::{LanguageModel, ModelRole};
 use preceptor_models::Model;
-use preceptor_store::Store;
+use preceptor_store::{Claim, Stage, Store};
 
 use crate::Error;
 use crate::models::loader::ModelLoader;
@@ -22,6 +22,8 @@ pub(crate) struct Session<'a> {
     progress: RefCell<&'a mut dyn Progress>,
     is_quiet: Cell<bool>,
     summary: RefCell<RunSummary>,
+    /// Claims that this process holds, in the order in which it took them.
+    claims: RefCell<Vec<Claim>>,
 }
 
 impl<'a> Session<'a> {
@@ -38,7 +40,66 @@ impl<'a> Session<'a> {
             progress: RefCell::new(progress),
             is_quiet: Cell::new(false),
             summary: RefCell::default(),
+            claims: RefCell::default(),
         }
+    }
+
+    /// Runs `work` with a claim on `stage`; none if another process has it.
+    pub(crate) fn try_claimed<T>(
+        &self,
+        stage: &Stage,
+        work: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        match stage.claim(false) {
+            Some(claim) => self.holding(claim, work).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for a claim on `stage`, then runs `work` with it. Says for whom `label` waits.
+    pub(crate) fn claimed<T>(
+        &self,
+        stage: &Stage,
+        label: &str,
+        work: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let claim = stage.claim(false).or_else(|| {
+            let holder = stage.holder().ok().flatten();
+            let owner = holder.map_or_else(String::new, |holder| {
+                format!(" ({} on `{}`)", holder.pid, holder.host)
+            });
+            self.notice(&format!("{label}: waiting for another process that works on it{owner}"));
+            stage.claim_while(&|| !self.options.stop.is_made())
+        });
+        self.holding(claim.ok_or(Error::Stopped)?, work)
+    }
+
+    fn holding<T>(
+        &self,
+        claim: Claim,
+        work: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.claims.borrow_mut().push(claim);
+        let done = work();
+        let claim = self.claims.borrow_mut().pop();
+        drop(claim);
+        done
+    }
+
+    /// Checks that the claims are still this process's. Called before each record.
+    pub(crate) fn check_claims(&self) -> Result<(), Error> {
+        Ok(self.claims.borrow().iter().try_for_each(Claim::check)?)
+    }
+
+    /// Checks in the store that the claims are still this process's. Called before a training step is
+    /// recorded and before checkpoints are written or removed.
+    pub(crate) fn confirm_claims(&self) -> Result<(), Error> {
+        Ok(self.claims.borrow().iter().try_for_each(Claim::confirm)?)
+    }
+
+    /// Stops the run here if that was asked for.
+    pub(crate) fn check_stop(&self) -> Result<(), Error> {
+        if self.options.stop.is_made() { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// Reports progress, unless a part of the run is reported as a whole.

@@ -53,13 +53,14 @@ impl<'s, 'a> StageFiller<'s, 'a> {
     }
 
     /// Writes a record.
-    pub(crate) fn keep(&mut self, key: &str, record: &impl Serialize) -> Result<(), StoreError> {
+    pub(crate) fn keep(&mut self, key: &str, record: &impl Serialize) -> Result<(), Error> {
+        self.session.check_claims()?;
         self.writer.append(key, record)?;
         self.cost.num_records += 1;
         if self.is_shown {
             self.session.report(|progress| progress.record_added());
         }
-        Ok(())
+        self.session.check_stop()
     }
 
     /// Notes that a record can't be made now. The next run tries again.

@@ -1,9 +1,25 @@
 //! Options of a run and what it did.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use preceptor_core::{CallFailureKind, ModelRole, Usage};
 use preceptor_models::GenerationOptions;
+
+/// Request to stop a run, for example by a signal. By default there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StopRequest(Option<&'static AtomicBool>);
+
+impl StopRequest {
+    /// Creates a request that is made when `flag` becomes true.
+    pub fn new(flag: &'static AtomicBool) -> Self {
+        Self(Some(flag))
+    }
+
+    pub(crate) fn is_made(self) -> bool {
+        self.0.is_some_and(|flag| flag.load(Ordering::SeqCst))
+    }
+}
 
 /// Settings of a run that don't reach its results.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,6 +32,8 @@ pub struct RunOptions {
     pub ignores_memory: bool,
     /// Bytes of each device's memory, which replace the value that the device reports.
     pub device_bytes: Option<u64>,
+    /// Stops the run after the next record or training step.
+    pub stop: StopRequest,
 }
 
 /// Calls of one role: their cost and their failures.

@@ -6,6 +6,7 @@
 //! initial policy, which all cells share.
 
 mod estimated;
+mod evaluations;
 mod events;
 mod measures;
 mod order;

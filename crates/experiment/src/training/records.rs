@@ -89,6 +89,7 @@ impl StepRecords {
         outcome: &Outcome,
         step: u64,
     ) -> Result<(), Error> {
+        session.confirm_claims()?;
         let record = TrainStepRecord { step, measures: outcome.measures.0.clone() };
         let key = step_key(step);
         if self.recorded.contains(&key) {

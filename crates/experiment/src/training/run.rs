@@ -25,11 +25,8 @@ use super::events;
 use crate::Error;
 use crate::catalog::ObjectiveSettings;
 use crate::plan::cell::Cell;
-use crate::plan::cell::Evaluation;
 use crate::plan::cell::Training;
 use crate::plan::course::{Course, Decision};
-use crate::run::grading::grade_rollouts;
-use crate::run::rollouts::{fill_prompts, fill_rollouts, load_rollouts};
 use crate::run::session::Session;
 use crate::training::records::StepRecords;
 use crate::training::served::ServedSampler;
@@ -76,17 +73,6 @@ impl<'c> TrainRun<'c, '_> {
                 Decision::Open { at, .. } => Ok(TrainingEnd::Halted(open(at))),
             },
         }
-    }
-
-    /// Grades evaluations with stored rollouts that lack grades. No policy is loaded.
-    pub(crate) fn regrade(&self) -> Result<(), Error> {
-        let course = self.course();
-        for evaluation in &self.training.evaluations {
-            if !course.is_graded(evaluation)? && course.is_drawn(evaluation)? {
-                self.session.without_progress(|| self.grade(evaluation))?;
-            }
-        }
-        Ok(())
     }
 
     /// Returns the last step, as far as it is decided.
@@ -191,6 +177,7 @@ impl<'c> TrainRun<'c, '_> {
             self.session.store.stage(spec).compact()?;
         }
         self.write_events()?;
+        self.session.confirm_claims()?;
         if halted.is_none() && !settings.keep_optimizer {
             for step in checkpoints.resumable_steps()? {
                 checkpoints.forget_optimizer(step)?;
@@ -231,8 +218,11 @@ impl<'c> TrainRun<'c, '_> {
         let mut phases = Phases::default();
         loop {
             if evaluated.contains(&step) {
-                let (decision, reason) =
-                    phases.time("evaluate", || self.evaluate_and_decide(step, policy))?;
+                let evaluated = phases.time("evaluate", || self.evaluate_and_decide(step, policy));
+                if matches!(evaluated, Err(Error::Stopped)) {
+                    keep_new(step, best, learner)?;
+                }
+                let (decision, reason) = evaluated?;
                 best = decision.best();
                 if let Decision::Made { last: decided, .. } = decision {
                     last = decided;
@@ -247,6 +237,10 @@ impl<'c> TrainRun<'c, '_> {
             }
             if step >= last {
                 return Ok(None);
+            }
+            if session.options.stop.is_made() {
+                keep_new(step, best, learner)?;
+                return Err(Error::Stopped);
             }
             let this = Step { cell: training.untrained(), training, session, number: step + 1 };
             let done = session.without_progress(|| match &training.objective {
@@ -368,57 +362,12 @@ impl<'c> TrainRun<'c, '_> {
         best: Option<u64>,
         learner: &Learner,
     ) -> Result<(), Error> {
+        self.session.confirm_claims()?;
         let state = json!({ "training": self.training.steps.digest() });
         let base = &self.training.initial.weights;
         checkpoints.write(step, base, learner.trainable(), learner.optimizer_state(), state)?;
         let protected = best.filter(|_| self.training.settings.early_stopping.is_some());
         Ok(checkpoints.prune(protected)?)
-    }
-
-    /// Samples and grades what is missing of the evaluations after `step`.
-    fn evaluate(&self, step: u64, policy: &Rc<LocalModel>) -> Result<(), Error> {
-        let session = self.session;
-        let course = self.course();
-        for evaluation in self.training.evaluations_of(step) {
-            if course.is_graded(evaluation)? {
-                continue;
-            }
-            let cell = &evaluation.demand.cell;
-            session.without_progress(|| {
-                session.with_policy(&cell.policy_name, Rc::clone(policy) as _, || {
-                    fill_prompts(cell, session)?;
-                    fill_rollouts(&evaluation.demand, session)
-                })?;
-                self.grade(evaluation)
-            })?;
-            let scores = course.scores(evaluation)?.unwrap_or_default();
-            let (label, split) = (self.cell.label(), evaluation.split.name());
-            session.notice(&match scores.len() {
-                0 => format!("{label}: after {step} steps nothing on {split} could be scored"),
-                n => {
-                    let score = scores.iter().sum::<f64>() / n as f64;
-                    format!("{label}: after {step} steps the score on {split} is {score:.3}")
-                }
-            });
-        }
-        Ok(())
-    }
-
-    /// Grades the rollouts of an evaluation; calls that fail are made once more.
-    fn grade(&self, evaluation: &Evaluation) -> Result<(), Error> {
-        let cell = &evaluation.demand.cell;
-        let stage = self.session.store.stage(&cell.stages.rollouts);
-        let mut rollouts = load_rollouts(&stage)?;
-        for sampled in rollouts.values_mut() {
-            sampled.retain(|rollout| rollout.index < evaluation.demand.group_size);
-        }
-        let grade = || grade_rollouts(cell, &cell.tasks.tasks, self.session, &rollouts);
-        if grade()? > 0 {
-            let num_failed = grade()?;
-            self.session.count(|summary| summary.num_failed += num_failed);
-        }
-        // A killed run may have left parts.
-        Ok(stage.compact()?)
     }
 
     /// Writes the records of all steps and evaluations as a TensorBoard event file.

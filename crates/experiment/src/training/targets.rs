@@ -38,10 +38,16 @@ impl TrainRun<'_, '_> {
     fn targets_of(&self, cell: &Cell, policy: &Rc<LocalModel>) -> Result<Targets, Error> {
         let session = self.session;
         let demand = RolloutDemand { cell: cell.clone(), group_size: cell.group_size };
-        fill_prompts(cell, session)?;
-        fill_rollouts(&demand, session)?;
-        let rollouts = load_rollouts(&session.store.stage(&cell.stages.rollouts))?;
-        CellRun { cell, session }.fill_aggregates(&rollouts)?;
+        let stage = session.store.stage(&cell.stages.rollouts);
+        let label = format!("{}: pseudo-references", self.cell.label());
+        // Training runs share them.
+        let rollouts = session.claimed(&stage, &label, || {
+            fill_prompts(cell, session)?;
+            fill_rollouts(&demand, session)?;
+            let rollouts = load_rollouts(&stage)?;
+            CellRun { cell, session }.fill_aggregates(&rollouts)?;
+            Ok(rollouts)
+        })?;
         let aggregates =
             session.store.stage(&cell.stages.aggregates).load::<AggregateRecord>()?.records;
         let context = policy.model().context_length();
