@@ -8,9 +8,10 @@ temporary folder by default) and stops them at the end. Then, with the bundled m
 1. an array of training runs makes the records of a plain run;
 2. the same array submitted again makes nothing, and each task says so;
 3. USR1 in the middle of a training run: the task stops at a checkpoint, requeues itself alone and resumes;
-4. the same by the time limit alone;
-5. a node that dies (slurmd, the task and its script): Slurm requeues the task, which resumes;
-6. a unit that fails is submitted and run alone once its cause is gone.
+4. a node that dies (slurmd, the tasks and their scripts at once): Slurm requeues the tasks, which resume;
+5. a unit that fails is submitted and run alone once its cause is gone;
+6. a task with an inference server: both have a job step, the trainer starts when the server answers, and both end;
+7. the time limit alone does what USR1 did.
 
 Exit code 0 if all of it holds, 1 if not; where Slurm is missing or does not start, 0 with a message.
 """
@@ -240,12 +241,12 @@ class Check:
 
     def wait_done(self, store, launched, units):
         states = self.slurm.wait(launched["job"], units)
-        assert set(states.values()) == {"COMPLETED"}, (states, [self.log(store, launched["job"], unit) for unit in units])
+        assert set(states.values()) == {"COMPLETED"}, (states, [self.log(store, launched["job"], unit)[-400:] for unit in units])
 
 
 def all_holds(check):
     slurm, folder = check.slurm, check.folder
-    (folder / "train.toml").write_text(TRAIN.format(steps=40, limit="01:00:00"))
+    (folder / "train.toml").write_text(TRAIN.format(steps=24, limit="01:00:00"))
     check.step("a plain run")
     check.preceptor_run("run", "train.toml", "--store", "plain")
     plain = check.records("train.toml", "plain")
@@ -297,27 +298,19 @@ def all_holds(check):
     log = check.log("requeued", launched["job"], task.split("_")[1])
     assert "stopped: the run was asked to stop" in log, log
     steps = int(re.findall(r"(\d+) training steps\.", log)[-1])
-    assert 0 < steps < 40, f"{steps} steps after the restart"
-    print(f"    {steps} of 40 steps after the restart")
+    assert 0 < steps < 24, f"{steps} steps after the restart"
+    print(f"    {steps} of 24 steps after the restart")
     assert check.records("train.toml", "requeued") == plain
 
-    check.step("5. a node dies")
+    check.step("4. a node dies")
     launched = check.launch("train.toml", "died")
     wait_for(lambda: any(steps >= 5 for steps in check.num_steps("died").values()), "five steps", 120, 0.1)
-    victims = [process for process in pathlib.Path("/proc").iterdir() if process.name.isdigit()]
-    def belongs(process):
-        try:
-            words = (process / "environ").read_bytes()
-            command = (process / "cmdline").read_bytes()
-        except OSError:
-            return False
-        return (f"SLURM_ARRAY_JOB_ID={launched['job']}".encode() in words) or (b"slurmstepd" in command and launched["job"].encode() in command)
-    doomed = [int(process.name) for process in victims if belongs(process)]
-    os.kill(slurm.processes["slurmd"].pid, signal.SIGKILL)
-    for process in doomed:
+    tasks = processes_of(launched["job"])
+    # Daemons first: those of the steps would report the end of their scripts, which a dead node does not.
+    daemons = {parent for parent in map(parent_of, tasks) if parent and b"slurmstepd" in command_of(parent)}
+    for process in [slurm.processes["slurmd"].pid, *daemons, *tasks]:
         os.kill(process, signal.SIGKILL)
-    steps = [process for process in pathlib.Path("/proc").iterdir() if process.name.isdigit()]
-    print(f"    killed slurmd and {len(doomed)} processes")
+    print(f"    killed slurmd, {len(daemons)} daemons of steps and {len(tasks)} processes of tasks")
     wait_for(lambda: "down" in slurm.ask("sinfo", "--noheader", "--format=%t"), "a node that is down", 120)
     slurm.start_node()
     check.wait_done("died", launched, units)
@@ -326,10 +319,13 @@ def all_holds(check):
     assert "1" in restarts.values(), restarts
     assert check.records("train.toml", "died") == plain
 
-    check.step("6. a unit that fails")
+    check.step("5. a unit that fails")
     failing(check)
 
-    check.step("4. the time limit alone")
+    check.step("6. a task with a server")
+    served(check)
+
+    check.step("7. the time limit alone")
     (folder / "limited.toml").write_text(TRAIN.format(steps=2000, limit="00:03:00"))
     launched = check.launch("limited.toml", "limited", "--only", "seed=0", "--only", "reward=random")
     task = f"{launched['job']}_0"
@@ -341,6 +337,32 @@ def all_holds(check):
     slurm.ask("scancel", task)
     print("    " + check.log("limited", launched["job"], 0).split("stopped:")[0].strip().splitlines()[-1])
     check.step("done")
+
+
+def command_of(process):
+    try:
+        return pathlib.Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def parent_of(process):
+    try:
+        return int(re.search(r"PPid:\s*(\d+)", pathlib.Path(f"/proc/{process}/status").read_text())[1])
+    except OSError:
+        return None
+
+
+def processes_of(job):
+    """Scripts and programs of the tasks of a job."""
+    found = []
+    for process in pathlib.Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and f"SLURM_ARRAY_JOB_ID={job}\0".encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            pass
+    return found
 
 
 def failing(check):
@@ -380,6 +402,25 @@ def failing(check):
     assert set(states.values()) == {"COMPLETED"}, states
     check.preceptor_run("report", "flaky.toml", "--store", "flaky")
     server.shutdown()
+
+
+def served(check):
+    """The server is none that samples, so the trainer says so and ends, and the script ends the server."""
+    slurm, folder = check.slurm, check.folder
+    port = free_port()
+    (folder / "health").write_text("well")
+    rollouts = f'[rollouts]\nserver = "vllm"\nbase-urls = ["http://127.0.0.1:{port}"]\nweights-dir = "{folder}/weights"\nmax-retries = 0\n'
+    resources = f'cpus = 2\nserver = "{sys.executable} -m http.server {port}"\n'
+    manifest = TRAIN.format(steps=2, limit="01:00:00").replace("cpus = 1\n", resources).replace("[launch]", rollouts + "[launch]")
+    (folder / "served.toml").write_text(manifest.replace("seeds = [0, 1]", "seeds = [0]"))
+    launched = check.launch("served.toml", "served", "--only", "reward=random")
+    states = slurm.wait(launched["job"], [0], 120)
+    log = check.log("served", launched["job"], 0)
+    assert set(states.values()) == {"FAILED"}, (states, log)
+    assert "GET /health" in log and "rollout server" in log, log
+    print("    " + next(line for line in log.splitlines() if line.startswith("error:")))
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server still runs"
 
 
 def main():

@@ -22,7 +22,8 @@ const FILE_BYTES: usize = 512;
 pub struct LeaseSettings {
     /// Time without a heartbeat after which another process may take a lease over.
     pub expires_after: Duration,
-    /// True if file locks tell that a process on the same machine lives. Otherwise heartbeats do.
+    /// True if file locks tell that a process on the same machine lives. Otherwise heartbeats do, and
+    /// nothing is compacted.
     pub uses_locks: bool,
 }
 

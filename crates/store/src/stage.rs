@@ -296,7 +296,9 @@ impl Writer {
             match OpenOptions::new().append(true).create_new(true).open(&path) {
                 Ok(file) => {
                     // Tells `compact` that the writer lives; where there are no locks, parts stay.
-                    let _ = file.try_lock();
+                    if self.stage.store.leases().uses_locks {
+                        let _ = file.try_lock();
+                    }
                     return Ok(Part { path, file, len: 0 });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

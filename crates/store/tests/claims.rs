@@ -186,3 +186,28 @@ fn a_writer_whose_part_was_gathered_starts_another() {
     writer.append("b", &2).unwrap();
     assert!(stage.keys().unwrap().contains("b"));
 }
+
+#[test]
+fn a_write_after_the_last_look_adds_a_record_and_overwrites_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(&folder, false);
+    let claim = stage.claim(false).expect("nobody has it");
+    let (mut suspended, mut heir) = (stage.writer(), stage.writer());
+    suspended.append("a", &1).unwrap();
+    claim.check().unwrap();
+    // Here the process is suspended, and another one takes over and makes the same record.
+    let path = leases(&folder, &stage).pop().expect("a lease");
+    fs::copy(&path, path.with_file_name("000002.json")).unwrap();
+    heir.append("b", &20).unwrap();
+    suspended.append("b", &2).unwrap();
+    assert!(claim.confirm().is_err(), "the next one is not written");
+    for _ in 0..2 {
+        let loaded = stage.load::<u32>().unwrap().records;
+        let found = stage.find::<u32>(&["b".to_owned()].into()).unwrap().records;
+        assert_eq!((loaded["a"], loaded["b"]), (1, found["b"]), "every reader finds the same one");
+        (suspended, heir) = (stage.writer(), stage.writer());
+        stage.compact().unwrap();
+    }
+    drop((suspended, heir));
+    assert_eq!(stage.keys().unwrap().len(), 2);
+}

@@ -238,3 +238,28 @@ fn usr1_stops_sampling_after_the_next_rollout() {
     folder.run(&["run", "tiny.toml", "--store", "cut"]).expect_done();
     assert_eq!(folder.records("cut"), folder.records("whole"));
 }
+
+#[test]
+fn units_that_others_wait_for_come_first_and_cells_of_one_training_run_are_one_unit() {
+    let folder = Folder::new();
+    training::write_manifest(&folder);
+    let text = fs::read_to_string(folder.path("train.toml")).expect("written");
+    let cells = |matrix: &str| -> Vec<Vec<String>> {
+        folder.write("train.toml", &format!("{text}[matrix]\n{matrix}"));
+        folder.run(&["launch", "train.toml", "--slurm", "--force"]).expect_done();
+        let plan = json(&fs::read_to_string(folder.path("launch/train/plan.json")).expect("JSON"));
+        let units = plan["units"].as_array().expect("units").iter();
+        let cells = |unit: &Value| serde_json::from_value(unit["cells"].clone()).expect("labels");
+        units.map(cells).collect()
+    };
+    // The arms of a benchmark share the evaluation before training.
+    let arms = "\"benchmark.terms\" = [2, 3]\n\"train.schedule.learning-rate\" = [1e-3, 1e-4]\n";
+    insta::assert_snapshot!(cells(arms).concat().join("\n"), @r"
+    benchmark.terms=2 train.schedule.learning-rate=0.001 seed=0
+    benchmark.terms=3 train.schedule.learning-rate=0.001 seed=0
+    benchmark.terms=2 train.schedule.learning-rate=0.0001 seed=0
+    benchmark.terms=3 train.schedule.learning-rate=0.0001 seed=0
+    ");
+    // A training run that is longer begins as a shorter one.
+    assert_eq!(cells("\"train.steps\" = [2, 4]\n").iter().map(Vec::len).collect::<Vec<_>>(), [2]);
+}

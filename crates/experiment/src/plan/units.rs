@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 
 use preceptor_core::Digest;
+use preceptor_store::Store;
 
+use crate::Error;
 use crate::catalog::ObjectiveSettings;
 use crate::plan::cell::{Cell, RolloutDemand, Training};
+use crate::plan::course::{Course, Decision};
 use crate::plan::resolved::Plan;
+use crate::plan::status::{CellState, status};
 
 /// Cells that share a set of rollouts or a training run, so that two processes can't work on them at the
 /// same time.
@@ -26,6 +30,22 @@ impl Plan {
     /// would wait for those rollouts.
     pub fn work_units(&self) -> Vec<WorkUnit> {
         self.grouped_cells().into_iter().map(|cells| unit(&cells)).collect()
+    }
+
+    /// Returns the indices of the units that lack a record, also one of an evaluation during training.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] if the store can't be read.
+    pub fn unfinished_units(&self, store: &Store) -> Result<Vec<usize>, Error> {
+        let mut unfinished = BTreeSet::new();
+        for (cell, status) in self.cells.iter().zip(status(self, store)?) {
+            if status.state != CellState::Done || !is_evaluated(cell, store)? {
+                unfinished.insert(cell.claimed_stage().digest().clone());
+            }
+        }
+        let units = self.work_units().into_iter().enumerate();
+        Ok(units.filter(|(_, unit)| unfinished.contains(&unit.claim)).map(|(i, _)| i).collect())
     }
 
     /// Keeps the cells of the unit with this index; none if there is no such unit.
@@ -70,6 +90,19 @@ impl Plan {
         ranked.sort_by_key(|(rank, _)| *rank);
         ranked.into_iter().map(|(_, unit)| unit).collect()
     }
+}
+
+/// Returns true if every evaluation of the cell's training run is graded.
+fn is_evaluated(cell: &Cell, store: &Store) -> Result<bool, Error> {
+    let Some(training) = &cell.training else { return Ok(true) };
+    let course = Course { training, store };
+    let Decision::Made { last, .. } = course.decide()? else { return Ok(false) };
+    for evaluation in training.evaluations.iter().filter(|known| known.step <= last) {
+        if !course.is_graded(evaluation)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Returns the stages of rollouts of the initial policy that a training run needs.

@@ -33,7 +33,8 @@ pub(crate) fn manifest(job: &Job<'_>) -> Result<String, Failure> {
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: {}
+  # With `kubectl create`, each submission has a name of its own.
+  generateName: {}-
 spec:
   completionMode: Indexed
   completions: {}

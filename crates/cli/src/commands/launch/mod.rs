@@ -14,9 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Args;
-use preceptor_experiment::{
-    CellState, Document, LaunchSettings, WorkUnit, launch_settings, rollout_urls, status,
-};
+use preceptor_experiment::{Document, LaunchSettings, WorkUnit, launch_settings, rollout_urls};
 use preceptor_models::GenerationOptions;
 use serde_json::json;
 
@@ -24,7 +22,7 @@ pub(crate) use self::frozen::FrozenPlan;
 use self::script::{Job, ranges};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::session::{Session, open};
+use crate::session::open;
 use crate::shared_arguments::{ExperimentArguments, ResourceArguments};
 
 #[derive(Debug, Args)]
@@ -78,7 +76,7 @@ pub(crate) fn launch(arguments: &LaunchArguments, output: &Output) -> Result<Exi
         .clone()
         .unwrap_or_else(|| Path::new("launch").join(session.plan.experiment()));
     let unfinished = if arguments.submit {
-        unfinished_units(&session, units.len())?
+        session.plan.unfinished_units(&session.store)?
     } else {
         (0..units.len()).collect()
     };
@@ -150,20 +148,6 @@ impl SchedulerArguments {
             }
         })
     }
-}
-
-/// Returns the units with a cell that is not done, according to the store.
-fn unfinished_units(session: &Session, num_units: usize) -> Result<Vec<usize>, Failure> {
-    let mut unfinished = Vec::new();
-    for index in 0..num_units {
-        let mut plan = session.plan.clone();
-        plan.retain_unit(index).expect("the index is below their number");
-        let cells = status(&plan, &session.store)?;
-        if cells.iter().any(|cell| cell.state != CellState::Done) {
-            unfinished.push(index);
-        }
-    }
-    Ok(unfinished)
 }
 
 /// Returns the arguments of `preceptor` for a task, without its index.
