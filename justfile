@@ -57,7 +57,7 @@ vllm *ARGS:
     cargo build --release --package preceptor
     python3 tools/vllm/check.py --preceptor "${CARGO_TARGET_DIR:-target}/release/preceptor" "$@"
 
-# Run `preceptor launch --slurm` against a real Slurm on this machine, with requeues and a dying node (15 minutes); needs root and Debian's slurm-wlm and munge.
+# Run `preceptor launch --slurm` against a real Slurm on this machine, with requeues and a dying node (10 minutes); needs root and Debian's slurm-wlm and munge.
 slurm *ARGS:
     cargo build --release --package preceptor
     python3 tools/slurm/check.py --preceptor "${CARGO_TARGET_DIR:-target}/release/preceptor" "$@"

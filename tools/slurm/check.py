@@ -11,7 +11,7 @@ temporary folder by default) and stops them at the end. Then, with the bundled m
 4. a node that dies (slurmd, the tasks and their scripts at once): Slurm requeues the tasks, which resume;
 5. a unit that fails is submitted and run alone once its cause is gone;
 6. a task with an inference server: both have a job step, the trainer starts when the server answers, and both end;
-7. the time limit alone does what USR1 did.
+7. the time limit alone does what USR1 did, and `scancel` stops a task at a checkpoint too.
 
 Exit code 0 if all of it holds, 1 if not; where Slurm is missing or does not start, 0 with a message.
 """
@@ -90,7 +90,8 @@ TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=500
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,bf_interval=5
@@ -98,7 +99,7 @@ ReturnToService=2
 SlurmdTimeout=10
 KillWait=5
 MinJobAge=3600
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -326,16 +327,7 @@ def all_holds(check):
     served(check)
 
     check.step("7. the time limit alone")
-    (folder / "limited.toml").write_text(TRAIN.format(steps=2000, limit="00:03:00"))
-    launched = check.launch("limited.toml", "limited", "--only", "seed=0", "--only", "reward=random")
-    task = f"{launched['job']}_0"
-    wait_for(lambda: slurm.jobs()[task]["Restarts"] == "1", "a restart by the time limit", 300)
-    slurm.hurry()
-    wait_for(lambda: slurm.jobs()[task]["JobState"] == "RUNNING", "the second start", 200)
-    before = max(check.num_steps("limited").values())
-    wait_for(lambda: max(check.num_steps("limited").values()) > before or "step" in check.log("limited", launched["job"], 0).split("stopped:")[-1], "steps after the restart", 120)
-    slurm.ask("scancel", task)
-    print("    " + check.log("limited", launched["job"], 0).split("stopped:")[0].strip().splitlines()[-1])
+    time_limit(check)
     check.step("done")
 
 
@@ -363,6 +355,26 @@ def processes_of(job):
         except OSError:
             pass
     return found
+
+
+def time_limit(check):
+    slurm, folder = check.slurm, check.folder
+    (folder / "limited.toml").write_text(TRAIN.format(steps=2000, limit="00:03:00"))
+    launched = check.launch("limited.toml", "limited", "--only", "seed=0", "--only", "reward=random")
+    task = f"{launched['job']}_0"
+    field = lambda name: slurm.jobs().get(task, {}).get(name)
+    log = lambda: check.log("limited", launched["job"], 0)
+    last_step = lambda: max([int(step) for step in re.findall(r"step (\d+)/2000", log())], default=0)
+    started = time.monotonic()
+    wait_for(lambda: field("Restarts") == "1", "a restart by the time limit", 400)
+    stopped_at, seconds = last_step(), time.monotonic() - started
+    assert "stopped: the run was asked to stop" in log(), log()[-400:]
+    print(f"    requeued {seconds:.0f} s after the submission, at step {stopped_at}")
+    wait_for(lambda: slurm.hurry() or last_step() > stopped_at + 2, "steps after the restart", 300)
+    steps = [int(step) for step in re.findall(r"step (\d+)/2000", log().split("stopped:")[1])]
+    assert steps[0] == stopped_at + 1, f"it resumed at step {steps[0]}"
+    slurm.ask("scancel", task)
+    wait_for(lambda: log().count("stopped: the run was asked to stop") == 2, "a checkpoint after scancel", 60)
 
 
 def failing(check):

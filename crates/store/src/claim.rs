@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 use preceptor_core::Digest;
 
 use crate::lease::{
-    Lease, LeaseReading, LeaseSettings, current_lease, lease_numbers, lease_path, take_lease,
+    Lease, LeaseReading, LeaseSettings, current_lease, is_gone, lease_numbers, lease_path,
+    take_lease,
 };
 use crate::{Error, Stage};
 
@@ -67,13 +68,10 @@ impl LeaseState {
         // Before the look: a suspension after it must not make it seem recent.
         let started = now();
         let path = lease_path(&self.folder, self.number);
-        let is_gone = File::open(&path).is_err_and(|error| {
-            use std::io::ErrorKind::{NotFound, StaleNetworkFileHandle};
-            matches!(error.kind(), NotFound | StaleNetworkFileHandle)
-        });
+        let is_removed = File::open(&path).is_err_and(|error| is_gone(&error));
         let numbers = lease_numbers(&self.folder);
         let has_successor = numbers.is_ok_and(|known| known.iter().any(|n| *n > self.number));
-        if is_gone || has_successor {
+        if is_removed || has_successor {
             self.is_lost.store(true, Ordering::SeqCst);
             return false;
         }

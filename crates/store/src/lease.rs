@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -206,22 +207,38 @@ pub(crate) fn current_lease(folder: &Path, uses_locks: bool) -> io::Result<Optio
     loop {
         let Some(number) = lease_numbers(folder)?.into_iter().max() else { return Ok(None) };
         let path = lease_path(folder, number);
-        // Opened again each time: network file systems look for changes when a file is opened.
-        let mut file = match OpenOptions::new().read(true).write(uses_locks).open(&path) {
-            Ok(file) => file,
-            // Its successor has removed it since.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            // A store that can only be read has no locks to test.
-            Err(_) => File::open(&path)?,
+        let (file, bytes) = match read_lease(&path, uses_locks) {
+            Ok(found) => found,
+            Err(error) if is_gone(&error) => {
+                // Its successor has removed it. A network file system may list it for a while.
+                thread::sleep(Duration::from_millis(10));
+                continue;
+            }
+            Err(error) => return Err(error),
         };
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
         let lease = Lease::read(&bytes);
         let is_free = lease
             .as_ref()
             .is_some_and(|lease| lease.is_released || (uses_locks && lease.has_dead_owner(&file)));
         return Ok(Some(LeaseReading { number, path, bytes, lease, is_free }));
     }
+}
+
+/// Opens and reads a lease file. Network file systems look for changes when a file is opened.
+fn read_lease(path: &Path, uses_locks: bool) -> io::Result<(File, Vec<u8>)> {
+    // Locks of a network file system need a file that can be written.
+    let mut file = match OpenOptions::new().read(true).write(uses_locks).open(path) {
+        Err(error) if !is_gone(&error) => File::open(path)?,
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((file, bytes))
+}
+
+/// Returns true if an error says that a file was removed, here or on another host.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
 }
 
 /// Creates the lease `number`, unless another process is faster.
@@ -239,7 +256,10 @@ pub(crate) fn take_lease(
     };
     let mut lease = Lease::new(settings);
     lease.is_locked = settings.uses_locks && file.try_lock().is_ok();
-    lease.write(&file)?;
+    if let Err(error) = lease.write(&file) {
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
     let numbers = lease_numbers(folder)?;
     if numbers.iter().any(|other| *other > number) {
         // This process read the folder long ago; others have come and gone since.

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
+use preceptor_testkit::server::Server;
 use serde_json::Value;
 
 use crate::process::{Finished, Folder};
-use crate::scripted::json;
+use crate::scripted::{answer, json, write_two_policies};
 use crate::sharing::{finish, has_checkpoint, send, start, wait_until};
 use crate::training;
 
@@ -262,4 +265,23 @@ fn units_that_others_wait_for_come_first_and_cells_of_one_training_run_are_one_u
     ");
     // A training run that is longer begins as a shorter one.
     assert_eq!(cells("\"train.steps\" = [2, 4]\n").iter().map(Vec::len).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn usr1_stops_calls_to_endpoints() {
+    let server = Server::start(|received| {
+        thread::sleep(Duration::from_millis(50));
+        answer(received)
+    });
+    let folder = Folder::new();
+    write_two_policies(&folder, &server);
+    let child = start(&mut folder.command(&["run", "two.toml"]));
+    wait_until(|| crate::process::num_lines(&folder.path("runs")) > 1);
+    send("-USR1", child.id());
+    let stopped = finish(child);
+    assert_eq!(stopped.code, Some(0), "{}", stopped.said());
+    let done = folder.run(&["run", "two.toml", "--json"]).expect_done();
+    let summary = json(&done.stdout);
+    let made = summary["rollouts-sampled"].as_u64().expect("a number");
+    assert!((1..16).contains(&made), "{made} of 16 rollouts were left");
 }

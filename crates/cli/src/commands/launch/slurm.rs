@@ -98,8 +98,8 @@ fn start(job: &Job<'_>) -> String {
         return format!("\n{command} &\nrun=$!\n");
     };
     let (trainer_gpus, server_cpus, trainer_cpus) = trainer_share(settings);
-    let server_step = step(settings, settings.server_gpus, server_cpus);
-    let trainer_step = step(settings, trainer_gpus, trainer_cpus);
+    let server_step = step(settings.server_gpus, server_cpus);
+    let trainer_step = step(trainer_gpus, trainer_cpus);
     let urls = job.urls.iter().map(|url| quote(&format!("{}/health", url.trim_end_matches('/'))));
     let urls = urls.collect::<Vec<_>>().join(" ");
     format!(
@@ -125,15 +125,13 @@ run=$!
     )
 }
 
-/// Returns a job step with a part of the task's resources.
-fn step(settings: &LaunchSettings, gpus: u32, cpus: Option<u32>) -> String {
-    let mut step = "srun --exact --ntasks=1".to_owned();
+/// Returns a job step with a part of the task's resources. Steps share the memory: `--mem=0` takes none
+/// away from the other.
+fn step(gpus: u32, cpus: Option<u32>) -> String {
+    let mut step = "srun --exact --ntasks=1 --mem=0".to_owned();
     if let Some(cpus) = cpus {
         step += &format!(" --cpus-per-task={cpus}");
     }
     step += &if gpus > 0 { format!(" --gres=gpu:{gpus}") } else { " --gres=none".to_owned() };
-    if let Some(gib) = settings.memory_gib {
-        step += &format!(" --mem={}M", u64::from(gib) * 512);
-    }
     step
 }
