@@ -10,6 +10,7 @@ use crate::commands::files::FilesCommand;
 use crate::commands::grade::GradeArguments;
 use crate::commands::judge::JudgeCommand;
 use crate::commands::parity::ParityArguments;
+use crate::commands::plan::PlanArguments;
 use crate::commands::pretrain::PretrainCommand;
 use crate::commands::records::RecordsArguments;
 use crate::commands::regrade::RegradeArguments;
@@ -34,7 +35,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show what a manifest would run: cells, missing records, tokens, time and cost.
-    Plan(ExperimentArguments),
+    Plan(PlanArguments),
     /// Run everything that is missing, then write the report.
     Run(RunArguments),
     /// Run every experiment of a suite and compare the results with the paper's claims.

@@ -124,8 +124,11 @@ impl FakeVllm {
         }
         let name = body["model"].as_str().expect("a name");
         let name = if name == "tiny" { "base" } else { name };
-        let Some(replicas) = self.weights.lock().expect("no panic").get(name).cloned() else {
-            return error(404, &format!("The model `{name}` does not exist."));
+        let loaded = self.weights.lock().expect("no panic").get(name).cloned();
+        let replicas = match loaded {
+            Some(replicas) => replicas,
+            None if name == "base" => Arc::new(Trainable::full(&self.base).merged()),
+            None => return error(404, &format!("The model `{name}` does not exist.")),
         };
         let ids = |value: &Value| -> Vec<u32> {
             let ids = value.as_array().expect("ids").iter();
@@ -426,4 +429,27 @@ fn served_rollouts_that_cannot_be_are_refused_by_the_plan() {
         assert_eq!(finished.code, Some(2), "{name}: {}", finished.said());
         insta::assert_snapshot!(format!("served-refused-{name}"), said(&finished, &[&server]));
     }
+}
+
+#[test]
+fn a_plan_measures_the_servers_and_estimates_with_their_speed() {
+    let folder = Folder::new();
+    let server = FakeVllm::new(Faults::default()).start();
+    write_manifest(&folder, &[&server]);
+    let plan = |arguments: &[&str]| folder.run(&[&["plan", "served.toml"], arguments].concat());
+    let done = plan(&["--probe", "--json", "--set", "rollouts.concurrency=2"]).expect_done();
+    assert!(done.stderr.contains("each rollout server samples"), "{}", done.stderr);
+    let found: Value = serde_json::from_str(&done.stdout).unwrap();
+    let assumed = &found["estimate"]["assumed"];
+    assert!(assumed["served-per-sec"].as_f64().is_some_and(|speed| speed > 0.0), "{assumed}");
+    assert_eq!(found["estimate"]["server-gpus"], 1);
+    folder.write("served.toml", &{
+        let text = std::fs::read_to_string(folder.path("served.toml")).unwrap();
+        text.split("[rollouts]").next().unwrap().to_owned()
+    });
+    insta::assert_snapshot!(plan(&["--probe"]).said(), @r"
+    exit Some(2)
+    error: failed to use `--probe`: the manifest names no rollout servers
+    hint: it measures the servers of a `[rollouts]` table; leave it out
+    ");
 }
