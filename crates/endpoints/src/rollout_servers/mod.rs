@@ -15,6 +15,7 @@ mod config;
 mod protocol;
 mod server;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -207,7 +208,7 @@ impl RolloutServers {
     }
 
     /// Samples every job and passes each rollout to `hear`, with the job's index and the server's, as
-    /// it ends.
+    /// it ends. If `hear` breaks, no more calls begin.
     ///
     /// # Errors
     ///
@@ -217,14 +218,18 @@ impl RolloutServers {
         &self,
         weights: &WeightsVersion,
         jobs: &[ServedJob<'_>],
-        mut hear: impl FnMut(usize, usize, ServedRollout),
+        mut hear: impl FnMut(usize, usize, ServedRollout) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let halt = Halt::default();
         let threads = self.config.concurrency as usize * self.servers.len();
         let mut failure = None;
         let work = |job: &ServedJob<'_>| self.generate_one(weights, job, &halt);
         spread(jobs, threads, &halt, work, |index, sampled| match sampled {
-            Ok((server, rollout)) => hear(index, server, rollout),
+            Ok((server, rollout)) => {
+                if hear(index, server, rollout).is_break() {
+                    halt.set();
+                }
+            }
             Err(error) => {
                 halt.set();
                 failure.get_or_insert(error);
@@ -262,7 +267,10 @@ impl RolloutServers {
         let mut num_sampled = 0;
         #[expect(clippy::disallowed_methods, reason = "a speed is what is asked")]
         let started = Instant::now();
-        self.generate(&base, &jobs, |_, _, rollout| num_sampled += rollout.token_ids.len())?;
+        self.generate(&base, &jobs, |_, _, rollout| {
+            num_sampled += rollout.token_ids.len();
+            ControlFlow::Continue(())
+        })?;
         Ok(num_sampled as f64 / started.elapsed().as_secs_f64() / self.servers.len() as f64)
     }
 

@@ -9,6 +9,7 @@ mod estimated;
 mod events;
 mod measures;
 mod order;
+mod phases;
 mod records;
 pub(crate) mod run;
 mod served;
