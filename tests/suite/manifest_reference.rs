@@ -7,8 +7,9 @@ use std::path::Path;
 
 use preceptor_experiment::{
     AggregatorSettings, AnchorSettings, BenchmarkScope, BenchmarkSettings, EndpointConfig, Entry,
-    EvalJudgeSettings, GraderSettings, JudgeSettings, LaunchSettings, ObjectiveSettings,
-    PolicySettings, RewardSettings, RolloutServersConfig, SamplingSettings, TrainSettings,
+    EstimateSettings, EvalJudgeSettings, GraderSettings, JudgeSettings, LaunchSettings,
+    ObjectiveSettings, PolicySettings, RewardSettings, RolloutServersConfig, SamplingSettings,
+    TrainSettings,
 };
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
@@ -143,6 +144,7 @@ fn the_tables_of_the_manifest_reference_come_from_the_code() {
         ("eval-judge", table::<EvalJudgeSettings>()),
         ("endpoint", table::<EndpointConfig>()),
         ("rollouts", table::<RolloutServersConfig>()),
+        ("estimate", table::<EstimateSettings>()),
         ("grader", table::<GraderSettings>()),
         ("launch", table::<LaunchSettings>()),
     ];

@@ -11,6 +11,7 @@ use crate::commands::grade::GradeArguments;
 use crate::commands::judge::JudgeCommand;
 use crate::commands::launch::LaunchArguments;
 use crate::commands::parity::ParityArguments;
+use crate::commands::plan::PlanArguments;
 use crate::commands::pretrain::PretrainCommand;
 use crate::commands::records::RecordsArguments;
 use crate::commands::regrade::RegradeArguments;
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show what a manifest would run: cells, missing records, tokens, time and cost.
-    Plan(ExperimentArguments),
+    Plan(PlanArguments),
     /// Run everything that is missing, then write the report.
     Run(RunArguments),
     /// Write a script that runs a manifest as an array of tasks on a cluster, and submit it.

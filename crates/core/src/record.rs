@@ -16,9 +16,9 @@ use crate::{
 };
 
 pub use training::{
-    CHOICE_KEY, EvaluationRecord, RolloutServerRecord, TokenTraceRecord, TrainChoiceRecord,
-    TrainCostRecord, TrainGroupRecord, TrainStepRecord, TrainingRecord, ValidationLossRecord,
-    step_group_key, step_key,
+    CHOICE_KEY, EvaluationRecord, RolloutServerRecord, TimelineRecord, TokenTraceRecord,
+    TrainChoiceRecord, TrainCostRecord, TrainGroupRecord, TrainStepRecord, TrainingRecord,
+    ValidationLossRecord, step_group_key, step_key,
 };
 
 /// Version of every record type here. It is part of each stage's specification.

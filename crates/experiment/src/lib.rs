@@ -30,6 +30,7 @@ pub use catalog::{
 pub use error::{Error, ManifestError};
 pub use manifest::document::Document;
 pub use manifest::endpoints::endpoints;
+pub use manifest::estimate_settings::EstimateSettings;
 pub use manifest::launch::{LaunchSettings, launch_settings, rollout_urls};
 pub use manifest::resolve::{ResolveOptions, resolve};
 pub use manifest::settings::{
@@ -41,6 +42,9 @@ pub use models::directory::ModelDirectory;
 pub use models::host::Models;
 pub use models::loader::ModelLoader;
 pub use plan::cell::Cell;
+pub use plan::counting::Counting;
+pub use plan::estimate::Estimate;
+pub use plan::held_weights::HeldWeights;
 pub use plan::price::{CallDemand, Expense, Purpose};
 pub use plan::price_training::{Speed, TrainDemand, calibrate_speed};
 pub use plan::resolved::{Plan, StageState, StageSummary};

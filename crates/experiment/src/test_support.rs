@@ -65,6 +65,8 @@ pub(crate) struct ScriptedModels {
     pub(crate) num_bytes: u64,
     /// Name of the only endpoint, with a price of one USD per token.
     pub(crate) endpoint: Option<&'static str>,
+    /// Number of weights of every model.
+    pub(crate) num_parameters: Option<u64>,
     /// Models that were opened; those that are still in use take memory.
     pub(crate) models: Vec<Weak<dyn LanguageModel>>,
 }
@@ -81,6 +83,10 @@ impl ModelDirectory for ScriptedModels {
 
     fn sampling_defaults(&self, _name: &str) -> SamplingDefaults {
         SamplingDefaults::default()
+    }
+
+    fn num_parameters(&self, _name: &str) -> Option<u64> {
+        self.num_parameters
     }
 
     fn is_remote(&self, name: &str) -> bool {

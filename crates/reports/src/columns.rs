@@ -49,6 +49,7 @@ const COLUMNS: &[ColumnInfo] = &[
     ),
     info("a_score", "a", "", Plain, "mean score of the first side"),
     info("abstained", "", "share", Plain, "share of groups without a pseudo-reference"),
+    info("actor", "", "", Plain, "the trainer, or the address of a rollout server"),
     info("aggregator", "", "", Plain, "the aggregator, as the manifest names it"),
     info("all_wrong", "", "groups", Plain, "groups in which every rollout is wrong"),
     info(
@@ -158,6 +159,7 @@ const COLUMNS: &[ColumnInfo] = &[
         Plain,
         "share of groups whose rewards are all equal: they teach nothing",
     ),
+    info("from_secs", "from", "s", Plain, "start of the work, since the start of the step"),
     info("gain", "", "", Signed, "difference from the initial policy, paired by seed and prompt"),
     info("generated_tokens", "", "tokens", Plain, "tokens that models generated"),
     info("grader", "", "", Plain, "name and version of the grader"),
@@ -341,6 +343,7 @@ const COLUMNS: &[ColumnInfo] = &[
     info("tasks", "", "", Plain, "number of benchmarks"),
     info("texts", "", "texts", Plain, "number of texts"),
     info("ties", "", "prompts", Plain, "prompts on which both sides are equal"),
+    info("to_secs", "to", "s", Plain, "end of the work, since the start of the step"),
     info("tokens_per_prompt", "", "tokens", Plain, "prompt and generated tokens per prompt"),
     info("tokens_per_step", "", "tokens", Plain, "tokens sampled per training step"),
     info("trained_on", "", "", Plain, "what the policy was trained on"),

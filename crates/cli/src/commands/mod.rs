@@ -3,6 +3,7 @@
 pub(crate) mod answers;
 pub(crate) mod compare;
 pub(crate) mod data;
+pub(crate) mod estimate;
 pub(crate) mod export;
 pub(crate) mod figures;
 pub(crate) mod files;
@@ -21,3 +22,4 @@ pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod store;
+pub(crate) mod suite_size;

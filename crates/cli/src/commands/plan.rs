@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Args;
 use indicatif::HumanBytes;
 use preceptor_core::lacking_controls;
 use preceptor_core::record::PlanRecord;
 use preceptor_experiment::{
-    CallDemand, Expense, ModelDirectory as _, Purpose, Speed, StageSummary, TrainDemand,
-    calibrate_speed, detectable_difference,
+    CallDemand, Counting, Estimate, Expense, HeldWeights, ModelDirectory as _, Purpose, Speed,
+    StageSummary, TrainDemand, calibrate_speed, detectable_difference,
 };
 use serde_json::{Value, json};
 
+use crate::commands::estimate::ShownEstimate;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::{Session, open_to_plan};
@@ -25,8 +27,27 @@ const ASSUMED_DISAGREEMENT: f64 = 0.2;
 /// in half precision.
 const ASSUMED_TFLOPS: f64 = 400.0;
 
-pub(crate) fn plan(arguments: &ExperimentArguments, output: &Output) -> Result<ExitCode, Failure> {
-    print_plan(&mut open_to_plan(arguments)?, output)?;
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArguments,
+    /// Measure the speed of the servers of `[rollouts]` with their base model, which takes them some seconds.
+    #[arg(long)]
+    pub(crate) probe: bool,
+}
+
+pub(crate) fn plan(arguments: &PlanArguments, output: &Output) -> Result<ExitCode, Failure> {
+    let mut session = open_to_plan(&arguments.experiment)?;
+    if arguments.probe {
+        let Some(speed) = session.plan.probe_servers(&session.models)? else {
+            return Err(Failure::input(
+                "use `--probe`: the manifest names no rollout servers",
+                "it measures the servers of a `[rollouts]` table; leave it out",
+            ));
+        };
+        eprintln!("each rollout server samples {speed:.0} tokens per second");
+    }
+    print_plan(&mut session, output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -34,6 +55,7 @@ pub(crate) fn print_plan(session: &mut Session, output: &Output) -> Result<(), F
     let price = Price::of(session)?;
     output.json(&price.json(session));
     price.print_cells(session, output);
+    price.print_estimate(session, output);
     price.print_rollouts(output);
     price.print_calls(output);
     price.print_training_runs(output);
@@ -50,6 +72,9 @@ struct Price {
     prices: Vec<Option<f64>>,
     training_runs: Vec<Training>,
     expenses: Vec<Expense>,
+    /// Time and cost of what is missing, if speeds are known.
+    estimate: Option<Estimate>,
+    held: Vec<HeldWeights>,
 }
 
 /// A training run with the speed and size of its model.
@@ -61,22 +86,26 @@ struct Training {
     disk: Option<[u64; 2]>,
 }
 
-/// Returns the training runs of a plan. A model whose speed is unknown is measured for some seconds.
-fn training_runs(session: &mut Session) -> Result<Vec<Training>, Failure> {
-    let mut speeds: BTreeMap<String, Speed> = BTreeMap::new();
+/// Returns the training runs of a plan. A model whose speed is unknown is measured for some seconds, and its
+/// speed added to `speeds`.
+fn training_runs(
+    session: &mut Session,
+    speeds: &mut BTreeMap<String, Speed>,
+) -> Result<Vec<Training>, Failure> {
+    let is_stated = session.plan.estimate_settings().trained_per_sec.is_some();
     let mut measured = BTreeSet::new();
     let mut training_runs = Vec::new();
     for demand in session.plan.train_demands(&session.store)? {
         let is_open = demand.num_present < demand.num_steps && demand.secs_per_step.is_none();
         let is_here = session.models.absent().all(|name| name != demand.model);
-        if is_open && is_here && measured.insert(demand.model.clone()) {
+        if is_open && is_here && !is_stated && measured.insert(demand.model.clone()) {
             let speed = calibrate_speed(&mut session.models, &demand.model)?;
             speeds.extend(speed.map(|speed| (demand.model.clone(), speed)));
         }
         let num_parameters = session.models.num_parameters(&demand.model);
         let disk = |(number, bytes): (u64, [u64; 2])| bytes.map(|bytes| bytes * number);
         training_runs.push(Training {
-            speed: speeds.get(&demand.model).copied(),
+            speed: session.plan.training_speed(&demand, &session.models, speeds),
             max_flops: num_parameters.map(|number| demand.max_flops(number)),
             disk: num_parameters.zip(demand.checkpoint_bytes).map(disk),
             demand,
@@ -87,6 +116,11 @@ fn training_runs(session: &mut Session) -> Result<Vec<Training>, Failure> {
 
 impl Price {
     fn of(session: &mut Session) -> Result<Self, Failure> {
+        let mut speeds = BTreeMap::new();
+        let training_runs = training_runs(session, &mut speeds)?;
+        let mut counting = Counting::missing(&session.store);
+        let estimate = session.plan.estimate(&mut counting, &session.models, &speeds)?;
+        let is_known = session.plan.estimate_settings().weights.is_some() || !speeds.is_empty();
         let calls = session.plan.call_demands(&session.store)?;
         let price = |call: &CallDemand| -> Option<f64> {
             let priced =
@@ -96,7 +130,9 @@ impl Price {
         Ok(Self {
             prices: calls.iter().map(price).collect(),
             calls,
-            training_runs: training_runs(session)?,
+            training_runs,
+            estimate: is_known.then_some(estimate),
+            held: session.plan.held_weights(&session.models),
             record: session.plan.record(),
             stages: session.plan.summarize(&session.store)?,
             expenses: session.plan.expenses(&session.store, &session.models)?,
@@ -115,7 +151,7 @@ impl Price {
     }
 
     fn json(&self, session: &Session) -> Value {
-        let Self { record, stages, calls, prices, training_runs, expenses } = self;
+        let Self { record, stages, calls, prices, training_runs, expenses, .. } = self;
         json!({
             "experiment": session.plan.experiment(),
             "title": session.plan.title(),
@@ -148,12 +184,29 @@ impl Price {
                 "checkpoint-bytes": t.disk.map(|[finished, _]| finished),
                 "estimated-secs": t.demand.estimated_secs(t.speed),
             })).collect::<Vec<_>>(),
+            "estimate": self.shown_estimate(session).map(|shown| shown.json()),
             "notices": session.plan.notices(),
             "missing-rollouts": self.num_missing(),
             "max-new-tokens": stages.iter().map(|stage| stage.max_new_tokens).sum::<u64>(),
             "estimated-secs": self.estimated_secs(),
             "settings": record.settings,
         })
+    }
+
+    fn shown_estimate<'e>(&'e self, session: &'e Session) -> Option<ShownEstimate<'e>> {
+        self.estimate.as_ref().map(|estimate| ShownEstimate {
+            estimate,
+            settings: session.plan.estimate_settings(),
+            num_gpus: 1,
+            held: &self.held,
+        })
+    }
+
+    fn print_estimate(&self, session: &Session, output: &Output) {
+        if let Some(shown) = self.shown_estimate(session) {
+            shown.lines().iter().for_each(|line| output.text(line));
+            output.text("");
+        }
     }
 
     fn print_cells(&self, session: &Session, output: &Output) {
@@ -288,7 +341,7 @@ impl Price {
             ));
         }
         let flops: f64 = self.training_runs.iter().filter_map(|training| training.max_flops).sum();
-        if flops > 0.0 {
+        if flops > 0.0 && self.estimate.is_none() {
             output.text(format!(
                 "All training runs take up to {flops:.1e} FLOPs: {} on a GPU at {ASSUMED_TFLOPS} TFLOP/s, \
                  which this program does not reach.",
@@ -320,6 +373,7 @@ impl Price {
             Some(secs) => {
                 output.text(format!("About {} at the speed of earlier runs.", format_secs(secs)));
             }
+            None if self.estimate.is_some() => {}
             None => output.text(
                 "No time estimate yet: sample a few rollouts first, for example with `--limit 2`.",
             ),

@@ -1,21 +1,24 @@
 //! `reproduce`: every experiment of a suite, then its summary.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use preceptor_core::record::PlanRecord;
+use preceptor_experiment::{Counting, Estimate};
 use preceptor_reports::{
     Claim, Suite, SuiteContrast, SuiteFiles, SuitePart, check_claims, check_contrasts, write_suite,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::commands::estimate::ShownEstimate;
 use crate::commands::plan::print_plan;
+use crate::commands::suite_size::{self, Allowance, Chosen, Size};
 use crate::failure::{CHECKS_FAILED, Failure};
 use crate::output::Output;
-use crate::session::{open, open_store, open_to_plan, run_plan, write_report};
+use crate::session::{Session, open, open_store, open_to_plan, run_plan, write_report};
 use crate::shared_arguments::{ExperimentArguments, ExplorerArguments, ResourceArguments};
 
 /// Suites of experiments.
@@ -25,6 +28,8 @@ pub(crate) enum SuiteName {
     Pocket,
     /// Qwen 2.5 Coder on MATH-500, GSM8K and HealthBench: needs a GPU; its part for the CPU takes hours.
     Small,
+    /// Every experiment of the paper with Qwen 2.5 1.5B and adapters, in the largest size that fits `--hours`.
+    OneGpu,
     /// The paper's models and settings: needs GPUs, gated repositories and an API key for the judge.
     Paper,
 }
@@ -34,6 +39,7 @@ impl SuiteName {
         match self {
             Self::Pocket => "pocket",
             Self::Small => "small",
+            Self::OneGpu => "one-gpu",
             Self::Paper => "paper",
         }
     }
@@ -53,6 +59,15 @@ pub(crate) struct ReproduceArguments {
     /// Run the whole suite on the CPU too, if it has a smaller part for the CPU.
     #[arg(long)]
     pub(crate) whole: bool,
+    /// The most hours that the suite is estimated to take, of a suite with several sizes. Default: the suite's.
+    #[arg(long)]
+    pub(crate) hours: Option<f64>,
+    /// GPUs that share the work, for that estimate. Default: the number of devices.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(crate) gpus: Option<u64>,
+    /// The most that endpoints are estimated to cost in USD, of a suite with several sizes. Default: the suite's.
+    #[arg(long, value_name = "USD")]
+    pub(crate) budget: Option<f64>,
     /// Show the plan of every experiment and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -88,6 +103,12 @@ struct SuiteFile {
     quick_limit: usize,
     /// Prompts of each benchmark on the CPU, of a suite that is too large for one.
     cpu_limit: Option<usize>,
+    /// Defaults of `--hours` and `--budget`, of a suite with sizes.
+    hours: Option<f64>,
+    budget: Option<f64>,
+    /// Sizes, from the largest to the smallest.
+    #[serde(rename = "size", default)]
+    sizes: Vec<Size>,
     #[serde(rename = "manifest")]
     manifests: Vec<Member>,
     #[serde(rename = "claim", default)]
@@ -175,18 +196,64 @@ impl Member {
 
 impl ReproduceArguments {
     /// Returns the arguments of one experiment of the suite.
-    fn experiment(&self, suite: &SuiteFile, member: &Member) -> ExperimentArguments {
+    fn experiment(
+        &self,
+        suite: &SuiteFile,
+        member: &Member,
+        size: Option<&Size>,
+    ) -> Result<ExperimentArguments, Failure> {
         let part = member.cpu.as_ref().filter(|_| self.is_part(suite));
         let quick = member.quick.iter().filter(|_| self.quick).flatten();
         let settings = part.iter().flat_map(|part| &part.set).chain(quick).chain(&self.settings);
-        ExperimentArguments {
+        let mut experiment = ExperimentArguments {
             file: self.experiments.join(self.suite.name()).join(&member.file),
             settings: settings.cloned().collect(),
             only: part.map(|part| part.only.clone()).unwrap_or_default(),
             limit: self.limit(suite),
             device: self.device.clone(),
             store: self.store.clone(),
+        };
+        if let Some(size) = size {
+            size.apply(&mut experiment)?;
         }
+        Ok(experiment)
+    }
+
+    /// Returns the largest size within `--hours` and `--budget`; none if the suite has one size, or with `--quick`.
+    fn choose_size(&self, suite: &SuiteFile) -> Result<Option<Chosen>, Failure> {
+        let name = self.suite.name();
+        if suite.sizes.is_empty() || self.quick {
+            let given = [self.hours.is_some(), self.gpus.is_some(), self.budget.is_some()];
+            if given.contains(&true) {
+                let detail = if self.quick { "`--quick` has one size" } else { "it has one size" };
+                return Err(Failure::input(
+                    format!("choose a size of suite `{name}`: {detail}"),
+                    "leave out `--hours`, `--gpus` and `--budget`",
+                ));
+            }
+            return Ok(None);
+        }
+        let allowance = Allowance {
+            hours: self.hours.or(suite.hours).unwrap_or(f64::INFINITY),
+            num_gpus: self.gpus.unwrap_or(self.device.split(',').count() as u64),
+            budget: self.budget.or(suite.budget).unwrap_or(f64::INFINITY),
+        };
+        for (key, value) in [("--hours", allowance.hours), ("--budget", allowance.budget)] {
+            if value.is_nan() || value < 0.0 {
+                return Err(Failure::input(
+                    format!("use `{key} {value}`: expected a number of 0 or more"),
+                    "for example `--hours 24 --budget 100`",
+                ));
+            }
+        }
+        let experiments = |size: &Size| {
+            suite
+                .manifests
+                .iter()
+                .map(|member| self.experiment(suite, member, Some(size)))
+                .collect()
+        };
+        suite_size::choose(&suite.sizes, allowance, &experiments).map(Some)
     }
 
     /// Returns true if only the suite's part for the CPU runs.
@@ -248,14 +315,23 @@ fn reproduce_suite(
     if arguments.quick {
         suite = suite.shortened();
     }
-    let plans = resolve_all(arguments, &suite, output)?;
+    let chosen = arguments.choose_size(&suite)?;
+    let size = chosen.as_ref().map(|chosen| &chosen.size);
     if arguments.dry_run {
+        print_plans(arguments, &suite, chosen.as_ref(), output)?;
         return Ok(None);
     }
+    if let Some(chosen) = &chosen {
+        eprintln!("{}", chosen.text());
+    }
+    let sessions = resolve_all(arguments, &suite, size)?;
+    let plans: Vec<_> =
+        sessions.into_iter().map(|(name, session)| (name, session.plan.record())).collect();
     check_claims(&suite.claims, &plans)?;
     check_contrasts(&suite.contrasts, &plans)?;
-    let mut runs = run_all(arguments, &suite)?;
-    let SuiteFiles { page, verdicts, .. } = write_summary(arguments, &suite, &runs.parts)?;
+    let mut runs = run_all(arguments, &suite, size)?;
+    let SuiteFiles { page, verdicts, .. } =
+        write_summary(arguments, &suite, chosen.as_ref(), &runs.parts)?;
     let row = |(claim, verdict): &(String, &str)| vec![claim.clone(), (*verdict).to_owned()];
     output.table(&["claim of the paper", "verdict"], &verdicts.iter().map(row).collect::<Vec<_>>());
     output.text(format!("Report: {}", page.display()));
@@ -263,37 +339,75 @@ fn reproduce_suite(
     Ok(Some(runs))
 }
 
-/// Resolves every experiment, and prints its plan on a dry run. Everything that any of them lacks is
-/// reported at once, before the first is run.
+/// Resolves every experiment. Everything that any of them lacks is reported at once, before the first is run.
 fn resolve_all(
     arguments: &ReproduceArguments,
     suite: &SuiteFile,
-    output: &Output,
-) -> Result<Vec<(String, PlanRecord)>, Failure> {
+    size: Option<&Size>,
+) -> Result<Vec<(String, Session)>, Failure> {
     let mut failures: Vec<Failure> = Vec::new();
-    let mut plans = Vec::new();
+    let mut sessions = Vec::new();
     for member in &suite.manifests {
-        let experiment = arguments.experiment(suite, member);
+        let experiment = arguments.experiment(suite, member, size)?;
         let opened = if arguments.dry_run {
             open_to_plan(&experiment)
         } else {
             open(&experiment, arguments.resources.generation())
         };
-        plans.extend(opened.iter().map(|session| (member.name(), session.plan.record())));
         match opened {
-            Ok(mut session) if arguments.dry_run => {
-                print_plan(&mut session, output)?;
-                output.text("");
-            }
-            Ok(_) => {}
+            Ok(session) => sessions.push((member.name(), session)),
             Err(failure) if failures.iter().any(|known| known.is_like(&failure)) => {}
             Err(failure) => failures.push(failure),
         }
     }
     match Failure::together(failures) {
         Some(failure) => Err(failure),
-        None => Ok(plans),
+        None => Ok(sessions),
     }
+}
+
+/// Prints the size, the estimate of all that is missing, and the plan of every experiment.
+fn print_plans(
+    arguments: &ReproduceArguments,
+    suite: &SuiteFile,
+    chosen: Option<&Chosen>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let mut sessions = resolve_all(arguments, suite, chosen.map(|chosen| &chosen.size))?;
+    if let Some(chosen) = chosen {
+        output.text(format!("{}: {}", arguments.suite.name(), suite.title));
+        output.text(chosen.text());
+        chosen.lines.iter().for_each(|line| output.text(line));
+        output.text("This is the whole suite; below is what the store lacks.\n");
+        output.json(&chosen.json());
+    }
+    if chosen.is_none() {
+        print_missing(&sessions, output)?;
+    }
+    for (_, session) in &mut sessions {
+        print_plan(session, output)?;
+        output.text("");
+    }
+    Ok(())
+}
+
+/// Prints the estimate of what is missing of all experiments together, if each states its speeds.
+fn print_missing(sessions: &[(String, Session)], output: &Output) -> Result<(), Failure> {
+    let Some((_, first)) = sessions.first() else { return Ok(()) };
+    let mut counting = Counting::missing(&first.store);
+    let mut total = Estimate::default();
+    for (_, Session { plan, models, .. }) in sessions {
+        if plan.estimate_settings().weights.is_none() {
+            return Ok(());
+        }
+        total += plan.estimate(&mut counting, models, &BTreeMap::new())?;
+    }
+    let settings = first.plan.estimate_settings();
+    let shown = ShownEstimate { estimate: &total, settings, num_gpus: 1, held: &[] };
+    output.text("All experiments together, each stage counted once:");
+    shown.lines().iter().for_each(|line| output.text(line));
+    output.text("");
+    Ok(())
 }
 
 /// Results of the experiments of a suite.
@@ -307,10 +421,14 @@ struct SuiteRuns {
 }
 
 /// Runs every experiment and writes its report.
-fn run_all(arguments: &ReproduceArguments, suite: &SuiteFile) -> Result<SuiteRuns, Failure> {
+fn run_all(
+    arguments: &ReproduceArguments,
+    suite: &SuiteFile,
+    size: Option<&Size>,
+) -> Result<SuiteRuns, Failure> {
     let mut runs = SuiteRuns::default();
     for (index, member) in suite.manifests.iter().enumerate() {
-        let experiment = arguments.experiment(suite, member);
+        let experiment = arguments.experiment(suite, member, size)?;
         let mut session = open(&experiment, arguments.resources.generation())?;
         let (number, count) = (index + 1, suite.manifests.len());
         eprintln!("{number} of {count}: {} ({})", session.plan.title(), member.name());
@@ -332,6 +450,7 @@ fn run_all(arguments: &ReproduceArguments, suite: &SuiteFile) -> Result<SuiteRun
 fn write_summary(
     arguments: &ReproduceArguments,
     suite: &SuiteFile,
+    chosen: Option<&Chosen>,
     parts: &[SuitePart],
 ) -> Result<SuiteFiles, Failure> {
     let store = open_store(&arguments.store)?;
@@ -341,6 +460,9 @@ fn write_summary(
             "\n\nThis is the part for the CPU, with at most {limit} prompts per benchmark. \
              `--device cuda:0` or `--whole` runs all of it, from the same store."
         );
+    }
+    if let Some(chosen) = chosen {
+        description += &format!("\n\n{} {}", chosen.text(), chosen.lines.join(" "));
     }
     if !arguments.settings.is_empty() {
         let settings = arguments.settings.join("`, `");

@@ -9,10 +9,10 @@ use preceptor_experiment::{RoleCost, RunSummary};
 use preceptor_reports::ReportOptions;
 use serde_json::{Value, json};
 
-use crate::commands::plan::plan;
+use crate::commands::plan::print_plan;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::session::{Session, finish, open_unit, run_plan, write_report};
+use crate::session::{Session, finish, open_to_plan, open_unit, run_plan, write_report};
 use crate::shared_arguments::{ExperimentArguments, ResourceArguments, UnitArguments};
 
 #[derive(Debug, Args)]
@@ -33,7 +33,8 @@ pub(crate) struct RunArguments {
 
 pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode, Failure> {
     if arguments.dry_run {
-        return plan(&arguments.experiment, output);
+        print_plan(&mut open_to_plan(&arguments.experiment)?, output)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let generation = arguments.resources.generation();
     let mut session = open_unit(&arguments.experiment, &arguments.unit, generation)?;

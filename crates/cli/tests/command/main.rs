@@ -5,6 +5,7 @@ mod documents;
 mod endpoints;
 mod errors;
 mod failed_calls;
+mod fake_vllm;
 mod judging;
 mod launching;
 mod paper_suite;

@@ -1,4 +1,4 @@
-//! The paper's suite from its own manifests, at toy size: models of the four families with random
+//! The suites `paper` and `one-gpu` from their own manifests, at toy size: models of the four families with random
 //! weights, a scripted server as GPT-4o, two steps, every report. What the suite needs and can't do
 //! fails here.
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::process::Folder;
 use crate::reproduce::copy;
 
-/// The replacements that make the manifests small: models, endpoints, limits, steps and batches.
+/// The replacements that make the paper's manifests small: limits, steps and batches.
 const SMALLER: [(&str, &str); 16] = [
     ("steps = 1000", "steps = 2"),
     ("prompts-per-step = 256", "prompts-per-step = 2"),
@@ -29,6 +29,17 @@ const SMALLER: [(&str, &str); 16] = [
     ("split = \"train\"", "split = \"train\"\nlimit = 3"),
     ("split = \"test\"", "split = \"test\"\nlimit = 2"),
     ("split = \"validation\"", "split = \"validation\"\nlimit = 4"),
+];
+/// Those of the suite for one GPU, whose smallest size is made smaller still.
+const SMALLER_ONE_GPU: [(&str, &str); 8] = [
+    ("steps = 10", "steps = 2"),
+    ("prompts-per-step = 8", "prompts-per-step = 2"),
+    ("prompts = 30", "prompts = 3"),
+    ("group-size = 8", "group-size = 4"),
+    ("max-new-tokens = 768", "max-new-tokens = 64"),
+    ("max-new-tokens = 1024", "max-new-tokens = 64"),
+    ("max-new-tokens = 1536", "max-new-tokens = 200"),
+    ("max-new-tokens = 2048", "max-new-tokens = 200"),
 ];
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity");
 /// The suite's models, each as a fixture of its family.
@@ -51,19 +62,20 @@ fn gpt_4o(received: &Received) -> Act {
     }
 }
 
-/// The suite in `folder`, made small.
-fn write_suite(folder: &Folder, server: &Server) {
+/// The suite `name` in `folder`, made small.
+fn write_suite(folder: &Folder, name: &str, smaller: &[(&str, &str)], server: &Server) {
     fs::create_dir(folder.path("experiments")).expect("a new folder");
-    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/paper");
-    copy(Path::new(suite), &folder.path("experiments/paper"));
-    let mut unused: Vec<&str> = SMALLER.iter().map(|(from, _)| *from).collect();
-    let folders = ["experiments/paper", "experiments/paper/base"];
+    let suite = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments")).join(name);
+    let written = format!("experiments/{name}");
+    copy(&suite, &folder.path(&written));
+    let mut unused: Vec<&str> = smaller.iter().map(|(from, _)| *from).collect();
+    let folders = [format!("{written}/base"), written];
     let files = folders.iter().flat_map(|name| fs::read_dir(folder.path(name)).expect("there"));
     for path in files.map(|entry| entry.expect("readable").path()).filter(|path| path.is_file()) {
         let mut text = fs::read_to_string(&path).expect("text");
-        for (from, to) in SMALLER {
-            unused.retain(|known| *known != from || !text.contains(from));
-            let lines = text.lines().map(|line| if line == from { to } else { line });
+        for (from, to) in smaller {
+            unused.retain(|known| known != from || !text.contains(from));
+            let lines = text.lines().map(|line| if line == *from { *to } else { line });
             text = lines.collect::<Vec<_>>().join("\n") + "\n";
         }
         text = text.replace("https://api.openai.com/v1", &server.url());
@@ -105,7 +117,7 @@ fn write_models(folder: &Folder) {
 }
 
 /// A few invented rows of both benchmarks, in their published schemas.
-fn write_data(folder: &Folder) {
+fn write_data(folder: &Folder, num_problems: usize, [num_cases, num_tests]: [usize; 2]) {
     let problem = |i: usize| {
         let row = json!({
             "problem": format!("What is {i} plus 2?"), "solution": "", "answer": (i + 2).to_string(),
@@ -114,8 +126,9 @@ fn write_data(folder: &Folder) {
         format!("{row}\n")
     };
     let test_ids = include_str!("../../../benchmarks/splits/healthbench-test.txt");
-    let ids =
-        (0..60).map(|i| format!("toy-{i}")).chain(test_ids.lines().take(3).map(str::to_owned));
+    let ids = (0..num_cases)
+        .map(|i| format!("toy-{i}"))
+        .chain(test_ids.lines().take(num_tests).map(str::to_owned));
     let case = |id: String| {
         let item = |text: &str, points: i32| json!({"criterion": format!("{text} {id}"), "points": points, "tags": ["axis:accuracy"]});
         let row = json!({
@@ -125,7 +138,7 @@ fn write_data(folder: &Folder) {
         });
         format!("{row}\n")
     };
-    folder.write("data/math500.jsonl", &(0..4).map(problem).collect::<String>());
+    folder.write("data/math500.jsonl", &(0..num_problems).map(problem).collect::<String>());
     folder.write("data/healthbench.jsonl", &ids.map(case).collect::<String>());
     let entry = |name: &str| {
         format!(
@@ -135,16 +148,23 @@ fn write_data(folder: &Folder) {
     folder.write("config/data.toml", &(entry("math500") + &entry("healthbench")));
 }
 
-#[test]
-fn every_manifest_of_the_papers_suite_runs_to_its_report() {
+/// A folder with a suite, its models and data.
+fn suite(name: &str, smaller: &[(&str, &str)], server: &Server, sizes: [usize; 3]) -> Folder {
     let folder = Folder::new();
     for name in ["config", "data"] {
         fs::create_dir(folder.path(name)).expect("a new folder");
     }
+    let [num_problems, num_cases, num_tests] = sizes;
+    write_suite(&folder, name, smaller, server);
+    write_data(&folder, num_problems, [num_cases, num_tests]);
+    folder
+}
+
+#[test]
+fn every_manifest_of_the_papers_suite_runs_to_its_report() {
     let server = Server::start(gpt_4o);
-    write_suite(&folder, &server);
+    let folder = suite("paper", &SMALLER, &server, [4, 60, 3]);
     write_models(&folder);
-    write_data(&folder);
     let mut command = folder.command(&["reproduce", "paper"]);
     command.env("OPENAI_API_KEY", "sk-scripted").env("PRECEPTOR_DATA_DIR", folder.path("data"));
     let done = folder.finish(&mut command).expect_done();
@@ -185,4 +205,88 @@ fn every_manifest_of_the_papers_suite_runs_to_its_report() {
     assert!(asked.iter().all(|call| call.body["model"].as_str() == Some("gpt-4o")));
     assert!(asked.iter().any(|call| !call.asked().contains("criteria_met")), "rewards");
     assert!(asked.iter().any(|call| call.asked().contains("criteria_met")), "grades");
+}
+
+#[test]
+fn every_manifest_of_the_suite_for_one_gpu_runs_to_its_report() {
+    let server = Server::start(gpt_4o);
+    let folder = suite("one-gpu", &SMALLER_ONE_GPU, &server, [40, 60, 3]);
+    write_models(&folder);
+    let run = |hours: f64, more: &[&str]| {
+        let hours = hours.to_string();
+        let arguments = ["reproduce", "one-gpu", "--hours", &hours];
+        let mut command = folder.command(&[&arguments, more].concat());
+        command.env("OPENAI_API_KEY", "sk-scripted").env("PRECEPTOR_DATA_DIR", folder.path("data"));
+        folder.finish(&mut command).expect_done()
+    };
+    // Less and less time, until the smallest size is left.
+    let mut hours = 1e9;
+    loop {
+        let plan = run(hours, &["--dry-run", "--json"]).stdout;
+        let chosen = serde_json::Deserializer::from_str(&plan).into_iter::<Value>().next();
+        let chosen = chosen.expect("a size").expect("JSON");
+        if chosen["size"] == chosen["sizes"] {
+            break;
+        }
+        hours = 0.999 * chosen["estimate"]["hours"].as_f64().expect("a number");
+    }
+    let done = run(hours, &[]);
+    assert!(done.stderr.contains("training runs of 2 steps with 2 prompts"), "{}", done.stderr);
+    let reports = folder.path("reports/one-gpu");
+    for (experiment, is_trained) in [
+        ("aggregators-math", false),
+        ("aggregators-health", false),
+        ("scaling", false),
+        ("selectors-rl", true),
+        ("main-health", true),
+        ("judges", true),
+        ("rl-vs-sft", true),
+    ] {
+        let read = |name: &str| fs::read_to_string(reports.join(experiment).join(name));
+        assert!(read("tables/scores.csv").expect("scores").lines().count() > 1, "{experiment}");
+        let trained = read("tables/training_scores.csv").is_ok_and(|text| text.lines().count() > 1);
+        assert_eq!(trained, is_trained, "{experiment}");
+    }
+    let page = fs::read_to_string(reports.join("page.html")).expect("a page");
+    assert!(page.contains("Size 13 of 13") && page.contains("Estimate: "), "what was scaled");
+}
+
+/// Sizes, estimates and assumptions of the suite for one GPU, as its plan prints them first. The problems are
+/// invented and shorter than those of the benchmarks.
+#[test]
+fn hours_gpus_and_budget_choose_the_size_of_the_suite_for_one_gpu() {
+    let server = Server::start(gpt_4o);
+    let folder = suite("one-gpu", &[], &server, [500, 1000, 500]);
+    let run = |arguments: &[&str]| {
+        let plan = ["reproduce", "one-gpu", "--dry-run"];
+        let mut command = folder.command(&[&plan, arguments].concat());
+        command.env("PRECEPTOR_DATA_DIR", folder.path("data"));
+        folder.finish(&mut command)
+    };
+    let head = |arguments: &[&str]| {
+        let plan = run(arguments).expect_done().stdout;
+        let (head, _) = plan.split_once("This is the whole suite").expect("the suite first");
+        head.to_owned()
+    };
+    let day = head(&[]);
+    let sizes: Vec<_> = [
+        &["--hours", "4"][..],
+        &["--hours", "24", "--gpus", "8"],
+        &["--hours", "72"],
+        &["--hours", "168", "--budget", "1000"],
+        &["--hours", "168", "--gpus", "8", "--budget", "10000"],
+        &["--hours", "168", "--gpus", "8", "--budget", "50"],
+    ]
+    .into_iter()
+    .map(|arguments| {
+        let head = head(arguments);
+        let lines: Vec<_> = head.lines().skip(1).take(2).collect();
+        format!("{}\n{}\n", arguments.join(" "), lines.join("\n"))
+    })
+    .collect();
+    insta::assert_snapshot!("one-gpu-plan", format!("{day}\n{}", sizes.join("\n")));
+    let refused = run(&["--hours", "0.1"]).said();
+    let quick = run(&["--quick", "--hours", "3"]).said();
+    let negative = run(&["--hours=-1"]).said();
+    insta::assert_snapshot!("one-gpu-refused", [refused, quick, negative].join("\n"));
 }

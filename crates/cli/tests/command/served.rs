@@ -1,165 +1,16 @@
-//! Training with rollouts from servers: a small vLLM in this process, with its faults.
+//! Training with rollouts from servers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use preceptor_core::{Sampling, Seed};
-use preceptor_models::{
-    Device, Model, Replica, Trainable, sample_token, sequence_logits, token_logprob,
-};
-use preceptor_testkit::server::{Act, Received, Server, closed, error, ok};
-use serde_json::{Value, json};
+use preceptor_testkit::server::{Server, says};
+use serde_json::Value;
 
+use crate::fake_vllm::{FakeVllm, Faults};
 use crate::process::{Finished, Folder, TINY_MODEL};
 use crate::training::of_kind;
-
-/// The faults of a server.
-#[derive(Clone, Copy, Debug, Default)]
-struct Faults {
-    /// The routes for adapters are switched off.
-    no_adapters: bool,
-    /// Adapters are loaded and not used.
-    ignores_adapters: bool,
-    /// Log-probabilities are at temperature 1.
-    raw_logprobs: bool,
-    /// Loading fails with this message.
-    refuses: Option<&'static str>,
-    /// Connections are closed from this call for a rollout on.
-    closes_from: Option<usize>,
-    /// Adapters are forgotten at this call for a rollout.
-    restarts_at: Option<usize>,
-    /// Seeds are moved by this number: the server repeats no rollout of another one.
-    seed_shift: u64,
-}
-
-/// The weights that a server has, and what it was asked.
-struct FakeVllm {
-    base: Model,
-    faults: Faults,
-    /// Loaded weights by name; those without an adapter are called `base`.
-    weights: Mutex<BTreeMap<String, Arc<Vec<Replica>>>>,
-    loaded: Mutex<Vec<String>>,
-    num_rollouts: AtomicUsize,
-}
-
-impl FakeVllm {
-    fn new(faults: Faults) -> Arc<Self> {
-        let base = Model::load(Path::new(TINY_MODEL), &Device::cpu()).expect("a fixture");
-        Arc::new(Self {
-            base,
-            faults,
-            weights: Mutex::default(),
-            loaded: Mutex::default(),
-            num_rollouts: AtomicUsize::new(0),
-        })
-    }
-
-    fn start(self: &Arc<Self>) -> Server {
-        let server = Arc::clone(self);
-        Server::start(move |received| server.answer(received))
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.weights.lock().expect("no panic").keys().cloned().collect()
-    }
-
-    fn answer(&self, received: &Received) -> Act {
-        let body = &received.body;
-        let text = |key: &str| body[key].as_str().expect("a string").to_owned();
-        match received.path.as_str() {
-            "/v1/models" => {
-                let names = [vec!["tiny".to_owned()], self.names()].concat();
-                let models: Vec<_> = names.iter().map(|name| json!({ "id": name })).collect();
-                ok(json!({ "data": models }))
-            }
-            "/v1/load_lora_adapter" | "/v1/unload_lora_adapter" if self.faults.no_adapters => {
-                Act::Answer(404, "", json!({ "detail": "Not Found" }).to_string())
-            }
-            "/v1/load_lora_adapter" => self.load(&text("lora_name"), &text("lora_path")),
-            "/v1/unload_lora_adapter" => {
-                self.weights.lock().expect("no panic").remove(&text("lora_name"));
-                Act::Answer(200, "", "Success: LoRA adapter removed".to_owned())
-            }
-            "/collective_rpc" => {
-                let folder = body["kwargs"]["weights_path"].as_str().expect("a path");
-                let model = Model::load(Path::new(folder), &Device::cpu()).expect("a whole folder");
-                self.loaded.lock().expect("no panic").push(folder.to_owned());
-                let replicas = Arc::new(Trainable::full(&model).merged());
-                self.weights.lock().expect("no panic").insert("base".to_owned(), replicas);
-                ok(json!({ "results": [null] }))
-            }
-            "/reset_prefix_cache" => ok(json!({ "success": true })),
-            "/v1/completions" => self.complete(body),
-            other => error(404, &format!("no route {other}")),
-        }
-    }
-
-    fn load(&self, name: &str, folder: &str) -> Act {
-        if let Some(message) = self.faults.refuses {
-            return error(400, message);
-        }
-        if self.weights.lock().expect("no panic").contains_key(name) {
-            return error(400, &format!("The lora adapter '{name}' has already been loaded."));
-        }
-        let adapter = Trainable::load_adapter(&self.base, Path::new(folder)).expect("an adapter");
-        let replicas = if self.faults.ignores_adapters {
-            Trainable::full(&self.base).merged()
-        } else {
-            adapter.merged()
-        };
-        self.loaded.lock().expect("no panic").push(name.to_owned());
-        self.weights.lock().expect("no panic").insert(name.to_owned(), Arc::new(replicas));
-        Act::Answer(200, "", format!("Success: LoRA adapter '{name}' added"))
-    }
-
-    fn complete(&self, body: &Value) -> Act {
-        let call = self.num_rollouts.fetch_add(1, Ordering::SeqCst);
-        if self.faults.closes_from.is_some_and(|from| call >= from) {
-            return closed();
-        }
-        if self.faults.restarts_at == Some(call) {
-            self.weights.lock().expect("no panic").clear();
-        }
-        let name = body["model"].as_str().expect("a name");
-        let name = if name == "tiny" { "base" } else { name };
-        let Some(replicas) = self.weights.lock().expect("no panic").get(name).cloned() else {
-            return error(404, &format!("The model `{name}` does not exist."));
-        };
-        let ids = |value: &Value| -> Vec<u32> {
-            let ids = value.as_array().expect("ids").iter();
-            ids.map(|id| u32::try_from(id.as_u64().expect("an id")).expect("small")).collect()
-        };
-        let (mut tokens, ends) = (ids(&body["prompt"]), ids(&body["stop_token_ids"]));
-        let num_prompt_tokens = tokens.len();
-        let temperature = body["temperature"].as_f64().expect("a number");
-        let sampling = Sampling { temperature, ..Sampling::default() };
-        let mut stream =
-            Seed::root(body["seed"].as_u64().expect("a seed") + self.faults.seed_shift).rng();
-        let (mut logprobs, mut finish) = (Vec::new(), "length");
-        for _ in 0..body["max_tokens"].as_u64().expect("a number") {
-            let logits = sequence_logits(replicas[0].decoder(), &tokens);
-            let mut logits = logits.last().expect("a prompt").clone();
-            let token = sample_token(&logits, &sampling, &mut stream).token;
-            if !self.faults.raw_logprobs {
-                logits.iter_mut().for_each(|logit| *logit /= temperature as f32);
-            }
-            logprobs.push(token_logprob(&logits, token));
-            tokens.push(token);
-            if ends.contains(&token) {
-                finish = "stop";
-                break;
-            }
-        }
-        ok(json!({ "choices": [{
-            "text": "not read",
-            "token_ids": tokens[num_prompt_tokens..],
-            "logprobs": { "token_logprobs": logprobs },
-            "finish_reason": finish,
-        }]}))
-    }
-}
 
 /// Writes `served.toml`: three steps of adapters, with rollouts from `servers`.
 fn write_manifest(folder: &Folder, servers: &[&Server]) {
@@ -251,7 +102,9 @@ fn adapters_travel_to_the_servers_and_log_probabilities_agree() {
         assert!(measures["sampler-effective-size"].as_f64() > Some(0.999), "{step}");
         assert!(measures["gradient-norm"].as_f64() > Some(0.0), "{step}");
     }
-    for cost in of_kind(&folder, "runs", "train-costs") {
+    let costs = of_kind(&folder, "runs", "train-costs");
+    assert_eq!(costs.len(), 3);
+    for cost in costs {
         let tokens = |key: &str| cost["usage"][key].as_u64().expect("a count");
         let generated: u64 = cost["servers"]
             .as_object()
@@ -426,4 +279,57 @@ fn served_rollouts_that_cannot_be_are_refused_by_the_plan() {
         assert_eq!(finished.code, Some(2), "{name}: {}", finished.said());
         insta::assert_snapshot!(format!("served-refused-{name}"), said(&finished, &[&server]));
     }
+}
+
+#[test]
+fn a_plan_measures_the_servers_and_estimates_with_their_speed() {
+    let folder = Folder::new();
+    let server = FakeVllm::new(Faults::default()).start();
+    write_manifest(&folder, &[&server]);
+    let plan = |arguments: &[&str]| folder.run(&[&["plan", "served.toml"], arguments].concat());
+    let done = plan(&["--probe", "--json", "--set", "rollouts.concurrency=2"]).expect_done();
+    assert!(done.stderr.contains("each rollout server samples"), "{}", done.stderr);
+    let found: Value = serde_json::from_str(&done.stdout).unwrap();
+    let assumed = &found["estimate"]["assumed"];
+    assert!(assumed["served-per-sec"].as_f64().is_some_and(|speed| speed > 0.0), "{assumed}");
+    assert_eq!(found["estimate"]["server-gpus"], 1);
+    folder.write("served.toml", &{
+        let text = std::fs::read_to_string(folder.path("served.toml")).unwrap();
+        text.split("[rollouts]").next().unwrap().to_owned()
+    });
+    insta::assert_snapshot!(plan(&["--probe"]).said(), @r"
+    exit Some(2)
+    error: failed to use `--probe`: the manifest names no rollout servers
+    hint: it measures the servers of a `[rollouts]` table; leave it out
+    ");
+}
+
+#[test]
+fn a_whole_group_is_judged_while_others_are_sampled() {
+    // Two probes before the step, then eight rollouts of two prompts: the last is held back.
+    let fake = FakeVllm::new(Faults { holds: Some(9), ..Faults::default() });
+    let (server, asked) = (fake.start(), Arc::clone(&fake));
+    let judge = Server::start(move |_| {
+        asked.judged.store(true, Ordering::SeqCst);
+        says("yes")
+    });
+    let folder = Folder::new();
+    write_manifest(&folder, &[&server]);
+    let text = std::fs::read_to_string(folder.path("served.toml")).unwrap();
+    let text = text.replace("random", "judge");
+    let judge = format!(
+        "[judge]\nmodel = \"j\"\n[endpoints.j]\nbase-urls = [\"{}\"]\nmodel = \"j\"\n",
+        judge.url()
+    );
+    folder.write("served.toml", &(text + &judge));
+    run(&folder, &["train.steps=1"]).expect_done();
+    let cost = of_kind(&folder, "runs", "train-costs").remove(0);
+    let spans = cost["timeline"].as_array().expect("a timeline");
+    let time = |span: &Value, key: &str| span[key].as_f64().expect("seconds");
+    let sampled = spans.iter().find(|span| span["phase"] == "rollouts").expect("rollouts");
+    assert_eq!(sampled["actor"], root(&server));
+    let judged = spans.iter().find(|span| span["phase"] == "reward").expect("rewards");
+    assert_eq!(judged["actor"], "trainer");
+    assert!(time(judged, "from") < time(sampled, "to"), "{cost}");
+    assert!(spans.iter().all(|span| time(span, "from") <= time(span, "to")), "{cost}");
 }

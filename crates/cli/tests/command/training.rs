@@ -47,18 +47,23 @@ learning-rate = 1e-3
 
 /// The kind and the records of every stage, but for what a step took.
 fn records(folder: &Folder, store: &str) -> BTreeMap<String, (String, Vec<String>)> {
+    let all = all_records(folder, store).into_iter();
+    all.filter(|(_, (kind, _))| kind != "train-costs").collect()
+}
+
+fn all_records(folder: &Folder, store: &str) -> BTreeMap<String, (String, Vec<String>)> {
     let stages = folder.records(store).into_iter();
     let with_kind = stages.map(|(stage, records)| {
         let spec = folder.path(store).join("stages").join(&stage).join("spec.json");
         let spec: Value = serde_json::from_slice(&fs::read(spec).expect("written")).expect("JSON");
         (stage, (spec["kind"].as_str().expect("named").to_owned(), records))
     });
-    with_kind.filter(|(_, (kind, _))| kind != "train-costs").collect()
+    with_kind.collect()
 }
 
 /// The values of all records of one kind.
 pub(crate) fn of_kind(folder: &Folder, store: &str, kind: &str) -> Vec<Value> {
-    let stages = records(folder, store).into_values().filter(|(known, _)| known == kind);
+    let stages = all_records(folder, store).into_values().filter(|(known, _)| known == kind);
     let lines = stages.flat_map(|(_, records)| records);
     lines.map(|line| serde_json::from_str::<Value>(&line).expect("JSON")["value"].clone()).collect()
 }

@@ -82,6 +82,23 @@ pub struct TrainCostRecord {
     /// The work of each rollout server, by address; empty if the trainer samples alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub servers: BTreeMap<String, RolloutServerRecord>,
+    /// Work of the trainer and of each rollout server; empty in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<TimelineRecord>,
+}
+
+/// Work in a training step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TimelineRecord {
+    /// `trainer`, or the address of a rollout server.
+    pub actor: String,
+    /// The phase.
+    pub phase: String,
+    /// Its start in seconds since the start of the step.
+    pub from: f64,
+    /// Its end.
+    pub to: f64,
 }
 
 /// The work of a rollout server in a training step.

@@ -15,7 +15,9 @@ mod config;
 mod protocol;
 mod server;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Instant;
 
 pub use config::{RolloutServersConfig, ServerKind};
 pub use protocol::{ServedRequest, ServedRollout};
@@ -206,7 +208,7 @@ impl RolloutServers {
     }
 
     /// Samples every job and passes each rollout to `hear`, with the job's index and the server's, as
-    /// it ends.
+    /// it ends. If `hear` breaks, no more calls begin.
     ///
     /// # Errors
     ///
@@ -216,20 +218,60 @@ impl RolloutServers {
         &self,
         weights: &WeightsVersion,
         jobs: &[ServedJob<'_>],
-        mut hear: impl FnMut(usize, usize, ServedRollout),
+        mut hear: impl FnMut(usize, usize, ServedRollout) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let halt = Halt::default();
         let threads = self.config.concurrency as usize * self.servers.len();
         let mut failure = None;
         let work = |job: &ServedJob<'_>| self.generate_one(weights, job, &halt);
         spread(jobs, threads, &halt, work, |index, sampled| match sampled {
-            Ok((server, rollout)) => hear(index, server, rollout),
+            Ok((server, rollout)) => {
+                if hear(index, server, rollout).is_break() {
+                    halt.set();
+                }
+            }
             Err(error) => {
                 halt.set();
                 failure.get_or_insert(error);
             }
         });
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Measures the tokens per second that a server samples with its base model, with `concurrency` rollouts on
+    /// each server at once, of at most `num_tokens` each.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::generate`].
+    pub fn measure(&self, num_tokens: u32) -> Result<f64, Error> {
+        let base =
+            WeightsVersion { name: String::new(), folder: PathBuf::new(), is_adapter: false };
+        // Prompts that differ, so that no cached prefix helps.
+        let num_jobs = self.config.concurrency * self.servers.len() as u32;
+        let prompts: Vec<[u32; 8]> = (0..num_jobs).map(|job| [1 + job % 200; 8]).collect();
+        let jobs: Vec<_> = prompts
+            .iter()
+            .enumerate()
+            .map(|(prompt, ids)| ServedJob {
+                prompt,
+                request: ServedRequest {
+                    prompt: ids,
+                    seed: prompt as u32,
+                    max_new_tokens: num_tokens,
+                    temperature: 1.0,
+                    end_tokens: &[],
+                },
+            })
+            .collect();
+        let mut num_sampled = 0;
+        #[expect(clippy::disallowed_methods, reason = "a speed is what is asked")]
+        let started = Instant::now();
+        self.generate(&base, &jobs, |_, _, rollout| {
+            num_sampled += rollout.token_ids.len();
+            ControlFlow::Continue(())
+        })?;
+        Ok(num_sampled as f64 / started.elapsed().as_secs_f64() / self.servers.len() as f64)
     }
 
     fn generate_one(

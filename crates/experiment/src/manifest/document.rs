@@ -1,7 +1,7 @@
 //! Contents of the manifest's files and the command line, with the position of each key.
 //!
-//! A manifest may name one base with `extends`; its keys win over the base's, key by key in tables,
-//! arrays as a whole. `--set key=value` wins over both. The position of every key is kept, so that an
+//! A manifest may name bases with `extends`; its keys win over those of the bases, and those of a later base
+//! over an earlier one's, key by key in tables, arrays as a whole. `--set key=value` wins over both. The position of every key is kept, so that an
 //! error in the result points at the line that caused it.
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads the manifest at `path`, its base, and `settings` of the form `key=value`.
+    /// Reads the manifest at `path`, its bases, and `settings` of the form `key=value`.
     ///
     /// # Errors
     ///
@@ -55,23 +55,32 @@ impl Document {
         let mut document =
             Self { name, table: Table::new(), sources: Vec::new(), positions: BTreeMap::new() };
         let mut top = document.read_file(path)?;
-        if let Some(base) = top.0.remove("extends") {
-            let Value::String(base) = &base else {
-                return Err(document.located(&top.1, "extends", "`extends` is a path in quotes"));
+        if let Some(bases) = top.0.remove("extends") {
+            let no_paths = "`extends` is a path in quotes, or a list of them";
+            let bases = match bases {
+                Value::String(base) => vec![base],
+                Value::Array(bases) => bases
+                    .iter()
+                    .map(|base| base.as_str().map(str::to_owned))
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| document.located(&top.1, "extends", no_paths))?,
+                _ => return Err(document.located(&top.1, "extends", no_paths)),
             };
             let folder = path.parent().unwrap_or(Path::new(""));
-            let base_path = folder.join(base);
-            if !base_path.exists() {
-                let detail =
-                    format!("`extends` names `{}`, which is not there", base_path.display());
-                return Err(document.located(&top.1, "extends", &detail));
+            for base in bases {
+                let base_path = folder.join(base);
+                if !base_path.exists() {
+                    let detail =
+                        format!("`extends` names `{}`, which is not there", base_path.display());
+                    return Err(document.located(&top.1, "extends", &detail));
+                }
+                let base = document.read_file(&base_path)?;
+                if base.0.contains_key("extends") {
+                    let detail = "a base can't extend another; list both in the manifest";
+                    return Err(document.located(&base.1, "extends", detail));
+                }
+                document.merge(base);
             }
-            let base = document.read_file(&base_path)?;
-            if base.0.contains_key("extends") {
-                let detail = "a base can't extend another; one level is allowed";
-                return Err(document.located(&base.1, "extends", detail));
-            }
-            document.merge(base);
         }
         document.merge(top);
         for setting in settings {
@@ -83,6 +92,11 @@ impl Document {
     /// Returns the experiment's name: the file's, without its ending.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns true if there is a table or a key `name` at the top.
+    pub fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
     }
 
     /// Returns the merged table.
@@ -308,6 +322,19 @@ mod tests {
         let expected = "seeds = [7]\n[sampling]\ntemperature = 1.0\ntop-k = 9\n";
         assert_eq!(*read.table(), toml::from_str::<Table>(expected).unwrap());
         assert_eq!(read.name(), "m");
+    }
+
+    #[test]
+    fn of_several_bases_the_later_one_wins() {
+        let top = "extends = [\"base.toml\", \"other.toml\"]\n[sampling]\nmin-p = 0.1\n";
+        let other = ("other.toml", "[sampling]\ntop-k = 7\n");
+        let read = document(&[("m.toml", top), BASE, other], &[]).unwrap();
+        let expected = "seeds = [0, 1]\n[sampling]\ntemperature = 1.0\ntop-k = 7\nmin-p = 0.1\n";
+        assert_eq!(*read.table(), toml::from_str::<Table>(expected).unwrap());
+        let top_k = read.error_at("sampling.top-k", "d");
+        assert!(top_k.location.ends_with("other.toml`, line 2"), "{}", top_k.location);
+        let error = document(&[("m.toml", "extends = [1]\n")], &[]).unwrap_err();
+        assert_eq!(error.detail, "`extends` is a path in quotes, or a list of them");
     }
 
     #[test]

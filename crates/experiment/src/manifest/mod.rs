@@ -3,6 +3,7 @@
 pub(crate) mod contrasts;
 pub(crate) mod document;
 pub(crate) mod endpoints;
+pub(crate) mod estimate_settings;
 pub(crate) mod grid;
 pub(crate) mod launch;
 pub(crate) mod point;

@@ -10,10 +10,11 @@ use toml::{Table, Value};
 use crate::Error;
 use crate::manifest::contrasts::{CONTRAST, check_contrasts, take_contrasts};
 use crate::manifest::document::Document;
+use crate::manifest::estimate_settings::EstimateSettings;
 use crate::manifest::grid::Grid;
 use crate::manifest::launch::take_launch;
 use crate::manifest::point::{PointTables, PointTasks, ResolvedPoint};
-use crate::manifest::read::read;
+use crate::manifest::read::{optional, read};
 use crate::manifest::roles;
 use crate::manifest::tasks::{TaskTables, Tasks};
 use crate::models::directory::ModelDirectory;
@@ -78,6 +79,9 @@ pub fn resolve(
     take_launch(document, &mut table)?;
     let grid = Grid::take(&mut table, document)?;
     let contrasts = take_contrasts(document, &mut table)?;
+    let estimate = optional(&mut table, "estimate");
+    let estimate: EstimateSettings = read(document, "estimate", estimate, &[])?;
+    document.check("estimate", estimate.check())?;
     let mut cell_table = Table::new();
     for key in CELL_TABLES {
         if let Some(value) = table.remove(key) {
@@ -131,6 +135,7 @@ pub fn resolve(
         notices: notices.into_iter().collect(),
         settings: toml::to_string_pretty(&described(document)).expect("it was TOML"),
         contrasts,
+        estimate,
     };
     check_contrasts(document, &plan)?;
     Ok(plan)
@@ -299,6 +304,7 @@ impl Resolver<'_> {
 }
 
 fn top_level_keys() -> Vec<&'static str> {
-    let others = ["endpoints", "launch", "extends", "matrix", "exclude", "include", CONTRAST];
+    let others =
+        ["endpoints", "launch", "estimate", "extends", "matrix", "exclude", "include", CONTRAST];
     CELL_TABLES.into_iter().chain(others).collect()
 }

@@ -2,7 +2,10 @@
 //! them.
 
 pub(crate) mod cell;
+pub(crate) mod counting;
 pub(crate) mod course;
+pub(crate) mod estimate;
+pub(crate) mod held_weights;
 pub(crate) mod price;
 pub(crate) mod price_training;
 pub(crate) mod resolved;

@@ -5,17 +5,18 @@
 //! of a question to have the length of our longest prompt file. Repeated calls after failures
 //! or unreadable replies are not included, nor is the saving from equal questions subtracted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use preceptor_benchmarks::Grader;
 use preceptor_core::record::{rollout_key, step_key};
-use preceptor_core::{Calls, Digest, GroupShape, Usage};
+use preceptor_core::{Calls, GroupShape, Usage};
 use preceptor_store::{StageSpec, Store};
 
 use crate::Error;
 use crate::models::directory::ModelDirectory;
 use crate::plan::cell::Training;
 use crate::plan::cell::{Cell, RolloutDemand};
+use crate::plan::counting::{Counting, Part};
 use crate::plan::resolved::{Plan, StageState};
 
 /// Characters of a token: about what English text has.
@@ -82,6 +83,7 @@ impl Cell {
         calls: Calls,
         writer: AskedModel<'_>,
         judge: Option<AskedModel<'_>>,
+        counting: &Counting<'_>,
     ) -> BTreeMap<String, Usage> {
         let mut usage = BTreeMap::new();
         let mut add =
@@ -90,10 +92,10 @@ impl Cell {
                     return;
                 }
                 let a_question = TOKENS_AN_INSTRUCTION + self.prompt_tokens();
-                let a_text = u64::from(self.sampling.max_new_tokens);
+                let a_text = counting.length(self.sampling.max_new_tokens);
                 let tokens: &mut Usage = usage.entry(asked.model.to_owned()).or_default();
                 tokens.num_prompt_tokens += num_questions * a_question + num_texts * a_text;
-                tokens.num_generated_tokens += num_replies * u64::from(asked.max_new_tokens);
+                tokens.num_generated_tokens += num_replies * counting.length(asked.max_new_tokens);
             };
         // A judge, if there is one, reads the rollouts; the writer of rubrics reads a
         // pseudo-reference.
@@ -139,6 +141,13 @@ impl Purpose {
             Self::Rewards => "rewards",
             Self::Grades => "grades",
             Self::Evaluations => "evaluations",
+        }
+    }
+
+    fn part(self) -> Part {
+        match self {
+            Self::PseudoReferences => Part::PseudoReferences,
+            Self::Rewards | Self::Grades | Self::Evaluations => Part::Other,
         }
     }
 }
@@ -228,47 +237,63 @@ impl Plan {
     ///
     /// [`Error::Store`] if the store can't be read.
     pub fn call_demands(&self, store: &Store) -> Result<Vec<CallDemand>, Error> {
-        let mut seen = BTreeSet::new();
+        self.count_calls(&mut Counting::missing(store))
+    }
+
+    /// Returns the stages of [`Self::call_demands`] that were not counted before.
+    pub(crate) fn count_calls(
+        &self,
+        counting: &mut Counting<'_>,
+    ) -> Result<Vec<CallDemand>, Error> {
         let mut demands = Vec::new();
         for cell in self.cells() {
             let size = u64::from(cell.group_size);
             let stages = &cell.stages;
             let name = cell.aggregator.entry().name;
             let scope = format!("{} · G {size} · seed {}", cell.benchmark, cell.seed);
-            let mut add = |purpose: Purpose,
-                           label: String,
-                           spec: &StageSpec,
-                           keys: Vec<String>,
-                           calls: Calls,
-                           usage| {
-                if calls != Calls::NONE && seen.insert(seen_as(spec, purpose)) {
-                    demands.push(demand((purpose, label), store, spec, &keys, calls, usage)?);
-                }
-                Ok::<(), Error>(())
-            };
+            let mut add =
+                |purpose: Purpose,
+                 label: String,
+                 spec: &StageSpec,
+                 keys: Vec<String>,
+                 calls: Calls,
+                 (writer, judge): (AskedModel<'_>, Option<AskedModel<'_>>)| {
+                    if calls != Calls::NONE && counting.is_new(spec, purpose.part()) {
+                        let usage = cell.usage(calls, writer, judge, counting);
+                        demands.push(demand(
+                            (purpose, label),
+                            counting,
+                            spec,
+                            &keys,
+                            calls,
+                            usage,
+                        )?);
+                    }
+                    Ok::<(), Error>(())
+                };
             let prompts = || -> Vec<String> {
                 let tasks = cell.tasks.tasks.iter();
                 tasks.map(|task| task.prompt.id.as_str().to_owned()).collect()
             };
             let (writer, judge) = (cell.aggregator_asks(), cell.judge_asks());
             let calls = cell.aggregator.calls(cell.group_shape());
-            let usage = cell.usage(calls, writer, judge);
+            let asked = (writer, judge);
             let label = format!("{name} · {scope}");
-            add(Purpose::PseudoReferences, label, &stages.aggregates, prompts(), calls, usage)?;
+            add(Purpose::PseudoReferences, label, &stages.aggregates, prompts(), calls, asked)?;
             let num_items = mean_items(cell);
             if cell.grader == Grader::HealthBenchStrict {
                 let calls = Calls { judged: num_items, rollouts_read: num_items, ..Calls::NONE };
-                let usage = || cell.usage(calls, writer, cell.eval_judge_asks());
+                let asked = (writer, cell.eval_judge_asks());
                 let rollouts = cell.tasks.tasks.iter().flat_map(|task| {
                     (0..cell.group_size).map(|index| rollout_key(&task.prompt.id, index))
                 });
                 let label = format!("grades of rollouts · {scope}");
                 let (grades, of) = (Purpose::Grades, rollouts.collect());
-                add(grades, label, &stages.rollout_grades, of, calls, usage())?;
+                add(grades, label, &stages.rollout_grades, of, calls, asked)?;
                 let label = format!("grades of {name} · {scope}");
-                add(grades, label, &stages.grades, prompts(), calls, usage())?;
+                add(grades, label, &stages.grades, prompts(), calls, asked)?;
             }
-            let of_groups = |calls: Calls| cell.usage(calls, cell.reward_asks(), judge);
+            let of_groups = (cell.reward_asks(), judge);
             if let Some(training) = &cell.training {
                 let settings = &training.settings;
                 // The stage has a record per step.
@@ -277,15 +302,13 @@ impl Plan {
                 if training.record(&cell.reward).uses_references {
                     let calls = cell.aggregator.calls(cell.group_shape()).times(prompts);
                     let label = format!("pseudo-references in steps of {}", cell.label());
-                    let usage = cell.usage(calls, writer, judge);
                     let purpose = Purpose::PseudoReferences;
-                    add(purpose, label, &training.steps, steps(), calls, usage)?;
+                    add(purpose, label, &training.steps, steps(), calls, asked)?;
                 }
                 let calls = cell.reward_calls().times(prompts);
                 let label = format!("rewards in steps of {}", cell.label());
-                let usage = of_groups(calls);
-                add(Purpose::Rewards, label, &training.steps, steps(), calls, usage)?;
-                demands.extend(evaluations(cell, training, store, &mut seen)?);
+                add(Purpose::Rewards, label, &training.steps, steps(), calls, of_groups)?;
+                demands.extend(evaluations(cell, training, counting)?);
                 continue;
             }
             let Some(spec) = &stages.rewards else { continue };
@@ -294,7 +317,7 @@ impl Plan {
             let judge_name = cell.axes.get("judge").filter(|_| calls.judged > 0);
             let by = judge_name.map_or_else(String::new, |judge| format!(" by {judge}"));
             let label = format!("reward {reward}{by} of {name} · {scope}");
-            add(Purpose::Rewards, label, spec, prompts(), calls, of_groups(calls))?;
+            add(Purpose::Rewards, label, spec, prompts(), calls, of_groups)?;
         }
         Ok(demands)
     }
@@ -305,8 +328,7 @@ impl Plan {
 fn evaluations(
     cell: &Cell,
     training: &Training,
-    store: &Store,
-    seen: &mut BTreeSet<(Digest, bool)>,
+    counting: &mut Counting<'_>,
 ) -> Result<Option<CallDemand>, Error> {
     let mut all: Option<CallDemand> = None;
     for evaluation in &training.evaluations {
@@ -314,27 +336,22 @@ fn evaluations(
         let spec = &evaluated.stages.rollout_grades;
         let is_judged = evaluated.grader == Grader::HealthBenchStrict;
         let purpose = Purpose::Evaluations;
-        if !is_judged || !seen.insert(seen_as(spec, purpose)) {
+        if !is_judged || !counting.is_new(spec, purpose.part()) {
             continue;
         }
         let num_items = mean_items(evaluated);
         let calls = Calls { judged: num_items, rollouts_read: num_items, ..Calls::NONE };
-        let usage = evaluated.usage(calls, evaluated.reward_asks(), evaluated.eval_judge_asks());
+        let judge = evaluated.eval_judge_asks();
+        let usage = evaluated.usage(calls, evaluated.reward_asks(), judge, counting);
         let keys: Vec<String> = evaluation.demand.keys().into_iter().collect();
         let label = format!("evaluations of {}", cell.label());
-        let one = demand((purpose, label), store, spec, &keys, calls, usage)?;
+        let one = demand((purpose, label), counting, spec, &keys, calls, usage)?;
         match &mut all {
             None => all = Some(one),
             Some(all) => all.add(one),
         }
     }
     Ok(all)
-}
-
-/// Returns the key under which a stage's calls are counted once. A training run's steps hold the calls for
-/// pseudo-references beside those for rewards.
-fn seen_as(spec: &StageSpec, purpose: Purpose) -> (Digest, bool) {
-    (spec.digest().clone(), purpose == Purpose::PseudoReferences)
 }
 
 /// Returns the mean number of items of the labels' rubrics, rounded up.
@@ -346,13 +363,13 @@ fn mean_items(cell: &Cell) -> u64 {
 
 fn demand(
     (purpose, label): (Purpose, String),
-    store: &Store,
+    counting: &Counting<'_>,
     spec: &StageSpec,
     keys: &[String],
     calls: Calls,
     mut usage: BTreeMap<String, Usage>,
 ) -> Result<CallDemand, Error> {
-    let present = store.stage(spec).keys()?;
+    let present = counting.present(spec)?;
     let num_present = keys.iter().filter(|key| present.contains(*key)).count() as u64;
     let missing = keys.len() as u64 - num_present;
     for tokens in usage.values_mut() {

@@ -57,6 +57,8 @@ pub struct TrainDemand {
     /// Bytes of checkpoints per weight, after the run and while the next one is written;
     /// none if only adapters are trained, which are small.
     pub checkpoint_bytes: Option<[u64; 2]>,
+    /// Number of servers that sample the rollouts of its steps; none if this program does.
+    pub num_servers: Option<u64>,
     /// Seconds per step, from earlier steps on this machine.
     pub secs_per_step: Option<f64>,
 }
@@ -130,6 +132,7 @@ fn demand(cell: &Cell, store: &Store) -> Result<TrainDemand, Error> {
         max_new_tokens: num_rollouts * most,
         max_trained_tokens: trained * u64::from(settings.passes),
         checkpoint_bytes: settings.lora.is_none().then(|| settings.checkpoint_bytes()),
+        num_servers: training.rollouts.as_ref().map(|servers| servers.base_urls.len() as u64),
         secs_per_step: (!costs.is_empty()).then(|| secs / costs.len() as f64),
     })
 }

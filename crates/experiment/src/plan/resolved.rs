@@ -8,6 +8,7 @@ use preceptor_core::record::{AxisRecord, LeftOut, PlanRecord, RECORD_FORMAT};
 use preceptor_store::Store;
 
 use crate::Error;
+use crate::manifest::estimate_settings::EstimateSettings;
 use crate::plan::cell::{Cell, RolloutDemand};
 use crate::plan::course::Course;
 
@@ -24,6 +25,7 @@ pub struct Plan {
     pub(crate) notices: Vec<String>,
     pub(crate) settings: String,
     pub(crate) contrasts: Vec<ContrastRecord>,
+    pub(crate) estimate: EstimateSettings,
 }
 
 /// Number of records of a stage.
@@ -75,6 +77,11 @@ impl Plan {
     /// Returns notices for the user: settings without effect, prompts that are skipped.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// Returns the figures from which time and cost are estimated.
+    pub fn estimate_settings(&self) -> &EstimateSettings {
+        &self.estimate
     }
 
     /// Names the policies that early stopping chose, as far as the records of `store` decide it. A plan

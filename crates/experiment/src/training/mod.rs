@@ -10,6 +10,7 @@ mod evaluations;
 mod events;
 mod measures;
 mod order;
+mod phases;
 mod records;
 pub(crate) mod run;
 mod served;

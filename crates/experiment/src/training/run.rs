@@ -10,6 +10,7 @@
 //! from the stored rollouts, without the policy.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -28,9 +29,10 @@ use crate::plan::cell::Cell;
 use crate::plan::cell::Training;
 use crate::plan::course::{Course, Decision};
 use crate::run::session::Session;
+use crate::training::phases::Phases;
 use crate::training::records::StepRecords;
 use crate::training::served::ServedSampler;
-use crate::training::step::{Outcome, Phases, Step, StepEnd};
+use crate::training::step::{Outcome, Step, StepEnd};
 
 /// A cell whose policy is trained.
 pub(crate) struct TrainRun<'c, 'a> {
@@ -215,7 +217,7 @@ impl<'c> TrainRun<'c, '_> {
         let mut records = StepRecords::open(session.store, training)?;
         let (mut step, mut best) = (start, self.course().decide()?.best());
         // Time between two steps belongs to the second.
-        let mut phases = Phases::default();
+        let mut phases = Phases::start();
         loop {
             if evaluated.contains(&step) {
                 let evaluated = phases.time("evaluate", || self.evaluate_and_decide(step, policy));
@@ -267,7 +269,8 @@ impl<'c> TrainRun<'c, '_> {
                 let policy = Rc::get_mut(policy).expect("nothing holds it between steps");
                 self.take_weights(policy, learner.trainable(), step);
             });
-            outcome.cost.seconds.extend(std::mem::take(&mut phases).into_seconds());
+            let (between, _) = mem::replace(&mut phases, Phases::start()).into_records();
+            outcome.cost.seconds.extend(between);
             // Before the checkpoint: a run that resumes from there does not do the step again.
             records.keep(session, &cell.label(), &outcome, step)?;
             let every = u64::from(settings.checkpoint_every);

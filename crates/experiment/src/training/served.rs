@@ -5,8 +5,10 @@
 //! of other weights are an error, never data.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::{fs, iter, thread};
 
 use preceptor_core::record::RolloutServerRecord;
 use preceptor_core::{
@@ -21,11 +23,22 @@ use preceptor_store::replace_file;
 
 use crate::Error;
 use crate::models::host::variable;
+use crate::training::phases::Phases;
 
 /// Tokens of a probe.
 const PROBE_TOKENS: u32 = 16;
 /// Hexadecimal digits of the training run's digest in names.
 const NAME_DIGITS: usize = 12;
+
+/// The policy with the sampling of its rollouts.
+#[derive(Clone, Copy)]
+pub(crate) struct PolicySampling<'p> {
+    /// The policy, with the weights that the servers have.
+    pub(crate) policy: &'p LocalModel,
+    pub(crate) sampling: &'p Sampling,
+    /// The record that sampling keeps of each token, if any.
+    pub(crate) trace: Option<Trace>,
+}
 
 /// The servers of a training run, and the weights that they have.
 pub(crate) struct ServedSampler {
@@ -149,21 +162,22 @@ impl ServedSampler {
         Ok(records)
     }
 
-    /// Samples the rollouts of a step.
+    /// Samples the rollouts of a step. Passes the groups that are whole to `ready`, with their indices, while
+    /// the others are sampled.
     pub(crate) fn sample(
         &mut self,
         requests: &[GenerationRequest],
-        policy: &LocalModel,
-        sampling: &Sampling,
-        trace: Option<Trace>,
+        PolicySampling { policy, sampling, trace }: PolicySampling<'_>,
         observer: &mut dyn GenerationObserver,
-    ) -> Result<Vec<Vec<TracedRollout>>, Error> {
+        phases: &mut Phases,
+        mut ready: impl FnMut(Vec<(usize, Vec<TracedRollout>)>, &mut Phases) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let model = policy.model();
         let weights = self.current.as_ref().expect("weights are published before a step");
         let prompts = requests.iter().map(|request| model.prompt_tokens(&request.prompt));
         let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
         let end_tokens = end_tokens(policy);
-        let mut sampled: Vec<Vec<TracedRollout>> = requests.iter().map(|_| Vec::new()).collect();
+        let mut groups: Vec<Vec<TracedRollout>> = requests.iter().map(|_| Vec::new()).collect();
         let (mut jobs, mut indices) = (Vec::new(), Vec::new());
         for (prompt, (request, ids)) in requests.iter().zip(&prompts).enumerate() {
             let room = model.context_length().saturating_sub(ids.len());
@@ -171,7 +185,7 @@ impl ServedSampler {
                 sampling.max_new_tokens.min(u32::try_from(room).unwrap_or(u32::MAX));
             for rollout in &request.rollouts {
                 if max_new_tokens == 0 {
-                    sampled[prompt]
+                    groups[prompt]
                         .push((too_long(rollout.index, ids.len()), RolloutTrace::default()));
                     continue;
                 }
@@ -188,58 +202,78 @@ impl ServedSampler {
                 jobs.push(ServedJob { prompt, request });
             }
         }
-        let mut found = Vec::new();
-        let heard = self.servers.generate(weights, &jobs, |job, server, rollout| {
-            // Each call reads its prompt again.
-            observer.on_tokens(Usage {
-                num_prompt_tokens: jobs[job].request.prompt.len() as u64,
-                num_generated_tokens: rollout.token_ids.len() as u64,
-            });
-            found.push((job, server, rollout));
-        });
-        heard?;
-        found.sort_by_key(|(job, ..)| *job);
-        for (job, server, rollout) in found {
-            let (prompt, index) = indices[job];
-            let record = self.records.entry(self.servers.url(server).to_owned()).or_default();
-            record.num_rollouts += 1;
-            record.num_tokens += rollout.token_ids.len() as u64;
-            let num_prompt_tokens = prompts[prompt].len();
-            let most = jobs[job].request.max_new_tokens;
-            let bounded = Sampling { max_new_tokens: most, ..sampling.clone() };
-            let (ids, logprobs) = (rollout.token_ids, rollout.logprobs);
-            let replayed = model.replay(index, ids, logprobs, num_prompt_tokens, &bounded)?;
-            sampled[prompt].push(self.traced(policy, &requests[prompt].prompt, replayed, trace)?);
-        }
-        for group in &mut sampled {
+        let is_whole = |prompt: usize, group: &[_]| group.len() == requests[prompt].rollouts.len();
+        let take = |prompt: usize, groups: &mut Vec<Vec<TracedRollout>>| {
+            let mut group = std::mem::take(&mut groups[prompt]);
             group.sort_by_key(|(rollout, _)| rollout.index);
+            (prompt, group)
+        };
+        // Prompts that fill the context have no job.
+        let full = (0..requests.len()).filter(|prompt| is_whole(*prompt, &groups[*prompt]));
+        let full: Vec<_> = full.collect();
+        let full: Vec<_> = full.into_iter().map(|prompt| take(prompt, &mut groups)).collect();
+        if !full.is_empty() {
+            ready(full, phases)?;
+        }
+
+        let (servers, records) = (&self.servers, &mut self.records);
+        let started = phases.now();
+        let mut ends: BTreeMap<usize, f64> = BTreeMap::new();
+        let (sender, receiver) = mpsc::channel();
+        thread::scope(|scope| {
+            let jobs = &jobs;
+            let sampling_thread = scope.spawn(move || {
+                servers.generate(weights, jobs, |job, server, rollout| {
+                    match sender.send((job, server, rollout)) {
+                        Ok(()) => ControlFlow::Continue(()),
+                        Err(_) => ControlFlow::Break(()),
+                    }
+                })
+            });
+            // Dropped at an error, so that no more calls begin.
+            let receiver = receiver;
+            while let Ok(first) = phases.wait("rollouts", || receiver.recv()) {
+                let mut whole = Vec::new();
+                for (job, server, rollout) in iter::once(first).chain(receiver.try_iter()) {
+                    let (prompt, index) = indices[job];
+                    // Each call reads its prompt again.
+                    observer.on_tokens(Usage {
+                        num_prompt_tokens: prompts[prompt].len() as u64,
+                        num_generated_tokens: rollout.token_ids.len() as u64,
+                    });
+                    let record = records.entry(servers.url(server).to_owned()).or_default();
+                    record.num_rollouts += 1;
+                    record.num_tokens += rollout.token_ids.len() as u64;
+                    ends.insert(server, phases.now());
+                    let num_prompt_tokens = prompts[prompt].len();
+                    let most = jobs[job].request.max_new_tokens;
+                    let bounded = Sampling { max_new_tokens: most, ..sampling.clone() };
+                    let (ids, logprobs) = (rollout.token_ids, rollout.logprobs);
+                    let replayed = phases.time("replay", || {
+                        let replayed =
+                            model.replay(index, ids, logprobs, num_prompt_tokens, &bounded)?;
+                        traced(policy, &requests[prompt].prompt, replayed, trace)
+                    });
+                    groups[prompt].push(replayed?);
+                    if is_whole(prompt, &groups[prompt]) {
+                        whole.push(take(prompt, &mut groups));
+                    }
+                }
+                if !whole.is_empty() {
+                    ready(whole, phases)?;
+                }
+            }
+            let sampled = sampling_thread.join();
+            sampled.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(Error::from)
+        })?;
+        for (server, end) in ends {
+            phases.add(self.servers.url(server), "rollouts", started, end);
         }
         // A server that was restarted has the base model again, under the same name.
         if let (false, Some(first)) = (weights.is_adapter, requests.first()) {
             self.check(weights, policy, &first.prompt, sampling)?;
         }
-        Ok(sampled)
-    }
-
-    /// Adds the record of its tokens to a rollout, whose log-probabilities are those of the server.
-    fn traced(
-        &self,
-        policy: &LocalModel,
-        prompt: &Prompt,
-        rollout: Rollout,
-        trace: Option<Trace>,
-    ) -> Result<TracedRollout, Error> {
-        if trace.is_none() {
-            return Ok((rollout, RolloutTrace::default()));
-        }
-        // The server's are at the sampling temperature; a rollout's own are at 1.
-        let plain = score(policy, prompt, &rollout.token_ids, 1.0)?;
-        let trace = RolloutTrace {
-            kept_mass: vec![1.0; plain.len()],
-            kept: Vec::new(),
-            logprobs: rollout.logprobs,
-        };
-        Ok((Rollout { logprobs: plain, ..rollout }, trace))
+        Ok(())
     }
 
     /// Returns what the servers did since the weights were published.
@@ -260,6 +294,26 @@ impl Drop for ServedSampler {
             let _ = fs::remove_dir_all(&weights.folder);
         }
     }
+}
+
+/// Adds the record of its tokens to a rollout, whose log-probabilities are those of the server.
+fn traced(
+    policy: &LocalModel,
+    prompt: &Prompt,
+    rollout: Rollout,
+    trace: Option<Trace>,
+) -> Result<TracedRollout, Error> {
+    if trace.is_none() {
+        return Ok((rollout, RolloutTrace::default()));
+    }
+    // The server's are at the sampling temperature; a rollout's own are at 1.
+    let plain = score(policy, prompt, &rollout.token_ids, 1.0)?;
+    let trace = RolloutTrace {
+        kept_mass: vec![1.0; plain.len()],
+        kept: Vec::new(),
+        logprobs: rollout.logprobs,
+    };
+    Ok((Rollout { logprobs: plain, ..rollout }, trace))
 }
 
 fn end_tokens(policy: &LocalModel) -> Vec<u32> {

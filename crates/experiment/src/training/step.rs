@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
-use std::time::Instant;
 
 use preceptor_benchmarks::{Task, grade};
 use preceptor_core::record::{TrainCostRecord, TrainGroupRecord, step_group_key};
@@ -33,7 +32,8 @@ use crate::training::measures::{
     share,
 };
 use crate::training::order::prompts_of_step;
-use crate::training::served::ServedSampler;
+use crate::training::phases::Phases;
+use crate::training::served::{PolicySampling, ServedSampler};
 
 /// Step to be made.
 #[derive(Clone, Copy)]
@@ -60,24 +60,6 @@ pub(crate) enum StepEnd {
     Step(Outcome),
     /// Calls failed, for this reason: the weights are those before it.
     Halted(String),
-}
-
-/// Wall-clock time of the phases of a step.
-#[derive(Debug, Default)]
-pub(crate) struct Phases(BTreeMap<String, f64>);
-
-impl Phases {
-    pub(crate) fn time<T>(&mut self, phase: &str, work: impl FnOnce() -> T) -> T {
-        #[expect(clippy::disallowed_methods, reason = "wall time is recorded as a cost only")]
-        let started = Instant::now();
-        let done = work();
-        *self.0.entry(phase.to_owned()).or_default() += started.elapsed().as_secs_f64();
-        done
-    }
-
-    pub(crate) fn into_seconds(self) -> BTreeMap<String, f64> {
-        self.0
-    }
 }
 
 /// Observer that counts tokens.
@@ -123,23 +105,26 @@ impl<'s> Step<'s, '_> {
         servers: Option<&mut ServedSampler>,
     ) -> Result<StepEnd, Error> {
         let Self { cell, training, .. } = self;
-        let mut phases = Phases::default();
+        let mut phases = Phases::start();
         let mut count = Count::default();
         let tasks = self.tasks();
         let mut served = BTreeMap::new();
         let stored = servers.is_some().then(|| self.stored_rollouts(&tasks)).transpose()?.flatten();
-        let rollouts = match (stored, servers) {
-            (Some(stored), _) => stored,
-            (None, None) => phases.time("rollouts", || self.sample(&tasks, policy, &mut count))?,
+        let estimated = match (stored, servers) {
+            (Some(stored), _) => self.estimate(config, &tasks, stored, policy, &mut phases)?,
+            (None, None) => {
+                let sampled =
+                    phases.time("rollouts", || self.sample(&tasks, policy, &mut count))?;
+                self.estimate(config, &tasks, sampled, policy, &mut phases)?
+            }
             (None, Some(servers)) => {
                 phases.time("publish", || self.publish(&tasks, policy, learner, servers))?;
-                let rollouts = phases
-                    .time("rollouts", || self.sample_served(&tasks, policy, servers, &mut count))?;
+                let estimated =
+                    self.served(config, &tasks, policy, servers, &mut count, &mut phases)?;
                 served.clone_from(servers.records());
-                rollouts
+                estimated
             }
         };
-        let estimated = self.estimate(config, &tasks, rollouts, policy, &mut phases)?;
         if let Some(reason) = self.failed_calls(&estimated) {
             return Ok(StepEnd::Halted(reason));
         }
@@ -230,7 +215,7 @@ impl<'s> Step<'s, '_> {
         policy: &LocalModel,
         learner: &mut Learner,
     ) -> Result<Outcome, Error> {
-        let mut phases = Phases::default();
+        let mut phases = Phases::start();
         let tasks = self.tasks();
         let mut groups = Vec::new();
         for task in &tasks {
@@ -304,17 +289,29 @@ impl<'s> Step<'s, '_> {
         servers.publish(learner.trainable(), policy, &first.prompt, &self.cell.sampling)
     }
 
-    /// Has the servers sample the rollouts of the step.
-    fn sample_served(
+    /// Has the servers sample the rollouts of the step. Groups that are whole get their pseudo-references,
+    /// rewards and reference log-probabilities while the others are sampled.
+    fn served<'t>(
         &self,
-        tasks: &[&Task],
+        config: &grpo::Config,
+        tasks: &[&'t Task],
         policy: &LocalModel,
         servers: &mut ServedSampler,
         count: &mut Count,
-    ) -> Result<Vec<Vec<TracedRollout>>, Error> {
+        phases: &mut Phases,
+    ) -> Result<Vec<EstimatedGroup<'t>>, Error> {
         let Training { trace, .. } = *self.training;
         let requests = self.requests(tasks);
-        servers.sample(&requests, policy, &self.cell.sampling, trace, count)
+        let mut estimated: BTreeMap<usize, EstimatedGroup<'t>> = BTreeMap::new();
+        let of_policy = PolicySampling { policy, sampling: &self.cell.sampling, trace };
+        servers.sample(&requests, of_policy, count, phases, |whole, phases| {
+            let (indices, sampled): (Vec<usize>, Vec<_>) = whole.into_iter().unzip();
+            let tasks: Vec<&Task> = indices.iter().map(|index| tasks[*index]).collect();
+            let groups = self.estimate(config, &tasks, sampled, policy, phases)?;
+            estimated.extend(indices.into_iter().zip(groups));
+            Ok(())
+        })?;
+        Ok(estimated.into_values().collect())
     }
 
     /// Computes pseudo-references, rewards and log-probabilities of the KL reference.
@@ -466,9 +463,11 @@ impl<'s> Step<'s, '_> {
         phases: Phases,
         count: Count,
     ) -> Outcome {
+        let (seconds, timeline) = phases.into_records();
         let cost = TrainCostRecord {
             step: self.number,
-            seconds: phases.into_seconds(),
+            seconds,
+            timeline,
             usage: count.0,
             num_rows: reports.iter().map(|report| report.num_rows as u64).sum(),
             servers: BTreeMap::new(),

@@ -27,7 +27,7 @@ const PAGE: &str = include_str!("../../assets/explorer/index.html");
 pub(crate) struct Place {
     /// Folder of the scripts and styles.
     pub(crate) viewer_folder: PathBuf,
-    /// The same as a link.
+    /// Link to that folder from the page.
     viewer: String,
     /// Page of the report, or its section on the page of the suite.
     report: String,

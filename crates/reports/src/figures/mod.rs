@@ -24,6 +24,7 @@ mod score_by_aggregator;
 mod score_by_group_size;
 mod score_rows;
 mod step_time;
+mod step_timeline;
 mod structure;
 mod style;
 mod training_steps;
@@ -60,6 +61,7 @@ pub(crate) fn draw_all(tables: &Path, sheet: &Sheet<'_>) -> Result<Vec<Figure>, 
     drawn.extend(structure::draw(tables, sheet)?);
     drawn.extend(training_steps::draw(tables, sheet)?);
     drawn.extend(step_time::draw(tables, sheet)?);
+    drawn.extend(step_timeline::draw(tables, sheet)?);
     remove_others(sheet.folder, &drawn)?;
     Ok(drawn)
 }

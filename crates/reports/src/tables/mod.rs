@@ -21,6 +21,7 @@ mod scores;
 mod spending;
 mod standing;
 mod structure;
+mod timeline;
 mod training;
 mod worst_at_k;
 mod written;
@@ -55,6 +56,7 @@ pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
         spending::spending(evidence),
         costs::costs(evidence),
         training::training_costs(evidence),
+        timeline::step_timeline(evidence),
         training::training_steps(evidence),
         failures::failures(evidence),
         hyperparameters::hyperparameters(evidence),

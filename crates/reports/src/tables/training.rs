@@ -23,12 +23,12 @@ use crate::condition_scores::{ConditionScores, Moment};
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-fn training_of(cell: &CellRecord) -> &TrainingRecord {
+pub(super) fn training_of(cell: &CellRecord) -> &TrainingRecord {
     cell.training.as_ref().expect("conditions here are trained")
 }
 
 /// Returns the trained conditions. Those that share their training runs are one.
-fn trained<'a>(evidence: &'a Evidence) -> Vec<Condition<'a>> {
+pub(super) fn trained<'a>(evidence: &'a Evidence) -> Vec<Condition<'a>> {
     let mut distinct: Vec<Condition<'a>> = Vec::new();
     let key = |condition: &Condition<'_>| -> Vec<_> {
         condition.cells.iter().map(|cell| training_of(cell).steps.clone()).collect()
@@ -43,7 +43,7 @@ fn trained<'a>(evidence: &'a Evidence) -> Vec<Condition<'a>> {
 }
 
 /// Adds the columns that say which training each row is about.
-fn identify_trained(table: &mut Table, evidence: &Evidence, rows: &[&Condition<'_>]) {
+pub(super) fn identify_trained(table: &mut Table, evidence: &Evidence, rows: &[&Condition<'_>]) {
     identify(table, evidence, rows);
     let name = |row: &&Condition<'_>| row.trained_on().expect("conditions here are trained");
     table.text(TRAINED_ON, rows.iter().map(name).collect());

@@ -10,4 +10,5 @@ mod records;
 mod rubrics;
 mod scripts;
 mod standing;
+mod timeline;
 mod trained;

@@ -115,7 +115,7 @@ fn trained_cell(bench: &Bench, reward: &str, seed: usize, choice: Option<u64>) -
 }
 
 /// `num_seeds` of each reward, with the steps that were chosen if `choices` has any.
-fn bench(num_seeds: [usize; 2], choices: Option<[u64; 3]>) -> Bench {
+pub(crate) fn bench(num_seeds: [usize; 2], choices: Option<[u64; 3]>) -> Bench {
     let bench = Bench::new();
     for ((reward, _), num_seeds) in RIGHT.iter().zip(num_seeds) {
         for seed in 0..num_seeds {
