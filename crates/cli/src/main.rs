@@ -3,10 +3,13 @@
 mod arguments;
 mod commands;
 mod failure;
+mod interrupt;
 mod output;
+mod run_state;
 mod session;
 mod shared_arguments;
 mod terminal;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -50,7 +50,7 @@ pub use plan::resolved::{Plan, StageState, StageSummary};
 pub use plan::status::{CellState, CellStatus, status};
 pub use preceptor_endpoints::{Config as EndpointConfig, RolloutServersConfig};
 pub use preceptor_stats::detectable_difference;
-pub use progress::{NoProgress, Progress, Unit};
+pub use progress::{CellCounts, NoProgress, Progress, Unit};
 pub use run::summary::{RoleCost, RunOptions, RunSummary};
 pub use runner::run;
 pub use tools::calibrate::{AnchorQuality, Calibration, JudgeQuality, calibrate};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use preceptor_core::ModelRole;
@@ -12,8 +13,10 @@ use serde_json::{Value, json};
 use crate::commands::plan::print_plan;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::session::{finish, open, open_to_plan, run_plan, write_report};
+use crate::run_state::RunDemand;
+use crate::session::{finish, open, open_to_plan, run_shown, write_report};
 use crate::shared_arguments::{ExperimentArguments, ResourceArguments};
+use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
@@ -27,6 +30,14 @@ pub(crate) struct RunArguments {
     /// The folder that reports are written to.
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub(crate) reports: PathBuf,
+    /// Show the state of the whole run: cells that are done, running and waiting, tokens per second, cost so
+    /// far, failures and time left.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Seconds between two lines of `--watch` where the output is no terminal.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "watch",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) every: u64,
 }
 
 pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -35,7 +46,12 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
         return Ok(ExitCode::SUCCESS);
     }
     let mut session = open(&arguments.experiment, arguments.resources.generation())?;
-    let summary = run_plan(&mut session, arguments.resources.run_options())?;
+    let mut terminal = Terminal::new();
+    if arguments.watch {
+        let demand = RunDemand::of(&session.plan, &session.store)?;
+        terminal = terminal.watched(demand, Duration::from_secs(arguments.every));
+    }
+    let summary = run_shown(&mut session, arguments.resources.run_options(), terminal)?;
     let written = write_report(&session, arguments.reports.as_path(), ReportOptions::default())?;
     output.json(&json!({
         "rollouts-sampled": summary.num_rollouts,

@@ -19,3 +19,4 @@ mod showing;
 mod tools;
 mod training;
 mod training_settings;
+mod watch;
