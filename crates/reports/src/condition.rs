@@ -298,6 +298,10 @@ impl Evidence {
         };
         let mut distinct: Vec<(Condition<'a>, Vec<Vec<&'a Digest>>)> = Vec::new();
         for condition in self.conditions() {
+            // A policy whose training is not finished has no groups.
+            if condition.cells.iter().all(|cell| cell.prompts.is_empty()) {
+                continue;
+            }
             let Some(stages) = stages(&condition) else { continue };
             let known = distinct.iter_mut().find(|(known, of_known)| {
                 *of_known == stages

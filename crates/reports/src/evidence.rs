@@ -171,7 +171,7 @@ impl Evidence {
     /// Returns every distinct set of graded rollouts.
     pub(crate) fn rollout_sets(&self) -> Vec<RolloutSet<'_>> {
         let mut sets: Vec<RolloutSet<'_>> = Vec::new();
-        for cell in &self.plan.cells {
+        for cell in self.plan.cells.iter().filter(|cell| !cell.prompts.is_empty()) {
             let known = sets.iter_mut().find(|known| {
                 known.cell.stages.rollouts == cell.stages.rollouts
                     && known.cell.stages.rollout_grades == cell.stages.rollout_grades

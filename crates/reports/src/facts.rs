@@ -47,7 +47,7 @@ struct CriterionFacts {
     tags: BTreeSet<String>,
 }
 
-/// What an aggregator gave.
+/// Outcome of an aggregator.
 pub(crate) enum OutcomeFacts {
     Chosen(u32),
     Written(Box<TextForm>),

@@ -15,46 +15,54 @@ use std::borrow::Cow;
 
 use preceptor_core::Digest;
 
-const STEP_WORDS: [&str; 16] = [
-    "first",
-    "firstly",
-    "second",
-    "secondly",
-    "third",
-    "thirdly",
-    "next",
-    "then",
-    "step",
-    "so",
-    "thus",
-    "hence",
-    "therefore",
-    "finally",
-    "because",
-    "since",
-];
-const VERIFICATION_WORDS: [&str; 13] = [
-    "check",
-    "checks",
-    "checked",
-    "checking",
-    "recheck",
-    "verify",
-    "verifies",
-    "verified",
-    "verifying",
-    "verification",
-    "confirm",
-    "confirms",
-    "wait",
-];
-const VERIFICATION_PHRASES: [[&str; 2]; 5] = [
-    ["substitute", "back"],
-    ["plug", "back"],
-    ["substituting", "back"],
-    ["plugging", "back"],
-    ["make", "sure"],
-];
+fn is_step_word(word: &str) -> bool {
+    matches!(
+        word,
+        "first"
+            | "firstly"
+            | "second"
+            | "secondly"
+            | "third"
+            | "thirdly"
+            | "next"
+            | "then"
+            | "step"
+            | "so"
+            | "thus"
+            | "hence"
+            | "therefore"
+            | "finally"
+            | "because"
+            | "since"
+    )
+}
+
+fn is_verification_word(word: &str) -> bool {
+    matches!(
+        word,
+        "check"
+            | "checks"
+            | "checked"
+            | "checking"
+            | "recheck"
+            | "verify"
+            | "verifies"
+            | "verified"
+            | "verifying"
+            | "verification"
+            | "confirm"
+            | "confirms"
+            | "wait"
+    )
+}
+
+fn is_verification_phrase(before: &str, word: &str) -> bool {
+    match word {
+        "back" => matches!(before, "substitute" | "plug" | "substituting" | "plugging"),
+        "sure" => before == "make",
+        _ => false,
+    }
+}
 
 /// The form of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,10 +85,9 @@ impl TextForm {
             num_words += 1;
             for part in word.split('-') {
                 let part = lower_case(part.trim_matches(|c: char| !c.is_alphanumeric()));
-                num_step_words += u64::from(STEP_WORDS.contains(&&*part));
-                let is_cue = VERIFICATION_WORDS.contains(&&*part);
-                let is_phrase = VERIFICATION_PHRASES.contains(&[&*before, &*part]);
-                num_cues += u64::from(is_cue) + u64::from(is_phrase);
+                num_step_words += u64::from(is_step_word(&part));
+                num_cues += u64::from(is_verification_word(&part));
+                num_cues += u64::from(is_verification_phrase(&before, &part));
                 before = part;
             }
         }
@@ -116,14 +123,14 @@ fn words_digest(text: &str) -> u128 {
 }
 
 fn equations(text: &str) -> u64 {
-    let is_part = |c: Option<char>| c.is_some_and(|c| "=<>!:".contains(c));
-    let mut before = None;
-    let mut chars = text.chars().peekable();
-    let mut count = 0;
-    while let Some(c) = chars.next() {
-        count += u64::from(c == '=' && !is_part(before) && !is_part(chars.peek().copied()));
-        before = Some(c);
-    }
+    let is_part = |byte: Option<&u8>| byte.is_some_and(|byte| b"=<>!:".contains(byte));
+    let bytes = text.as_bytes();
+    let is_equation = |i: &usize| {
+        let before = i.checked_sub(1).and_then(|before| bytes.get(before));
+        !is_part(before) && !is_part(bytes.get(i + 1))
+    };
+    let signs = (0..bytes.len()).filter(|&i| bytes[i] == b'=');
+    let count = signs.filter(is_equation).count() as u64;
     let dollars = text.split("$$").skip(1).step_by(2);
     let brackets = text.split("\\[").skip(1).filter_map(|rest| rest.split_once("\\]"));
     let formulas = dollars.chain(brackets.map(|(formula, _)| formula));

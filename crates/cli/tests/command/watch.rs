@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::process::Folder;
 use crate::scripted::{answer, json, model, write_two_policies};
+use crate::training::write_manifest as write_training;
 
 /// The scripted policies. `first` answers question 2 only once the gate is open.
 fn start() -> (Server, Arc<AtomicBool>) {
@@ -133,4 +134,32 @@ fn an_interval_belongs_to_watch() {
         let refused = folder.run(&[command, "two.toml", "--watch", "--every", "0"]);
         assert!(refused.stderr.contains("0 is not in 1..=86400"), "{}", refused.said());
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_partial_report_shows_the_steps_of_a_training_run_that_was_killed() {
+    let folder = Folder::new();
+    write_training(&folder);
+    let mut run = folder.start(&["run", "train.toml", "--set", "train.steps=2000"]);
+    let checkpoint = |folder: &Folder| {
+        let runs = fs::read_dir(folder.path("runs/tensorboard"));
+        runs.is_ok_and(|mut runs| runs.next().is_some())
+    };
+    wait_until("a checkpoint", || checkpoint(&folder));
+    run.kill().expect("a child");
+    run.wait().expect("a child");
+    let arguments = ["report", "train.toml", "--set", "train.steps=2000", "--watch"];
+    let watch = folder.start(&arguments);
+    let tables = folder.path("reports/train/tables");
+    wait_until("the steps", || folder.path("reports/train/provenance.json").exists());
+    interrupt(&watch);
+    assert_eq!(code(watch), Some(0));
+    let steps = fs::read_to_string(tables.join("training_steps.csv")).expect("a table");
+    assert!(steps.lines().count() > 2, "{steps}");
+    // There is no final policy yet.
+    assert!(!tables.join("scores.csv").exists());
+    let runs: Vec<_> = fs::read_dir(folder.path("runs/tensorboard")).expect("runs").collect();
+    let name = runs[0].as_ref().expect("readable").file_name();
+    assert!(name.to_string_lossy().starts_with("arithmetic_seed=0_"), "{name:?}");
 }
