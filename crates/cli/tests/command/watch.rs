@@ -1,4 +1,4 @@
-//! `run --watch` and `report --watch`: a run in progress, seen by itself and by another process.
+//! `run --watch` and `report --watch`: a run in progress, shown by its own process and by another one.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -71,7 +71,7 @@ fn a_report_follows_a_run_of_another_process_and_ends_with_it() {
     assert!(partial.contains("<meta http-equiv=\"refresh\" content=\"1\">"), "{partial}");
     assert!(partial.contains("this page reloads every second"), "{partial}");
     assert!(partial.contains("(partial)"), "{partial}");
-    assert!(!folder.path("reports/two/explorer").exists());
+    assert!(!folder.path("reports/two/explorer-private").exists());
     wait_until("the rest of it", || folder.path("reports/two/provenance.json").exists());
     let text = |name: &str| fs::read_to_string(folder.path(name)).expect("a file of the report");
     let provenance = json(&text("reports/two/provenance.json"));
@@ -84,7 +84,7 @@ fn a_report_follows_a_run_of_another_process_and_ends_with_it() {
     assert_eq!(text("reports/two/page.html"), text("of-run/two/page.html"));
     assert_eq!(json(&text("reports/two/provenance.json"))["partial"], Value::Null);
     assert!(!page(&folder).contains("http-equiv=\"refresh\""));
-    assert!(folder.path("reports/two/explorer").exists());
+    assert!(folder.path("reports/two/explorer-private").exists());
 }
 
 #[cfg(unix)]
