@@ -35,7 +35,7 @@ use crate::evidence::Evidence;
 use crate::table::Table;
 
 /// Tables in the order of the page.
-const TABLES: [fn(&Evidence) -> Table; 24] = [
+const TABLES: [fn(&Evidence) -> Table; 25] = [
     scores::scores,
     contrasts::contrasts,
     across_tasks::across_tasks,
