@@ -1,10 +1,12 @@
-//! Signals that ask a run to stop.
+//! Signals that ask the program to stop.
 //!
-//! The first one stops a run after the next record or training step, with a checkpoint; the second ends
-//! the program at once. A killed program loses no more than what it is working on.
+//! The first one stops a run after the next record or training step, with a checkpoint, and a watch after a
+//! last report; a second Ctrl-C ends the program at once. A killed program loses no more than what it is
+//! working on.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
 use std::{process, thread};
 
 use preceptor_experiment::StopRequest;
@@ -14,8 +16,11 @@ use signal_hook::iterator::Signals;
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
+/// Length of a nap between two looks at the request.
+const NAP: Duration = Duration::from_millis(50);
+
 /// Listens to interrupts (Ctrl-C), `TERM` and `USR1` from now on.
-pub(crate) fn stop_request() -> StopRequest {
+pub(crate) fn listen() {
     static LISTENS: OnceLock<()> = OnceLock::new();
     LISTENS.get_or_init(|| {
         // Where signals can't be handled they end the program.
@@ -23,6 +28,11 @@ pub(crate) fn stop_request() -> StopRequest {
             thread::spawn(move || signals.forever().for_each(receive));
         }
     });
+}
+
+/// Listens, and returns the request of a run to stop.
+pub(crate) fn stop_request() -> StopRequest {
+    listen();
     StopRequest::new(&IS_ASKED)
 }
 
@@ -36,7 +46,19 @@ fn receive(signal: i32) {
     }
     SIGNAL.store(signal, Ordering::SeqCst);
     IS_ASKED.store(true, Ordering::SeqCst);
-    eprintln!("stopping after the next record or training step; Ctrl-C ends the program at once");
+    eprintln!(
+        "stopping at the next record, training step or report; Ctrl-C ends the program at once"
+    );
+}
+
+/// Waits for `time` or until a signal asks to stop. Returns whether one did.
+pub(crate) fn wait(time: Duration) -> bool {
+    let mut waited = Duration::ZERO;
+    while waited < time && !IS_ASKED.load(Ordering::SeqCst) {
+        thread::sleep(NAP.min(time - waited));
+        waited += NAP;
+    }
+    IS_ASKED.load(Ordering::SeqCst)
 }
 
 /// Returns the exit code of a run that was stopped: 0 after `USR1`, by which a scheduler asks a task to

@@ -5,9 +5,11 @@ mod commands;
 mod failure;
 mod interrupt;
 mod output;
+mod run_state;
 mod session;
 mod shared_arguments;
 mod terminal;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -133,7 +133,15 @@ pub(crate) fn open_store(folder: &Path) -> Result<Store, Failure> {
 
 /// Runs the plan, which then names the policies that early stopping chose.
 pub(crate) fn run_plan(session: &mut Session, options: RunOptions) -> Result<RunSummary, Failure> {
-    let mut terminal = Terminal::new();
+    run_shown(session, options, Terminal::new())
+}
+
+/// Runs the plan and shows its progress on `terminal`.
+pub(crate) fn run_shown(
+    session: &mut Session,
+    options: RunOptions,
+    mut terminal: Terminal,
+) -> Result<RunSummary, Failure> {
     let Session { plan, models, store, .. } = session;
     let summary = preceptor_experiment::run(plan, store, models, options, &mut terminal)?;
     plan.settle(store)?;

@@ -92,7 +92,7 @@ pub(crate) struct ExplorerArguments {
 impl ExplorerArguments {
     /// Returns the options of a report, which may be a part of a suite.
     pub(crate) fn options(self, is_part: bool) -> ReportOptions {
-        ReportOptions { explorer_bytes: self.explorer_mib, is_part }
+        ReportOptions { explorer_bytes: self.explorer_mib, is_part, unfinished: None }
     }
 }
 

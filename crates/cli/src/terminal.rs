@@ -3,19 +3,24 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use preceptor_core::Usage;
-use preceptor_experiment::{Progress, Unit};
+use preceptor_experiment::{CellCounts, Progress, Unit};
 use preceptor_files::FetchProgress;
+
+use crate::run_state::{RunDemand, RunState};
+use crate::watch::Watch;
 
 /// Seconds between two progress lines.
 const LINE_EVERY_SECS: u64 = 20;
 
 /// Shows a run's progress on standard error.
 pub(crate) struct Terminal {
+    bars: MultiProgress,
     bar: Option<ProgressBar>,
     is_terminal: bool,
     stage: Stage,
+    watch: Option<Watch>,
 }
 
 /// Progress bar of a download, on a terminal.
@@ -66,22 +71,50 @@ struct Stage {
 impl Terminal {
     pub(crate) fn new() -> Self {
         Self {
+            bars: MultiProgress::new(),
             bar: None,
             is_terminal: std::io::stderr().is_terminal(),
             stage: Stage::new("", Unit::Rollouts, 0, 0),
+            watch: None,
         }
     }
 
+    /// Also shows the state of the whole run: below the bars on a terminal, else as a line every so often.
+    pub(crate) fn watched(self, demand: RunDemand, every: Duration) -> Self {
+        let bars = self.is_terminal.then_some(&self.bars);
+        Self { watch: Some(Watch::start(demand, bars, every)), ..self }
+    }
+
     fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+        self.bars.suspend(|| eprintln!("{text}"));
+    }
+
+    /// Replaces the bar.
+    fn show(&mut self, bar: ProgressBar) {
+        self.clear();
+        let bar = match self.watch.as_ref().and_then(Watch::bar) {
+            Some(below) => self.bars.insert_before(below, bar),
+            None => self.bars.add(bar),
+        };
+        self.bar = Some(bar);
+    }
+
+    fn clear(&mut self) {
+        if let Some(old) = self.bar.take() {
+            old.finish_and_clear();
+            self.bars.remove(&old);
+        }
+    }
+
+    fn watch(&self, note: impl FnOnce(&mut RunState)) {
+        if let Some(watch) = &self.watch {
+            watch.note(note);
         }
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "progress shows elapsed time")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
@@ -171,33 +204,46 @@ pub(crate) fn time(duration: Duration) -> String {
 impl Progress for Terminal {
     fn stage_started(&mut self, label: &str, unit: Unit, num_present: u64, num_wanted: u64) {
         self.stage = Stage::new(label, unit, num_present, num_wanted);
-        if let Some(old) = self.bar.take() {
-            old.finish_and_clear();
-        }
+        self.watch(|run| run.start_stage(unit, num_wanted - num_present));
         if num_present < num_wanted && self.is_terminal {
             let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}")
                 .expect("the template is fixed");
             let bar = ProgressBar::new(num_wanted).with_style(style).with_prefix(label.to_owned());
             bar.set_position(num_present);
-            self.bar = Some(bar);
+            self.show(bar);
         } else {
+            self.clear();
             self.line(&self.stage.at_start());
         }
     }
 
     fn record_added(&mut self) {
         self.stage.num_done += 1;
+        self.watch(RunState::add_record);
         if let Some(bar) = &self.bar {
             bar.inc(1);
         }
     }
 
+    fn record_failed(&mut self) {
+        self.watch(|run| run.num_failed += 1);
+    }
+
+    fn cells_changed(&mut self, cells: CellCounts) {
+        self.watch(|run| run.cells = cells);
+    }
+
+    fn spent(&mut self, usage: Usage, cost_usd: f64) {
+        self.watch(|run| run.spend(usage, cost_usd));
+    }
+
     fn tokens(&mut self, usage: Usage) {
         self.stage.usage += usage;
         let elapsed = self.stage.started.elapsed();
+        let is_due = self.stage.last_line.elapsed().as_secs() >= LINE_EVERY_SECS;
         match &self.bar {
             Some(bar) => bar.set_message(self.stage.summary(elapsed)),
-            None if self.stage.last_line.elapsed().as_secs() >= LINE_EVERY_SECS => {
+            None if is_due && self.watch.is_none() => {
                 self.stage.last_line = now();
                 self.line(&self.stage.while_filling(elapsed));
             }
@@ -206,6 +252,7 @@ impl Progress for Terminal {
     }
 
     fn step_ended(&mut self, label: &str, step: u64, num_steps: u64, text: &str) {
+        self.watch(RunState::end_step);
         if !self.is_terminal {
             self.line(&format!("{label}: step {step}/{num_steps} · {text}"));
             return;
@@ -215,27 +262,22 @@ impl Progress for Terminal {
             let style = ProgressStyle::with_template("{prefix} {bar:20} {pos}/{len} {wide_msg}")
                 .expect("the template is fixed");
             let bar = ProgressBar::new(num_steps).with_style(style).with_prefix(label.to_owned());
-            if let Some(old) = self.bar.replace(bar) {
-                old.finish_and_clear();
-            }
+            self.show(bar);
         }
         if let Some(bar) = &self.bar {
             bar.set_position(step);
             bar.set_message(text.to_owned());
         }
         if step == num_steps {
-            if let Some(bar) = self.bar.take() {
-                bar.finish_and_clear();
-            }
+            self.clear();
             self.line(&format!("{label}: {num_steps} training steps done; the last: {text}"));
         }
     }
 
     fn stage_finished(&mut self) {
         let has_new = self.stage.num_done > self.stage.num_at_start;
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
+        self.watch(RunState::end_stage);
+        self.clear();
         if has_new {
             self.line(&self.stage.at_end(self.stage.started.elapsed()));
         }

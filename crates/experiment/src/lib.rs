@@ -52,7 +52,7 @@ pub use plan::status::{CellState, CellStatus, status};
 pub use plan::units::WorkUnit;
 pub use preceptor_endpoints::{Config as EndpointConfig, RolloutServersConfig};
 pub use preceptor_stats::detectable_difference;
-pub use progress::{NoProgress, Progress, Unit};
+pub use progress::{CellCounts, NoProgress, Progress, Unit};
 pub use run::summary::{RoleCost, RunOptions, RunSummary, StopRequest};
 pub use runner::run;
 pub use tools::calibrate::{AnchorQuality, Calibration, JudgeQuality, calibrate};

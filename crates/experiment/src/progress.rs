@@ -24,6 +24,17 @@ impl Unit {
     }
 }
 
+/// Cells of a plan by what a run does with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellCounts {
+    /// Cells that the run has completed, apart from records that failed.
+    pub num_done: usize,
+    /// Cells whose rollouts or records are being made.
+    pub num_running: usize,
+    /// Cells of the plan.
+    pub num_cells: usize,
+}
+
 /// Observer of a run. No record depends on it.
 pub trait Progress {
     /// Called before a stage is filled: `num_present` of `num_wanted` records are stored.
@@ -33,6 +44,19 @@ pub trait Progress {
 
     /// Called when the stage has another record.
     fn record_added(&mut self) {}
+
+    /// Called when a record could not be made.
+    fn record_failed(&mut self) {}
+
+    /// Called when work on cells begins or ends.
+    fn cells_changed(&mut self, cells: CellCounts) {
+        let _ = cells;
+    }
+
+    /// Called with the tokens and the cost in USD of the whole run so far.
+    fn spent(&mut self, usage: Usage, cost_usd: f64) {
+        let _ = (usage, cost_usd);
+    }
 
     /// Called when tokens were read or written.
     fn tokens(&mut self, usage: Usage) {

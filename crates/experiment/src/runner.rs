@@ -47,6 +47,7 @@ pub fn run(
     }
     check_endpoints(plan, store, models, options)?;
     let session = Session::new(models, store, options, progress);
+    session.count_cells(|cells| cells.num_cells = plan.cells().len());
     let filled = fill_stages(plan, &session);
     let mut summary = session.take_summary();
     // A run that was stopped paid for its calls too.
@@ -83,15 +84,23 @@ fn note_spending(plan: &Plan, store: &Store, summary: &RunSummary) -> Result<(),
 fn fill_stages(plan: &Plan, session: &Session<'_>) -> Result<(), Error> {
     let (trained, untrained): (Vec<_>, Vec<_>) =
         plan.rollout_demands().into_iter().partition(|demand| demand.cell.training.is_some());
+    let counted = |demand: &RolloutDemand, work: &dyn Fn() -> Result<(), Error>| {
+        session.count_cells(|cells| cells.num_running = plan.cells_of(demand).count());
+        work()?;
+        session.count_cells(|cells| cells.num_running = 0);
+        Ok(())
+    };
     share(&untrained, session, |demand| {
-        fill_prompts(&demand.cell, session)?;
-        fill_rollouts(demand, session)
+        counted(demand, &|| {
+            fill_prompts(&demand.cell, session)?;
+            fill_rollouts(demand, session)
+        })
     })?;
     share(&untrained, session, |demand| {
         let cells: Vec<Cell> = plan.cells_of(demand).cloned().collect();
-        fill_cells(demand, &cells, session)
+        counted(demand, &|| fill_cells(demand, &cells, session))
     })?;
-    share(&trained, session, |demand| fill_trained(demand, plan, session))
+    share(&trained, session, |demand| counted(demand, &|| fill_trained(demand, plan, session)))
 }
 
 /// Runs `work` for each demand. A demand that another process has claimed, or takes over, comes last: by
@@ -147,7 +156,14 @@ fn fill_cells(demand: &RolloutDemand, cells: &[Cell], session: &Session<'_>) -> 
             session.count(|summary| summary.num_failed += num_failed);
         }
     }
-    cells.iter().try_for_each(|cell| CellRun { cell, session }.fill(&rollouts))
+    for cell in cells {
+        CellRun { cell, session }.fill(&rollouts)?;
+        session.count_cells(|cells| {
+            cells.num_running -= 1;
+            cells.num_done += 1;
+        });
+    }
+    Ok(())
 }
 
 /// Trains the policy of a demand, samples its rollouts and fills what is computed from them. A policy

@@ -8,10 +8,11 @@
 //! No answer and no pseudo-reference are one answer of their own. Equal answers that are written
 //! differently count as different where neither is right and one of them occurs in no rollout.
 
-use preceptor_core::record::{CellRecord, rollout_key};
-use preceptor_core::{AggregateOutcome, Origin, PromptId};
+use preceptor_core::PromptId;
+use preceptor_core::record::CellRecord;
 
 use crate::evidence::Evidence;
+use crate::facts::OutcomeFacts;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answer {
@@ -48,23 +49,20 @@ pub(crate) fn answer_of(
 ) -> Option<PromptAnswer> {
     let key = prompt.as_str();
     let grade = evidence.grade(cell, key)?;
-    let classes = &evidence.classes(cell, key)?.classes;
+    let classes = evidence.classes(cell, key)?;
     let class = |index: u32| classes.get(index as usize).copied().flatten();
-    let answer = match &evidence.aggregate(cell, key)?.aggregate.outcome {
-        AggregateOutcome::Abstained(_) => Answer::None,
-        AggregateOutcome::Estimated(reference) => match (reference.origin, &grade.answer) {
-            (Origin::Rollout(index), _) => class(index).map_or(Answer::None, Answer::Class),
-            (Origin::Written, None) => Answer::None,
-            (Origin::Written, Some(answer)) => {
-                let gives_it = |index: &u32| {
-                    let grade = evidence.rollout_grade(cell, &rollout_key(prompt, *index));
-                    let other = grade.and_then(|grade| grade.answer.as_deref());
-                    other.is_some_and(|other| other.trim() == answer.trim())
-                };
-                let class = (0..cell.group_size).find(gives_it).and_then(class);
-                class.map_or_else(|| Answer::Text(answer.trim().to_owned()), Answer::Class)
-            }
-        },
+    let answer = match (&evidence.aggregate(cell, key)?.outcome, &grade.answer) {
+        (OutcomeFacts::Abstained(_), _) | (OutcomeFacts::Written(_), None) => Answer::None,
+        (OutcomeFacts::Chosen(index), _) => class(*index).map_or(Answer::None, Answer::Class),
+        (OutcomeFacts::Written(_), Some(answer)) => {
+            let gives_it = |index: &u32| {
+                let grade = evidence.rollout_grade(cell, prompt, *index);
+                let other = grade.and_then(|grade| grade.answer.as_deref());
+                other.is_some_and(|other| other.trim() == answer.trim())
+            };
+            let class = (0..cell.group_size).find(gives_it).and_then(class);
+            class.map_or_else(|| Answer::Text(answer.trim().to_owned()), Answer::Class)
+        }
     };
     let is_new = matches!(answer, Answer::Text(_));
     Some(PromptAnswer { answer, is_right: grade.score.value().map(|score| score == 1.0), is_new })

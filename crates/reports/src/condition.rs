@@ -4,8 +4,8 @@
 //! same scores, and a constant reward is the same for every aggregator. Such conditions are one
 //! row; on an axis where they differ it says `any`.
 
+use preceptor_core::Digest;
 use preceptor_core::record::{CellRecord, CellStages, PlanRecord};
-use preceptor_core::{AggregateOutcome, Digest, Origin};
 use preceptor_stats::by_prompt;
 
 use crate::evidence::{Evidence, RolloutSet};
@@ -298,6 +298,10 @@ impl Evidence {
         };
         let mut distinct: Vec<(Condition<'a>, Vec<Vec<&'a Digest>>)> = Vec::new();
         for condition in self.conditions() {
+            // A policy whose training is not finished has no groups.
+            if condition.cells.iter().all(|cell| cell.prompts.is_empty()) {
+                continue;
+            }
             let Some(stages) = stages(&condition) else { continue };
             let known = distinct.iter_mut().find(|(known, of_known)| {
                 *of_known == stages
@@ -327,9 +331,8 @@ impl Evidence {
         let mut cells = condition.cells.iter();
         cells.any(|cell| {
             cell.prompts.iter().any(|prompt| {
-                let record = self.aggregate(cell, prompt.as_str());
-                let outcome = record.map(|record| &record.aggregate.outcome);
-                matches!(outcome, Some(AggregateOutcome::Estimated(s)) if s.origin == Origin::Written)
+                let facts = self.aggregate(cell, prompt.as_str());
+                facts.is_some_and(|facts| facts.written().is_some())
             })
         })
     }

@@ -1,6 +1,8 @@
 //! Scores of a condition by seed and prompt, and the pairing of two conditions.
 
-use preceptor_core::record::{CellRecord, EvaluationRecord, rollout_key};
+use std::collections::BTreeMap;
+
+use preceptor_core::record::{CellRecord, EvaluationRecord};
 use preceptor_core::{PromptId, Split};
 use preceptor_stats::{
     Caution, Contrast, CrossedEstimate, Design, Estimate, Runs, Scale, by_prompt, contrast,
@@ -79,9 +81,15 @@ impl ConditionScores {
 
     /// Keeps only these prompts.
     pub(crate) fn over(&self, prompts: &[&PromptId]) -> Self {
-        let place = |prompt: &&PromptId| self.prompts.iter().position(|known| known == *prompt);
-        let places: Vec<usize> = prompts.iter().filter_map(place).collect();
+        let positions = self.positions();
+        let places: Vec<usize> =
+            prompts.iter().filter_map(|prompt| positions.get(prompt).copied()).collect();
         self.select(&(0..self.seeds.len()).collect::<Vec<_>>(), &places)
+    }
+
+    /// Returns the position of each prompt.
+    fn positions(&self) -> BTreeMap<&PromptId, usize> {
+        self.prompts.iter().enumerate().map(|(position, prompt)| (prompt, position)).collect()
     }
 
     fn select(&self, seeds: &[usize], prompts: &[usize]) -> Self {
@@ -104,8 +112,9 @@ impl ConditionScores {
         let seeds: Vec<_> = (0..self.seeds.len())
             .filter_map(|i| shared(i, other.seeds.iter().position(|s| *s == self.seeds[i])))
             .collect();
+        let theirs = other.positions();
         let prompts: Vec<_> = (0..self.prompts.len())
-            .filter_map(|i| shared(i, other.prompts.iter().position(|p| *p == self.prompts[i])))
+            .filter_map(|i| shared(i, theirs.get(&self.prompts[i]).copied()))
             .collect();
         let ours = |pairs: &[(usize, usize)]| pairs.iter().map(|pair| pair.0).collect::<Vec<_>>();
         let theirs = |pairs: &[(usize, usize)]| pairs.iter().map(|pair| pair.1).collect::<Vec<_>>();
@@ -205,7 +214,7 @@ impl Evidence {
     /// made. Prompts whose grading failed have no score.
     fn evaluated(&self, evaluation: &EvaluationRecord) -> Option<Vec<Option<f64>>> {
         let grades = self.grades_of(&evaluation.rollout_grades);
-        let grade = |prompt: &PromptId, index| grades.get(&rollout_key(prompt, index));
+        let grade = |prompt: &PromptId, index| grades.get(prompt.as_str(), index);
         let indices = 0..evaluation.num_rollouts;
         let is_made = |prompt| indices.clone().any(|index| grade(prompt, index).is_some());
         if !evaluation.prompts.iter().any(is_made) {

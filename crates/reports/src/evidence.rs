@@ -8,17 +8,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use preceptor_core::record::{
-    AggregateRecord, AnswerClassRecord, CHOICE_KEY, CellRecord, CostRecord, EvaluationRecord,
-    GradeRecord, PlanRecord, PromptRecord, RewardRecord, RolloutRecord, Score, TrainChoiceRecord,
-    TrainCostRecord, TrainStepRecord, TrainingRecord, rollout_key, step_key,
+    CHOICE_KEY, CellRecord, CostRecord, EvaluationRecord, PlanRecord, PromptRecord, Score,
+    TrainChoiceRecord, TrainCostRecord, TrainStepRecord, TrainingRecord, rollout_key, step_key,
 };
 use preceptor_core::{Digest, ModelRole, PromptId};
 use preceptor_store::Store;
 
 use crate::Error;
+use crate::facts::{AggregateFacts, GradeFacts, Groups, RewardFacts, RolloutFacts};
+use crate::loading::load_stages;
 
 /// Records of one type by stage and key.
-type Records<T> = BTreeMap<Digest, BTreeMap<String, T>>;
+pub(crate) type Records<T> = BTreeMap<Digest, BTreeMap<String, T>>;
+/// Facts about rollouts by stage.
+pub(crate) type RolloutRecords<T> = BTreeMap<Digest, Groups<T>>;
 
 /// A set of graded rollouts, with the cells that read it.
 pub(crate) struct RolloutSet<'a> {
@@ -28,18 +31,30 @@ pub(crate) struct RolloutSet<'a> {
     pub(crate) readers: Vec<&'a CellRecord>,
 }
 
-/// A plan with its records. Stages that several cells share are read once.
+/// Records of a plan, as far as tables need them. Stages that several cells share are read once.
+#[derive(Default)]
+pub(crate) struct LoadedStages {
+    pub(crate) prompts: Records<PromptRecord>,
+    pub(crate) rollouts: RolloutRecords<RolloutFacts>,
+    pub(crate) rollout_grades: RolloutRecords<GradeFacts>,
+    pub(crate) grades: Records<GradeFacts>,
+    /// Numbers of the answer classes of a group's rollouts.
+    pub(crate) classes: Records<Vec<Option<u32>>>,
+    pub(crate) aggregates: Records<AggregateFacts>,
+    pub(crate) rewards: Records<RewardFacts>,
+    pub(crate) steps: Records<TrainStepRecord>,
+    pub(crate) step_costs: Records<TrainCostRecord>,
+    pub(crate) choices: Records<TrainChoiceRecord>,
+    /// Bytes of the records of each stage.
+    pub(crate) num_bytes: BTreeMap<Digest, u64>,
+}
+
+/// A plan with its records.
 pub(crate) struct Evidence {
     pub(crate) plan: PlanRecord,
-    prompts: Records<PromptRecord>,
-    rollouts: Records<RolloutRecord>,
-    grades: Records<GradeRecord>,
-    classes: Records<AnswerClassRecord>,
-    aggregates: Records<AggregateRecord>,
-    rewards: Records<RewardRecord>,
-    steps: Records<TrainStepRecord>,
-    step_costs: Records<TrainCostRecord>,
-    choices: Records<TrainChoiceRecord>,
+    stages: LoadedStages,
+    /// Stages of grades that rest on verdicts.
+    judged: BTreeSet<Digest>,
     failures: Records<String>,
     costs: BTreeMap<Digest, CostRecord>,
 }
@@ -51,57 +66,36 @@ fn incomplete(cell: &CellRecord, what: String) -> Error {
 }
 
 impl Evidence {
+    /// Reads the records of a plan, all of which must be present or noted as failed.
     pub(crate) fn load(store: &Store, plan: &Digest) -> Result<Self, Error> {
-        let plan: PlanRecord = store.plan(plan)?;
-        let mut evidence = Self {
-            prompts: BTreeMap::new(),
-            rollouts: BTreeMap::new(),
-            grades: BTreeMap::new(),
-            classes: BTreeMap::new(),
-            aggregates: BTreeMap::new(),
-            rewards: BTreeMap::new(),
-            steps: BTreeMap::new(),
-            step_costs: BTreeMap::new(),
-            choices: BTreeMap::new(),
-            failures: BTreeMap::new(),
-            costs: BTreeMap::new(),
-            plan,
-        };
-        for cell in &evidence.plan.cells {
-            let stages = &cell.stages;
-            load(store, &stages.prompts, &mut evidence.prompts)?;
-            load(store, &stages.rollouts, &mut evidence.rollouts)?;
-            load(store, &stages.rollout_grades, &mut evidence.grades)?;
-            load(store, &stages.answer_classes, &mut evidence.classes)?;
-            load(store, &stages.aggregates, &mut evidence.aggregates)?;
-            load(store, &stages.grades, &mut evidence.grades)?;
-            if let Some(rewards) = &stages.rewards {
-                load(store, rewards, &mut evidence.rewards)?;
-            }
-            if let Some(training) = &cell.training {
-                load(store, &training.steps, &mut evidence.steps)?;
-                load(store, &training.costs, &mut evidence.step_costs)?;
-                if let Some(choice) = &training.choice {
-                    load(store, choice, &mut evidence.choices)?;
-                }
-                for evaluation in &training.evaluations {
-                    load(store, &evaluation.rollout_grades, &mut evidence.grades)?;
-                }
-            }
-            for stage in every_stage(cell) {
-                if !evidence.failures.contains_key(stage) {
-                    let opened = store.stage_by_digest(stage);
-                    evidence.failures.insert(stage.clone(), opened.failures()?);
-                    evidence.costs.insert(stage.clone(), opened.cost()?);
-                }
-            }
-        }
-        for stage in evidence.plan.spending.values() {
-            let cost = store.stage_by_digest(stage).cost()?;
-            evidence.costs.insert(stage.clone(), cost);
-        }
+        let evidence = Self::load_some(store, plan)?;
         evidence.check()?;
         Ok(evidence)
+    }
+
+    /// Reads the records of a plan that there are.
+    pub(crate) fn load_some(store: &Store, plan: &Digest) -> Result<Self, Error> {
+        let plan: PlanRecord = store.plan(plan)?;
+        let stages = load_stages(store, &plan)?;
+        let of_rollouts = stages.rollout_grades.iter();
+        let of_rollouts = of_rollouts.filter(|(_, of)| of.iter().any(|(.., of)| of.is_judged()));
+        let of_estimates = stages.grades.iter();
+        let of_estimates = of_estimates.filter(|(_, of)| of.values().any(GradeFacts::is_judged));
+        let judged = of_rollouts.map(|(stage, _)| stage.clone());
+        let judged = judged.chain(of_estimates.map(|(stage, _)| stage.clone())).collect();
+        let (mut failures, mut costs) = (BTreeMap::new(), BTreeMap::new());
+        for stage in plan.cells.iter().flat_map(every_stage) {
+            if !failures.contains_key(stage) {
+                let opened = store.stage_by_digest(stage);
+                failures.insert(stage.clone(), opened.failures()?);
+                costs.insert(stage.clone(), opened.cost()?);
+            }
+        }
+        for stage in plan.spending.values() {
+            let cost = store.stage_by_digest(stage).cost()?;
+            costs.insert(stage.clone(), cost);
+        }
+        Ok(Self { plan, stages, judged, failures, costs })
     }
 
     /// Checks that the step chosen by early stopping is recorded and was evaluated on every split.
@@ -131,39 +125,45 @@ impl Evidence {
     fn check(&self) -> Result<(), Error> {
         for cell in &self.plan.cells {
             self.check_choice(cell)?;
-            let stages = &cell.stages;
-            for prompt in &cell.prompts {
-                let key = prompt.as_str();
-                // `excused` is true if a record that this one is made from is missing.
-                let has = |stage: &Digest, key: &str, there: bool, excused: bool, what: &str| {
-                    if there || excused || self.failure(stage, key).is_some() {
-                        Ok(())
-                    } else {
-                        Err(incomplete(cell, format!("{what} of `{prompt}`")))
-                    }
-                };
-                let there = self.prompts[&stages.prompts].contains_key(key);
-                has(&stages.prompts, key, there, false, "the prompt")?;
-                let mut is_whole = true;
-                for index in 0..cell.group_size {
-                    let key = &rollout_key(prompt, index);
-                    let rollout = self.rollout(cell, key).is_some();
-                    is_whole &= rollout;
-                    has(&stages.rollouts, key, rollout, false, "a rollout")?;
-                    let grade = self.rollout_grade(cell, key).is_some();
-                    has(&stages.rollout_grades, key, grade, !rollout, "a rollout's grade")?;
-                }
-                let classes = self.classes(cell, key).is_some();
-                has(&stages.answer_classes, key, classes, !is_whole, "the answer classes")?;
-                let aggregate = self.aggregate(cell, key).is_some();
-                has(&stages.aggregates, key, aggregate, !is_whole, "the aggregate")?;
-                let grade = self.grade(cell, key).is_some();
-                has(&stages.grades, key, grade, !aggregate, "the grade")?;
-                if let Some(rewards) = &stages.rewards {
-                    let reward = self.reward(cell, key).is_some();
-                    has(rewards, key, reward, !aggregate || !is_whole, "the reward")?;
-                }
+            cell.prompts.iter().try_for_each(|prompt| self.check_group(cell, prompt))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that every record of a group is present or its failure is noted.
+    pub(crate) fn check_group(&self, cell: &CellRecord, prompt: &PromptId) -> Result<(), Error> {
+        let (stages, key) = (&cell.stages, prompt.as_str());
+        // `excused` is true if a record that this one is made from is missing.
+        let has = |stage: &Digest, key: &str, there: bool, excused: bool, what: &str| {
+            if there || excused || self.failure(stage, key).is_some() {
+                Ok(())
+            } else {
+                Err(incomplete(cell, format!("{what} of `{prompt}`")))
             }
+        };
+        let there = self.stages.prompts[&stages.prompts].contains_key(key);
+        has(&stages.prompts, key, there, false, "the prompt")?;
+        let mut is_whole = true;
+        for index in 0..cell.group_size {
+            let rollout = self.rollout(cell, prompt, index).is_some();
+            let grade = self.rollout_grade(cell, prompt, index).is_some();
+            is_whole &= rollout;
+            if rollout && grade {
+                continue;
+            }
+            let key = &rollout_key(prompt, index);
+            has(&stages.rollouts, key, rollout, false, "a rollout")?;
+            has(&stages.rollout_grades, key, grade, !rollout, "a rollout's grade")?;
+        }
+        let classes = self.classes(cell, key).is_some();
+        has(&stages.answer_classes, key, classes, !is_whole, "the answer classes")?;
+        let aggregate = self.aggregate(cell, key).is_some();
+        has(&stages.aggregates, key, aggregate, !is_whole, "the aggregate")?;
+        let grade = self.grade(cell, key).is_some();
+        has(&stages.grades, key, grade, !aggregate, "the grade")?;
+        if let Some(rewards) = &stages.rewards {
+            let reward = self.reward(cell, key).is_some();
+            has(rewards, key, reward, !aggregate || !is_whole, "the reward")?;
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Evidence {
     /// Returns every distinct set of graded rollouts.
     pub(crate) fn rollout_sets(&self) -> Vec<RolloutSet<'_>> {
         let mut sets: Vec<RolloutSet<'_>> = Vec::new();
-        for cell in &self.plan.cells {
+        for cell in self.plan.cells.iter().filter(|cell| !cell.prompts.is_empty()) {
             let known = sets.iter_mut().find(|known| {
                 known.cell.stages.rollouts == cell.stages.rollouts
                     && known.cell.stages.rollout_grades == cell.stages.rollout_grades
@@ -196,48 +196,63 @@ impl Evidence {
     }
 
     pub(crate) fn prompt(&self, cell: &CellRecord, key: &str) -> &PromptRecord {
-        &self.prompts[&cell.stages.prompts][key]
+        &self.stages.prompts[&cell.stages.prompts][key]
     }
 
-    pub(crate) fn rollout(&self, cell: &CellRecord, key: &str) -> Option<&RolloutRecord> {
-        self.rollouts[&cell.stages.rollouts].get(key)
+    pub(crate) fn rollout(
+        &self,
+        cell: &CellRecord,
+        prompt: &PromptId,
+        index: u32,
+    ) -> Option<&RolloutFacts> {
+        self.stages.rollouts[&cell.stages.rollouts].get(prompt.as_str(), index)
     }
 
-    pub(crate) fn rollout_grade(&self, cell: &CellRecord, key: &str) -> Option<&GradeRecord> {
-        self.grades[&cell.stages.rollout_grades].get(key)
+    pub(crate) fn rollout_grade(
+        &self,
+        cell: &CellRecord,
+        prompt: &PromptId,
+        index: u32,
+    ) -> Option<&GradeFacts> {
+        self.stages.rollout_grades[&cell.stages.rollout_grades].get(prompt.as_str(), index)
     }
 
-    pub(crate) fn classes(&self, cell: &CellRecord, key: &str) -> Option<&AnswerClassRecord> {
-        self.classes[&cell.stages.answer_classes].get(key)
+    pub(crate) fn classes(&self, cell: &CellRecord, key: &str) -> Option<&[Option<u32>]> {
+        self.stages.classes[&cell.stages.answer_classes].get(key).map(Vec::as_slice)
     }
 
-    pub(crate) fn aggregate(&self, cell: &CellRecord, key: &str) -> Option<&AggregateRecord> {
-        self.aggregates[&cell.stages.aggregates].get(key)
+    pub(crate) fn aggregate(&self, cell: &CellRecord, key: &str) -> Option<&AggregateFacts> {
+        self.stages.aggregates[&cell.stages.aggregates].get(key)
     }
 
-    pub(crate) fn grade(&self, cell: &CellRecord, key: &str) -> Option<&GradeRecord> {
-        self.grades[&cell.stages.grades].get(key)
+    pub(crate) fn grade(&self, cell: &CellRecord, key: &str) -> Option<&GradeFacts> {
+        self.stages.grades[&cell.stages.grades].get(key)
     }
 
     /// Returns the rewards of a group; none where the cell derives none or the call failed.
-    pub(crate) fn reward(&self, cell: &CellRecord, key: &str) -> Option<&RewardRecord> {
-        self.rewards[cell.stages.rewards.as_ref()?].get(key)
+    pub(crate) fn reward(&self, cell: &CellRecord, key: &str) -> Option<&RewardFacts> {
+        self.stages.rewards[cell.stages.rewards.as_ref()?].get(key)
     }
 
-    /// Returns the grades of a stage, by key.
-    pub(crate) fn grades_of(&self, stage: &Digest) -> &BTreeMap<String, GradeRecord> {
-        &self.grades[stage]
+    /// Returns the grades of the rollouts of a stage.
+    pub(crate) fn grades_of(&self, stage: &Digest) -> &Groups<GradeFacts> {
+        &self.stages.rollout_grades[stage]
+    }
+
+    /// Returns the bytes of a stage's records.
+    pub(crate) fn num_bytes(&self, stage: &Digest) -> u64 {
+        self.stages.num_bytes.get(stage).copied().unwrap_or(0)
     }
 
     /// Returns the step that early stopping chose, if it was used.
     pub(crate) fn chosen_step(&self, training: &TrainingRecord) -> Option<u64> {
-        let choices = &self.choices[training.choice.as_ref()?];
+        let choices = &self.stages.choices[training.choice.as_ref()?];
         choices.get(CHOICE_KEY).map(|choice| choice.step)
     }
 
     /// Returns a step of a training run, if it was done.
     pub(crate) fn step(&self, training: &TrainingRecord, step: u64) -> Option<&TrainStepRecord> {
-        self.steps[&training.steps].get(&step_key(step))
+        self.stages.steps[&training.steps].get(&step_key(step))
     }
 
     /// Returns the costs of a training run's steps.
@@ -245,7 +260,7 @@ impl Evidence {
         &self,
         training: &TrainingRecord,
     ) -> impl Iterator<Item = &TrainCostRecord> {
-        self.step_costs[&training.costs].values()
+        self.stages.step_costs[&training.costs].values()
     }
 
     /// Returns the noted reason why a record is missing.
@@ -258,12 +273,12 @@ impl Evidence {
     /// generated tokens, or by their number where the model reports no tokens.
     pub(crate) fn rollout_cost(&self, stage: &Digest) -> CostRecord {
         let readers = self.plan.cells.iter().filter(|cell| cell.stages.rollouts == *stage);
-        self.cost_of(stage, &readers.flat_map(rollout_keys).collect())
+        self.cost_of(stage, &readers.collect::<Vec<_>>())
     }
 
     /// Returns the recorded cost of sampling the rollouts of one cell.
     pub(crate) fn cell_cost(&self, cell: &CellRecord) -> CostRecord {
-        self.cost_of(&cell.stages.rollouts, &rollout_keys(cell).collect())
+        self.cost_of(&cell.stages.rollouts, &[cell])
     }
 
     /// Returns the cost of a stage's records as its runs noted it.
@@ -271,21 +286,33 @@ impl Evidence {
         &self.costs[stage]
     }
 
-    fn cost_of(&self, stage: &Digest, keys: &BTreeSet<String>) -> CostRecord {
+    /// Returns the cost of the rollouts of a stage that `readers` read.
+    fn cost_of(&self, stage: &Digest, readers: &[&CellRecord]) -> CostRecord {
+        let mut sizes: BTreeMap<&str, u32> = BTreeMap::new();
+        for (prompt, size) in readers
+            .iter()
+            .flat_map(|cell| cell.prompts.iter().map(|prompt| (prompt.as_str(), cell.group_size)))
+        {
+            let known = sizes.entry(prompt).or_default();
+            *known = size.max(*known);
+        }
         let cost = &self.costs[stage];
-        let all = &self.rollouts[stage];
-        let read = all.iter().filter(|(key, _)| keys.contains(*key));
-        let read: Vec<&RolloutRecord> = read.map(|(_, record)| record).collect();
-        if read.len() == all.len() {
+        let all = &self.stages.rollouts[stage];
+        let is_read =
+            |prompt: &str, index: u32| sizes.get(prompt).is_some_and(|size| index < *size);
+        let read = all.iter().filter(|(prompt, index, _)| is_read(prompt, *index));
+        let read: Vec<&RolloutFacts> = read.map(|(.., facts)| facts).collect();
+        let num_all = all.iter().count();
+        if read.len() == num_all {
             return cost.clone();
         }
-        let share = |tokens: fn(&RolloutRecord) -> u64| match all.values().map(tokens).sum::<u64>()
-        {
-            0 => read.len() as f64 / all.len() as f64,
+        let whole = |tokens: fn(&RolloutFacts) -> u64| all.iter().map(|(.., of)| tokens(of)).sum();
+        let share = |tokens: fn(&RolloutFacts) -> u64| match whole(tokens) {
+            0_u64 => read.len() as f64 / num_all as f64,
             whole => read.iter().copied().map(tokens).sum::<u64>() as f64 / whole as f64,
         };
-        let of_prompts = share(|record| u64::from(record.rollout.num_prompt_tokens));
-        let of_samples = share(|record| record.rollout.num_tokens());
+        let of_prompts = share(|facts| facts.num_prompt_tokens);
+        let of_samples = share(|facts| facts.num_tokens);
         let part = |whole: u64, share: f64| (whole as f64 * share).round() as u64;
         CostRecord {
             num_records: read.len() as u64,
@@ -298,7 +325,7 @@ impl Evidence {
 
     /// Returns the seconds of all training steps, counting each training run once.
     pub(crate) fn training_seconds(&self) -> f64 {
-        let costs = self.step_costs.values().flat_map(BTreeMap::values);
+        let costs = self.stages.step_costs.values().flat_map(BTreeMap::values);
         costs.flat_map(|cost| cost.seconds.values()).sum()
     }
 
@@ -326,21 +353,14 @@ impl Evidence {
         prompt: &PromptId,
         i: u32,
     ) -> Option<f64> {
-        self.rollout_grade(cell, &rollout_key(prompt, i))?.score.value()
+        self.rollout_grade(cell, prompt, i)?.score.value()
     }
 
     /// Returns whether the cell's benchmark is scored by rubrics with points.
     pub(crate) fn has_rubric(&self, cell: &CellRecord) -> bool {
         let stages = [&cell.stages.rollout_grades, &cell.stages.grades];
-        stages.iter().any(|stage| self.grades[*stage].values().any(|g| !g.judged.is_empty()))
+        stages.iter().any(|stage| self.judged.contains(*stage))
     }
-}
-
-/// Returns the keys of the rollouts that a cell reads.
-fn rollout_keys(cell: &CellRecord) -> impl Iterator<Item = String> {
-    let size = cell.group_size;
-    let prompts = cell.prompts.iter();
-    prompts.flat_map(move |prompt| (0..size).map(move |index| rollout_key(prompt, index)))
 }
 
 fn every_stage(cell: &CellRecord) -> impl Iterator<Item = &Digest> {
@@ -355,16 +375,4 @@ fn every_stage(cell: &CellRecord) -> impl Iterator<Item = &Digest> {
     ]
     .into_iter()
     .chain(&stages.rewards)
-}
-
-fn load<T: serde::de::DeserializeOwned>(
-    store: &Store,
-    stage: &Digest,
-    into: &mut Records<T>,
-) -> Result<(), Error> {
-    if !into.contains_key(stage) {
-        let records = store.stage_by_digest(stage).load::<T>()?.records;
-        into.insert(stage.clone(), records);
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@ use crate::figures::{Figure, dark_style};
 use crate::html_table::{Links, inline, section_id, write_rows, write_table};
 use crate::overview;
 use crate::table::Table;
+use crate::unfinished::Partial;
 use crate::visible::push_visible;
 
 const STYLE: &str = include_str!("../assets/page.css");
@@ -24,6 +25,7 @@ pub(crate) fn page(
     figures: &[Figure],
     explorers: &[Explorer],
     notes: Option<&str>,
+    partial: Option<&Partial>,
 ) -> String {
     let plan = &evidence.plan;
     let mut contents = Contents::default();
@@ -73,7 +75,12 @@ pub(crate) fn page(
         "</ul><details><summary>Settings</summary><pre>{}</pre></details></section>",
         escape(&plan.settings)
     );
-    tail(head(&plan.title, &contents) + &body)
+    let reload = partial.map(|partial| partial.unfinished.reload_element());
+    let mut out = head(&plan.title, &contents, &reload.unwrap_or_default());
+    if let Some(partial) = partial {
+        let _ = writeln!(out, "<p class=\"left-out\">{}</p>", escape(&partial.text));
+    }
+    tail(out + &body)
 }
 
 /// Writes the finding, one table, one figure and the cost. Returns the index of the figure.
@@ -165,8 +172,8 @@ impl Contents {
     }
 }
 
-/// Returns the beginning of a page, with its contents and the search.
-pub(crate) fn head(title: &str, contents: &Contents) -> String {
+/// Returns the beginning of a page, with its contents and the search. `meta` has more elements of its head.
+pub(crate) fn head(title: &str, contents: &Contents, meta: &str) -> String {
     let bar = if contents.0.is_empty() {
         String::new()
     } else {
@@ -180,7 +187,7 @@ pub(crate) fn head(title: &str, contents: &Contents) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n\
+         {meta}<title>{title}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n\
          <a class=\"skip\" href=\"#content\">Skip to the content</a>\n\
          <header><h1>{title}</h1></header>\n{bar}<main id=\"content\">\n",
         dark_style()

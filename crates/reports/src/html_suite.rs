@@ -66,7 +66,7 @@ pub(crate) fn suite_page(view: &SuiteView<'_>, notes: Option<&str>) -> String {
     );
     write_rows(&mut body, view.claims, "checks", |row| Some(format!("check-{row}")));
     body.push_str("</section>\n");
-    tail(head(suite.title, &contents) + &body)
+    tail(head(suite.title, &contents, "") + &body)
 }
 
 fn figure_id(experiment: &str, figure: &str) -> String {

@@ -9,6 +9,7 @@ use crate::figures::Figure;
 use crate::overview::{self, cost_sentence};
 use crate::suite_view::{ClaimResult, SuiteView, verdict_counts};
 use crate::table::Table;
+use crate::unfinished::Partial;
 use crate::visible::{push_visible, visible};
 
 /// The largest number of rows that the page shows of a table.
@@ -19,9 +20,13 @@ pub(crate) fn page(
     tables: &[Table],
     figures: &[Figure],
     notes: Option<&str>,
+    partial: Option<&Partial>,
 ) -> String {
     let plan = &evidence.plan;
     let mut out = format!("# {}\n\n", escape(&plan.title));
+    if let Some(partial) = partial {
+        let _ = writeln!(out, "**{}**\n", partial.text);
+    }
     for figure in figures.iter().filter(|figure| figure.is_finding()) {
         let _ = writeln!(out, "- {}.", escape(&figure.title));
     }

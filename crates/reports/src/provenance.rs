@@ -17,6 +17,9 @@ pub(crate) struct Provenance<'a> {
     experiment: &'a str,
     plan: &'a Digest,
     code_revision: &'a str,
+    /// True if the run was not finished.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
     program_version: &'static str,
     inputs: &'a BTreeMap<String, String>,
     seeds: &'a [u64],
@@ -60,6 +63,7 @@ pub(crate) fn provenance<'a>(
     plan: &'a Digest,
     folder: &Path,
     files: &[PathBuf],
+    partial: bool,
 ) -> Result<Provenance<'a>, Error> {
     let record = &evidence.plan;
     let training = |of: &'a TrainingRecord| {
@@ -89,6 +93,7 @@ pub(crate) fn provenance<'a>(
         experiment: &record.experiment,
         plan,
         code_revision: &record.code_revision,
+        partial,
         program_version: env!("CARGO_PKG_VERSION"),
         inputs: &record.inputs,
         seeds: &record.seeds,

@@ -9,17 +9,16 @@
 //!
 //! `docs/reference/records.md` has the columns. A value that is missing is `null`.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{Column, DataFrame, ParquetWriter};
 use preceptor_core::Digest;
 use preceptor_store::Store;
 
 use crate::Error;
 use crate::evidence::Evidence;
 use crate::explorer::{JudgedView, Met, Part, SetHead, Texts, Visitor, benchmarks, walk};
+use crate::record_file::{Cell, RecordFile};
 
 /// Type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,111 +137,6 @@ const FILES: [FileSchema; 4] = [
 pub fn record_files() -> Vec<(&'static str, Vec<RecordColumn>)> {
     let columns = |file: &FileSchema| SHARED.iter().chain(file.columns).copied().collect();
     FILES.iter().map(|file| (file.name, columns(file))).collect()
-}
-
-/// A value of a row.
-enum Cell<'t> {
-    Text(&'t str),
-    Number(f64),
-    Count(u64),
-    Flag(bool),
-    None,
-}
-
-impl<'t> Cell<'t> {
-    fn text(text: Option<&'t str>) -> Self {
-        text.map_or(Self::None, Self::Text)
-    }
-
-    fn number(number: Option<f64>) -> Self {
-        number.map_or(Self::None, Self::Number)
-    }
-
-    fn json(&self) -> String {
-        let json = match self {
-            Self::Text(text) => serde_json::to_string(text),
-            Self::Number(number) => serde_json::to_string(number),
-            Self::Count(count) => serde_json::to_string(count),
-            Self::Flag(flag) => serde_json::to_string(flag),
-            Self::None => Ok("null".to_owned()),
-        };
-        json.expect("cells are plain data")
-    }
-}
-
-/// Values of a column.
-enum Values {
-    Text(Vec<Option<String>>),
-    Number(Vec<Option<f64>>),
-    Count(Vec<Option<u64>>),
-    Flag(Vec<Option<bool>>),
-}
-
-/// A file that is being written.
-struct RecordFile {
-    schema: Vec<RecordColumn>,
-    jsonl: PathBuf,
-    parquet: PathBuf,
-    writer: BufWriter<File>,
-    values: Vec<Values>,
-    num_rows: u64,
-}
-
-impl RecordFile {
-    fn create(folder: &Path, name: &str, schema: Vec<RecordColumn>) -> Result<Self, Error> {
-        let jsonl = folder.join(format!("{name}.jsonl"));
-        let file = File::create(&jsonl).map_err(Error::write(&jsonl))?;
-        let empty = |(_, of, _): &RecordColumn| match of {
-            Text => Values::Text(Vec::new()),
-            Number => Values::Number(Vec::new()),
-            Count => Values::Count(Vec::new()),
-            Flag => Values::Flag(Vec::new()),
-        };
-        let values = schema.iter().map(empty).collect();
-        let parquet = folder.join(format!("{name}.parquet"));
-        Ok(Self { schema, jsonl, parquet, writer: BufWriter::new(file), values, num_rows: 0 })
-    }
-
-    fn push(&mut self, cells: &[Cell<'_>]) -> Result<(), Error> {
-        assert_eq!(cells.len(), self.schema.len(), "a row has every column");
-        let fields = self.schema.iter().zip(cells);
-        let fields: Vec<_> =
-            fields.map(|((name, ..), cell)| format!("\"{name}\":{}", cell.json())).collect();
-        writeln!(self.writer, "{{{}}}", fields.join(",")).map_err(Error::write(&self.jsonl))?;
-        for (values, cell) in self.values.iter_mut().zip(cells) {
-            match (values, cell) {
-                (Values::Text(values), Cell::Text(text)) => values.push(Some((*text).to_owned())),
-                (Values::Number(values), Cell::Number(number)) => values.push(Some(*number)),
-                (Values::Count(values), Cell::Count(count)) => values.push(Some(*count)),
-                (Values::Flag(values), Cell::Flag(flag)) => values.push(Some(*flag)),
-                (Values::Text(values), Cell::None) => values.push(None),
-                (Values::Number(values), Cell::None) => values.push(None),
-                (Values::Count(values), Cell::None) => values.push(None),
-                (Values::Flag(values), Cell::None) => values.push(None),
-                _ => unreachable!("a cell has the type of its column"),
-            }
-        }
-        self.num_rows += 1;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(Vec<PathBuf>, u64), Error> {
-        self.writer.flush().map_err(Error::write(&self.jsonl))?;
-        let column = |((name, ..), values): (&RecordColumn, Values)| match values {
-            Values::Text(values) => Column::new((*name).into(), values),
-            Values::Number(values) => Column::new((*name).into(), values),
-            Values::Count(values) => Column::new((*name).into(), values),
-            Values::Flag(values) => Column::new((*name).into(), values),
-        };
-        let columns: Vec<Column> = self.schema.iter().zip(self.values).map(column).collect();
-        let path = &self.parquet;
-        let wrap = |source| Error::Table { path: path.clone(), source: Box::new(source) };
-        let mut frame =
-            DataFrame::new(usize::try_from(self.num_rows).unwrap_or(0), columns).map_err(wrap)?;
-        let file = File::create(path).map_err(Error::write(path))?;
-        ParquetWriter::new(file).finish(&mut frame).map_err(wrap)?;
-        Ok((vec![self.jsonl, self.parquet.clone()], self.num_rows))
-    }
 }
 
 /// Values that every row of a group begins with.

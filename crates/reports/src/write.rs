@@ -11,6 +11,7 @@ use crate::explorer::write_explorers;
 use crate::figures::{Figure, FigureWidth, Sheet, draw_all};
 use crate::file::{read_notes, write_file};
 use crate::provenance::provenance;
+use crate::unfinished::{Partial, Unfinished};
 use crate::{Error, html, markdown, tables};
 
 /// Files of a report.
@@ -30,6 +31,9 @@ pub struct ReportOptions {
     /// True if it is a part of a suite whose page is in the folder above: explorers lead there, and
     /// share the scripts there.
     pub is_part: bool,
+    /// The state of a run that is not finished. Its report has the groups whose records are all stored, says
+    /// that it is partial, and has no explorers.
+    pub unfinished: Option<Unfinished>,
 }
 
 /// Writes the report of the plan with digest `plan` into `folder`. A `notes.md` there, written by
@@ -44,8 +48,18 @@ pub fn write(
     folder: &Path,
     options: ReportOptions,
 ) -> Result<ReportFiles, Error> {
-    let evidence = Evidence::load(store, plan)?;
+    let (evidence, partial) = match options.unfinished {
+        None => (Evidence::load(store, plan)?, None),
+        Some(unfinished) => {
+            let mut evidence = Evidence::load_some(store, plan)?;
+            let groups = evidence.keep_finished(store)?;
+            (evidence, Some(Partial { text: unfinished.text(groups), unfinished }))
+        }
+    };
     let mut tables = tables::all(&evidence);
+    if partial.is_some() {
+        tables.iter_mut().for_each(|table| table.caption.push_str(" (partial)"));
+    }
     let tables_folder = folder.join("tables");
     let mut files = Vec::new();
     let revision = &evidence.plan.code_revision;
@@ -67,14 +81,18 @@ pub fn write(
     files.extend(figure_files(folder, &figures));
 
     let notes = read_notes(folder)?;
-    let explorers = write_explorers(store, &evidence, folder, options, &mut files)?;
+    let explorers = match &partial {
+        None => write_explorers(store, &evidence, folder, options, &mut files)?,
+        Some(_) => Vec::new(),
+    };
     let page = folder.join("page.html");
-    let text = html::page(&evidence, &tables, &figures, &explorers, notes.as_deref());
+    let partial = partial.as_ref();
+    let text = html::page(&evidence, &tables, &figures, &explorers, notes.as_deref(), partial);
     write_file(&page, &text, &mut files)?;
-    let text = markdown::page(&evidence, &tables, &figures, notes.as_deref());
+    let text = markdown::page(&evidence, &tables, &figures, notes.as_deref(), partial);
     write_file(&folder.join("page.md"), &text, &mut files)?;
     write_file(&folder.join("plan.toml"), &plan_toml(&evidence), &mut files)?;
-    let provenance = provenance(&evidence, plan, folder, &files)?;
+    let provenance = provenance(&evidence, plan, folder, &files, partial.is_some())?;
     let json = serde_json::to_string_pretty(&provenance).expect("provenance is plain data");
     write_file(&folder.join("provenance.json"), &(json + "\n"), &mut files)?;
     Ok(ReportFiles { page, files })

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::{Error, Stage};
@@ -21,10 +22,11 @@ impl Stage {
     /// [`Error::Read`] if the file can't be read, [`Error::Malformed`] if it is not such a list.
     pub fn failures(&self) -> Result<BTreeMap<String, String>, Error> {
         let path = self.failures_path();
-        if !path.exists() {
-            return Ok(BTreeMap::new());
-        }
-        let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(source) => return Err(Error::Read { path, source }),
+        };
         serde_json::from_str(&text)
             .map_err(|error| Error::Malformed { path, detail: error.to_string() })
     }
@@ -53,7 +55,7 @@ impl Stage {
         let path = self.failures_path();
         if failures.is_empty() {
             return match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
                     Err(Error::Write { path, source: error })
                 }
                 _ => Ok(()),

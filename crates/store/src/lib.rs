@@ -32,6 +32,7 @@ mod claim;
 mod error;
 mod failures;
 mod files;
+mod fingerprint;
 mod finite;
 mod index;
 mod kinds;

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use preceptor_core::Digest;
-use serde::{Deserialize, Serialize};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// A line that was read and checked.
@@ -11,7 +12,23 @@ pub(crate) struct Line {
     pub(crate) key: String,
     /// Digest of key and value: lines of one key with the same check hold the same value.
     pub(crate) check: String,
-    pub(crate) value: Box<RawValue>,
+    pub(crate) value: Json,
+}
+
+/// JSON as it was written.
+pub(crate) struct Json(Box<str>);
+
+impl Json {
+    pub(crate) fn get(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
+    }
 }
 
 #[derive(Deserialize)]
@@ -42,11 +59,28 @@ pub(crate) fn write(key: &str, value: &impl Serialize) -> serde_json::Result<Str
 
 /// Reads a line without its line feed; none if it is not a whole, unchanged record.
 pub(crate) fn read(line: &str) -> Option<Line> {
-    let parsed: Parsed<'_> = serde_json::from_str(line).ok()?;
-    (check(&parsed.key, parsed.value.get()) == parsed.check).then(|| Line {
-        key: parsed.key.into_owned(),
-        check: parsed.check.into_owned(),
-        value: parsed.value.to_owned(),
+    split(line).or_else(|| {
+        let parsed: Parsed<'_> = serde_json::from_str(line).ok()?;
+        checked(&parsed.key, &parsed.check, parsed.value.get())
+    })
+}
+
+/// Reads a line as [`write`] writes it, without parsing: its value is what was written, because it checks.
+/// None for another spelling, and for a key with escapes.
+fn split(line: &str) -> Option<Line> {
+    let (key, rest) = line.strip_prefix("{\"key\":\"")?.split_once("\",\"check\":\"")?;
+    let (check, value) = rest.split_once("\",\"value\":")?;
+    if key.contains(['"', '\\']) {
+        return None;
+    }
+    checked(key, check, value.strip_suffix('}')?)
+}
+
+fn checked(key: &str, known: &str, value: &str) -> Option<Line> {
+    (check(key, value) == known).then(|| Line {
+        key: key.to_owned(),
+        check: known.to_owned(),
+        value: Json(value.into()),
     })
 }
 

@@ -86,6 +86,30 @@ impl Stage {
         Ok(loaded)
     }
 
+    /// Calls `visit` with every record that is a `T`, in the order in which they are stored, with one in
+    /// memory at a time. Of several records with the same key, the first counts. Returns the number of
+    /// bytes that were read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if a file can't be read.
+    pub fn read_each<T: DeserializeOwned>(
+        &self,
+        visit: &mut dyn FnMut(String, T),
+    ) -> Result<u64, Error> {
+        let mut num_bytes = 0;
+        self.scan_lines(&mut |_, line| {
+            if let Some(line) = line
+                && let Ok(record) = serde_json::from_str(line.value.get())
+            {
+                num_bytes += line.value.get().len() as u64;
+                visit(line.key, record);
+            }
+            Ok(())
+        })?;
+        Ok(num_bytes)
+    }
+
     /// Returns the keys of every readable record.
     ///
     /// # Errors

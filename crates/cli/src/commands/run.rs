@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use preceptor_core::ModelRole;
@@ -12,8 +13,10 @@ use serde_json::{Value, json};
 use crate::commands::plan::print_plan;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::session::{Session, finish, open_to_plan, open_unit, run_plan, write_report};
+use crate::run_state::RunDemand;
+use crate::session::{Session, finish, open_to_plan, open_unit, run_shown, write_report};
 use crate::shared_arguments::{ExperimentArguments, ResourceArguments, UnitArguments};
+use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
@@ -29,6 +32,14 @@ pub(crate) struct RunArguments {
     /// The folder that reports are written to.
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub(crate) reports: PathBuf,
+    /// Show the state of the whole run: cells that are done, running and waiting, tokens per second, cost so
+    /// far, failures and time left.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Seconds between two lines of `--watch` where the output is no terminal.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "watch",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) every: u64,
 }
 
 pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -38,7 +49,12 @@ pub(crate) fn run(arguments: &RunArguments, output: &Output) -> Result<ExitCode,
     }
     let generation = arguments.resources.generation();
     let mut session = open_unit(&arguments.experiment, &arguments.unit, generation)?;
-    let summary = run_plan(&mut session, arguments.resources.run_options())?;
+    let mut terminal = Terminal::new();
+    if arguments.watch {
+        let demand = RunDemand::of(&session.plan, &session.store)?;
+        terminal = terminal.watched(demand, Duration::from_secs(arguments.every));
+    }
+    let summary = run_shown(&mut session, arguments.resources.run_options(), terminal)?;
     if let Some(index) = arguments.unit.only_unit {
         return finish_unit(index, &session, &summary, output);
     }

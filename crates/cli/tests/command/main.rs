@@ -21,3 +21,4 @@ mod showing;
 mod tools;
 mod training;
 mod training_settings;
+mod watch;

@@ -85,6 +85,9 @@ pub struct TrainCostRecord {
     /// Work of the trainer and of each rollout server; empty in records of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<TimelineRecord>,
+    /// The end of the step in Unix seconds; none in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<f64>,
 }
 
 /// Work in a training step.

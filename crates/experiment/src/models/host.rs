@@ -195,6 +195,10 @@ impl ModelLoader for Models {
         self.devices.iter().map(Device::free_memory).min().flatten()
     }
 
+    fn total_usd(&self) -> f64 {
+        self.endpoints.values().map(|endpoint| endpoint.spent().cost_usd).sum()
+    }
+
     fn spent_usd(&self, name: &str) -> f64 {
         self.endpoints.get(name).map_or(0.0, |endpoint| endpoint.spent().cost_usd)
     }

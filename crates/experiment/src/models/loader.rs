@@ -37,6 +37,11 @@ pub trait ModelLoader: ModelDirectory {
         None
     }
 
+    /// Returns the cost so far of all calls, in USD.
+    fn total_usd(&self) -> f64 {
+        0.0
+    }
+
     /// Returns the cost so far of calls to the model, in USD.
     fn spent_usd(&self, name: &str) -> f64 {
         let _ = name;

@@ -69,6 +69,11 @@ impl<'a> ModelPool<'a> {
         }
     }
 
+    /// Returns the cost so far of all calls, in USD.
+    pub(crate) fn total_usd(&self) -> f64 {
+        self.loader.total_usd()
+    }
+
     /// Returns the cost so far of calls to `name`, in USD.
     pub(crate) fn spent_usd(&self, name: &str) -> f64 {
         self.loader.spent_usd(name)

@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use preceptor_core::{LanguageModel, ModelRole};
+use preceptor_core::{LanguageModel, ModelRole, Usage};
 use preceptor_models::Model;
 use preceptor_store::{Claim, Stage, Store};
 
 use crate::Error;
 use crate::models::loader::ModelLoader;
-use crate::progress::Progress;
+use crate::progress::{CellCounts, Progress};
 use crate::run::model_pool::ModelPool;
 use crate::run::summary::{RoleCost, RunOptions, RunSummary};
 
@@ -24,6 +24,8 @@ pub(crate) struct Session<'a> {
     summary: RefCell<RunSummary>,
     /// Claims that this process holds, in the order in which it took them.
     claims: RefCell<Vec<Claim>>,
+    cells: Cell<CellCounts>,
+    used: Cell<Usage>,
 }
 
 impl<'a> Session<'a> {
@@ -41,6 +43,8 @@ impl<'a> Session<'a> {
             is_quiet: Cell::new(false),
             summary: RefCell::default(),
             claims: RefCell::default(),
+            cells: Cell::default(),
+            used: Cell::default(),
         }
     }
 
@@ -107,6 +111,23 @@ impl<'a> Session<'a> {
         if !self.is_quiet.get() {
             report(&mut **self.progress.borrow_mut());
         }
+    }
+
+    /// Changes the counts of cells and reports them.
+    pub(crate) fn count_cells(&self, change: impl FnOnce(&mut CellCounts)) {
+        let mut cells = self.cells.get();
+        change(&mut cells);
+        self.cells.set(cells);
+        self.progress.borrow_mut().cells_changed(cells);
+    }
+
+    /// Reports tokens that were used, with all that was spent so far.
+    pub(crate) fn use_tokens(&self, usage: Usage) {
+        let mut used = self.used.get();
+        used += usage;
+        self.used.set(used);
+        let cost_usd = self.models.borrow().total_usd();
+        self.progress.borrow_mut().spent(used, cost_usd);
     }
 
     pub(crate) fn notice(&self, text: &str) {

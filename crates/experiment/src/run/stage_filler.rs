@@ -66,6 +66,7 @@ impl<'s, 'a> StageFiller<'s, 'a> {
     /// Notes that a record can't be made now. The next run tries again.
     pub(crate) fn fail(&mut self, key: String, reason: String) {
         self.failures.insert(key, reason);
+        self.session.report(|progress| progress.record_failed());
     }
 
     /// Adds tokens that were read and written.
@@ -75,6 +76,7 @@ impl<'s, 'a> StageFiller<'s, 'a> {
         if self.is_shown {
             self.session.report(|progress| progress.tokens(usage));
         }
+        self.session.use_tokens(usage);
     }
 
     /// Makes sure that everything so far is on disk.

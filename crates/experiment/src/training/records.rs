@@ -1,6 +1,7 @@
 //! Records of a training run, appended step by step.
 
 use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use preceptor_core::record::{
     TrainCostRecord, TrainGroupRecord, TrainStepRecord, step_group_key, step_key,
@@ -68,6 +69,14 @@ impl StageWriter {
     }
 }
 
+/// Returns the time to the millisecond.
+fn unix_secs() -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "the end of a step is recorded as a cost only")]
+    let now = SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as f64 / 1000.0
+}
+
 impl StepRecords {
     pub(crate) fn open(store: &Store, training: &Training) -> Result<Self, Error> {
         let stage = |spec| StageWriter::open(store.stage(spec));
@@ -106,7 +115,8 @@ impl StepRecords {
         let groups: Vec<_> =
             groups.map(|group| (step_group_key(step, &group.prompt), group)).collect();
         self.groups.append::<TrainGroupRecord>(&groups, may_exist)?;
-        self.costs.append::<TrainCostRecord>(&[(key.clone(), &outcome.cost)], may_exist)?;
+        let cost = TrainCostRecord { ended_at: Some(unix_secs()), ..outcome.cost.clone() };
+        self.costs.append::<TrainCostRecord>(&[(key.clone(), &cost)], may_exist)?;
         self.steps.append(&[(key.clone(), &record)], false)?;
         self.recorded.insert(key);
         self.groups.compact_if_large()

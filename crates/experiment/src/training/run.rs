@@ -281,6 +281,7 @@ impl<'c> TrainRun<'c, '_> {
                 summary.usage += outcome.cost.usage;
                 summary.num_steps += 1;
             });
+            session.use_tokens(outcome.cost.usage);
             session.report(|progress| {
                 let text = summary_line(&outcome);
                 progress.step_ended(&cell.label(), step, u64::from(settings.steps), &text);
@@ -369,6 +370,7 @@ impl<'c> TrainRun<'c, '_> {
         let state = json!({ "training": self.training.steps.digest() });
         let base = &self.training.initial.weights;
         checkpoints.write(step, base, learner.trainable(), learner.optimizer_state(), state)?;
+        self.write_events()?;
         let protected = best.filter(|_| self.training.settings.early_stopping.is_some());
         Ok(checkpoints.prune(protected)?)
     }
@@ -396,8 +398,10 @@ impl<'c> TrainRun<'c, '_> {
             let of_step = scalars.entry(record.step).or_default();
             of_step.insert("loss/validation".to_owned(), record.loss);
         }
-        let folder = self.folder().join("events");
-        events::write(&folder, &scalars)
+        let times = events::step_times(&self.session.store.stage(&self.training.costs))?;
+        let name = format!("{} {}", self.cell.benchmark, self.cell.label());
+        let folder = events::folder(self.session.store, &name, self.training.steps.digest());
+        events::write(&folder, &scalars, &times)
             .map_err(|source| Error::Events { path: folder.display().to_string(), source })
     }
 }

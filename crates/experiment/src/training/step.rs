@@ -465,6 +465,7 @@ impl<'s> Step<'s, '_> {
     ) -> Outcome {
         let (seconds, timeline) = phases.into_records();
         let cost = TrainCostRecord {
+            ended_at: None,
             step: self.number,
             seconds,
             timeline,

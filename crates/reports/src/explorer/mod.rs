@@ -17,6 +17,7 @@
 //! Slices are scripts, because browsers refuse to `fetch` from `file://`. The page asks for one when a
 //! group of it is opened. Texts of benchmarks that must not be published are in `explorer-private/`.
 
+mod details;
 mod evaluated;
 mod flags;
 mod index;

@@ -8,6 +8,7 @@ use preceptor_store::Store;
 
 use crate::Error;
 use crate::evidence::Evidence;
+use crate::explorer::details::{Details, num_in_chunk};
 use crate::explorer::evaluated::EvaluatedSet;
 use crate::explorer::named::SetHead;
 use crate::explorer::texts::Texts;
@@ -56,7 +57,7 @@ pub(crate) fn num_sets(evidence: &Evidence, benchmark: &str) -> usize {
 }
 
 /// Shows every group of a benchmark to `visitor`: those of evaluated policies, then those of each training
-/// run, of which one is in memory at a time.
+/// run in the order of its steps. A few groups are in memory at a time.
 pub(crate) fn walk(
     store: &Store,
     evidence: &Evidence,
@@ -69,29 +70,41 @@ pub(crate) fn walk(
     for set in evidence.rollout_sets().iter().filter(|set| is_of(set.cell)) {
         let set = EvaluatedSet::new(evidence, set, &estimated, &rewarded);
         visitor.start(&set.head, set.cell.prompts.len())?;
-        for prompt in &set.cell.prompts {
-            let view = set.group(prompt, visitor.texts(None));
-            let record = Some(evidence.prompt(set.cell, prompt.as_str()));
-            let label = set.label(prompt);
-            visitor.add(&Met { prompt, record, label, step: None, view: &view })?;
+        let readers = set.readers();
+        let chunk = Details::num_prompts(evidence, set.cell, &readers);
+        for prompts in set.cell.prompts.chunks(chunk) {
+            let details = Details::read(store, set.cell, &readers, prompts)?;
+            for prompt in prompts {
+                let view = set.group(prompt, &details, visitor.texts(None));
+                let record = Some(evidence.prompt(set.cell, prompt.as_str()));
+                let label = set.label(prompt, &details);
+                visitor.add(&Met { prompt, record, label, step: None, view: &view })?;
+            }
         }
     }
     for set in trained_sets(evidence).iter().filter(|set| is_of(set.cell)) {
         let groups = store.stage_by_digest(&set.training.groups);
-        let groups = groups.load::<TrainGroupRecord>()?.records;
-        visitor.start(&set.head, groups.len())?;
+        // Keys begin with the step, so that chunks of sorted keys have rising steps.
+        let (mut keys, mut num_bytes) = (BTreeSet::new(), 0);
+        groups.scan(&mut |key, json| {
+            keys.insert(key.to_owned());
+            num_bytes += json.len() as u64;
+        })?;
+        visitor.start(&set.head, keys.len())?;
         let known: BTreeSet<&PromptId> = set.cell.prompts.iter().collect();
-        for group in groups.values() {
-            let prompt = &group.prompt;
-            let view = set.group(group, visitor.texts(Some(group.step)));
-            let record = known.contains(prompt).then(|| evidence.prompt(set.cell, prompt.as_str()));
-            visitor.add(&Met {
-                prompt,
-                record,
-                label: None,
-                step: Some(group.step),
-                view: &view,
-            })?;
+        let chunk = num_in_chunk(num_bytes, keys.len());
+        while !keys.is_empty() {
+            let rest = keys.iter().nth(chunk).cloned().map(|first| keys.split_off(&first));
+            let found = groups.find::<TrainGroupRecord>(&keys)?.records;
+            for group in found.values() {
+                let prompt = &group.prompt;
+                let view = set.group(group, visitor.texts(Some(group.step)));
+                let is_known = known.contains(prompt);
+                let record = is_known.then(|| evidence.prompt(set.cell, prompt.as_str()));
+                let (label, step) = (None, Some(group.step));
+                visitor.add(&Met { prompt, record, label, step, view: &view })?;
+            }
+            keys = rest.unwrap_or_default();
         }
     }
     Ok(())

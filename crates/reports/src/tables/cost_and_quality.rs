@@ -64,8 +64,8 @@ fn cell_cost(evidence: &Evidence, cell: &CellRecord) -> Cost {
     let rollouts = evidence.cell_cost(cell);
     let mut usage = Usage::default();
     for prompt in &cell.prompts {
-        let record = evidence.aggregate(cell, prompt.as_str());
-        usage += record.map(|record| record.aggregate.usage).unwrap_or_default();
+        let facts = evidence.aggregate(cell, prompt.as_str());
+        usage += facts.map(|facts| facts.usage).unwrap_or_default();
     }
     let called = usage.num_prompt_tokens + usage.num_generated_tokens;
     let noted = evidence.stage_cost(&cell.stages.aggregates);

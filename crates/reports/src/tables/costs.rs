@@ -10,8 +10,8 @@
 //! stages share counts in both. `spending` counts each call once.
 //! `tokens_per_prompt` is over the prompts of all seeds, prompt and generated tokens together.
 
-use preceptor_core::record::{CellRecord, GradeRecord, rollout_key};
-use preceptor_core::{JudgedCriterion, Usage};
+use preceptor_core::record::CellRecord;
+use preceptor_core::{PromptId, Usage};
 
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
@@ -41,7 +41,7 @@ pub(crate) fn costs(evidence: &Evidence) -> Table {
         }
         rows.push(Row { condition, stage: "rollouts", usage });
     }
-    let mut add = |stage, conditions: Vec<_>, of: &dyn Fn(&CellRecord, &str) -> Usage| {
+    let mut add = |stage, conditions: Vec<_>, of: &dyn Fn(&CellRecord, &PromptId) -> Usage| {
         for condition in conditions {
             let usage = spent(&condition, of);
             if usage != Usage::default() {
@@ -49,20 +49,18 @@ pub(crate) fn costs(evidence: &Evidence) -> Table {
             }
         }
     };
-    add("rollout-grades", evidence.distinct(|s| Some(vec![&s.rollout_grades])), &|cell, key| {
-        let prompt = &evidence.prompt(cell, key).prompt.id;
-        let grades = (0..cell.group_size)
-            .filter_map(|i| evidence.rollout_grade(cell, &rollout_key(prompt, i)));
-        total(grades.map(graded))
+    add("rollout-grades", evidence.distinct(|s| Some(vec![&s.rollout_grades])), &|cell, prompt| {
+        let grades = (0..cell.group_size).filter_map(|i| evidence.rollout_grade(cell, prompt, i));
+        total(grades.map(|facts| facts.usage))
     });
-    add("aggregates", evidence.distinct(|s| Some(vec![&s.aggregates])), &|cell, key| {
-        total(evidence.aggregate(cell, key).iter().map(|record| record.aggregate.usage))
+    add("aggregates", evidence.distinct(|s| Some(vec![&s.aggregates])), &|cell, prompt| {
+        total(evidence.aggregate(cell, prompt.as_str()).iter().map(|facts| facts.usage))
     });
-    add("grades", evidence.scored(), &|cell, key| {
-        total(evidence.grade(cell, key).into_iter().map(graded))
+    add("grades", evidence.scored(), &|cell, prompt| {
+        total(evidence.grade(cell, prompt.as_str()).iter().map(|facts| facts.usage))
     });
-    add("rewards", evidence.distinct(|s| Some(vec![s.rewards.as_ref()?])), &|cell, key| {
-        total(evidence.reward(cell, key).iter().map(|record| record.group.usage))
+    add("rewards", evidence.distinct(|s| Some(vec![s.rewards.as_ref()?])), &|cell, prompt| {
+        total(evidence.reward(cell, prompt.as_str()).iter().map(|facts| facts.usage))
     });
 
     let mut table = Table::new("costs", CAPTION);
@@ -80,9 +78,9 @@ pub(crate) fn costs(evidence: &Evidence) -> Table {
     table
 }
 
-fn spent(condition: &Condition<'_>, of: &dyn Fn(&CellRecord, &str) -> Usage) -> Usage {
+fn spent(condition: &Condition<'_>, of: &dyn Fn(&CellRecord, &PromptId) -> Usage) -> Usage {
     let cells = condition.cells.iter();
-    total(cells.flat_map(|cell| cell.prompts.iter().map(move |prompt| of(cell, prompt.as_str()))))
+    total(cells.flat_map(|cell| cell.prompts.iter().map(move |prompt| of(cell, prompt))))
 }
 
 fn total(usages: impl Iterator<Item = Usage>) -> Usage {
@@ -90,17 +88,4 @@ fn total(usages: impl Iterator<Item = Usage>) -> Usage {
         total += usage;
         total
     })
-}
-
-/// Returns the tokens that the judge of one grade used.
-fn graded(grade: &GradeRecord) -> Usage {
-    total(grade.judged.iter().map(judged_usage))
-}
-
-/// Returns the tokens that a judge used for one answer.
-pub(crate) fn judged_usage(judged: &JudgedCriterion) -> Usage {
-    match judged {
-        JudgedCriterion::Verdict { judged, .. } => judged.usage,
-        JudgedCriterion::Rating { judged, .. } => judged.usage,
-    }
 }

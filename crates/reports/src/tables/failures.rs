@@ -13,13 +13,12 @@
 
 use std::collections::BTreeMap;
 
-use preceptor_core::record::{CellRecord, CellStages, GradeRecord, Score, rollout_key};
-use preceptor_core::{
-    AggregateOutcome, Digest, JudgeFailure, JudgedCriterion, Rating, RewardValue, Verdict,
-};
+use preceptor_core::record::{CellRecord, CellStages, Score, rollout_key};
+use preceptor_core::{Digest, JudgeFailure, PromptId, RewardValue};
 
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
+use crate::facts::{GradeFacts, OutcomeFacts};
 use crate::table::Table;
 
 /// The longest reason, in characters.
@@ -34,10 +33,10 @@ struct Tally {
 
 impl Tally {
     /// Counts one case, and its reason if it is a failure.
-    fn add(&mut self, what: &'static str, reason: Option<&str>) {
+    fn add(&mut self, what: &'static str, reason: Option<impl AsRef<str>>) {
         *self.totals.entry(what).or_default() += 1;
         if let Some(reason) = reason {
-            let reason = reason.chars().take(REASON_LENGTH).collect();
+            let reason = reason.as_ref().chars().take(REASON_LENGTH).collect();
             *self.counts.entry((what, reason)).or_default() += 1;
         }
     }
@@ -89,28 +88,37 @@ pub(crate) fn failures(evidence: &Evidence) -> Table {
 }
 
 /// Returns the noted reason of a missing record; none if the record is present.
-fn missing<'a>(evidence: &'a Evidence, stage: &Digest, key: &str, there: bool) -> Option<&'a str> {
-    let noted = evidence.failure(stage, key).unwrap_or("a record that it depends on is missing");
-    (!there).then_some(noted)
+fn missing<K: AsRef<str>>(
+    evidence: &Evidence,
+    stage: &Digest,
+    key: impl FnOnce() -> K,
+    there: bool,
+) -> Option<String> {
+    if there {
+        return None;
+    }
+    let noted = evidence.failure(stage, key().as_ref());
+    Some(noted.unwrap_or("a record that it depends on is missing").to_owned())
 }
 
-fn rollout_keys(cell: &CellRecord) -> impl Iterator<Item = String> {
-    let of_prompt = |prompt| (0..cell.group_size).map(move |index| rollout_key(prompt, index));
+fn rollouts_of(cell: &CellRecord) -> impl Iterator<Item = (&PromptId, u32)> {
+    let of_prompt = |prompt| (0..cell.group_size).map(move |index| (prompt, index));
     cell.prompts.iter().flat_map(of_prompt)
 }
 
 fn tally_rollouts(evidence: &Evidence, cell: &CellRecord, tally: &mut Tally) {
-    for key in rollout_keys(cell) {
-        let there = evidence.rollout(cell, &key).is_some();
-        tally.add("rollout", missing(evidence, &cell.stages.rollouts, &key, there));
+    for (prompt, index) in rollouts_of(cell) {
+        let there = evidence.rollout(cell, prompt, index).is_some();
+        let key = || rollout_key(prompt, index);
+        tally.add("rollout", missing(evidence, &cell.stages.rollouts, key, there));
     }
 }
 
 fn tally_rollout_grades(evidence: &Evidence, cell: &CellRecord, tally: &mut Tally) {
-    for key in rollout_keys(cell) {
-        let grade = evidence.rollout_grade(cell, &key);
-        let stage = &cell.stages.rollout_grades;
-        tally.add("rollout-grade", missing(evidence, stage, &key, grade.is_some()));
+    for (prompt, index) in rollouts_of(cell) {
+        let grade = evidence.rollout_grade(cell, prompt, index);
+        let (stage, key) = (&cell.stages.rollout_grades, || rollout_key(prompt, index));
+        tally.add("rollout-grade", missing(evidence, stage, key, grade.is_some()));
         if let Some(grade) = grade {
             tally_grade("unscored rollout", grade, tally);
         }
@@ -121,7 +129,7 @@ fn tally_answer_classes(evidence: &Evidence, cell: &CellRecord, tally: &mut Tall
     for prompt in &cell.prompts {
         let there = evidence.classes(cell, prompt.as_str()).is_some();
         let stage = &cell.stages.answer_classes;
-        tally.add("answer-classes", missing(evidence, stage, prompt.as_str(), there));
+        tally.add("answer-classes", missing(evidence, stage, || prompt.as_str(), there));
     }
 }
 
@@ -129,12 +137,14 @@ fn tally_aggregates(evidence: &Evidence, cell: &CellRecord, tally: &mut Tally) {
     for prompt in &cell.prompts {
         let record = evidence.aggregate(cell, prompt.as_str());
         let stage = &cell.stages.aggregates;
-        let reason = missing(evidence, stage, prompt.as_str(), record.is_some());
-        tally.add("pseudo-reference", reason);
-        if let Some(record) = record {
-            let reason = match &record.aggregate.outcome {
-                AggregateOutcome::Estimated(_) => None,
-                AggregateOutcome::Abstained(reason) => Some(reason.name()),
+        tally.add(
+            "pseudo-reference",
+            missing(evidence, stage, || prompt.as_str(), record.is_some()),
+        );
+        if let Some(facts) = record {
+            let reason = match &facts.outcome {
+                OutcomeFacts::Chosen(_) | OutcomeFacts::Written(_) => None,
+                OutcomeFacts::Abstained(reason) => Some(reason.name()),
             };
             tally.add("abstention", reason);
         }
@@ -145,7 +155,7 @@ fn tally_grades(evidence: &Evidence, cell: &CellRecord, tally: &mut Tally) {
     for prompt in &cell.prompts {
         let grade = evidence.grade(cell, prompt.as_str());
         let stage = &cell.stages.grades;
-        tally.add("grade", missing(evidence, stage, prompt.as_str(), grade.is_some()));
+        tally.add("grade", missing(evidence, stage, || prompt.as_str(), grade.is_some()));
         if let Some(grade) = grade {
             tally_grade("unscored", grade, tally);
         }
@@ -156,43 +166,31 @@ fn tally_rewards(evidence: &Evidence, cell: &CellRecord, tally: &mut Tally) {
     let Some(stage) = &cell.stages.rewards else { return };
     for prompt in &cell.prompts {
         let record = evidence.reward(cell, prompt.as_str());
-        tally.add("rewards", missing(evidence, stage, prompt.as_str(), record.is_some()));
-        for reward in record.iter().flat_map(|record| &record.group.rewards) {
-            let reason = match reward.value {
+        tally.add("rewards", missing(evidence, stage, || prompt.as_str(), record.is_some()));
+        let Some(facts) = record else { continue };
+        for reward in &facts.rewards {
+            let reason = match reward {
                 RewardValue::Rewarded(_) => None,
                 RewardValue::Unrewarded(reason) => Some(reason.name()),
             };
             tally.add("unrewarded rollout", reason);
-            for judged in &reward.judged {
-                tally.add("reward verdict", failure(judged).map(JudgeFailure::name));
-            }
+        }
+        for failure in &facts.verdicts {
+            tally.add("reward verdict", failure.map(JudgeFailure::name));
         }
     }
 }
 
 /// Counts a grade and its verdicts. The reason of a score by verdicts is the first that failed, so
 /// that reasons don't differ in numbers only.
-fn tally_grade(what: &'static str, grade: &GradeRecord, tally: &mut Tally) {
-    let first = grade.judged.iter().find_map(failure).map(JudgeFailure::name);
+fn tally_grade(what: &'static str, grade: &GradeFacts, tally: &mut Tally) {
+    let first = grade.verdicts.iter().find_map(|verdict| verdict.failure).map(JudgeFailure::name);
     let reason = match &grade.score {
         Score::Scored(_) => None,
         Score::Unscored(reason) => Some(first.unwrap_or(reason)),
     };
     tally.add(what, reason);
-    for judged in &grade.judged {
-        tally.add("verdict", failure(judged).map(JudgeFailure::name));
-    }
-}
-
-fn failure(judged: &JudgedCriterion) -> Option<JudgeFailure> {
-    match judged {
-        JudgedCriterion::Verdict { judged, .. } => match judged.answer {
-            Verdict::Failed(failure) => Some(failure),
-            Verdict::Met | Verdict::NotMet => None,
-        },
-        JudgedCriterion::Rating { judged, .. } => match judged.answer {
-            Rating::Failed(failure) => Some(failure),
-            Rating::Rated(_) => None,
-        },
+    for verdict in &grade.verdicts {
+        tally.add("verdict", verdict.failure.map(JudgeFailure::name));
     }
 }

@@ -12,12 +12,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use preceptor_core::record::{CellRecord, GradeRecord, rollout_key};
-use preceptor_core::{JudgedCriterion, PromptId};
+use preceptor_core::PromptId;
+use preceptor_core::record::CellRecord;
 use preceptor_stats::{CheckedItem, CheckedResponse, rubric_scores};
 
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
+use crate::facts::GradeFacts;
 use crate::table::Table;
 
 /// Resamples of the bootstrap, as upstream.
@@ -70,16 +71,8 @@ fn checked(
     CheckedResponse { items, tags }
 }
 
-fn items(grade: &GradeRecord) -> Vec<CheckedItem> {
-    let item = |judged: &JudgedCriterion| match judged {
-        JudgedCriterion::Verdict { criterion, judged } => Some(CheckedItem {
-            points: criterion.points,
-            met: judged.answer.met(),
-            tags: criterion.tags.clone(),
-        }),
-        JudgedCriterion::Rating { .. } => None,
-    };
-    grade.judged.iter().filter_map(item).collect()
+fn items(grade: &GradeFacts) -> Vec<CheckedItem> {
+    grade.items().collect()
 }
 
 /// Returns the items of each prompt of a cell without verdicts, from any record that has them.
@@ -89,8 +82,8 @@ fn unjudged<'a>(
     cell: &'a CellRecord,
 ) -> BTreeMap<&'a PromptId, Vec<CheckedItem>> {
     let of_prompt = |prompt: &'a PromptId| {
-        let rollouts = (0..cell.group_size)
-            .filter_map(|index| evidence.rollout_grade(cell, &rollout_key(prompt, index)));
+        let rollouts =
+            (0..cell.group_size).filter_map(|index| evidence.rollout_grade(cell, prompt, index));
         let others = conditions.iter().flat_map(|condition| &condition.cells);
         let others = others
             .filter(|other| other.benchmark == cell.benchmark)

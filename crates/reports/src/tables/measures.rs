@@ -11,12 +11,12 @@ use preceptor_stats::mean;
 
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
+use crate::facts::Measures;
 use crate::table::Table;
 
 pub(crate) fn measures(evidence: &Evidence) -> Table {
     let of = |cell: &CellRecord, prompt: &PromptId| {
-        let record = evidence.aggregate(cell, prompt.as_str());
-        record.map(|record| record.aggregate.measures.clone()).unwrap_or_default()
+        evidence.aggregate(cell, prompt.as_str()).map(|facts| &facts.measures)
     };
     let caption = "Measures of the aggregators' decisions, averaged over prompts";
     let conditions = evidence.distinct(|stages| Some(vec![&stages.aggregates]));
@@ -25,34 +25,33 @@ pub(crate) fn measures(evidence: &Evidence) -> Table {
 
 pub(crate) fn reward_measures(evidence: &Evidence) -> Table {
     let of = |cell: &CellRecord, prompt: &PromptId| {
-        let record = evidence.reward(cell, prompt.as_str());
-        record.map(|record| record.group.measures.clone()).unwrap_or_default()
+        evidence.reward(cell, prompt.as_str()).map(|facts| &facts.measures)
     };
     let caption = "Measures of the rewards, averaged over prompts";
     let conditions = evidence.distinct(|stages| Some(vec![stages.rewards.as_ref()?]));
     averages(Table::new("reward_measures", caption), evidence, &conditions, of)
 }
 
-fn averages(
+fn averages<'e>(
     mut table: Table,
-    evidence: &Evidence,
+    evidence: &'e Evidence,
     conditions: &[Condition<'_>],
-    of: impl Fn(&CellRecord, &PromptId) -> BTreeMap<String, f64>,
+    of: impl Fn(&CellRecord, &PromptId) -> Option<&'e Measures>,
 ) -> Table {
     let mut rows: Vec<&Condition<'_>> = Vec::new();
     let (mut names, mut means, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
     for condition in conditions {
-        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for cell in &condition.cells {
             for prompt in &cell.prompts {
-                for (name, value) in of(cell, prompt) {
-                    values.entry(name).or_default().push(value);
+                for (name, value) in of(cell, prompt).into_iter().flatten() {
+                    values.entry(name).or_default().push(*value);
                 }
             }
         }
         for (name, values) in values {
             rows.push(condition);
-            names.push(name);
+            names.push(name.to_owned());
             means.push(mean(&values));
             sizes.push(values.len() as u64);
         }

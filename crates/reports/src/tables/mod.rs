@@ -29,36 +29,41 @@ mod written;
 pub(crate) use contrasts::{contrast_rows, contrasts_table};
 pub(crate) use metrics::metrics;
 
+use rayon::prelude::*;
+
 use crate::evidence::Evidence;
 use crate::table::Table;
 
-/// Returns every table, in the order of the page.
+/// Tables in the order of the page.
+const TABLES: [fn(&Evidence) -> Table; 25] = [
+    scores::scores,
+    contrasts::contrasts,
+    across_tasks::across_tasks,
+    cost_and_quality::cost_and_quality,
+    training::training_scores,
+    healthbench::healthbench,
+    worst_at_k::worst_at_k,
+    rollouts::rollouts,
+    audit::audit,
+    audit::audit_by_level,
+    reward_correlation::reward_correlation,
+    rewards::rewards,
+    measures::reward_measures,
+    disagreement::disagreement,
+    written::written,
+    structure::structure,
+    breakdown::breakdown,
+    measures::measures,
+    spending::spending,
+    costs::costs,
+    training::training_costs,
+    timeline::step_timeline,
+    training::training_steps,
+    failures::failures,
+    hyperparameters::hyperparameters,
+];
+
+/// Returns every table, in the order of the page. As many are made at once as there are cores.
 pub(crate) fn all(evidence: &Evidence) -> Vec<Table> {
-    vec![
-        scores::scores(evidence),
-        contrasts::contrasts(evidence),
-        across_tasks::across_tasks(evidence),
-        cost_and_quality::cost_and_quality(evidence),
-        training::training_scores(evidence),
-        healthbench::healthbench(evidence),
-        worst_at_k::worst_at_k(evidence),
-        rollouts::rollouts(evidence),
-        audit::audit(evidence),
-        audit::audit_by_level(evidence),
-        reward_correlation::reward_correlation(evidence),
-        rewards::rewards(evidence),
-        measures::reward_measures(evidence),
-        disagreement::disagreement(evidence),
-        written::written(evidence),
-        structure::structure(evidence),
-        breakdown::breakdown(evidence),
-        measures::measures(evidence),
-        spending::spending(evidence),
-        costs::costs(evidence),
-        training::training_costs(evidence),
-        timeline::step_timeline(evidence),
-        training::training_steps(evidence),
-        failures::failures(evidence),
-        hyperparameters::hyperparameters(evidence),
-    ]
+    TABLES.par_iter().with_max_len(1).map(|table| table(evidence)).collect()
 }

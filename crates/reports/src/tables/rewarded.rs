@@ -40,13 +40,13 @@ pub(super) fn rewarded_groups(
     let mut groups = Vec::new();
     for cell in condition.cells.iter().filter(|cell| cell.stages.rewards.is_some()) {
         for (number, prompt) in cell.prompts.iter().enumerate() {
-            let record = evidence.reward(cell, prompt.as_str());
+            let facts = evidence.reward(cell, prompt.as_str());
             let mut group =
                 RewardedGroup { prompt: number, rollouts: Vec::new(), reasons: Vec::new() };
             for index in 0..cell.group_size {
-                let reward = record.and_then(|record| record.group.rewards.get(index as usize));
-                let value = match reward.map(|reward| reward.value) {
-                    Some(RewardValue::Rewarded(value)) => Some(value),
+                let reward = facts.and_then(|facts| facts.rewards.get(index as usize));
+                let value = match reward {
+                    Some(RewardValue::Rewarded(value)) => Some(*value),
                     Some(RewardValue::Unrewarded(reason)) => {
                         group.reasons.push(reason.name());
                         None

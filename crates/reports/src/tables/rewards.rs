@@ -10,7 +10,6 @@
 use preceptor_core::Usage;
 use preceptor_stats::mean;
 
-use super::costs::judged_usage;
 use super::rewarded::{
     RewardedGroup, flat_share, identify_reward, reasons_text, rewarded_groups, unrewarded_share,
 };
@@ -58,11 +57,9 @@ fn usages(evidence: &Evidence, condition: &Condition<'_>) -> (Usage, Usage) {
     let (mut all, mut judge) = (Usage::default(), Usage::default());
     for cell in &condition.cells {
         for prompt in &cell.prompts {
-            let Some(record) = evidence.reward(cell, prompt.as_str()) else { continue };
-            all += record.group.usage;
-            for judged in record.group.rewards.iter().flat_map(|reward| &reward.judged) {
-                judge += judged_usage(judged);
-            }
+            let Some(facts) = evidence.reward(cell, prompt.as_str()) else { continue };
+            all += facts.usage;
+            judge += facts.judge_usage;
         }
     }
     (all, judge)

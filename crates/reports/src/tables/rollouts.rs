@@ -12,7 +12,7 @@
 //!   number of answer classes in a group.
 
 use preceptor_core::FinishReason;
-use preceptor_core::record::{CellRecord, rollout_key};
+use preceptor_core::record::CellRecord;
 use preceptor_stats::pass_at_k;
 
 use crate::condition::identify_rollouts;
@@ -86,8 +86,8 @@ pub(crate) fn rollouts(evidence: &Evidence) -> Table {
 fn count(evidence: &Evidence, cell: &CellRecord) -> Counts {
     let mut counts = Counts::default();
     for prompt in &cell.prompts {
-        if let Some(record) = evidence.classes(cell, prompt.as_str()) {
-            let mut distinct: Vec<u32> = record.classes.iter().flatten().copied().collect();
+        if let Some(classes) = evidence.classes(cell, prompt.as_str()) {
+            let mut distinct: Vec<u32> = classes.iter().flatten().copied().collect();
             distinct.sort_unstable();
             distinct.dedup();
             counts.num_classed += 1;
@@ -104,22 +104,19 @@ fn count(evidence: &Evidence, cell: &CellRecord) -> Counts {
             counts.num_passed += pass_at_k(cell.group_size, num_correct as u32, cell.group_size);
         }
         for index in 0..cell.group_size {
-            let key = rollout_key(prompt, index);
             counts.num_wanted += 1;
-            if let Some(grade) = evidence.rollout_grade(cell, &key) {
+            if let Some(grade) = evidence.rollout_grade(cell, prompt, index) {
                 counts.num_graded += 1;
                 counts.num_unanswered += u64::from(grade.answer.is_none());
             }
-            let Some(record) = evidence.rollout(cell, &key) else { continue };
-            let rollout = &record.rollout;
+            let Some(rollout) = evidence.rollout(cell, prompt, index) else { continue };
             counts.num_rollouts += 1;
             counts.num_truncated += u64::from(rollout.finish.is_truncated());
             counts.num_refused += u64::from(rollout.finish == FinishReason::Refused);
-            counts.num_tokens += rollout.num_tokens();
-            if !rollout.logprobs.is_empty() {
-                let sum: f64 = rollout.logprobs.iter().map(|&logprob| f64::from(logprob)).sum();
+            counts.num_tokens += rollout.num_tokens;
+            if let Some(mean) = rollout.mean_logprob {
                 counts.num_with_logprobs += 1;
-                counts.mean_logprob_sum += sum / rollout.logprobs.len() as f64;
+                counts.mean_logprob_sum += mean;
             }
         }
     }

@@ -18,7 +18,6 @@
 //!
 //! Conditions with the same scores, which differ only in their reward for example, are one row.
 
-use preceptor_core::AggregateOutcome;
 use preceptor_core::record::CellRecord;
 use preceptor_stats::{Contrast, Design, Estimate, Scale, holm};
 
@@ -27,6 +26,7 @@ use super::standing::{common_prompts, rank};
 use crate::condition::{Condition, identify};
 use crate::condition_scores::ConditionScores;
 use crate::evidence::Evidence;
+use crate::facts::OutcomeFacts;
 use crate::table::Table;
 
 /// Columns that are left out if no condition has a value: without `single`, or with too few
@@ -104,8 +104,8 @@ pub(crate) fn scores(evidence: &Evidence) -> Table {
     table.number("failed", rows.iter().map(failed).collect());
     let abstained = |row: &Row<'_>| {
         share(&row.condition, |cell, key| {
-            let outcome = evidence.aggregate(cell, key).map(|record| &record.aggregate.outcome);
-            matches!(outcome, Some(AggregateOutcome::Abstained(_)))
+            let outcome = evidence.aggregate(cell, key).map(|facts| &facts.outcome);
+            matches!(outcome, Some(OutcomeFacts::Abstained(_)))
         })
     };
     table.number("abstained", rows.iter().map(abstained).collect());

@@ -12,12 +12,13 @@
 //!
 //! Answers are `-` where texts are scored by rubrics.
 
-use preceptor_core::record::{CellRecord, rollout_key};
-use preceptor_core::{AggregateOutcome, Origin, PromptId};
+use preceptor_core::PromptId;
+use preceptor_core::record::CellRecord;
 
 use crate::answers::answer_of;
 use crate::condition::{Condition, identify};
 use crate::evidence::Evidence;
+use crate::facts::AggregateFacts;
 use crate::table::Table;
 
 #[derive(Default)]
@@ -75,16 +76,12 @@ fn count(evidence: &Evidence, condition: &Condition<'_>) -> Counts {
 }
 
 fn count_one(evidence: &Evidence, cell: &CellRecord, prompt: &PromptId, counts: &mut Counts) {
-    let Some(record) = evidence.aggregate(cell, prompt.as_str()) else { return };
-    let AggregateOutcome::Estimated(reference) = &record.aggregate.outcome else { return };
-    if reference.origin != Origin::Written {
-        return;
-    }
+    let facts = evidence.aggregate(cell, prompt.as_str());
+    let Some(form) = facts.and_then(AggregateFacts::written) else { return };
     counts.num_written += 1;
-    let text = words(&reference.text);
     let is_copy = |index: u32| {
-        let record = evidence.rollout(cell, &rollout_key(prompt, index));
-        record.is_some_and(|record| words(&record.rollout.text) == text)
+        let of_rollout = evidence.rollout(cell, prompt, index).and_then(|of| of.form.as_ref());
+        of_rollout.is_some_and(|of_rollout| of_rollout.has_words_of(form))
     };
     counts.num_copied += u64::from((0..cell.group_size).any(is_copy));
     if counts.has_rubric {
@@ -102,8 +99,4 @@ fn count_one(evidence: &Evidence, cell: &CellRecord, prompt: &PromptId, counts: 
         counts.num_all_wrong += 1;
         counts.num_rescued += u64::from(is_right);
     }
-}
-
-fn words(text: &str) -> Vec<&str> {
-    text.split_whitespace().collect()
 }

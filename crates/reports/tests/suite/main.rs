@@ -8,6 +8,7 @@ mod healthbench_scores;
 mod missing_records;
 mod records;
 mod rubrics;
+mod scale;
 mod scripts;
 mod standing;
 mod timeline;
