@@ -197,7 +197,7 @@ impl Price {
         self.estimate.as_ref().map(|estimate| ShownEstimate {
             estimate,
             settings: session.plan.estimate_settings(),
-            num_gpus: 1,
+            num_gpus: session.plan.num_gpus(),
             held: &self.held,
         })
     }

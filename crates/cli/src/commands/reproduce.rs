@@ -403,7 +403,8 @@ fn print_missing(sessions: &[(String, Session)], output: &Output) -> Result<(), 
         total += plan.estimate(&mut counting, models, &BTreeMap::new())?;
     }
     let settings = first.plan.estimate_settings();
-    let shown = ShownEstimate { estimate: &total, settings, num_gpus: 1, held: &[] };
+    let shown =
+        ShownEstimate { estimate: &total, settings, num_gpus: first.plan.num_gpus(), held: &[] };
     output.text("All experiments together, each stage counted once:");
     shown.lines().iter().for_each(|line| output.text(line));
     output.text("");

@@ -76,7 +76,7 @@ pub fn resolve(
     let mut table = document.table().clone();
     // Read by `endpoints`, before there is anything to resolve.
     table.remove("endpoints");
-    take_launch(document, &mut table)?;
+    let launch = take_launch(document, &mut table)?;
     let grid = Grid::take(&mut table, document)?;
     let contrasts = take_contrasts(document, &mut table)?;
     let estimate = optional(&mut table, "estimate");
@@ -136,6 +136,7 @@ pub fn resolve(
         settings: toml::to_string_pretty(&described(document)).expect("it was TOML"),
         contrasts,
         estimate,
+        launch,
     };
     check_contrasts(document, &plan)?;
     Ok(plan)

@@ -168,9 +168,12 @@ impl Plan {
             }
         }
         for ((num_servers, model), num_tokens) in tally.served {
-            estimate.num_server_gpus = estimate
-                .num_server_gpus
-                .max(num_servers * u64::from(self.estimate.gpus_per_server));
+            // A server that `[launch]` starts has the GPUs named there.
+            let num_gpus = match &self.launch.server {
+                Some(_) => u64::from(self.launch.server_gpus),
+                None => num_servers * u64::from(self.estimate.gpus_per_server),
+            };
+            estimate.num_server_gpus = estimate.num_server_gpus.max(num_gpus);
             let settings = &self.estimate;
             let speed = settings.served_per_sec.or(settings.sampled_per_sec);
             match speed.zip(self.relative_size(&model, models)) {
@@ -398,6 +401,22 @@ mod tests {
         assert!((local.local_secs - served.local_secs - num_tokens / 5.0).abs() < 1e-9);
         assert_eq!(served.num_server_gpus, 4);
         assert_eq!(served.gpu_hours(1), 5.0 * served.hours(1));
+    }
+
+    #[test]
+    fn a_task_has_the_gpus_of_the_launch_table() {
+        let settings = [
+            "rollouts.server=vllm",
+            "rollouts.base-urls=[\"http://a:1\"]",
+            "rollouts.weights-dir=w",
+            "launch.gpus=8",
+            "launch.server=vllm serve m",
+            "launch.server-gpus=6",
+        ];
+        let settings = [&SPEEDS[..], &TRAINED, &settings].concat();
+        assert_eq!(estimated(&settings).num_server_gpus, 6);
+        assert_eq!(plan(&settings, None).unwrap().num_gpus(), 2);
+        assert_eq!(plan(&SPEEDS, None).unwrap().num_gpus(), 1);
     }
 
     #[test]

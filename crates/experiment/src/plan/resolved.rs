@@ -9,6 +9,7 @@ use preceptor_store::Store;
 
 use crate::Error;
 use crate::manifest::estimate_settings::EstimateSettings;
+use crate::manifest::launch::LaunchSettings;
 use crate::plan::cell::{Cell, RolloutDemand};
 use crate::plan::course::Course;
 
@@ -26,6 +27,7 @@ pub struct Plan {
     pub(crate) settings: String,
     pub(crate) contrasts: Vec<ContrastRecord>,
     pub(crate) estimate: EstimateSettings,
+    pub(crate) launch: LaunchSettings,
 }
 
 /// Number of records of a stage.
@@ -77,6 +79,11 @@ impl Plan {
     /// Returns notices for the user: settings without effect, prompts that are skipped.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// Returns the GPUs that a task of `[launch]` has for this program, at least 1.
+    pub fn num_gpus(&self) -> u64 {
+        u64::from(self.launch.gpus.saturating_sub(self.launch.server_gpus).max(1))
     }
 
     /// Returns the figures from which time and cost are estimated.
