@@ -86,10 +86,9 @@ impl ShownEstimate<'_> {
                 ];
                 let stated = speeds.iter().filter_map(|(what, speed)| Some((what, (**speed)?)));
                 let stated: Vec<_> =
-                    stated.map(|(what, speed)| format!("{speed} {what}")).collect();
+                    stated.map(|(what, speed)| format!("{speed:.0} {what}")).collect();
                 assumed.push(format!(
-                    "tokens per second at {:.2} billion weights: {}, for other models in inverse proportion",
-                    weights / 1e9,
+                    "tokens per second with {weights:.3e} weights: {}, for other models in inverse proportion",
                     stated.join(", ")
                 ));
             }

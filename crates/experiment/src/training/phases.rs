@@ -52,10 +52,13 @@ impl Phases {
         self.started.elapsed().as_secs_f64()
     }
 
-    /// Adds work of `actor` to the timeline, in seconds since the start.
+    /// Adds work of `actor` to the timeline, in seconds since the start; none below a millisecond.
     pub(crate) fn add(&mut self, actor: &str, phase: &str, from: f64, to: f64) {
         let millis = |secs: f64| (secs * 1000.0).round() / 1000.0;
         let (from, to) = (millis(from), millis(to));
+        if from == to {
+            return;
+        }
         let mut of_actor = self.timeline.iter_mut().rev().filter(|span| span.actor == actor);
         match of_actor.next() {
             Some(last) if last.phase == phase && from - last.to <= GAP => last.to = to,
@@ -87,6 +90,7 @@ mod tests {
             (TRAINER, "reward", 1.0005, 2.0),
             (TRAINER, "reward", 3.0, 4.0),
             (TRAINER, "update", 4.0, 6.0),
+            (TRAINER, "record", 6.0, 6.0001),
         ] {
             phases.add(actor, phase, from, to);
         }
@@ -103,6 +107,6 @@ mod tests {
         assert_eq!(phases.wait("rollouts", || 1) + phases.time("update", || 2), 3);
         let (seconds, timeline) = phases.into_records();
         assert_eq!(seconds.keys().collect::<Vec<_>>(), ["rollouts", "update"]);
-        assert_eq!(timeline.len(), 1);
+        assert!(timeline.iter().all(|span| span.phase == "update"));
     }
 }

@@ -13,11 +13,21 @@ use super::outline::width;
 use super::scene::{Ink, Scene};
 use super::style::HUES;
 use crate::Error;
-use crate::number::format_number;
 use crate::table::ReadTable;
 
 /// Height of a row in points.
 const ROW: f64 = 13.0;
+/// Phases that take a smaller share of the step are left out.
+const LEAST: f64 = 0.005;
+
+/// Returns seconds with about two digits.
+fn text(secs: f64) -> String {
+    match secs {
+        ..1.0 => format!("{secs:.2}"),
+        1.0..10.0 => format!("{secs:.1}"),
+        _ => format!("{secs:.0}"),
+    }
+}
 
 /// A phase of the trainer or of a server, with the spans in which it works.
 struct Lane {
@@ -61,14 +71,13 @@ pub(super) fn draw(tables: &Path, sheet: &Sheet<'_>) -> Result<Option<Figure>, E
         }
     }
     lanes.sort_by(|a, b| a.spans[0].0.total_cmp(&b.spans[0].0));
-    let Some(end) = lanes.iter().flat_map(|lane| &lane.spans).map(|span| span.1).reduce(f64::max)
-    else {
-        return Ok(None);
-    };
+    let ends = lanes.iter().flat_map(|lane| &lane.spans).map(|span| span.1);
+    let Some(end) = ends.reduce(f64::max) else { return Ok(None) };
+    lanes.retain(|lane| lane.total() >= LEAST * end);
     let (seed, step) = (seeds[0].unwrap_or(0.0), steps[0].unwrap_or(0.0));
     let words = Words {
         name: "step-timeline".to_owned(),
-        title: format!("Who waits for whom in the {} s of a training step?", format_number(end)),
+        title: format!("Who waits for whom in the {} s of a training step?", text(end)),
         caption: format!("Training on {}; the texts are seconds of work.", trained_on[0]),
         footer: format!("step {step}, of median duration, of seed {seed}"),
     };
@@ -93,7 +102,7 @@ fn draw_lanes(
         }
     }
     let names: Vec<_> = lanes.iter().map(Lane::name).collect();
-    let totals: Vec<_> = lanes.iter().map(|lane| format_number(lane.total())).collect();
+    let totals: Vec<_> = lanes.iter().map(|lane| text(lane.total())).collect();
     let longest =
         |texts: &[String], size| texts.iter().map(|text| width(text, size)).fold(0.0, f64::max);
     let left = MARGIN + longest(&names, BODY) + 5.0;

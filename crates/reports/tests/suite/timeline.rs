@@ -23,7 +23,8 @@ fn cost(step: u64, length: f64) -> TrainCostRecord {
             span("trainer", "publish", 0.0, 0.05),
             span("trainer", "reward", 0.3, 0.4),
             span("trainer", "reward", 0.6, 0.65),
-            span("trainer", "update", 0.65, 1.0),
+            span("trainer", "update", 0.65, 0.999),
+            span("trainer", "record", 0.999, 1.0),
             span(SERVERS[0], "rollouts", 0.05, 0.3),
             span(SERVERS[1], "rollouts", 0.05, 0.6),
         ],
@@ -55,6 +56,7 @@ fn the_step_of_median_duration_is_drawn() {
     ] {
         assert!(figure.contains(text), "{text}");
     }
+    assert!(!figure.contains("trainer: record"), "too short to be seen");
 }
 
 #[test]
