@@ -155,13 +155,38 @@ fn pdf(svg: &str) -> Result<Vec<u8>, String> {
     let tree = parse(svg)?;
     // SVG has 96 pixels per inch, PDF 72 points.
     let page = svg2pdf::PageOptions { dpi: 96.0 };
-    svg2pdf::to_pdf(&tree, svg2pdf::ConversionOptions::default(), page)
-        .map_err(|error| error.to_string())
+    let bytes = svg2pdf::to_pdf(&tree, svg2pdf::ConversionOptions::default(), page)
+        .map_err(|error| error.to_string())?;
+    Ok(with_sorted_resources(&bytes))
+}
+
+/// Sorts neighbouring lines that name resources, such as `/gs1 8 0 R`: svg2pdf 0.13 writes them in random
+/// order. Objects keep their places.
+fn with_sorted_resources(pdf: &[u8]) -> Vec<u8> {
+    let names_resource = |line: &[u8]| {
+        let is_known = |c: &u8| c.is_ascii_alphanumeric() || b" /".contains(c);
+        line.starts_with(b"      /") && line.ends_with(b" 0 R") && line.iter().all(is_known)
+    };
+    let mut lines: Vec<&[u8]> = pdf.split(|byte| *byte == b'\n').collect();
+    for run in lines.chunk_by_mut(|a, b| names_resource(a) && names_resource(b)) {
+        run.sort_unstable();
+    }
+    lines.join(&b'\n')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pdf_has_the_same_bytes_each_time() {
+        let shape = |i: u32| format!("<rect width='{i}' height='9' fill-opacity='0.{i}'/>");
+        let shapes: String = (1..9).map(shape).collect();
+        let svg =
+            format!("<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'>{shapes}</svg>");
+        let first = pdf(&svg).unwrap();
+        assert!((0..8).all(|_| pdf(&svg).unwrap() == first));
+    }
 
     #[test]
     fn a_sheet_is_saved_at_its_printed_width() {
