@@ -65,7 +65,7 @@ pub(crate) fn read(line: &str) -> Option<Line> {
     })
 }
 
-/// Reads a line as [`write`] writes it, without parsing: its value is what was written, because it checks.
+/// Reads a line as [`write()`] writes it, without parsing: its value is what was written, because it checks.
 /// None for another spelling, and for a key with escapes.
 fn split(line: &str) -> Option<Line> {
     let (key, rest) = line.strip_prefix("{\"key\":\"")?.split_once("\",\"check\":\"")?;
