@@ -151,13 +151,7 @@ impl Table {
     pub(crate) fn write(&self, folder: &Path, revision: &str) -> Result<Vec<String>, Error> {
         if self.height() == 0 {
             for ending in ["csv", "parquet", "tex"] {
-                let path = folder.join(format!("{}.{ending}", self.name));
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(Error::write(&path)(error));
-                    }
-                    _ => {}
-                }
+                remove_file(&folder.join(format!("{}.{ending}", self.name)))?;
             }
             return Ok(Vec::new());
         }
@@ -178,10 +172,13 @@ impl Table {
             .map_err(wrap(&parquet))?;
         write_bytes(&parquet, &bytes)?;
         let mut paths = vec![csv, parquet];
+        let tex = folder.join(format!("{}.tex", self.name));
         if is_for_papers(self) {
-            let tex = folder.join(format!("{}.tex", self.name));
             write_bytes(&tex, latex(self))?;
             paths.push(tex);
+        } else {
+            // One of an earlier report, when the table was smaller.
+            remove_file(&tex)?;
         }
         let name =
             |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -273,9 +270,28 @@ impl ReadTable {
     }
 }
 
+/// Removes a file of an earlier report, if there is one.
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::write(path)(error)),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_that_grew_too_long_for_papers_loses_its_latex() {
+        let folder = tempfile::tempdir().unwrap();
+        for (num_rows, is_there) in [(60, true), (61, false)] {
+            let mut table = Table::new("demo", "a demo");
+            table.count("n", (0..num_rows).collect());
+            table.write(folder.path(), "abc").unwrap();
+            assert_eq!(folder.path().join("demo.tex").exists(), is_there);
+        }
+    }
 
     #[test]
     fn a_table_reads_back_from_its_files() {
