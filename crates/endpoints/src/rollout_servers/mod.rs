@@ -248,7 +248,8 @@ impl RolloutServers {
         let base =
             WeightsVersion { name: String::new(), folder: PathBuf::new(), is_adapter: false };
         // Prompts that differ, so that no cached prefix helps.
-        let num_jobs = self.config.concurrency * self.servers.len() as u32;
+        let num_up = self.servers.iter().filter(|server| server.is_up()).count();
+        let num_jobs = self.config.concurrency * num_up as u32;
         let prompts: Vec<[u32; 8]> = (0..num_jobs).map(|job| [1 + job % 200; 8]).collect();
         let jobs: Vec<_> = prompts
             .iter()
@@ -271,7 +272,10 @@ impl RolloutServers {
             num_sampled += rollout.token_ids.len();
             ControlFlow::Continue(())
         })?;
-        Ok(num_sampled as f64 / started.elapsed().as_secs_f64() / self.servers.len() as f64)
+        let secs = started.elapsed().as_secs_f64();
+        // Those that were left out have sampled nothing.
+        let num_up = self.servers.iter().filter(|server| server.is_up()).count();
+        Ok(num_sampled as f64 / secs / num_up as f64)
     }
 
     fn generate_one(
