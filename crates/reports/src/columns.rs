@@ -286,6 +286,7 @@ const COLUMNS: &[ColumnInfo] = &[
     ),
     info("role", "", "", Plain, "the role of the model that was called"),
     info("rollouts", "", "rollouts", Plain, "rollouts with a reward and a score"),
+    info("run", "", "", Plain, "number of the training run in this table"),
     info(
         "score",
         "",

@@ -57,8 +57,8 @@ pub(super) fn draw(tables: &Path, sheet: &Sheet<'_>) -> Result<Option<Figure>, E
     let (seeds, steps) = (table.numbers("seed")?, table.numbers("step")?);
     let trained_on = table.texts("trained_on")?;
     let mut lanes: Vec<Lane> = Vec::new();
-    let run = |row: usize| (&trained_on[row], seeds[row], steps[row]);
-    for row in (0..actors.len()).take_while(|row| run(*row) == run(0)) {
+    let runs = table.numbers("run")?;
+    for row in (0..actors.len()).take_while(|row| runs[*row] == runs[0]) {
         let (Some(from), Some(to)) = (from[row], to[row]) else { continue };
         let (actor, phase) = (&actors[row], &phases[row]);
         match lanes.iter_mut().find(|lane| lane.actor == *actor && lane.phase == *phase) {

@@ -10,6 +10,8 @@ use crate::table::Table;
 
 struct Row<'a> {
     condition: Condition<'a>,
+    /// Number of the training run, from 1.
+    run: u64,
     seed: u64,
     step: u64,
     span: &'a TimelineRecord,
@@ -21,6 +23,7 @@ fn duration(cost: &TrainCostRecord) -> f64 {
 
 pub(crate) fn step_timeline(evidence: &Evidence) -> Table {
     let mut rows = Vec::new();
+    let mut num_runs = 0;
     for condition in trained(evidence) {
         for cell in &condition.cells {
             let costs = evidence.step_costs(training_of(cell));
@@ -29,8 +32,10 @@ pub(crate) fn step_timeline(evidence: &Evidence) -> Table {
                 .collect();
             served.sort_by(|a, b| duration(a).total_cmp(&duration(b)));
             let Some(typical) = served.get(served.len() / 2) else { continue };
+            num_runs += 1;
             rows.extend(typical.timeline.iter().map(|span| Row {
                 condition: condition.clone(),
+                run: num_runs,
                 seed: cell.seed,
                 step: typical.step,
                 span,
@@ -41,6 +46,7 @@ pub(crate) fn step_timeline(evidence: &Evidence) -> Table {
     let mut table = Table::new("step_timeline", caption);
     let conditions: Vec<_> = rows.iter().map(|row| &row.condition).collect();
     identify_trained(&mut table, evidence, &conditions);
+    table.count("run", rows.iter().map(|row| row.run).collect());
     table.count("seed", rows.iter().map(|row| row.seed).collect());
     table.count("step", rows.iter().map(|row| row.step).collect());
     table.text("actor", rows.iter().map(|row| row.span.actor.clone()).collect());
