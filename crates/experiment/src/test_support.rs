@@ -65,6 +65,8 @@ pub(crate) struct ScriptedModels {
     pub(crate) num_bytes: u64,
     /// Name of the only endpoint, with a price of one USD per token.
     pub(crate) endpoint: Option<&'static str>,
+    /// The endpoint has no price after all.
+    pub(crate) has_no_price: bool,
     /// Number of weights of every model.
     pub(crate) num_parameters: Option<u64>,
     /// Models that were opened; those that are still in use take memory.
@@ -94,7 +96,8 @@ impl ModelDirectory for ScriptedModels {
     }
 
     fn price(&self, _name: &str, usage: Usage) -> Option<f64> {
-        Some((usage.num_prompt_tokens + usage.num_generated_tokens) as f64)
+        let num_tokens = usage.num_prompt_tokens + usage.num_generated_tokens;
+        (!self.has_no_price).then_some(num_tokens as f64)
     }
 }
 

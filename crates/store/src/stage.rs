@@ -87,8 +87,8 @@ impl Stage {
     }
 
     /// Calls `visit` with every record that is a `T`, in the order in which they are stored, with one in
-    /// memory at a time. Of several records with the same key, the first counts. Returns the number of
-    /// bytes that were read.
+    /// memory at a time. A key may come several times; the first record is the one that counts. Returns the
+    /// number of bytes that were read.
     ///
     /// # Errors
     ///

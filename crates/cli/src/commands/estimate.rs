@@ -1,5 +1,6 @@
 //! Estimates of time and cost, as `plan` and `reproduce --dry-run` print them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use indicatif::HumanBytes;
@@ -19,6 +20,11 @@ pub(crate) struct ShownEstimate<'e> {
     pub(crate) held: &'e [HeldWeights],
 }
 
+/// Returns names in backticks.
+pub(crate) fn quoted(names: &BTreeSet<String>) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 impl ShownEstimate<'_> {
     fn cost_usd(&self) -> Option<f64> {
         Some(self.settings.gpu_price? * self.estimate.gpu_hours(self.num_gpus))
@@ -28,12 +34,14 @@ impl ShownEstimate<'_> {
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("Estimate: {}.", self.total()), self.assumptions()];
         if !self.estimate.unknown.is_empty() {
-            let models: Vec<_> =
-                self.estimate.unknown.iter().map(|model| format!("`{model}`")).collect();
             lines.push(format!(
                 "The time of {} is not included: its number of weights or its speed is unknown.",
-                models.join(", ")
+                quoted(&self.estimate.unknown)
             ));
+        }
+        if !self.estimate.unpriced.is_empty() {
+            let endpoints = quoted(&self.estimate.unpriced);
+            lines.push(format!("The cost of {endpoints} is not included: no price is given."));
         }
         lines.extend(self.memory());
         lines
@@ -130,6 +138,7 @@ impl ShownEstimate<'_> {
             "endpoints-usd": estimate.endpoints_usd,
             "disk-bytes": estimate.disk_bytes,
             "not-included": estimate.unknown,
+            "unpriced": estimate.unpriced,
             "assumed": self.settings,
         })
     }

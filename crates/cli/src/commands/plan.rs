@@ -323,7 +323,13 @@ impl Price {
             "FLOPs <=",
             "time",
         ];
-        output.table(&header, &self.training_runs.iter().map(row).collect::<Vec<_>>());
+        let rows: Vec<_> = self.training_runs.iter().map(row).collect();
+        output.table(&header, &rows);
+        if rows.iter().flatten().any(|cell| cell.starts_with("<= ")) {
+            output.text(
+                "Times with `<=` are of sampling and updates, without pseudo-references, rewards and grades.",
+            );
+        }
         output.text("");
     }
 

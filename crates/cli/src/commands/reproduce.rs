@@ -258,8 +258,11 @@ impl ReproduceArguments {
 
     /// Returns true if only the suite's part for the CPU runs.
     fn is_part(&self, suite: &SuiteFile) -> bool {
-        let is_cpu = |device: &str| device.split(':').next() == Some("cpu");
-        suite.cpu_limit.is_some() && self.device.split(',').all(is_cpu) && !self.whole
+        suite.cpu_limit.is_some() && self.is_on_cpu() && !self.whole
+    }
+
+    fn is_on_cpu(&self) -> bool {
+        self.device.split(',').all(|device| device.split(':').next() == Some("cpu"))
     }
 
     /// Returns the most prompts of each benchmark; none if there is no limit.
@@ -314,6 +317,12 @@ fn reproduce_suite(
     }
     if arguments.quick {
         suite = suite.shortened();
+        if suite.manifests.is_empty() {
+            return Err(Failure::input(
+                format!("use `--quick`: suite `{}` has no short part", arguments.suite.name()),
+                "see its plan with `--dry-run`, or take `pocket`, `small` or `one-gpu`",
+            ));
+        }
     }
     let chosen = arguments.choose_size(&suite)?;
     let size = chosen.as_ref().map(|chosen| &chosen.size);
@@ -323,6 +332,9 @@ fn reproduce_suite(
     }
     if let Some(chosen) = &chosen {
         eprintln!("{}", chosen.text());
+        if arguments.is_on_cpu() {
+            eprintln!("`--device` is the CPU, which takes much longer than the estimate for a GPU");
+        }
     }
     let sessions = resolve_all(arguments, &suite, size)?;
     let plans: Vec<_> =

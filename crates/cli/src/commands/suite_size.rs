@@ -6,7 +6,7 @@ use preceptor_experiment::{Counting, Document, Estimate, HeldWeights};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::commands::estimate::ShownEstimate;
+use crate::commands::estimate::{ShownEstimate, quoted};
 use crate::failure::Failure;
 use crate::session::open_to_plan;
 use crate::shared_arguments::ExperimentArguments;
@@ -124,6 +124,15 @@ pub(crate) fn choose(
             }
         }
         let Some(settings) = settings else { break };
+        if !estimate.unknown.is_empty() {
+            return Err(Failure::input(
+                format!(
+                    "choose a size: the number of weights of {} is unknown",
+                    quoted(&estimate.unknown)
+                ),
+                "take a model of the registry (`preceptor models list`), or download it first",
+            ));
+        }
         let hours = estimate.hours(allowance.num_gpus);
         if hours <= allowance.hours && estimate.endpoints_usd <= allowance.budget {
             let held: Vec<_> = held.into_values().rev().collect();

@@ -165,6 +165,11 @@ fn every_manifest_of_the_papers_suite_runs_to_its_report() {
     let server = Server::start(gpt_4o);
     let folder = suite("paper", &SMALLER, &server, [4, 60, 3]);
     write_models(&folder);
+    insta::assert_snapshot!(folder.run(&["reproduce", "paper", "--quick"]).said(), @"
+    exit Some(2)
+    error: failed to use `--quick`: suite `paper` has no short part
+    hint: see its plan with `--dry-run`, or take `pocket`, `small` or `one-gpu`
+    ");
     let mut command = folder.command(&["reproduce", "paper"]);
     command.env("OPENAI_API_KEY", "sk-scripted").env("PRECEPTOR_DATA_DIR", folder.path("data"));
     let done = folder.finish(&mut command).expect_done();
@@ -289,4 +294,10 @@ fn hours_gpus_and_budget_choose_the_size_of_the_suite_for_one_gpu() {
     let quick = run(&["--quick", "--hours", "3"]).said();
     let negative = run(&["--hours=-1"]).said();
     insta::assert_snapshot!("one-gpu-refused", [refused, quick, negative].join("\n"));
+    let short = run(&["--quick"]).expect_done().stdout;
+    assert_eq!(
+        short.matches("cells and").count() + short.matches("cell and").count(),
+        7,
+        "{short}"
+    );
 }

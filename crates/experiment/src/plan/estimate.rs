@@ -7,13 +7,15 @@
 //! GPU hours                     time x (1 + servers x GPUs per server)
 //! ```
 //!
-//! Tokens are those of `price`, with texts of a stated share of their limit. An update reads its
+//! Tokens are those of `price`, with texts of a stated share of their limit. Waiting for endpoints is not
+//! included. An update reads its
 //! tokens once more for each of the KL reference and the recomputed log-probabilities. Speeds are of a
 //! model with a stated number of weights, and of others in inverse proportion to theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
+use preceptor_core::Usage;
 use preceptor_endpoints::rollout_servers::RolloutServers;
 
 use crate::Error;
@@ -58,6 +60,8 @@ pub struct Estimate {
     pub disk_bytes: u64,
     /// Models whose time is not included, because their size or speed is unknown.
     pub unknown: BTreeSet<String>,
+    /// Endpoints whose cost is not included, because they have no price.
+    pub unpriced: BTreeSet<String>,
 }
 
 impl Estimate {
@@ -80,6 +84,17 @@ impl AddAssign for Estimate {
         self.endpoints_usd += other.endpoints_usd;
         self.disk_bytes += other.disk_bytes;
         self.unknown.extend(other.unknown);
+        self.unpriced.extend(other.unpriced);
+    }
+}
+
+impl Estimate {
+    /// Adds what an endpoint costs.
+    fn charge(&mut self, endpoint: String, usage: Usage, models: &dyn ModelDirectory) {
+        match models.price(&endpoint, usage) {
+            Some(usd) => self.endpoints_usd += usd,
+            None => _ = self.unpriced.insert(endpoint),
+        }
     }
 }
 
@@ -149,7 +164,7 @@ impl Plan {
             for (model, usage) in demand.usage {
                 tally.num_stored += usage.num_generated_tokens;
                 if models.is_remote(&model) {
-                    estimate.endpoints_usd += models.price(&model, usage).unwrap_or_default();
+                    estimate.charge(model, usage, models);
                 } else {
                     let work = tally.work.entry(model).or_default();
                     work.num_read += usage.num_prompt_tokens;
@@ -160,6 +175,11 @@ impl Plan {
         estimate.disk_bytes = BYTES_PER_TOKEN * tally.num_stored + tally.checkpoint_bytes;
         for (model, work) in tally.work {
             if models.is_remote(&model) {
+                let usage = Usage {
+                    num_prompt_tokens: work.num_read,
+                    num_generated_tokens: work.num_sampled,
+                };
+                estimate.charge(model, usage, models);
                 continue;
             }
             match self.secs(&model, work, models, measured) {
@@ -278,7 +298,12 @@ impl Tally<'_, '_> {
         let steps = u64::from(settings.steps);
         let present = self.counting.present(&training.steps)?.len() as u64;
         let prompts = steps.saturating_sub(present) * u64::from(settings.prompts_per_step);
-        let num_tokens = prompts * num_texts * self.counting.length(cell.sampling.max_new_tokens);
+        // Imitated texts are as long as the aggregator may write them.
+        let longest = match cell.aggregator.max_new_tokens() {
+            Some(longest) if !is_sampled => longest,
+            _ => cell.sampling.max_new_tokens,
+        };
+        let num_tokens = prompts * num_texts * self.counting.length(longest);
         let num_trained = prompts * num_texts * cell.prompt_tokens() + num_tokens;
         let recomputes = is_sampled && settings.old_logprobs != Some(OldLogprobs::Sampler);
         let num_passes = u64::from(recomputes) + u64::from(needs_reference(training));
@@ -442,5 +467,12 @@ mod tests {
         let remote = ScriptedModels { endpoint: Some("policy"), ..models() };
         let found = plan.estimate(&mut Counting::all(), &remote, &BTreeMap::new()).unwrap();
         assert_eq!((found.local_secs, found.unknown.len()), (0.0, 0));
+        // One USD per token, also of rollouts.
+        let num_read = 2 * 4 * plan.cells()[0].prompt_tokens();
+        assert_eq!(found.endpoints_usd, (2 * 4 * 5 + num_read) as f64);
+        assert!(found.unpriced.is_empty());
+        let free = ScriptedModels { has_no_price: true, ..remote };
+        let found = plan.estimate(&mut Counting::all(), &free, &BTreeMap::new()).unwrap();
+        assert_eq!((found.endpoints_usd, found.unpriced), (0.0, ["policy".to_owned()].into()));
     }
 }
